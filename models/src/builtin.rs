@@ -1,0 +1,60 @@
+//! The models that come with Sembla: their names and where they are found.
+//!
+//! They lie in `models/builtin/` of the repository, and beside the executable in an installation. `SEMBLA_MODELS` names
+//! another folder.
+
+use std::path::{Path, PathBuf};
+
+/// A model that comes with Sembla.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// The name that SQL and the command line take.
+    pub name: &'static str,
+    /// Its folder.
+    pub folder: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+}
+
+/// Every model that comes with Sembla; the first is the default of `embed(text)`.
+pub const BUILTINS: &[Builtin] = &[
+    Builtin {
+        name: "minilm",
+        folder: "all-MiniLM-L6-v2-q8",
+        about: "all-MiniLM-L6-v2 in 8 bits: 384 components, English, Apache-2.0",
+    },
+    Builtin {
+        name: "potion",
+        folder: "potion-base-4M-int8",
+        about: "potion-base-4M, static, 8 bits: 128 components, English, very fast, MIT",
+    },
+];
+
+/// The model of that name.
+pub fn find(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.iter().find(|builtin| builtin.name.eq_ignore_ascii_case(name))
+}
+
+impl Builtin {
+    /// Its directory, if one of the places that are looked at has it.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.candidates().into_iter().find(|path| path.is_dir())
+    }
+
+    /// Where it may be, best first.
+    pub fn candidates(&self) -> Vec<PathBuf> {
+        if let Some(folder) = std::env::var_os("SEMBLA_MODELS").filter(|value| !value.is_empty()) {
+            return vec![PathBuf::from(folder).join(self.folder)];
+        }
+        let below = Path::new("models").join("builtin").join(self.folder);
+        let mut places = Vec::new();
+        if let Ok(executable) = std::env::current_exe().and_then(std::fs::canonicalize) {
+            places.extend(executable.ancestors().skip(1).take(4).map(|folder| folder.join(&below)));
+        }
+        if let Ok(here) = std::env::current_dir() {
+            places.extend(here.ancestors().take(4).map(|folder| folder.join(&below)));
+        }
+        places.dedup();
+        places
+    }
+}

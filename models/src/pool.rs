@@ -1,0 +1,252 @@
+//! From token vectors to a text's vector: pooling, dense layers, normalisation, truncation.
+//!
+//! All of it runs per text on exactly the tokens of that text, so a text's vector never depends on its batch.
+//! Formulas: sentence-transformers' `Pooling`, `Dense` and `Normalize` modules.
+
+use crate::layout::PoolingMode;
+
+/// The activation of a dense layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Identity,
+    Tanh,
+    Relu,
+    Gelu,
+    Sigmoid,
+    Silu,
+}
+
+impl Activation {
+    /// Reads a PyTorch class name such as `torch.nn.modules.activation.Tanh`.
+    pub(crate) fn from_torch(name: &str) -> Option<Self> {
+        Some(match name.rsplit('.').next().unwrap_or(name).trim_end_matches("()") {
+            "Identity" => Self::Identity,
+            "Tanh" => Self::Tanh,
+            "ReLU" => Self::Relu,
+            "GELU" => Self::Gelu,
+            "Sigmoid" => Self::Sigmoid,
+            "SiLU" => Self::Silu,
+            _ => return None,
+        })
+    }
+
+    /// The activation of one value.
+    pub(crate) fn apply(self, x: f32) -> f32 {
+        match self {
+            Self::Identity => x,
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.max(0.0),
+            Self::Gelu => crate::pool::gelu(x),
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+}
+
+/// GELU in its tanh-free form, `x·Φ(x)`, with Φ from a rational approximation of erf (Abramowitz and Stegun 7.1.26 in
+/// f64, absolute error below 1.5e-7).
+fn gelu(x: f32) -> f32 {
+    let z = f64::from(x) / std::f64::consts::SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * z.abs());
+    let poly = t
+        * (0.254_829_592
+            + t * (-0.284_496_736
+                + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let erf = (1.0 - poly * (-z * z).exp()).copysign(z);
+    (0.5 * f64::from(x) * (1.0 + erf)) as f32
+}
+
+/// A dense layer: `activation(W·x + b)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Dense {
+    /// `outputs × inputs`, row after row.
+    pub(crate) weight: Vec<f32>,
+    /// `outputs`, or empty.
+    pub(crate) bias: Vec<f32>,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) activation: Activation,
+}
+
+/// One step after the transformer.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Dense(Dense),
+    Normalize,
+}
+
+/// Everything between the transformer's token vectors and the text's vector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
+    /// Pooling modes, concatenated in this order. Empty for a graph that pools itself.
+    pub(crate) pooling: Vec<PoolingMode>,
+    /// Steps after pooling, in order.
+    pub(crate) steps: Vec<Step>,
+    /// Components that are kept at the end.
+    pub(crate) truncate_dim: Option<usize>,
+    /// Normalise at the very end, because the user asked.
+    pub(crate) normalize: bool,
+}
+
+impl Head {
+    /// Components of the result for a transformer of width `hidden`.
+    pub(crate) fn dimension(&self, hidden: usize) -> usize {
+        let pooled = hidden * self.pooling.len().max(1);
+        let full = self.steps.iter().fold(pooled, |width, step| match step {
+            Step::Dense(dense) => dense.outputs,
+            Step::Normalize => width,
+        });
+        self.truncate_dim.map_or(full, |keep| keep.min(full))
+    }
+
+    /// The vector of one text from its token vectors (`tokens × hidden`, the first `skip` left out of pooling).
+    pub(crate) fn apply(&self, tokens: &[f32], hidden: usize, skip: usize) -> Vec<f32> {
+        let mut vector = Vec::with_capacity(hidden * self.pooling.len().max(1));
+        for mode in &self.pooling {
+            pool(*mode, tokens, hidden, skip, &mut vector);
+        }
+        self.finish(vector)
+    }
+
+    /// The steps after pooling, for graphs that pool themselves.
+    pub(crate) fn finish(&self, mut vector: Vec<f32>) -> Vec<f32> {
+        for step in &self.steps {
+            match step {
+                Step::Normalize => normalize(&mut vector, 1e-12),
+                Step::Dense(dense) => vector = dense.apply(&vector),
+            }
+        }
+        if let Some(keep) = self.truncate_dim {
+            vector.truncate(keep);
+        }
+        if self.normalize {
+            normalize(&mut vector, 1e-12);
+        }
+        vector
+    }
+}
+
+impl Dense {
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
+        self.weight
+            .chunks_exact(self.inputs)
+            .enumerate()
+            .map(|(row, weights)| {
+                let sum: f32 = weights.iter().zip(x).map(|(w, x)| w * x).sum();
+                self.activation.apply(sum + self.bias.get(row).copied().unwrap_or(0.0))
+            })
+            .collect()
+    }
+}
+
+/// Divides a vector by its length, or by `floor` where that is larger.
+pub(crate) fn normalize(vector: &mut [f32], floor: f32) {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(floor);
+    for x in vector {
+        *x /= length;
+    }
+}
+
+/// Appends one pooled vector. A text without a token that counts pools to zeros.
+fn pool(mode: PoolingMode, tokens: &[f32], hidden: usize, skip: usize, out: &mut Vec<f32>) {
+    let rows: Vec<&[f32]> = tokens.chunks_exact(hidden).skip(skip).collect();
+    let start = out.len();
+    out.resize(start + hidden, 0.0);
+    let target = &mut out[start..];
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+    match mode {
+        PoolingMode::Cls => target.copy_from_slice(first),
+        PoolingMode::LastToken => target.copy_from_slice(last),
+        PoolingMode::Max => {
+            target.copy_from_slice(first);
+            for row in &rows[1..] {
+                target.iter_mut().zip(*row).for_each(|(t, x)| *t = t.max(*x));
+            }
+        }
+        PoolingMode::Mean | PoolingMode::MeanSqrtLen => {
+            for row in &rows {
+                target.iter_mut().zip(*row).for_each(|(t, x)| *t += x);
+            }
+            let count = rows.len() as f32;
+            let divisor = if mode == PoolingMode::Mean { count } else { count.sqrt() };
+            target.iter_mut().for_each(|t| *t /= divisor);
+        }
+        PoolingMode::WeightedMean => {
+            let mut total = 0.0;
+            for (position, row) in rows.iter().enumerate() {
+                let weight = (skip + position + 1) as f32;
+                total += weight;
+                target.iter_mut().zip(*row).for_each(|(t, x)| *t += x * weight);
+            }
+            target.iter_mut().for_each(|t| *t /= total);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKENS: [f32; 6] = [1.0, -2.0, 3.0, 4.0, 5.0, 0.0];
+
+    fn pooled(mode: PoolingMode, skip: usize) -> Vec<f32> {
+        Head { pooling: vec![mode], ..Head::default() }.apply(&TOKENS, 2, skip)
+    }
+
+    #[test]
+    fn every_mode_on_three_tokens() {
+        let root = 3f32.sqrt();
+        assert_eq!(pooled(PoolingMode::Mean, 0), [3.0, 2.0 / 3.0]);
+        assert_eq!(pooled(PoolingMode::Cls, 0), [1.0, -2.0]);
+        assert_eq!(pooled(PoolingMode::LastToken, 0), [5.0, 0.0]);
+        assert_eq!(pooled(PoolingMode::Max, 0), [5.0, 4.0]);
+        assert_eq!(pooled(PoolingMode::MeanSqrtLen, 0), [9.0 / root, 2.0 / root]);
+        assert_eq!(pooled(PoolingMode::WeightedMean, 0), [22.0 / 6.0, 1.0]);
+    }
+
+    #[test]
+    fn a_prompt_can_be_left_out() {
+        assert_eq!(pooled(PoolingMode::Mean, 1), [4.0, 2.0]);
+        assert_eq!(pooled(PoolingMode::Cls, 1), [3.0, 4.0]);
+        assert_eq!(pooled(PoolingMode::WeightedMean, 1), [21.0 / 5.0, 8.0 / 5.0]);
+        assert_eq!(pooled(PoolingMode::Max, 3), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn steps_run_in_order_and_truncation_does_not_renormalise() {
+        let dense = Dense {
+            weight: vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0],
+            bias: vec![0.0, 0.0, -10.0],
+            inputs: 2,
+            outputs: 3,
+            activation: Activation::Relu,
+        };
+        let mut head = Head {
+            pooling: vec![PoolingMode::Cls],
+            steps: vec![Step::Dense(dense), Step::Normalize],
+            truncate_dim: Some(2),
+            normalize: false,
+        };
+        assert_eq!(head.dimension(2), 2);
+        assert_eq!(head.apply(&[3.0, 4.0], 2, 0), [0.6, 0.8]);
+        head.truncate_dim = Some(1);
+        assert_eq!(head.apply(&[3.0, 4.0], 2, 0), [0.6]);
+        head.normalize = true;
+        assert_eq!(head.apply(&[3.0, 4.0], 2, 0), [1.0]);
+    }
+
+    #[test]
+    fn activations_have_their_values() {
+        for (name, x, want) in [
+            ("torch.nn.modules.activation.Tanh", 0.5f32, 0.462_117_16f32),
+            ("torch.nn.modules.linear.Identity", -2.0, -2.0),
+            ("torch.nn.modules.activation.GELU", 1.0, 0.841_344_8),
+            ("torch.nn.modules.activation.GELU", -1.0, -0.158_655_26),
+            ("torch.nn.modules.activation.Sigmoid", 0.0, 0.5),
+        ] {
+            let got = Activation::from_torch(name).expect(name).apply(x);
+            assert!((got - want).abs() < 1e-6, "{name}({x}) = {got}, not {want}");
+        }
+        assert_eq!(Activation::from_torch("builtins.eval"), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! Text to token ids: truncation that is noticed, prompts, pairs, in parallel.
+//!
+//! The padding and truncation that a `tokenizer.json` may carry are cleared: Sembla pads and truncates itself. What
+//! the ids mean to a model is left to the graph.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use tokenizers::{
+    EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
+    TruncationStrategy,
+};
+
+use crate::onnxruntime::one_line;
+use crate::{CancelToken, ModelError, Result, TokenCount};
+
+/// The largest `tokenizer.json` that is read: XLM-R's is 17 MB, the largest known about 40 MB.
+const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
+
+/// Texts that one task tokenises before it looks at the cancel flag.
+const CHUNK_ROWS: usize = 64;
+
+/// One input of a model, ready to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    /// Token ids, special tokens included.
+    pub(crate) ids: Vec<u32>,
+    /// Segment of each token; `None` is all zeros (a single text).
+    pub(crate) type_ids: Option<Vec<u32>>,
+    /// Tokens at the start that pooling leaves out (a prompt that the model doesn't pool).
+    pub(crate) skip: usize,
+    /// Whether the text was longer than the model's limit.
+    pub(crate) truncated: bool,
+}
+
+/// A model's tokenizer with its limit.
+pub(crate) struct TextTokenizer {
+    tokenizer: Tokenizer,
+    /// Name of the model, for messages.
+    model: String,
+    /// Special tokens that the post-processor adds to a single text.
+    added: usize,
+    add_special_tokens: bool,
+    lowercase: bool,
+}
+
+impl TextTokenizer {
+    /// Reads `tokenizer.json` and sets the limit.
+    ///
+    /// `max_length` counts special tokens; a static model passes `add_special_tokens = false` and no limit.
+    pub(crate) fn load(
+        path: &Path,
+        model: &str,
+        max_length: Option<usize>,
+        add_special_tokens: bool,
+        lowercase: bool,
+    ) -> Result<Self> {
+        let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
+        if size > TOKENIZER_BYTES_MAX {
+            return Err(ModelError::file(
+                path,
+                format!("is {size} bytes; a tokenizer has at most {TOKENIZER_BYTES_MAX}"),
+            ));
+        }
+        let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
+            ModelError::file(path, format!("is not a tokenizer: {}", one_line(&error.to_string())))
+        })?;
+        let added = match tokenizer.get_post_processor() {
+            Some(processor) if add_special_tokens => processor.added_tokens(false),
+            _ => 0,
+        };
+        let truncation = max_length.map(|max_length| TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        });
+        tokenizer.with_padding(None).with_truncation(truncation).map_err(|error| {
+            ModelError::BadOption(format!(
+                "max_length {} is too small for model '{model}': {}",
+                max_length.unwrap_or_default(),
+                one_line(&error.to_string())
+            ))
+        })?;
+        Ok(Self { tokenizer, model: model.to_string(), added, add_special_tokens, lowercase })
+    }
+
+    /// The largest id that the vocabulary has, plus one.
+    pub(crate) fn vocabulary_size(&self) -> usize {
+        self.tokenizer
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |largest| largest as usize + 1)
+    }
+
+    /// The id of a token, if the vocabulary has it.
+    pub(crate) fn token_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The tokenizer's own description of itself, for settings that have no accessor.
+    pub(crate) fn description(&self) -> serde_json::Value {
+        serde_json::to_value(&self.tokenizer).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Token ids of texts, in their order. `prompt` goes before each; `skip` is [`TextTokenizer::prompt_length`] where
+    /// pooling leaves the prompt out, else 0.
+    pub(crate) fn encode(
+        &self,
+        texts: &[&str],
+        prompt: &str,
+        skip: usize,
+        cancel: &CancelToken,
+    ) -> Result<Vec<Sequence>> {
+        self.in_parallel(texts, cancel, |text| {
+            let encoding = if prompt.is_empty() {
+                self.run(self.cased(text).as_ref().into())?
+            } else {
+                self.run(self.cased(&format!("{prompt}{text}")).as_ref().into())?
+            };
+            Ok(Sequence {
+                truncated: !encoding.get_overflowing().is_empty(),
+                ids: encoding.get_ids().to_vec(),
+                type_ids: None,
+                skip,
+            })
+        })
+    }
+
+    /// Token ids of pairs, in their order; the longer text of a pair is truncated first.
+    pub(crate) fn encode_pairs(
+        &self,
+        pairs: &[(&str, &str)],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Sequence>> {
+        self.in_parallel(pairs, cancel, |(first, second)| {
+            let (first, second) = (self.cased(first), self.cased(second));
+            let encoding = self.run((first.as_ref(), second.as_ref()).into())?;
+            Ok(Sequence {
+                truncated: !encoding.get_overflowing().is_empty(),
+                ids: encoding.get_ids().to_vec(),
+                type_ids: Some(encoding.get_type_ids().to_vec()),
+                skip: 0,
+            })
+        })
+    }
+
+    /// Lengths of texts before truncation.
+    pub(crate) fn count(&self, texts: &[&str], cancel: &CancelToken) -> Result<Vec<TokenCount>> {
+        self.in_parallel(texts, cancel, |text| {
+            let encoding = self.run(self.cased(text).as_ref().into())?;
+            let rest: usize = encoding
+                .get_overflowing()
+                .iter()
+                .map(|part| part.len().saturating_sub(self.added))
+                .sum();
+            Ok(TokenCount {
+                tokens: encoding.len() + rest,
+                truncated: !encoding.get_overflowing().is_empty(),
+            })
+        })
+    }
+
+    /// Tokens that a prompt takes at the start of a sequence, without a trailing special token.
+    pub(crate) fn prompt_length(&self, prompt: &str) -> Result<usize> {
+        if prompt.is_empty() {
+            return Ok(0);
+        }
+        let encoding = self.run(self.cased(prompt).as_ref().into())?;
+        let trailing = encoding.get_special_tokens_mask().last() == Some(&1);
+        Ok(encoding.len() - usize::from(trailing))
+    }
+
+    /// Applies the model's lower-casing.
+    fn cased<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
+        if self.lowercase { text.to_lowercase().into() } else { text.into() }
+    }
+
+    /// Encodes one input.
+    fn run(&self, input: EncodeInput<'_>) -> Result<Encoding> {
+        self.tokenizer.encode_fast(input, self.add_special_tokens).map_err(|error| {
+            ModelError::Tokenizer {
+                model: self.model.clone(),
+                message: one_line(&error.to_string()),
+            }
+        })
+    }
+
+    /// Maps inputs in parallel, in order, looking at the cancel flag.
+    fn in_parallel<I: Sync, O: Send>(
+        &self,
+        inputs: &[I],
+        cancel: &CancelToken,
+        one: impl Fn(&I) -> Result<O> + Sync,
+    ) -> Result<Vec<O>> {
+        let chunks: Result<Vec<Vec<O>>> = inputs
+            .par_chunks(CHUNK_ROWS)
+            .map(|chunk| {
+                cancel.check()?;
+                chunk.iter().map(&one).collect()
+            })
+            .collect();
+        Ok(chunks?.into_iter().flatten().collect())
+    }
+}
