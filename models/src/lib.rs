@@ -19,6 +19,7 @@ mod layout;
 mod load;
 pub mod model;
 pub mod onnxruntime;
+mod ops;
 mod pool;
 pub mod quantize;
 pub mod spec;
