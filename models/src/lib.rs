@@ -11,11 +11,15 @@
 
 pub mod builtin;
 pub mod cancel;
+mod config;
 pub mod error;
+mod graph;
 pub mod model;
+mod onnx;
 pub mod onnxruntime;
 pub mod quantize;
 pub mod spec;
+mod weights;
 
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};
