@@ -13,6 +13,8 @@ mod encoder;
 mod modernbert;
 mod mpnet;
 mod roberta;
+#[cfg(test)]
+mod tests;
 
 use self::builder::Builder;
 use crate::Result;

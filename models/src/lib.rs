@@ -10,15 +10,24 @@
 //! * Rows come out in input order.
 
 pub mod builtin;
+mod cache;
 pub mod cancel;
 mod config;
+mod engine;
 pub mod error;
 mod graph;
+mod hub;
+mod layout;
+mod load;
 pub mod model;
 mod onnx;
 pub mod onnxruntime;
+mod pool;
 pub mod quantize;
 pub mod spec;
+mod stats;
+mod table;
+mod tokenize;
 mod weights;
 
 pub use cancel::CancelToken;

@@ -180,6 +180,11 @@ impl Weights {
             && self.contains(&format!("{name}{SCALES_SUFFIX}"))
     }
 
+    /// Whether a tensor is of type I8.
+    pub(crate) fn is_bytes(&self, name: &str) -> bool {
+        self.lookup(name).is_some_and(|(_, entry)| entry.dtype == Dtype::I8)
+    }
+
     /// Number of values in all tensors, scales left out.
     pub(crate) fn parameters(&self) -> u64 {
         self.files
@@ -207,7 +212,7 @@ impl Weights {
             .map(str::to_string)
     }
 
-    /// A float tensor (F32, F16 or BF16) as 32-bit floats.
+    /// A float tensor (F32, F16, BF16 or F64) as 32-bit floats.
     ///
     /// # Errors
     /// When it is missing, of another type, or of another shape than `expected`.
@@ -222,7 +227,11 @@ impl Weights {
             Dtype::BF16 => file.read(entry, |bytes| {
                 values.extend(pairs(bytes).map(|pair| half::bf16::from_le_bytes(pair).to_f32()));
             })?,
-            other => return Err(wrong_type(file, name, other, "F32, F16 or BF16")),
+            Dtype::F64 => file.read(entry, |bytes| {
+                let chunks = bytes.as_chunks::<8>().0.iter();
+                values.extend(chunks.map(|chunk| f64::from_le_bytes(*chunk) as f32));
+            })?,
+            other => return Err(wrong_type(file, name, other, "F32, F16, BF16 or F64")),
         }
         Ok(values)
     }
@@ -241,6 +250,24 @@ impl Weights {
         }
         let mut values = Vec::with_capacity(expected.iter().product());
         file.read(entry, |bytes| values.extend(bytes.iter().map(|byte| *byte as i8)))?;
+        Ok(values)
+    }
+
+    /// An I32 or I64 tensor.
+    pub(crate) fn whole_numbers(&self, name: &str, expected: &[usize]) -> Result<Vec<i64>> {
+        let (file, entry) = self.checked(name, expected)?;
+        let mut values = Vec::with_capacity(expected.iter().product());
+        match entry.dtype {
+            Dtype::I32 => file.read(entry, |bytes| {
+                let chunks = bytes.as_chunks::<4>().0.iter();
+                values.extend(chunks.map(|chunk| i64::from(i32::from_le_bytes(*chunk))));
+            })?,
+            Dtype::I64 => file.read(entry, |bytes| {
+                let chunks = bytes.as_chunks::<8>().0.iter();
+                values.extend(chunks.map(|chunk| i64::from_le_bytes(*chunk)));
+            })?,
+            other => return Err(wrong_type(file, name, other, "I32 or I64")),
+        }
         Ok(values)
     }
 
@@ -266,9 +293,11 @@ impl Weights {
     ) -> Result<Option<usize>> {
         let (file, entry) = self.checked(name, &[rows, columns])?;
         match entry.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => return Ok(None),
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => return Ok(None),
             Dtype::I8 => {}
-            other => return Err(wrong_type(file, name, other, "F32, F16, BF16 or I8 with scales")),
+            other => {
+                return Err(wrong_type(file, name, other, "F32, F16, BF16, F64 or I8 with scales"));
+            }
         }
         let scales = format!("{name}{SCALES_SUFFIX}");
         match *self.shape(&scales).ok_or_else(|| self.missing(&scales))? {
@@ -289,8 +318,8 @@ impl Weights {
     pub(crate) fn check_floats(&self, name: &str, expected: &[usize]) -> Result<()> {
         let (file, entry) = self.checked(name, expected)?;
         match entry.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
-            other => Err(wrong_type(file, name, other, "F32, F16 or BF16")),
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => Ok(()),
+            other => Err(wrong_type(file, name, other, "F32, F16, BF16 or F64")),
         }
     }
 
