@@ -22,6 +22,7 @@ mod load;
 pub mod model;
 mod onnx;
 pub mod onnxruntime;
+mod ops;
 mod pool;
 pub mod quantize;
 pub mod spec;
