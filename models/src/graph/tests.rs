@@ -1,5 +1,7 @@
 //! Runs built graphs on tiny random models and compares them with what the Python libraries gave.
 
+mod packed;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
