@@ -5,6 +5,8 @@
 //! of the Python library `transformers`.
 
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use crate::ops::{PackedLinear, QuantisedTable, Shared, block_of, domain, quantis
 use crate::weights::Matrix;
 
 /// A graph with its weights, in a session.
-fn packed_session(graph: BuiltGraph) -> Session {
+pub(super) fn packed_session(graph: BuiltGraph) -> Session {
     let shared = Arc::new(Shared {
         linears: graph.linears.into_iter().map(PackedLinear::new).collect(),
         embeddings: graph.embeddings.into_iter().map(QuantisedTable::new).collect(),
@@ -26,7 +26,11 @@ fn packed_session(graph: BuiltGraph) -> Session {
 }
 
 /// The output of a packed graph for a batch of texts.
-fn run_packed(session: &mut Session, config: &TransformerConfig, texts: &[Tokens]) -> Vec<f32> {
+pub(super) fn run_packed(
+    session: &mut Session,
+    config: &TransformerConfig,
+    texts: &[Tokens],
+) -> Vec<f32> {
     let (mut ids, mut types, mut positions, mut offsets) =
         (Vec::new(), Vec::new(), Vec::new(), vec![0i64]);
     for (text, segments) in texts {
@@ -51,7 +55,7 @@ fn run_packed(session: &mut Session, config: &TransformerConfig, texts: &[Tokens
 }
 
 /// Each text's part of a packed result.
-fn parts<'v>(values: &'v [f32], texts: &[Tokens], width: usize) -> Vec<&'v [f32]> {
+pub(super) fn parts<'v>(values: &'v [f32], texts: &[Tokens], width: usize) -> Vec<&'v [f32]> {
     let mut rest = values;
     texts
         .iter()
@@ -63,7 +67,7 @@ fn parts<'v>(values: &'v [f32], texts: &[Tokens], width: usize) -> Vec<&'v [f32]
         .collect()
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
