@@ -12,13 +12,17 @@
 pub mod builtin;
 mod cache;
 pub mod cancel;
+mod config;
 mod engine;
 pub mod error;
+mod graph;
 mod hub;
 mod layout;
 mod load;
 pub mod model;
+mod onnx;
 pub mod onnxruntime;
+mod ops;
 mod pool;
 pub mod quantize;
 pub mod spec;
@@ -32,5 +36,5 @@ pub use error::{Fault, ModelError, Result};
 pub use model::{
     Embeddings, Model, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
 };
-pub use quantize::{QuantizeReport, quantize};
+pub use quantize::{QuantizeReport, export, quantize};
 pub use spec::{Device, ModelSpec, Precision};
