@@ -10,12 +10,22 @@
 //! * Rows come out in input order.
 
 pub mod builtin;
+mod cache;
 pub mod cancel;
+mod engine;
 pub mod error;
+mod hub;
+mod layout;
+mod load;
 pub mod model;
 pub mod onnxruntime;
+mod pool;
 pub mod quantize;
 pub mod spec;
+mod stats;
+mod table;
+mod tokenize;
+mod weights;
 
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};

@@ -95,14 +95,28 @@ impl TextTokenizer {
             .map_or(0, |largest| largest as usize + 1)
     }
 
-    /// The id of a token, if the vocabulary has it.
-    pub(crate) fn token_id(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(token)
+    /// The id that stands for what the vocabulary doesn't have.
+    pub(crate) fn unknown_id(&self) -> Option<u32> {
+        let model = serde_json::to_value(self.tokenizer.get_model()).ok()?;
+        match model.get("unk_token").and_then(serde_json::Value::as_str) {
+            Some(token) => self.tokenizer.token_to_id(token),
+            None => model.get("unk_id")?.as_u64().and_then(|id| u32::try_from(id).ok()),
+        }
     }
 
-    /// The tokenizer's own description of itself, for settings that have no accessor.
-    pub(crate) fn description(&self) -> serde_json::Value {
-        serde_json::to_value(&self.tokenizer).unwrap_or(serde_json::Value::Null)
+    /// The median length of the vocabulary's tokens in characters, at least 1.
+    pub(crate) fn median_token_length(&self) -> usize {
+        let vocabulary = self.tokenizer.get_vocab(true);
+        let mut lengths: Vec<usize> =
+            vocabulary.into_keys().map(|token| token.chars().count()).collect();
+        lengths.sort_unstable();
+        let middle = lengths.len() / 2;
+        let median = match (lengths.get(middle), middle.checked_sub(1).map(|low| lengths[low])) {
+            (Some(high), Some(low)) if lengths.len() % 2 == 0 => (low + high) / 2,
+            (Some(high), _) => *high,
+            (None, _) => 1,
+        };
+        median.max(1)
     }
 
     /// Token ids of texts, in their order. `prompt` goes before each; `skip` is [`TextTokenizer::prompt_length`] where

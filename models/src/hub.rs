@@ -1,0 +1,190 @@
+//! Turns the source of a model into a local directory: a path, a built-in name, or an id of the Hugging Face hub.
+//!
+//! The hub's cache is shared with Python: `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT` mean what they mean there.
+//! A model that the cache holds is used without asking the network; `HF_HUB_OFFLINE=1` never asks it.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, Repo};
+
+use crate::builtin::{self, BUILTINS};
+use crate::{ModelError, Result};
+
+/// A model's source, found.
+pub(crate) struct Found {
+    /// The directory or `.onnx` file.
+    pub(crate) path: PathBuf,
+    /// A short name for messages and metrics.
+    pub(crate) name: String,
+}
+
+/// Finds a source, fetching it from the hub where it has to.
+///
+/// # Errors
+/// [`ModelError::UnknownModel`] when it is nothing of all that, [`ModelError::Hub`] when the hub can't give it.
+pub(crate) fn find(source: &str) -> Result<Found> {
+    let path = Path::new(source);
+    if path.exists() {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        return Ok(Found { path: path.into(), name: name.unwrap_or_else(|| source.into()) });
+    }
+    if let Some(builtin) = builtin::find(source) {
+        let found = builtin.path().ok_or_else(|| ModelError::UnknownModel {
+            name: source.into(),
+            hint: format!(
+                "it comes with Sembla, but its folder '{}' was not found; set SEMBLA_MODELS to the folder that holds it",
+                builtin.folder
+            ),
+        })?;
+        return Ok(Found { path: found, name: builtin.name.into() });
+    }
+    if is_hub_id(source) {
+        return Ok(Found { path: from_hub(source)?, name: source.into() });
+    }
+    let known: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
+    let hint = if source.contains(['/', '\\']) || source.starts_with('.') {
+        "there is no such directory or .onnx file".to_string()
+    } else {
+        format!(
+            "known models: {}; a directory or a hub id (owner/name) works too, CREATE MODEL gives one a name",
+            known.join(", ")
+        )
+    };
+    Err(ModelError::UnknownModel { name: source.into(), hint })
+}
+
+/// Whether a source can be `owner/name` of the hub.
+fn is_hub_id(source: &str) -> bool {
+    let allowed = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.len() <= 96
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    matches!(source.split('/').collect::<Vec<_>>()[..], [owner, name] if allowed(owner) && allowed(name))
+}
+
+/// Where Python's hub client keeps its cache.
+fn cache() -> Cache {
+    let named = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
+    named("HF_HUB_CACHE")
+        .or_else(|| named("HUGGINGFACE_HUB_CACHE"))
+        .map_or_else(Cache::from_env, |path| Cache::new(PathBuf::from(path)))
+}
+
+fn offline() -> bool {
+    ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].iter().any(|key| {
+        std::env::var(key)
+            .is_ok_and(|value| matches!(value.to_uppercase().as_str(), "1" | "TRUE" | "YES" | "ON"))
+    })
+}
+
+/// The snapshot folder of a hub model.
+fn from_hub(id: &str) -> Result<PathBuf> {
+    let cache = cache();
+    let repo = Repo::model(id.to_string());
+    if let Some(folder) = cached(&cache, &repo) {
+        return Ok(folder);
+    }
+    let fail = |message: String| ModelError::Hub { id: id.into(), message };
+    if offline() {
+        return Err(fail(format!(
+            "it is not in the cache ({}) and HF_HUB_OFFLINE is set; unset it to download",
+            cache.path().display()
+        )));
+    }
+    let explain = |error: ApiError| {
+        let text = crate::onnxruntime::one_line(&error.to_string());
+        let mend = if text.contains("404") || text.contains("401") || text.contains("403") {
+            "check the id, and HF_TOKEN if the model is private"
+        } else {
+            "check the network, or give a local directory"
+        };
+        fail(format!("{text}; {mend}"))
+    };
+    let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.or_else(|| cache.token());
+    let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token).with_retries(3);
+    if let Ok(endpoint) = std::env::var("HF_ENDPOINT") {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder = builder.with_progress(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let api = builder.build().map_err(explain)?.repo(repo.clone());
+    download(&api).map_err(explain)?;
+    cached(&cache, &repo).ok_or_else(|| {
+        fail("it has neither config.json nor modules.json; Sembla can't load it".into())
+    })
+}
+
+/// The snapshot folder, if it has a description, weights and a tokenizer.
+fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
+    let cached = cache.repo(repo.clone());
+    let mark = cached.get("modules.json").or_else(|| cached.get("config.json"))?;
+    let folder = mark.parent()?.to_path_buf();
+    let weights = ["model.safetensors", "model.safetensors.index.json", "onnx/model.onnx"];
+    let nested = || {
+        std::fs::read_dir(&folder).ok().is_some_and(|entries| {
+            entries.flatten().any(|entry| entry.path().join("model.safetensors").exists())
+        })
+    };
+    (weights.iter().any(|name| folder.join(name).exists()) || nested()).then_some(folder)
+}
+
+/// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of the weights.
+fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
+    let files: Vec<String> =
+        api.info()?.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+    let has_safetensors = files.iter().any(|file| file.ends_with(".safetensors"));
+    for file in &files {
+        let depth = file.matches('/').count();
+        let wanted = match file.rsplit('.').next() {
+            Some("json") => depth <= 1 && !file.starts_with("onnx/"),
+            Some("safetensors") => depth <= 1,
+            Some("onnx") => !has_safetensors && matches!(file.as_str(), "onnx/model.onnx" | "model.onnx"),
+            Some("onnx_data") => !has_safetensors,
+            _ => false,
+        };
+        if wanted {
+            api.get(file)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_are_told_from_paths() {
+        assert!(is_hub_id("sentence-transformers/all-MiniLM-L6-v2"));
+        for source in ["minilm", "./models/x", "/abs/olute", "a/b/c", "../up", "owner/", "a b/c"] {
+            assert!(!is_hub_id(source), "{source}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = find("minilmm").err().expect("unknown").to_string();
+        assert!(message.contains("'minilmm' is not known") && message.contains("potion"), "{message}");
+        let message = find("./no/such/folder").err().expect("unknown").to_string();
+        assert!(message.contains("no such directory"), "{message}");
+    }
+
+    #[test]
+    fn a_model_in_pythons_cache_is_found_without_the_network() {
+        let folder = tempfile::tempdir().expect("folder");
+        let repo = folder.path().join("models--owner--tiny");
+        let snapshot = repo.join("snapshots/abc");
+        std::fs::create_dir_all(&snapshot).expect("folders");
+        std::fs::create_dir_all(repo.join("refs")).expect("folders");
+        std::fs::write(repo.join("refs/main"), "abc").expect("ref");
+        std::fs::write(snapshot.join("config.json"), "{}").expect("config");
+        let cache = Cache::new(folder.path().into());
+        let found = || cached(&cache, &Repo::model("owner/tiny".into()));
+        assert_eq!(found(), None, "no weights yet");
+        std::fs::write(snapshot.join("model.safetensors"), "x").expect("weights");
+        assert_eq!(found(), Some(snapshot));
+    }
+}

@@ -1,0 +1,497 @@
+//! What a model directory says about itself: its modules, pooling, prompts, limits and where its weights are.
+//!
+//! Reads the layouts of Sentence-Transformers (old and new spellings), of plain Hugging Face transformers, of model2vec,
+//! and a bare `.onnx` beside a `tokenizer.json`. Reading the weights and building a graph is left to others.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::pool::{Activation, Dense, Step};
+use crate::weights::Weights;
+use crate::{ModelError, Result, Similarity};
+
+/// The largest JSON configuration that is read.
+const CONFIG_BYTES_MAX: u64 = 16 << 20;
+
+/// How token vectors become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PoolingMode {
+    Cls,
+    Max,
+    Mean,
+    MeanSqrtLen,
+    WeightedMean,
+    LastToken,
+}
+
+/// What kind of model the directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LayoutKind {
+    /// A table of token vectors, in model2vec's form (unknown tokens are left out) or Sentence-Transformers'.
+    Static {
+        /// Whether model2vec's rules apply.
+        model2vec: bool,
+    },
+    /// A transformer with pooling.
+    Encoder,
+    /// A transformer that scores pairs.
+    CrossEncoder,
+}
+
+/// Where the numbers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WeightFile {
+    /// The folder that holds `model.safetensors` (or its index).
+    Safetensors(PathBuf),
+    /// An ONNX graph.
+    Onnx(PathBuf),
+}
+
+/// A model directory, understood but not loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) root: PathBuf,
+    pub(crate) kind: LayoutKind,
+    pub(crate) weights: WeightFile,
+    pub(crate) tokenizer: PathBuf,
+    /// `config.json` of the transformer; `Value::Null` where there is none.
+    pub(crate) config: Value,
+    pub(crate) config_path: PathBuf,
+    pub(crate) max_length: Option<usize>,
+    pub(crate) lowercase: bool,
+    pub(crate) pooling: Vec<PoolingMode>,
+    /// Whether the prompt's tokens take part in pooling.
+    pub(crate) include_prompt: bool,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) truncate_dim: Option<usize>,
+    pub(crate) similarity: Similarity,
+    pub(crate) prompts: BTreeMap<String, String>,
+    pub(crate) default_prompt: Option<String>,
+    /// A cross-encoder's saved activation.
+    pub(crate) activation: Option<Activation>,
+}
+
+impl Layout {
+    /// Reads a directory, or a single `.onnx` file with its neighbours.
+    ///
+    /// # Errors
+    /// [`ModelError::BadModelFile`] naming the file that is missing, torn or says something that can't be done.
+    pub(crate) fn read(source: &Path) -> Result<Self> {
+        if source.is_file() {
+            return Self::bare_onnx(source);
+        }
+        let modules = json(&source.join("modules.json"))?;
+        let folder = match &modules {
+            Some(modules) => first_module_folder(source, modules)?,
+            None => source.to_path_buf(),
+        };
+        let config_path = folder.join("config.json");
+        let config = json(&config_path)?.unwrap_or(Value::Null);
+        let settings = json(&source.join("config_sentence_transformers.json"))?;
+        let settings = settings.unwrap_or(Value::Null);
+        let kind = kind(modules.as_ref(), &config, &settings, &folder);
+        let mut layout = Self {
+            root: source.to_path_buf(),
+            kind,
+            weights: find_weights(&folder)?,
+            tokenizer: find_tokenizer(source, &folder)?,
+            max_length: None,
+            lowercase: false,
+            pooling: Vec::new(),
+            include_prompt: true,
+            steps: Vec::new(),
+            truncate_dim: whole(&settings, "truncate_dim"),
+            similarity: similarity(&settings, source)?,
+            prompts: prompts(&settings),
+            default_prompt: text(&settings, "default_prompt_name"),
+            activation: cross_encoder_activation(&settings, &config, &config_path)?,
+            config,
+            config_path,
+        };
+        layout.read_limits(&folder)?;
+        match &modules {
+            Some(modules) => layout.read_modules(modules)?,
+            None if kind == LayoutKind::Encoder => layout.pooling = vec![PoolingMode::Mean],
+            None => {}
+        }
+        if layout.kind == (LayoutKind::Static { model2vec: true }) {
+            layout.read_model2vec();
+        }
+        Ok(layout)
+    }
+
+    /// Every file that decides what the model computes.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.tokenizer.clone(), self.config_path.clone()];
+        let mut folders = vec![self.root.clone()];
+        match &self.weights {
+            WeightFile::Onnx(path) => files.push(path.clone()),
+            WeightFile::Safetensors(folder) => folders.push(folder.clone()),
+        }
+        if self.root.is_dir() {
+            let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+            folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
+        for folder in folders {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            files.extend(entries.map(|entry| entry.path()).filter(|path| {
+                path.extension().is_some_and(|extension| extension == "safetensors")
+                    || path.file_name().is_some_and(|name| {
+                        name == "config.json" || name.to_string_lossy().starts_with("sentence_")
+                    })
+            }));
+        }
+        files.retain(|path| path.is_file());
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// A graph without a directory: mean pooling, unless it gives one vector per text itself.
+    fn bare_onnx(path: &Path) -> Result<Self> {
+        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("onnx")) {
+            return Err(ModelError::file(
+                path,
+                "is not a model; give a model directory or an .onnx file",
+            ));
+        }
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let above = folder.parent().unwrap_or(folder);
+        let home = if folder.join("tokenizer.json").is_file() { folder } else { above };
+        if home.join("modules.json").is_file() || home.join("config.json").is_file() {
+            let mut layout = Self::read(home)?;
+            layout.weights = WeightFile::Onnx(path.to_path_buf());
+            return Ok(layout);
+        }
+        Ok(Self {
+            root: path.to_path_buf(),
+            kind: LayoutKind::Encoder,
+            weights: WeightFile::Onnx(path.to_path_buf()),
+            tokenizer: find_tokenizer(folder, above)?,
+            config: Value::Null,
+            config_path: home.join("config.json"),
+            max_length: None,
+            lowercase: false,
+            pooling: vec![PoolingMode::Mean],
+            include_prompt: true,
+            steps: Vec::new(),
+            truncate_dim: None,
+            similarity: Similarity::Cosine,
+            prompts: BTreeMap::new(),
+            default_prompt: None,
+            activation: None,
+        })
+    }
+
+    /// The longest input and the lower-casing, from whichever file says so.
+    fn read_limits(&mut self, folder: &Path) -> Result<()> {
+        for name in SENTENCE_CONFIGS {
+            if let Some(config) = json(&folder.join(name))? {
+                self.max_length = whole(&config, "max_seq_length");
+                self.lowercase = flag(&config, "do_lower_case");
+                break;
+            }
+        }
+        if self.max_length.is_none()
+            && let Some(config) = json(&folder.join("tokenizer_config.json"))?
+        {
+            // Tokenizers without a limit carry a number near 1e30 here.
+            self.max_length = whole(&config, "model_max_length").filter(|n| *n < 1 << 24);
+        }
+        Ok(())
+    }
+
+    /// The modules after the first.
+    fn read_modules(&mut self, modules: &Value) -> Result<()> {
+        for module in modules.as_array().into_iter().flatten().skip(1) {
+            let class = class_of(module);
+            let folder = module_folder(&self.root, module)?;
+            match class {
+                "Pooling" => self.read_pooling(&folder.join("config.json"))?,
+                "Dense" => self.steps.push(Step::Dense(dense(&folder)?)),
+                "Normalize" => self.steps.push(Step::Normalize),
+                "Dropout" => {}
+                other => {
+                    return Err(ModelError::file(
+                        self.root.join("modules.json"),
+                        format!(
+                            "names the module '{other}', which Sembla does not have; it has Transformer, StaticEmbedding, Pooling, Dense, Normalize"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_pooling(&mut self, path: &Path) -> Result<()> {
+        let config = json(path)?.ok_or_else(|| ModelError::file(path, "is missing"))?;
+        self.include_prompt = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
+        self.pooling = pooling_modes(&config, path)?;
+        Ok(())
+    }
+
+    /// model2vec keeps its settings in `config.json`.
+    fn read_model2vec(&mut self) {
+        self.max_length = match self.config.get("max_length") {
+            Some(Value::Null) => None,
+            Some(_) => whole(&self.config, "max_length"),
+            None => Some(512),
+        };
+        let normalize = self.config.get("normalize").and_then(Value::as_bool).unwrap_or(true);
+        self.steps = if normalize { vec![Step::Normalize] } else { Vec::new() };
+    }
+}
+
+/// Files that may hold `max_seq_length`, one per base class that Sentence-Transformers has had.
+const SENTENCE_CONFIGS: &[&str] = &[
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// Reads a JSON file; `None` where there is none.
+fn json(path: &Path) -> Result<Option<Value>> {
+    let size = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => return Err(ModelError::file(path, "is not a file")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
+        Err(error) => return Err(ModelError::io(path, error)),
+    };
+    if size > CONFIG_BYTES_MAX {
+        return Err(ModelError::file(
+            path,
+            format!("is {size} bytes; a configuration has at most {CONFIG_BYTES_MAX}"),
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| ModelError::file(path, format!("is not JSON: {error}")))
+}
+
+fn whole(config: &Value, key: &str) -> Option<usize> {
+    let value = config.get(key)?;
+    value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0)
+}
+
+fn flag(config: &Value, key: &str) -> bool {
+    config.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text(config: &Value, key: &str) -> Option<String> {
+    config.get(key).and_then(Value::as_str).map(str::to_string)
+}
+
+/// The class name at the end of a module's type.
+fn class_of(module: &Value) -> &str {
+    let name = module.get("type").and_then(Value::as_str).unwrap_or_default();
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// The folder of a module, which may not lead out of the model's directory.
+fn module_folder(root: &Path, module: &Value) -> Result<PathBuf> {
+    let path = Path::new(module.get("path").and_then(Value::as_str).unwrap_or_default());
+    if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(ModelError::file(
+            root.join("modules.json"),
+            format!("names the folder '{}', which lies outside the model", path.display()),
+        ));
+    }
+    Ok(root.join(path))
+}
+
+fn first_module_folder(root: &Path, modules: &Value) -> Result<PathBuf> {
+    let first = modules.as_array().and_then(|modules| modules.first());
+    let first = first.ok_or_else(|| ModelError::file(root.join("modules.json"), "has no module"))?;
+    let class = class_of(first);
+    if !matches!(class, "Transformer" | "StaticEmbedding") {
+        return Err(ModelError::file(
+            root.join("modules.json"),
+            format!(
+                "starts with the module '{class}'; Sembla runs models that start with Transformer or StaticEmbedding"
+            ),
+        ));
+    }
+    module_folder(root, first)
+}
+
+fn kind(modules: Option<&Value>, config: &Value, settings: &Value, folder: &Path) -> LayoutKind {
+    let model2vec = config.get("model_type").and_then(Value::as_str) == Some("model2vec");
+    let first = modules.and_then(Value::as_array).and_then(|modules| modules.first());
+    let embedding_bag = first.map(class_of) == Some("StaticEmbedding");
+    // A bag of embeddings without any configuration is how model2vec saves into Sentence-Transformers.
+    let bare_bag = modules.is_none()
+        && config.is_null()
+        && Weights::open(folder).is_ok_and(|weights| {
+            weights.contains("embedding.weight") || weights.contains("embeddings")
+        });
+    if model2vec || embedding_bag || bare_bag {
+        return LayoutKind::Static { model2vec: model2vec || bare_bag };
+    }
+    let declared = settings.get("model_type").and_then(Value::as_str);
+    let architecture = config.pointer("/architectures/0").and_then(Value::as_str);
+    let classifies = architecture.is_some_and(|name| name.ends_with("ForSequenceClassification"));
+    let pools = modules
+        .and_then(Value::as_array)
+        .is_some_and(|modules| modules.iter().any(|module| class_of(module) == "Pooling"));
+    if declared == Some("CrossEncoder") || (classifies && !pools) {
+        LayoutKind::CrossEncoder
+    } else {
+        LayoutKind::Encoder
+    }
+}
+
+fn find_weights(folder: &Path) -> Result<WeightFile> {
+    if folder.join("model.safetensors").exists()
+        || folder.join("model.safetensors.index.json").exists()
+    {
+        return Ok(WeightFile::Safetensors(folder.to_path_buf()));
+    }
+    let graphs = ["onnx/model.onnx", "model.onnx", "onnx/model_O1.onnx", "onnx/model_O2.onnx"];
+    let found = graphs.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    found.map(WeightFile::Onnx).ok_or_else(|| {
+        let pickled = if folder.join("pytorch_model.bin").exists() {
+            "; pytorch_model.bin can run code when it is read: convert it to safetensors"
+        } else {
+            ""
+        };
+        ModelError::file(
+            folder,
+            format!("has neither model.safetensors nor onnx/model.onnx{pickled}"),
+        )
+    })
+}
+
+fn find_tokenizer(root: &Path, folder: &Path) -> Result<PathBuf> {
+    let places = [folder.join("tokenizer.json"), root.join("tokenizer.json")];
+    places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        ModelError::file(
+            root,
+            "has no tokenizer.json; save the tokenizer in its fast form (transformers: AutoTokenizer, save_pretrained)",
+        )
+    })
+}
+
+fn similarity(settings: &Value, root: &Path) -> Result<Similarity> {
+    match settings.get("similarity_fn_name").and_then(Value::as_str) {
+        None | Some("cosine") => Ok(Similarity::Cosine),
+        Some("dot") => Ok(Similarity::Dot),
+        Some("euclidean") => Ok(Similarity::Euclidean),
+        Some("manhattan") => Ok(Similarity::Manhattan),
+        Some(other) => Err(ModelError::file(
+            root.join("config_sentence_transformers.json"),
+            format!(
+                "names the similarity '{other}'; there are cosine, dot, euclidean and manhattan"
+            ),
+        )),
+    }
+}
+
+fn prompts(settings: &Value) -> BTreeMap<String, String> {
+    let Some(prompts) = settings.get("prompts").and_then(Value::as_object) else {
+        return BTreeMap::new();
+    };
+    prompts
+        .iter()
+        .filter_map(|(name, prompt)| Some((name.clone(), prompt.as_str()?.to_string())))
+        .collect()
+}
+
+/// A cross-encoder's activation, from the first place that names one.
+fn cross_encoder_activation(
+    settings: &Value,
+    config: &Value,
+    config_path: &Path,
+) -> Result<Option<Activation>> {
+    let places = [
+        settings.get("activation_fn"),
+        config.pointer("/sentence_transformers/activation_fn"),
+        config.get("sbert_ce_default_activation_function"),
+    ];
+    let Some(name) = places.into_iter().flatten().find_map(Value::as_str) else {
+        return Ok(None);
+    };
+    Activation::from_torch(name).map(Some).ok_or_else(|| {
+        ModelError::file(
+            config_path,
+            format!("names the activation '{name}', which Sembla does not have"),
+        )
+    })
+}
+
+/// Pooling modes in the order in which Sentence-Transformers concatenates them.
+fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMode>> {
+    const MODES: [(&str, &str, PoolingMode); 6] = [
+        ("cls", "pooling_mode_cls_token", PoolingMode::Cls),
+        ("max", "pooling_mode_max_tokens", PoolingMode::Max),
+        ("mean", "pooling_mode_mean_tokens", PoolingMode::Mean),
+        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
+        ("weightedmean", "pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
+        ("lasttoken", "pooling_mode_lasttoken", PoolingMode::LastToken),
+    ];
+    let named: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(name)) => name.split(['+', ',']).map(str::trim).collect(),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if named.is_empty() {
+        let found: Vec<_> = MODES
+            .iter()
+            .filter(|(_, key, _)| flag(config, key))
+            .map(|(_, _, mode)| *mode)
+            .collect();
+        return if found.is_empty() {
+            Err(ModelError::file(path, "names no pooling mode"))
+        } else {
+            Ok(found)
+        };
+    }
+    named
+        .into_iter()
+        .map(|name| {
+            let known = MODES.iter().find(|(short, _, _)| {
+                *short == name || (name == "mean_sqrt_len" && short.starts_with("mean_sqrt"))
+            });
+            known.map(|(_, _, mode)| *mode).ok_or_else(|| {
+                ModelError::file(
+                    path,
+                    format!("names the pooling mode '{name}', which Sembla does not have"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// A dense layer's folder.
+fn dense(folder: &Path) -> Result<Dense> {
+    let path = folder.join("config.json");
+    let config = json(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
+    let size = |key: &str| {
+        whole(&config, key)
+            .filter(|n| *n <= 1 << 20)
+            .ok_or_else(|| ModelError::file(&path, format!("has no usable '{key}'")))
+    };
+    let (inputs, outputs) = (size("in_features")?, size("out_features")?);
+    let name = config.get("activation_function").and_then(Value::as_str);
+    let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
+    let activation = Activation::from_torch(name).ok_or_else(|| {
+        ModelError::file(
+            &path,
+            format!("names the activation '{name}', which Sembla does not have"),
+        )
+    })?;
+    let weights = Weights::open(folder)?;
+    let weight = weights.floats("linear.weight", &[outputs, inputs])?;
+    let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
+    let bias = if has_bias { weights.floats("linear.bias", &[outputs])? } else { Vec::new() };
+    Ok(Dense { weight, bias, inputs, outputs, activation })
+}

@@ -1,0 +1,141 @@
+//! Static models: a text's vector is the mean of its tokens' vectors. No ONNX Runtime involved.
+//!
+//! Covers Sentence-Transformers' `StaticEmbedding` and model2vec with its 8-bit and vocabulary-quantised forms.
+//! Normalisation and truncation are left to the head.
+
+use crate::layout::{Layout, LayoutKind, WeightFile};
+use crate::tokenize::TextTokenizer;
+use crate::weights::Weights;
+use crate::{ModelError, Precision, Result};
+
+/// Vectors of all tokens.
+pub(crate) struct TokenTable {
+    vectors: Vectors,
+    /// Components per vector.
+    pub(crate) width: usize,
+    /// Row of each token, where several tokens share one.
+    mapping: Option<Vec<u32>>,
+    /// Factor of each token.
+    factors: Option<Vec<f32>>,
+    /// The token that is left out of the mean.
+    unknown: Option<u32>,
+    /// Characters per token that are read of a long text before tokenising; `None` reads all.
+    pub(crate) characters_per_token: Option<usize>,
+    /// Number of values in the table.
+    pub(crate) parameters: u64,
+}
+
+enum Vectors {
+    F32(Vec<f32>),
+    I8(Vec<i8>),
+}
+
+impl TokenTable {
+    /// Reads the table and checks it against the tokenizer's vocabulary.
+    ///
+    /// # Errors
+    /// [`ModelError::BadModelFile`] when a tensor is missing, too small for the vocabulary, or points outside.
+    pub(crate) fn load(layout: &Layout, tokenizer: &TextTokenizer) -> Result<Self> {
+        let WeightFile::Safetensors(folder) = &layout.weights else {
+            return Err(ModelError::file(&layout.root, "a static model needs model.safetensors"));
+        };
+        let weights = Weights::open(folder)?;
+        let name = if weights.contains("embeddings") { "embeddings" } else { "embedding.weight" };
+        let shape = weights.shape(name).ok_or_else(|| weights.missing(name))?.to_vec();
+        let [rows, width] = shape[..] else {
+            return Err(ModelError::file(
+                weights.path(),
+                format!("tensor '{name}' has shape {shape:?}; a table of vectors has two"),
+            ));
+        };
+        let vectors = if weights.is_bytes(name) {
+            Vectors::I8(weights.bytes(name, &shape)?)
+        } else {
+            Vectors::F32(weights.floats(name, &shape)?)
+        };
+        let vocabulary = tokenizer.vocabulary_size();
+        let mapping = mapping(&weights, vocabulary, rows)?;
+        let factors = match weights.shape("weights").map(<[usize]>::to_vec) {
+            Some(shape) if shape[..] == [vocabulary] => Some(weights.floats("weights", &shape)?),
+            Some(shape) => {
+                return Err(ModelError::file(
+                    weights.path(),
+                    format!("tensor 'weights' has shape {shape:?} for {vocabulary} tokens"),
+                ));
+            }
+            None => None,
+        };
+        if width == 0 || (mapping.is_none() && rows < vocabulary) {
+            return Err(ModelError::file(
+                weights.path(),
+                format!("tensor '{name}' is {rows} × {width} for {vocabulary} tokens"),
+            ));
+        }
+        let model2vec = layout.kind == LayoutKind::Static { model2vec: true };
+        Ok(Self {
+            vectors,
+            width,
+            mapping,
+            factors,
+            unknown: if model2vec { tokenizer.unknown_id() } else { None },
+            characters_per_token: model2vec.then(|| tokenizer.median_token_length()),
+            parameters: weights.parameters(),
+        })
+    }
+
+    /// How the table is stored.
+    pub(crate) fn precision(&self) -> Precision {
+        match self.vectors {
+            Vectors::F32(_) => Precision::F32,
+            Vectors::I8(_) => Precision::Q8,
+        }
+    }
+
+    /// The mean vector of some tokens; zeros where there is none.
+    pub(crate) fn mean(&self, ids: &[u32]) -> Vec<f32> {
+        let mut sum = vec![0f32; self.width];
+        let mut count = 0usize;
+        for id in ids.iter().filter(|id| Some(**id) != self.unknown) {
+            let row = self.mapping.as_ref().map_or(*id, |mapping| mapping[*id as usize]) as usize;
+            let factor = self.factors.as_ref().map_or(1.0, |factors| factors[*id as usize]);
+            let range = row * self.width..(row + 1) * self.width;
+            match &self.vectors {
+                Vectors::F32(values) => {
+                    for (sum, value) in sum.iter_mut().zip(&values[range]) {
+                        *sum += value * factor;
+                    }
+                }
+                Vectors::I8(values) => {
+                    for (sum, value) in sum.iter_mut().zip(&values[range]) {
+                        *sum += f32::from(*value) * factor;
+                    }
+                }
+            }
+            count += 1;
+        }
+        if count > 0 {
+            let count = count as f32;
+            sum.iter_mut().for_each(|value| *value /= count);
+        }
+        sum
+    }
+}
+
+/// The row of each token, checked to be inside the table.
+fn mapping(weights: &Weights, vocabulary: usize, rows: usize) -> Result<Option<Vec<u32>>> {
+    if !weights.contains("mapping") {
+        return Ok(None);
+    }
+    let mapping = weights.whole_numbers("mapping", &[vocabulary])?;
+    mapping
+        .into_iter()
+        .map(|row| u32::try_from(row).ok().filter(|row| (*row as usize) < rows))
+        .collect::<Option<Vec<u32>>>()
+        .map(Some)
+        .ok_or_else(|| {
+            ModelError::file(
+                weights.path(),
+                format!("tensor 'mapping' points outside the {rows} vectors"),
+            )
+        })
+}
