@@ -12,13 +12,17 @@
 pub mod builtin;
 mod cache;
 pub mod cancel;
+mod config;
 mod engine;
 pub mod error;
+mod graph;
 mod hub;
 mod layout;
 mod load;
 pub mod model;
+mod onnx;
 pub mod onnxruntime;
+mod ops;
 mod pool;
 pub mod quantize;
 pub mod spec;

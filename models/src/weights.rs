@@ -212,7 +212,7 @@ impl Weights {
             .map(str::to_string)
     }
 
-    /// A float tensor (F32, F16 or BF16) as 32-bit floats.
+    /// A float tensor (F32, F16, BF16 or F64) as 32-bit floats.
     ///
     /// # Errors
     /// When it is missing, of another type, or of another shape than `expected`.
@@ -274,7 +274,9 @@ impl Weights {
     /// A matrix in floats, or in 8 bits with its scales.
     pub(crate) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
         let block = self.check_matrix(name, rows, columns)?;
-        let Some(block) = block else { return Ok(Matrix::F32(self.floats(name, &[rows, columns])?)) };
+        let Some(block) = block else {
+            return Ok(Matrix::F32(self.floats(name, &[rows, columns])?));
+        };
         Ok(Matrix::Q8 {
             values: self.bytes(name, &[rows, columns])?,
             scales: self.floats(&format!("{name}{SCALES_SUFFIX}"), &[rows, columns / block])?,
@@ -291,9 +293,11 @@ impl Weights {
     ) -> Result<Option<usize>> {
         let (file, entry) = self.checked(name, &[rows, columns])?;
         match entry.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => return Ok(None),
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => return Ok(None),
             Dtype::I8 => {}
-            other => return Err(wrong_type(file, name, other, "F32, F16, BF16 or I8 with scales")),
+            other => {
+                return Err(wrong_type(file, name, other, "F32, F16, BF16, F64 or I8 with scales"));
+            }
         }
         let scales = format!("{name}{SCALES_SUFFIX}");
         match *self.shape(&scales).ok_or_else(|| self.missing(&scales))? {
@@ -307,6 +311,15 @@ impl Weights {
                      rows of a number of blocks that divides {columns}"
                 ),
             )),
+        }
+    }
+
+    /// Checks that a float tensor is there with this shape. Reads no values.
+    pub(crate) fn check_floats(&self, name: &str, expected: &[usize]) -> Result<()> {
+        let (file, entry) = self.checked(name, expected)?;
+        match entry.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => Ok(()),
+            other => Err(wrong_type(file, name, other, "F32, F16, BF16 or F64")),
         }
     }
 

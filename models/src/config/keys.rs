@@ -1,0 +1,125 @@
+//! Typed, bounded access to the keys of a `config.json`. What the keys mean is left to the parent.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::HiddenActivation;
+use crate::{ModelError, Result};
+
+/// Typed access to the keys of the file. A key that is `null` counts as absent.
+pub(super) struct Keys<'a> {
+    pub(super) value: &'a Value,
+    pub(super) path: &'a Path,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn bad(&self, problem: String) -> ModelError {
+        ModelError::file(self.path, problem)
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.value.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        self.get(key)
+            .map(|value| value.as_str().ok_or_else(|| self.bad(format!("{key} is not a text"))))
+            .transpose()
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let bad = || self.bad(format!("{key} is not a list of texts"));
+        value
+            .as_array()
+            .ok_or_else(bad)?
+            .iter()
+            .map(|item| item.as_str().map(str::to_string).ok_or_else(bad))
+            .collect()
+    }
+
+    /// A whole number from 0 to `most`.
+    pub(super) fn number(&self, key: &str, default: usize, most: usize) -> Result<usize> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| *number <= most)
+            .ok_or_else(|| {
+                self.bad(format!("{key} is {value}; it must be a whole number up to {most}"))
+            })
+    }
+
+    /// A whole number from 1 to `most`.
+    pub(super) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize> {
+        match self.number(key, default, most)? {
+            0 => Err(self.bad(format!("{key} is 0; it must be at least 1"))),
+            number => Ok(number),
+        }
+    }
+
+    pub(super) fn positive(&self, key: &str, default: f32) -> Result<f32> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value
+            .as_f64()
+            .map(|number| number as f32)
+            .filter(|number| number.is_finite() && *number > 0.0)
+            .ok_or_else(|| self.bad(format!("{key} is {value}; it must be a positive number")))
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<bool> {
+        let Some(value) = self.get(key) else { return Ok(false) };
+        value
+            .as_bool()
+            .ok_or_else(|| self.bad(format!("{key} is {value}; it must be true or false")))
+    }
+
+    pub(super) fn activation(&self, key: &str, default: &str) -> Result<HiddenActivation> {
+        let name = self.text(key)?.unwrap_or(default);
+        HiddenActivation::parse(name).ok_or_else(|| {
+            self.bad(format!(
+                "{key} '{name}' is not known; known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu"
+            ))
+        })
+    }
+
+    /// The base of rotary positions, in the nested or in the flat spelling.
+    pub(super) fn rope_theta(&self, kind: &str, flat: &str, default: f32) -> Result<f32> {
+        let nested = self.get("rope_parameters").and_then(|all| all.get(kind));
+        let Some(value) = nested.filter(|value| !value.is_null()) else {
+            return self.positive(flat, default);
+        };
+        let inner = Keys { value, path: self.path };
+        let scheme = inner.text("rope_type")?.unwrap_or("default");
+        if scheme != "default" {
+            return Err(
+                self.bad(format!("rope_type '{scheme}' is not supported; only 'default' is"))
+            );
+        }
+        if inner.positive("partial_rotary_factor", 1.0)? != 1.0 {
+            return Err(self.bad("partial_rotary_factor is not supported".into()));
+        }
+        let fallback = self.positive(flat, default)?;
+        inner.positive("rope_theta", fallback)
+    }
+
+    /// Settings that would make another model of the same tensors.
+    pub(super) fn refuse_what_changes_the_result(&self) -> Result<()> {
+        let positions = self.text("position_embedding_type")?.unwrap_or("absolute");
+        if positions != "absolute" {
+            return Err(self.bad(format!(
+                "position_embedding_type '{positions}' is not supported; only 'absolute' is"
+            )));
+        }
+        for key in ["is_decoder", "add_cross_attention"] {
+            if self.flag(key)? {
+                return Err(self.bad(format!("{key} is true; only encoders are supported")));
+            }
+        }
+        if self.get("rope_scaling").is_some() {
+            return Err(self.bad("rope_scaling is not supported".into()));
+        }
+        Ok(())
+    }
+}

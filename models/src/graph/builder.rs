@@ -1,0 +1,385 @@
+//! The pieces that every architecture is made of: inputs, constants, linear layers, tables, norms, activations.
+//!
+//! Values are named by strings. Each piece writes its nodes at once and gives back the name of its result. In a dry run
+//! tensors are checked but not read, and the graph is thrown away.
+
+use std::collections::HashMap;
+
+use super::{BuiltGraph, DOMAIN, Form, Task};
+use crate::Result;
+use crate::config::{HiddenActivation, TransformerConfig};
+use crate::onnx::proto::{AttributeProto, data_type};
+use crate::onnx::writer::{Dim, ModelWriter, float, int, text};
+use crate::weights::{Embedding, Linear, Matrix, Weights};
+
+/// The version of ONNX's operators that graphs are written for.
+const OPSET: i64 = 17;
+
+/// A graph that is being built.
+pub(super) struct Builder<'a> {
+    pub(super) config: &'a TransformerConfig,
+    pub(super) form: Form,
+    pub(super) weights: &'a Weights,
+    writer: ModelWriter,
+    quantised: bool,
+    dry: bool,
+    linears: Vec<Linear>,
+    embeddings: Vec<Embedding>,
+    /// Names of the tensors that went into `linears` and `embeddings`.
+    quantisable: Vec<String>,
+    /// Values that are made once and used by many layers.
+    shared: HashMap<String, String>,
+    next: usize,
+}
+
+/// One part of a linear layer: the name of its tensors without `.weight`, and its outputs.
+pub(super) type Part<'a> = (&'a str, usize);
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        config: &'a TransformerConfig,
+        weights: &'a Weights,
+        form: Form,
+        quantised: bool,
+        dry: bool,
+    ) -> Result<Self> {
+        if quantised && form == Form::Padded {
+            return Err(crate::ModelError::Bug("a padded graph can't be quantised".into()));
+        }
+        let opsets: &[(&str, i64)] = match form {
+            Form::Padded => &[("", OPSET)],
+            Form::Packed => &[("", OPSET), (DOMAIN, 1)],
+        };
+        let mut builder = Self {
+            config,
+            form,
+            weights,
+            writer: ModelWriter::new(&config.model_type, opsets),
+            quantised,
+            dry,
+            linears: Vec::new(),
+            embeddings: Vec::new(),
+            quantisable: Vec::new(),
+            shared: HashMap::new(),
+            next: 0,
+        };
+        builder.inputs();
+        Ok(builder)
+    }
+
+    /// Declares the inputs of the form.
+    fn inputs(&mut self) {
+        let types: &[&str] = if self.config.uses_type_ids() { &["token_type_ids"] } else { &[] };
+        let (names, dims): (&[&str], &[Dim<'_>]) = match self.form {
+            Form::Padded => {
+                (&["input_ids", "attention_mask"], &[Dim::Named("batch"), Dim::Named("tokens")])
+            }
+            Form::Packed => (&["input_ids", "position_ids"], &[Dim::Named("tokens")]),
+        };
+        for name in names.iter().chain(types) {
+            self.writer.input(name, data_type::INT64, dims);
+        }
+        if self.form == Form::Packed {
+            self.writer.input("offsets", data_type::INT64, &[Dim::Named("texts_and_one")]);
+        }
+    }
+
+    /// Names the output and gives the finished graph.
+    pub(super) fn finish(mut self, output: &str, task: Task) -> Result<BuiltGraph> {
+        let hidden = self.config.hidden;
+        let labels = if task == Task::Classify { self.config.labels.len() } else { 0 };
+        let batch = Dim::Named("batch");
+        let (name, dims) = match (task, self.form) {
+            (Task::Classify, _) => ("logits", vec![batch, Dim::Known(labels)]),
+            (Task::Embed, Form::Padded) => {
+                ("last_hidden_state", vec![batch, Dim::Named("tokens"), Dim::Known(hidden)])
+            }
+            (Task::Embed, Form::Packed) => {
+                ("last_hidden_state", vec![Dim::Named("tokens"), Dim::Known(hidden)])
+            }
+        };
+        self.writer.node(("", "Identity"), &[output], &[name], Vec::new());
+        self.writer.output(name, data_type::FLOAT, &dims);
+        Ok(BuiltGraph {
+            bytes: self.writer.finish()?,
+            linears: self.linears,
+            embeddings: self.embeddings,
+            hidden,
+            labels,
+        })
+    }
+
+    /// The names that a quantised graph takes in 8 bits.
+    pub(super) fn into_quantisable(self) -> Vec<String> {
+        self.quantisable
+    }
+
+    /// Adds one of ONNX's operators with one output.
+    pub(super) fn op(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        self.op_of(("", op_type), inputs, attributes)
+    }
+
+    /// Adds an operator of a domain with one output.
+    pub(super) fn op_of(
+        &mut self,
+        operator: (&str, &str),
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        let output = self.fresh(operator.1);
+        self.writer.node(operator, inputs, &[&output], attributes);
+        output
+    }
+
+    /// Adds a split into equal parts along the last axis.
+    pub(super) fn split<const N: usize>(&mut self, x: &str, width: usize) -> Result<[String; N]> {
+        let sizes = self.ints(&[width as i64; N])?;
+        let outputs = std::array::from_fn(|_| self.fresh("Split"));
+        let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        self.writer.node(("", "Split"), &[x, &sizes], &names, vec![int("axis", -1)]);
+        Ok(outputs)
+    }
+
+    /// A value that is made at the first call and shared by later ones with the same key.
+    pub(super) fn shared(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&mut Self) -> Result<String>,
+    ) -> Result<String> {
+        if let Some(name) = self.shared.get(key) {
+            return Ok(name.clone());
+        }
+        let name = make(self)?;
+        self.shared.insert(key.to_string(), name.clone());
+        Ok(name)
+    }
+
+    /// A constant list of whole numbers.
+    pub(super) fn ints(&mut self, values: &[i64]) -> Result<String> {
+        self.shared(&format!("ints {values:?}"), |builder| {
+            let name = builder.fresh("ints");
+            builder.writer.ints(&name, &[values.len()], values)?;
+            Ok(name)
+        })
+    }
+
+    /// A constant whole number.
+    pub(super) fn int(&mut self, value: i64) -> Result<String> {
+        self.shared(&format!("int {value}"), |builder| {
+            let name = builder.fresh("int");
+            builder.writer.ints(&name, &[], &[value])?;
+            Ok(name)
+        })
+    }
+
+    /// A constant float.
+    pub(super) fn float(&mut self, value: f32) -> Result<String> {
+        self.shared(&format!("float {}", value.to_bits()), |builder| {
+            let name = builder.fresh("float");
+            builder.writer.floats(&name, &[], std::iter::once(value))?;
+            Ok(name)
+        })
+    }
+
+    /// A constant tensor of floats; nothing is written in a dry run.
+    pub(super) fn constant(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        values: impl Iterator<Item = f32>,
+    ) -> Result<String> {
+        if !self.dry {
+            self.writer.floats(name, dims, values)?;
+        }
+        Ok(name.to_string())
+    }
+
+    /// The values of a tensor, checked; zeros in a dry run.
+    pub(super) fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        if self.dry {
+            self.weights.check_floats(name, dims)?;
+            return Ok(vec![0.0; dims.iter().product()]);
+        }
+        self.weights.floats(name, dims)
+    }
+
+    /// A tensor of the model as a constant of the graph.
+    pub(super) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<String> {
+        let values = self.values(name, dims)?;
+        self.constant(name, dims, values.into_iter())
+    }
+
+    /// A linear layer whose outputs are those of `parts`, one after another, and its activation.
+    pub(super) fn linear(
+        &mut self,
+        x: &str,
+        parts: &[Part<'_>],
+        inputs: usize,
+        bias: bool,
+        activation: Option<HiddenActivation>,
+    ) -> Result<String> {
+        if !self.quantised {
+            return self.float_linear(x, parts, inputs, bias, activation);
+        }
+        let mut loaded = Vec::new();
+        for part in parts {
+            self.quantisable.push(format!("{}.weight", part.0));
+            loaded.push(self.load(*part, inputs, bias)?);
+        }
+        let index = self.linears.len() as i64;
+        self.linears.push(if loaded.len() == 1 {
+            loaded.remove(0)
+        } else {
+            Linear::concat(loaded)?
+        });
+        let activation = activation.map_or("none", HiddenActivation::name);
+        let attributes = vec![int("index", index), text("activation", activation)];
+        Ok(self.op_of((DOMAIN, "QLinear"), &[x], attributes))
+    }
+
+    /// A linear layer that stays in floats in every precision.
+    pub(super) fn float_linear(
+        &mut self,
+        x: &str,
+        parts: &[Part<'_>],
+        inputs: usize,
+        bias: bool,
+        activation: Option<HiddenActivation>,
+    ) -> Result<String> {
+        let mut loaded = Vec::new();
+        for part in parts {
+            loaded.push(self.load(*part, inputs, bias)?);
+        }
+        let Linear { name, outputs, weight, bias, .. } =
+            if loaded.len() == 1 { loaded.remove(0) } else { Linear::concat(loaded)? };
+        let weight = weight.into_f32();
+        // MatMul takes `inputs × outputs`, PyTorch keeps `outputs × inputs`.
+        let transposed = (0..inputs * outputs)
+            .map(|place| weight.get((place % outputs) * inputs + place / outputs))
+            .map(|value| value.copied().unwrap_or_default());
+        let matrix = self.constant(&name, &[inputs, outputs], transposed)?;
+        let mut y = self.op("MatMul", &[x, &matrix], Vec::new());
+        if let Some(bias) = bias {
+            let bias = self.constant(&format!("{name}.bias"), &[outputs], bias.into_iter())?;
+            y = self.op("Add", &[&y, &bias], Vec::new());
+        }
+        match activation {
+            Some(activation) => self.activation(&y, activation),
+            None => Ok(y),
+        }
+    }
+
+    /// Reads one linear layer.
+    fn load(&self, (name, outputs): Part<'_>, inputs: usize, bias: bool) -> Result<Linear> {
+        let weight_name = format!("{name}.weight");
+        let weight = self.matrix(&weight_name, outputs, inputs)?;
+        let bias = bias.then(|| self.values(&format!("{name}.bias"), &[outputs])).transpose()?;
+        Ok(Linear { name: weight_name, outputs, inputs, weight, bias })
+    }
+
+    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
+        if self.dry {
+            self.weights.check_matrix(name, rows, columns)?;
+            return Ok(Matrix::F32(Vec::new()));
+        }
+        self.weights.matrix(name, rows, columns)
+    }
+
+    /// The vectors of the tokens in `input_ids`, from the table `name`.
+    pub(super) fn words(&mut self, name: &str) -> Result<String> {
+        let (rows, width) = (self.config.vocabulary, self.config.hidden);
+        let table = self.matrix(name, rows, width)?;
+        if self.quantised {
+            self.quantisable.push(name.to_string());
+            let index = int("index", self.embeddings.len() as i64);
+            self.embeddings.push(Embedding { name: name.to_string(), rows, width, table });
+            return Ok(self.op_of((DOMAIN, "QEmbedding"), &["input_ids"], vec![index]));
+        }
+        let table = self.constant(name, &[rows, width], table.into_f32().into_iter())?;
+        Ok(self.op("Gather", &[&table, "input_ids"], Vec::new()))
+    }
+
+    /// Layer normalisation over the last axis.
+    pub(super) fn norm(&mut self, x: &str, name: &str, bias: bool) -> Result<String> {
+        let width = self.config.hidden;
+        // Checkpoints that were converted from TensorFlow keep its names.
+        let old = self.weights.contains(&format!("{name}.gamma"));
+        let (scale, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let mut inputs = vec![x.to_string(), self.tensor(&format!("{name}.{scale}"), &[width])?];
+        if bias {
+            inputs.push(self.tensor(&format!("{name}.{shift}"), &[width])?);
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let attributes = vec![int("axis", -1), float("epsilon", self.config.norm_epsilon)];
+        Ok(self.op("LayerNormalization", &inputs, attributes))
+    }
+
+    /// An activation out of ONNX's operators.
+    pub(super) fn activation(&mut self, x: &str, activation: HiddenActivation) -> Result<String> {
+        Ok(match activation {
+            HiddenActivation::Relu => self.op("Relu", &[x], Vec::new()),
+            HiddenActivation::Silu => {
+                let gate = self.op("Sigmoid", &[x], Vec::new());
+                self.op("Mul", &[x, &gate], Vec::new())
+            }
+            HiddenActivation::Gelu => {
+                let root = self.float(std::f32::consts::SQRT_2)?;
+                let scaled = self.op("Div", &[x, &root], Vec::new());
+                let erf = self.op("Erf", &[&scaled], Vec::new());
+                self.half_of_x_times_one_plus(x, &erf)?
+            }
+            HiddenActivation::GeluTanh => {
+                let three = self.float(3.0)?;
+                let cube = self.op("Pow", &[x, &three], Vec::new());
+                let factor = self.float(0.044_715)?;
+                let cube = self.op("Mul", &[&cube, &factor], Vec::new());
+                let sum = self.op("Add", &[x, &cube], Vec::new());
+                let root = self.float((2.0 / std::f32::consts::PI).sqrt())?;
+                let inner = self.op("Mul", &[&sum, &root], Vec::new());
+                let tanh = self.op("Tanh", &[&inner], Vec::new());
+                self.half_of_x_times_one_plus(x, &tanh)?
+            }
+        })
+    }
+
+    /// `0.5 · (x · (1 + y))`, in the order that ONNX Runtime recognises as GELU.
+    fn half_of_x_times_one_plus(&mut self, x: &str, y: &str) -> Result<String> {
+        let one = self.float(1.0)?;
+        let sum = self.op("Add", &[y, &one], Vec::new());
+        let product = self.op("Mul", &[x, &sum], Vec::new());
+        let half = self.float(0.5)?;
+        Ok(self.op("Mul", &[&product, &half], Vec::new()))
+    }
+
+    /// The vector of each text's first token, `[batch, hidden]`.
+    pub(super) fn first_tokens(&mut self, x: &str) -> Result<String> {
+        match self.form {
+            Form::Padded => {
+                let zero = self.int(0)?;
+                Ok(self.op("Gather", &[x, &zero], vec![int("axis", 1)]))
+            }
+            Form::Packed => {
+                let starts = self.starts()?;
+                Ok(self.op("Gather", &[x, &starts], vec![int("axis", 0)]))
+            }
+        }
+    }
+
+    /// The first token of each text in the packed form, `[batch]`.
+    pub(super) fn starts(&mut self) -> Result<String> {
+        self.shared("starts", |builder| {
+            let (from, to) = (builder.ints(&[0])?, builder.ints(&[-1])?);
+            Ok(builder.op("Slice", &["offsets", &from, &to], Vec::new()))
+        })
+    }
+
+    fn fresh(&mut self, what: &str) -> String {
+        self.next += 1;
+        format!("{what}_{}", self.next)
+    }
+}

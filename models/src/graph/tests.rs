@@ -1,0 +1,241 @@
+//! Runs built graphs on tiny random models and compares them with what the Python libraries gave.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ort::session::{Session, SessionInputValue};
+use ort::value::Tensor;
+use serde_json::Value;
+
+use super::*;
+use crate::ModelError;
+use crate::onnxruntime::environment;
+use crate::pool::normalize;
+
+const EMBEDDERS: &[&str] = &["bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "modernbert"];
+const CLASSIFIERS: &[&str] = &[
+    "bert-classifier",
+    "roberta-classifier",
+    "xlm-roberta-classifier",
+    "distilbert-classifier",
+    "mpnet-classifier",
+    "modernbert-classifier",
+    "modernbert-mean-classifier",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn open(folder: &Path) -> (TransformerConfig, Weights) {
+    (
+        TransformerConfig::load(folder).expect("config.json"),
+        Weights::open(folder).expect("model.safetensors"),
+    )
+}
+
+fn expected(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("expected.json")).expect("expected.json");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(floats).collect(),
+        number => vec![number.as_f64().expect("a number") as f32],
+    }
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+/// A text's token ids and segments.
+type Tokens = (Vec<u32>, Vec<u32>);
+
+fn session(bytes: &[u8]) -> Session {
+    let environment = environment().expect("ONNX Runtime; run scripts/fetch-onnxruntime.sh");
+    Session::builder(environment)
+        .expect("a session builder")
+        .commit_from_memory(bytes)
+        .expect("ONNX Runtime takes the graph")
+}
+
+/// The output of a padded graph: its shape and values.
+fn run_padded(
+    session: &mut Session,
+    config: &TransformerConfig,
+    texts: &[Tokens],
+) -> (Vec<i64>, Vec<f32>) {
+    let longest = texts.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
+    let padding = config.position_padding.unwrap_or(0) as i64;
+    let (mut ids, mut mask, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    for (text, segments) in texts {
+        for place in 0..longest {
+            ids.push(text.get(place).map_or(padding, |id| i64::from(*id)));
+            mask.push(i64::from(place < text.len()));
+            types.push(segments.get(place).map_or(0, |segment| i64::from(*segment)));
+        }
+    }
+    let shape = [texts.len(), longest];
+    let tensor = |values: Vec<i64>| -> SessionInputValue<'_> {
+        Tensor::from_array((shape, values)).expect("a tensor").into()
+    };
+    let mut inputs = vec![("input_ids", tensor(ids)), ("attention_mask", tensor(mask))];
+    if config.uses_type_ids() {
+        inputs.push(("token_type_ids", tensor(types)));
+    }
+    let outputs = session.run(inputs).expect("the graph runs");
+    let (shape, values) = outputs[0].try_extract_tensor::<f32>().expect("floats");
+    (shape.to_vec(), values.to_vec())
+}
+
+/// The largest difference, with both sides in the message when it is too large.
+fn assert_close(what: &str, got: &[f32], want: &[f32], limit: f32) {
+    assert_eq!(got.len(), want.len(), "{what}: number of values");
+    for (place, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= limit, "{what}: value {place} is {got}, not {want}");
+    }
+}
+
+#[test]
+fn padded_embedders_give_the_librarys_token_vectors() {
+    for name in EMBEDDERS {
+        let folder = fixture(name);
+        let (config, weights) = open(&folder);
+        let graph = build(&config, &weights, Task::Embed, Form::Padded, false).expect(name);
+        assert_eq!((graph.hidden, graph.labels), (32, 0));
+        assert!(graph.linears.is_empty() && graph.embeddings.is_empty());
+        let mut session = session(&graph.bytes);
+        let expected = expected(&folder);
+        let rows = expected["texts"].as_array().expect("texts");
+        let texts: Vec<Tokens> = rows.iter().map(|row| (ids(&row["ids"]), Vec::new())).collect();
+        let (shape, values) = run_padded(&mut session, &config, &texts);
+        let width = shape[1] as usize * graph.hidden;
+        for ((row, (ids, _)), got) in rows.iter().zip(&texts).zip(values.chunks(width)) {
+            let real = ids.len() * graph.hidden;
+            let want = floats(&row["last_hidden_state"]);
+            assert_close(&format!("{name} {}", row["text"]), &got[..real], &want, 1e-5);
+            assert!(got.iter().all(|value| value.is_finite()), "{name}: padding is not finite");
+        }
+    }
+}
+
+#[test]
+fn padded_classifiers_give_the_librarys_logits() {
+    for name in CLASSIFIERS {
+        let folder = fixture(name);
+        let (config, weights) = open(&folder);
+        assert!(config.is_classifier());
+        let graph = build(&config, &weights, Task::Classify, Form::Padded, false).expect(name);
+        assert_eq!(graph.labels, config.labels.len());
+        let mut session = session(&graph.bytes);
+        let expected = expected(&folder);
+        let rows = expected["pairs"].as_array().expect("pairs");
+        let texts: Vec<Tokens> =
+            rows.iter().map(|row| (ids(&row["ids"]), ids(&row["type_ids"]))).collect();
+        let (shape, values) = run_padded(&mut session, &config, &texts);
+        assert_eq!(shape, [rows.len() as i64, graph.labels as i64]);
+        for (row, got) in rows.iter().zip(values.chunks(graph.labels)) {
+            assert_close(&format!("{name} {}", row["pair"]), got, &floats(&row["logits"]), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_named() {
+    let (mut config, weights) = open(&fixture("bert"));
+    config.vocabulary += 1;
+    let message = build(&config, &weights, Task::Embed, Form::Padded, false)
+        .expect_err("one row is missing")
+        .to_string();
+    assert!(message.contains("embeddings.word_embeddings.weight"), "{message}");
+    assert!(message.contains("[53, 32]") && message.contains("[54, 32]"), "{message}");
+}
+
+#[test]
+fn a_classifier_needs_its_head() {
+    let (config, weights) = open(&fixture("mpnet"));
+    let error = build(&config, &weights, Task::Classify, Form::Padded, false).expect_err("no head");
+    assert!(matches!(error, ModelError::BadModelFile { .. }));
+    assert!(error.to_string().contains("classifier.dense.weight"), "{error}");
+}
+
+#[test]
+fn quantisable_tensors_are_the_ones_that_leave_the_graph() {
+    for name in EMBEDDERS {
+        let (config, weights) = open(&fixture(name));
+        let names = quantisable(&config, &weights).expect(name);
+        let graph = build(&config, &weights, Task::Embed, Form::Packed, true).expect(name);
+        let mut taken: Vec<&str> =
+            graph.linears.iter().flat_map(|linear| linear.name.split('+')).collect();
+        taken.extend(graph.embeddings.iter().map(|embedding| embedding.name.as_str()));
+        taken.sort_unstable();
+        let mut sorted: Vec<&str> = names.iter().map(String::as_str).collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, taken, "{name}");
+        let per_layer = if name == &"modernbert" { 4 } else { 6 };
+        assert_eq!(names.len(), per_layer * config.layers + 1, "{name}");
+        assert!(names.iter().all(|name| weights.contains(name)));
+        // The large weights are gone from the graph: a layer alone has more than 5000 of them.
+        let rest = graph.bytes.len() / 4;
+        assert!(rest < 5000 + config.positions * 32, "{name}: {rest} values are left");
+    }
+}
+
+/// Reads a gzip file with the system's own tool; the crate has no need for one.
+fn gunzip(path: &Path) -> Option<String> {
+    let mut child = std::process::Command::new("gzip")
+        .arg("-dc")
+        .arg(path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .ok()?;
+    let mut text = String::new();
+    child.stdout.take()?.read_to_string(&mut text).ok()?;
+    child.wait().ok()?.success().then_some(text)
+}
+
+#[test]
+fn the_real_minilm_gives_its_published_vectors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let goldens = root.join("shared/goldens/embeddings.json.gz");
+    let model = std::env::var_os("SEMBLA_TEST_MINILM").map(PathBuf::from);
+    let (Some(model), true) = (model, goldens.is_file()) else {
+        eprintln!(
+            "skipped: needs ../shared/goldens and SEMBLA_TEST_MINILM, the folder of the model"
+        );
+        return;
+    };
+    let goldens: Value =
+        serde_json::from_str(&gunzip(&goldens).expect("gzip")).expect("the goldens are JSON");
+    let (config, weights) = open(&model);
+    let graph = build(&config, &weights, Task::Embed, Form::Padded, false).expect("a graph");
+    let mut session = session(&graph.bytes);
+    let tokenizer = crate::tokenize::TextTokenizer::load(
+        &model.join("tokenizer.json"),
+        "minilm",
+        Some(256),
+        true,
+        false,
+    )
+    .expect("a tokenizer");
+    let texts: Vec<&str> = goldens["texts"]
+        .as_array()
+        .expect("texts")
+        .iter()
+        .map(|text| text.as_str().expect("a text"))
+        .collect();
+    let sequences = tokenizer.encode(&texts, "", 0, &crate::CancelToken::new()).expect("token ids");
+    let vectors = goldens["vectors"].as_array().expect("vectors");
+    for ((text, sequence), want) in texts.iter().zip(sequences).zip(vectors) {
+        let tokens = sequence.ids.len();
+        let (_, values) = run_padded(&mut session, &config, &[(sequence.ids, Vec::new())]);
+        let mut mean = vec![0.0; graph.hidden];
+        for row in values.chunks(graph.hidden) {
+            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / tokens as f32);
+        }
+        normalize(&mut mean, 1e-12);
+        assert_close(text, &mean, &floats(want), 1e-5);
+    }
+}

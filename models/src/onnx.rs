@@ -1,0 +1,7 @@
+//! ONNX files without ONNX Runtime: writing graphs, and checking foreign ones before they are run.
+//!
+//! Nothing here runs a model or knows what a graph computes.
+
+pub(crate) mod check;
+pub(crate) mod proto;
+pub(crate) mod writer;

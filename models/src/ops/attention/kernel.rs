@@ -1,0 +1,274 @@
+//! The arithmetic of `Attention` for one text: scores, softmax, weighted sum, head by head.
+//!
+//! Plain loops over lanes of fixed width, compiled for each instruction level; every sum has one order that depends on
+//! the text's length alone, and `mul_add` rounds once everywhere, so all levels give the same bits.
+
+use crate::ops::math;
+
+/// Lanes that are computed together.
+const LANES: usize = 16;
+
+/// Queries that share the loads of a key or value.
+const ROWS: usize = 4;
+
+/// What a head looks like.
+pub(super) struct Shape {
+    pub(super) heads: usize,
+    /// Components of a head.
+    pub(super) size: usize,
+    pub(super) scale: f32,
+    /// Base of the rotary positions; 0 is none.
+    pub(super) rope_theta: f32,
+    /// How far a token sees to either side; 0 is all.
+    pub(super) window: usize,
+}
+
+/// Buffers that live as long as the session.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Queries of a head, `tokens × padded size`.
+    queries: Vec<f32>,
+    /// Keys of a head, transposed: `size × padded tokens`.
+    keys: Vec<f32>,
+    /// Values of a head, `tokens × padded size`.
+    values: Vec<f32>,
+    /// Weights of `ROWS` queries, `ROWS × padded tokens`.
+    weights: Vec<f32>,
+    /// `(cos, sin)` per position and half component.
+    rotations: Vec<(f32, f32)>,
+}
+
+/// Which instructions the loops are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Level {
+    /// The best that this processor can do.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+}
+
+impl Scratch {
+    /// Makes room for texts of up to `tokens` tokens.
+    pub(super) fn prepare(&mut self, shape: &Shape, tokens: usize) {
+        let (padded, size) = (tokens.next_multiple_of(LANES), shape.size.next_multiple_of(LANES));
+        let grow = |buffer: &mut Vec<f32>, length: usize| {
+            if buffer.len() < length {
+                buffer.resize(length, 0.0);
+            }
+        };
+        // Rows are taken ROWS at a time, the last ones past the end.
+        let rows = tokens.next_multiple_of(ROWS);
+        grow(&mut self.queries, rows * shape.size);
+        grow(&mut self.keys, padded * shape.size);
+        grow(&mut self.values, tokens * size);
+        grow(&mut self.weights, ROWS * padded);
+        if shape.rope_theta > 0.0 {
+            let half = shape.size / 2;
+            for position in self.rotations.len() / half.max(1)..tokens {
+                for index in 0..half {
+                    let exponent = (2 * index) as f32 / shape.size as f32;
+                    let angle = position as f32 * (1.0 / shape.rope_theta.powf(exponent));
+                    let (sin, cos) = f64::from(angle).sin_cos();
+                    self.rotations.push((cos as f32, sin as f32));
+                }
+            }
+        }
+    }
+}
+
+/// One text: `qkv` is `tokens × 3·hidden`, `out` is `tokens × hidden`.
+pub(super) fn run(
+    level: Level,
+    shape: &Shape,
+    qkv: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::detect` saw the features that the function needs.
+        Level::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::detect` saw the features that the function needs.
+        Level::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
+        Level::Portable => body(shape, qkv, bias, out, scratch),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn run_avx512(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    body(shape, qkv, bias, out, scratch);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    body(shape, qkv, bias, out, scratch);
+}
+
+#[inline(always)]
+fn body(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    let hidden = shape.heads * shape.size;
+    let tokens = qkv.len() / (3 * hidden).max(1);
+    let reach = bias.len() / shape.heads.max(1);
+    for head in 0..shape.heads {
+        gather(shape, qkv, head, tokens, scratch);
+        let bias = &bias[head * reach..(head + 1) * reach];
+        for first in (0..tokens).step_by(ROWS) {
+            scores(shape, first, tokens, scratch);
+            let mut totals = [1f32; ROWS];
+            for (row, total) in totals.iter_mut().enumerate().take(tokens - first) {
+                *total = softmax(shape, first + row, row, tokens, bias, scratch);
+            }
+            mix(shape, head, first, tokens, &totals, out, scratch);
+        }
+    }
+}
+
+/// Copies a head's queries, keys and values to where the loops want them, turned to their positions.
+#[inline(always)]
+fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut Scratch) {
+    let (size, hidden) = (shape.size, shape.heads * shape.size);
+    let (padded, wide) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
+    let half = size / 2;
+    for token in 0..tokens {
+        let at = token * 3 * hidden + head * size;
+        let (query, key) = (&qkv[at..at + size], &qkv[at + hidden..at + hidden + size]);
+        let target = &mut scratch.queries[token * size..(token + 1) * size];
+        if shape.rope_theta > 0.0 {
+            let rotations = &scratch.rotations[token * half..(token + 1) * half];
+            for (i, (cos, sin)) in rotations.iter().enumerate() {
+                let (low, high) = (query[i], query[i + half]);
+                target[i] = (low * cos - high * sin) * shape.scale;
+                target[i + half] = (high * cos + low * sin) * shape.scale;
+                let (low, high) = (key[i], key[i + half]);
+                scratch.keys[i * padded + token] = low * cos - high * sin;
+                scratch.keys[(i + half) * padded + token] = high * cos + low * sin;
+            }
+        } else {
+            for (i, (query, key)) in query.iter().zip(key).enumerate() {
+                target[i] = query * shape.scale;
+                scratch.keys[i * padded + token] = *key;
+            }
+        }
+        let value = &qkv[at + 2 * hidden..at + 2 * hidden + size];
+        scratch.values[token * wide..token * wide + size].copy_from_slice(value);
+    }
+    // Lanes past the end must hold numbers, not what an earlier text left; their weights become zero.
+    for row in scratch.keys[..padded * size].chunks_exact_mut(padded.max(1)) {
+        row[tokens..].fill(0.0);
+    }
+}
+
+/// `ROWS` rows of products of queries and keys.
+#[inline(always)]
+fn scores(shape: &Shape, first: usize, tokens: usize, scratch: &mut Scratch) {
+    let (size, padded) = (shape.size, tokens.next_multiple_of(LANES));
+    let queries = &scratch.queries[first * size..(first + ROWS) * size];
+    for lane in (0..padded).step_by(LANES) {
+        let mut sums = [[0f32; LANES]; ROWS];
+        for (i, keys) in scratch.keys[..size * padded].chunks_exact(padded).enumerate() {
+            let keys: &[f32; LANES] = keys[lane..].first_chunk().unwrap_or(&[0.0; LANES]);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let query = queries[row * size + i];
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = query.mul_add(*key, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            let at = row * padded + lane;
+            scratch.weights[at..at + LANES].copy_from_slice(sums);
+        }
+    }
+}
+
+/// Turns a row of scores into weights that are not yet divided by their sum, which it gives.
+#[inline(always)]
+fn softmax(
+    shape: &Shape,
+    query: usize,
+    row: usize,
+    tokens: usize,
+    bias: &[f32],
+    scratch: &mut Scratch,
+) -> f32 {
+    let padded = tokens.next_multiple_of(LANES);
+    let weights = &mut scratch.weights[row * padded..(row + 1) * padded];
+    if !bias.is_empty() {
+        let middle = bias.len() / 2;
+        let bias = &bias[middle - query..middle - query + tokens];
+        weights.iter_mut().zip(bias).for_each(|(weight, bias)| *weight += bias);
+    }
+    let (low, high) = if shape.window > 0 {
+        (query.saturating_sub(shape.window), (query + shape.window + 1).min(tokens))
+    } else {
+        (0, tokens)
+    };
+    let largest = weights[low..high].iter().fold(f32::MIN, |largest, weight| {
+        if *weight > largest { *weight } else { largest }
+    });
+    for weight in weights.iter_mut() {
+        *weight = math::exp(*weight - largest);
+    }
+    weights[..low].fill(0.0);
+    weights[high..].fill(0.0);
+    let mut sums = [0f32; LANES];
+    for chunk in weights.chunks_exact(LANES) {
+        sums.iter_mut().zip(chunk).for_each(|(sum, weight)| *sum += weight);
+    }
+    sums.into_iter().sum()
+}
+
+/// `ROWS` rows of weighted sums of values.
+#[inline(always)]
+fn mix(
+    shape: &Shape,
+    head: usize,
+    first: usize,
+    tokens: usize,
+    totals: &[f32; ROWS],
+    out: &mut [f32],
+    scratch: &Scratch,
+) {
+    let (size, hidden) = (shape.size, shape.heads * shape.size);
+    let (padded, wide) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
+    for lane in (0..wide).step_by(LANES) {
+        let mut sums = [[0f32; LANES]; ROWS];
+        for (token, values) in scratch.values[..tokens * wide].chunks_exact(wide).enumerate() {
+            let values: &[f32; LANES] = values[lane..].first_chunk().unwrap_or(&[0.0; LANES]);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let weight = scratch.weights[row * padded + token];
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = weight.mul_add(*value, *sum);
+                }
+            }
+        }
+        let width = LANES.min(size - lane);
+        for (row, sums) in sums.iter().enumerate().take(tokens - first) {
+            let at = (first + row) * hidden + head * size + lane;
+            for (target, sum) in out[at..at + width].iter_mut().zip(sums) {
+                *target = sum / totals[row];
+            }
+        }
+    }
+}

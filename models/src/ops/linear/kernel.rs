@@ -1,0 +1,311 @@
+//! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512 with VNNI where the
+//! processor has it, else AVX2, else plain code; all give the same bits.
+
+use super::{Function, PackedLinear, QuantisedRows};
+use crate::ops::math;
+
+/// Outputs that are computed together.
+pub(super) const PANEL: usize = 32;
+
+/// Rows that are computed together: with two registers of outputs each, they fill the register file.
+const TILE_ROWS: usize = 6;
+
+/// Which instructions are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Level {
+    /// The best that this processor can do.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+                && is_x86_feature_detected!("fma")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+}
+
+/// `out = function(x · weightsᵀ + bias)`, row by row.
+pub(super) fn run(
+    level: Level,
+    linear: &PackedLinear,
+    x: &[f32],
+    out: &mut [f32],
+    function: Function,
+    rows: &mut QuantisedRows,
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::detect` saw the features that the function needs.
+        Level::Avx512 => unsafe { run_avx512(linear, x, out, function, rows) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::detect` saw the features that the function needs.
+        Level::Avx2 => unsafe { run_avx2(linear, x, out, function, rows) },
+        Level::Portable => run_portable(linear, x, out, function, rows),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+fn run_avx512(
+    linear: &PackedLinear,
+    x: &[f32],
+    out: &mut [f32],
+    function: Function,
+    rows: &mut QuantisedRows,
+) {
+    quantise(linear, x, rows);
+    let count = x.len() / linear.inputs.max(1);
+    for panel in 0..linear.outputs.div_ceil(PANEL) {
+        let mut row = 0;
+        while row < count {
+            let taken = TILE_ROWS.min(count - row);
+            let mut tile = [[0f32; PANEL]; TILE_ROWS];
+            match taken {
+                6 => avx512::tile::<6>(linear, rows, row, panel, &mut tile),
+                5 => avx512::tile::<5>(linear, rows, row, panel, &mut tile),
+                4 => avx512::tile::<4>(linear, rows, row, panel, &mut tile),
+                3 => avx512::tile::<3>(linear, rows, row, panel, &mut tile),
+                2 => avx512::tile::<2>(linear, rows, row, panel, &mut tile),
+                _ => avx512::tile::<1>(linear, rows, row, panel, &mut tile),
+            }
+            store(linear, &mut tile[..taken], row, panel, out, function);
+            row += taken;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2(
+    linear: &PackedLinear,
+    x: &[f32],
+    out: &mut [f32],
+    function: Function,
+    rows: &mut QuantisedRows,
+) {
+    body(linear, x, out, function, rows);
+}
+
+fn run_portable(
+    linear: &PackedLinear,
+    x: &[f32],
+    out: &mut [f32],
+    function: Function,
+    rows: &mut QuantisedRows,
+) {
+    body(linear, x, out, function, rows);
+}
+
+/// The plain form, which the compiler vectorises for whatever level it is compiled into.
+#[inline(always)]
+fn body(
+    linear: &PackedLinear,
+    x: &[f32],
+    out: &mut [f32],
+    function: Function,
+    rows: &mut QuantisedRows,
+) {
+    quantise(linear, x, rows);
+    for panel in 0..linear.outputs.div_ceil(PANEL) {
+        for row in 0..x.len() / linear.inputs.max(1) {
+            let mut tile = [[0f32; PANEL]];
+            plain_tile(linear, rows, row, panel, &mut tile[0]);
+            store(linear, &mut tile, row, panel, out, function);
+        }
+    }
+}
+
+/// Fills `rows` from floats.
+#[inline(always)]
+fn quantise(linear: &PackedLinear, x: &[f32], rows: &mut QuantisedRows) {
+    let (width, blocks) = (linear.groups * 4, x.len() / linear.block.max(1));
+    rows.values.clear();
+    rows.values.resize(blocks * width, 0);
+    rows.scales.clear();
+    rows.scales.resize(blocks, [0.0; 2]);
+    let targets = rows.values.chunks_exact_mut(width).zip(&mut rows.scales);
+    for (source, (target, scale)) in x.chunks_exact(linear.block).zip(targets) {
+        *scale = quantise_block(source, target);
+    }
+}
+
+/// One block; gives its scale, and its scale times its zero point.
+#[inline(always)]
+fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
+    let (mut low, mut high) = ([0f32; 16], [0f32; 16]);
+    let mut chunks = source.chunks_exact(16);
+    for chunk in &mut chunks {
+        for lane in 0..16 {
+            low[lane] = if chunk[lane] < low[lane] { chunk[lane] } else { low[lane] };
+            high[lane] = if chunk[lane] > high[lane] { chunk[lane] } else { high[lane] };
+        }
+    }
+    for (lane, value) in chunks.remainder().iter().enumerate() {
+        low[lane] = if *value < low[lane] { *value } else { low[lane] };
+        high[lane] = if *value > high[lane] { *value } else { high[lane] };
+    }
+    let low = low.into_iter().fold(0f32, f32::min);
+    let high = high.into_iter().fold(0f32, f32::max);
+    let range = high - low;
+    if !(range > 0.0 && range.is_finite()) {
+        return [0.0; 2];
+    }
+    let (scale, inverse) = (range / 255.0, 255.0 / range);
+    let zero = (-low * inverse).round_ties_even();
+    for (target, value) in target.iter_mut().zip(source) {
+        // Never negative and at most 255, up to rounding; the conversion saturates.
+        let shifted = (value * inverse).round_ties_even() + zero;
+        *target = shifted.clamp(0.0, 255.0) as i32 as u8;
+    }
+    [scale, scale * zero]
+}
+
+/// One row against one panel.
+#[inline(always)]
+fn plain_tile(
+    linear: &PackedLinear,
+    rows: &QuantisedRows,
+    row: usize,
+    panel: usize,
+    out: &mut [f32; PANEL],
+) {
+    out.copy_from_slice(&linear.bias[panel * PANEL..(panel + 1) * PANEL]);
+    let (width, panel_bytes) = (linear.groups * 4, linear.groups * PANEL * 4);
+    for block in 0..linear.blocks {
+        let place = row * linear.blocks + block;
+        let values = &rows.values[place * width..(place + 1) * width];
+        let at = panel * linear.blocks + block;
+        let weights = &linear.values[at * panel_bytes..(at + 1) * panel_bytes];
+        let mut sums = [0i32; PANEL];
+        for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
+            for lane in 0..PANEL {
+                for k in 0..4 {
+                    sums[lane] += i32::from(value[k]) * i32::from(weight[lane * 4 + k]);
+                }
+            }
+        }
+        let [scale, shift] = rows.scales[place];
+        let scales = &linear.scales[at * 2 * PANEL..(at + 1) * 2 * PANEL];
+        for lane in 0..PANEL {
+            let product = sums[lane] as f32 * scales[lane];
+            let kept = product.mul_add(scale, out[lane]);
+            out[lane] = scales[PANEL + lane].mul_add(-shift, kept);
+        }
+    }
+}
+
+/// Applies the function and writes the outputs that exist.
+#[inline(always)]
+fn store(
+    linear: &PackedLinear,
+    tile: &mut [[f32; PANEL]],
+    first_row: usize,
+    panel: usize,
+    out: &mut [f32],
+    function: Function,
+) {
+    let start = panel * PANEL;
+    let width = PANEL.min(linear.outputs - start);
+    for (offset, values) in tile.iter_mut().enumerate() {
+        match function {
+            Function::None => {}
+            Function::Gelu => values.iter_mut().for_each(|value| *value = math::gelu(*value)),
+            Function::GeluTanh => {
+                values.iter_mut().for_each(|value| *value = math::gelu_tanh(*value));
+            }
+            Function::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+            Function::Silu => values.iter_mut().for_each(|value| *value = math::silu(*value)),
+        }
+        let at = (first_row + offset) * linear.outputs + start;
+        out[at..at + width].copy_from_slice(&values[..width]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    //! Tiles with `vpdpbusd`: four products of bytes per lane and instruction, summed exactly.
+
+    use std::arch::x86_64::{
+        __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+    };
+
+    use super::{PANEL, PackedLinear, QuantisedRows, TILE_ROWS};
+
+    /// `M` rows from `row` against one panel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+    pub(super) fn tile<const M: usize>(
+        linear: &PackedLinear,
+        rows: &QuantisedRows,
+        row: usize,
+        panel: usize,
+        out: &mut [[f32; PANEL]; TILE_ROWS],
+    ) {
+        let (blocks, groups) = (linear.blocks, linear.groups);
+        let (width, block_bytes) = (groups * 4, groups * PANEL * 4);
+        // The slices hold every element that the pointers below reach; taking them checks it once per tile.
+        let activations = &rows.values[row * blocks * width..(row + M) * blocks * width];
+        let shifts = &rows.scales[row * blocks..(row + M) * blocks];
+        let weights = &linear.values
+            [panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
+        let scales = &linear.scales[panel * blocks * 2 * PANEL..(panel + 1) * blocks * 2 * PANEL];
+        let bias = &linear.bias[panel * PANEL..(panel + 1) * PANEL];
+        // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows below M, blocks below
+        // `blocks`, groups below `groups`. Loads and stores are unaligned ones.
+        unsafe {
+            let halves = [_mm512_loadu_ps(bias.as_ptr()), _mm512_loadu_ps(bias.as_ptr().add(16))];
+            let mut sums: [[__m512; 2]; M] = [halves; M];
+            for block in 0..blocks {
+                let mut exact: [[__m512i; 2]; M] = [[_mm512_setzero_si512(); 2]; M];
+                let weight = weights.as_ptr().add(block * block_bytes);
+                let value = activations.as_ptr().add(block * width);
+                for group in 0..groups {
+                    let at = weight.add(group * PANEL * 4);
+                    let low = _mm512_loadu_si512(at.cast());
+                    let high = _mm512_loadu_si512(at.add(64).cast());
+                    for (m, exact) in exact.iter_mut().enumerate() {
+                        let four = value.add(m * blocks * width + group * 4);
+                        let four = _mm512_set1_epi32(four.cast::<i32>().read_unaligned());
+                        exact[0] = _mm512_dpbusd_epi32(exact[0], four, low);
+                        exact[1] = _mm512_dpbusd_epi32(exact[1], four, high);
+                    }
+                }
+                for half in 0..2 {
+                    let scale = scales.as_ptr().add(block * 2 * PANEL + half * 16);
+                    let (factor, offset) =
+                        (_mm512_loadu_ps(scale), _mm512_loadu_ps(scale.add(PANEL)));
+                    for m in 0..M {
+                        let [row_scale, row_shift] = *shifts.get_unchecked(m * blocks + block);
+                        let product = _mm512_mul_ps(_mm512_cvtepi32_ps(exact[m][half]), factor);
+                        let kept =
+                            _mm512_fmadd_ps(product, _mm512_set1_ps(row_scale), sums[m][half]);
+                        sums[m][half] =
+                            _mm512_fnmadd_ps(offset, _mm512_set1_ps(row_shift), kept);
+                    }
+                }
+            }
+            for m in 0..M {
+                _mm512_storeu_ps(out[m].as_mut_ptr(), sums[m][0]);
+                _mm512_storeu_ps(out[m].as_mut_ptr().add(16), sums[m][1]);
+            }
+        }
+    }
+}

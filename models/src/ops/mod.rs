@@ -1,0 +1,49 @@
+//! Sembla's own operators inside ONNX Runtime: attention without padding, and linear layers in 8 bits.
+//!
+//! They are why a vector doesn't depend on its neighbours in a batch: each row is computed by itself, in one order of
+//! additions, on every machine. What runs where is decided once, by the processor's features; all paths give the same
+//! bits. Building the graph that names these operators is left to the graph builder.
+
+mod attention;
+mod embedding;
+mod linear;
+mod math;
+
+use std::sync::Arc;
+
+use ort::operator::OperatorDomain;
+
+use crate::Result;
+pub(crate) use embedding::QuantisedTable;
+pub(crate) use linear::{PackedLinear, block_of, quantise_rows};
+
+/// The domain that graphs name for these operators.
+pub(crate) const DOMAIN: &str = "ai.sembla";
+
+/// The 8-bit weights of a graph, shared by all its sessions.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// What `QLinear` nodes point to with their attribute `index`.
+    pub(crate) linears: Vec<PackedLinear>,
+    /// What `QEmbedding` nodes point to.
+    pub(crate) embeddings: Vec<QuantisedTable>,
+}
+
+/// The operators over some weights, ready to be given to a session.
+pub(crate) fn domain(shared: &Arc<Shared>, model: &str) -> Result<OperatorDomain> {
+    let build = || -> ort::Result<OperatorDomain> {
+        OperatorDomain::new(DOMAIN)?
+            .add(attention::AttentionOperator)?
+            .add(linear::LinearOperator(Arc::clone(shared)))?
+            .add(embedding::EmbeddingOperator(Arc::clone(shared)))
+    };
+    build().map_err(|error| crate::ModelError::Inference {
+        model: model.into(),
+        message: crate::onnxruntime::one_line(&error.to_string()),
+    })
+}
+
+/// The error of an operator whose input is not what the graph builder promises.
+fn bad_input(what: &str) -> ort::Error {
+    ort::Error::new(format!("Sembla operator: {what}"))
+}
