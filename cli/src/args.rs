@@ -94,6 +94,10 @@ pub(crate) struct SqlArgs {
     #[arg(long)]
     pub(crate) timing: bool,
 
+    /// Print each statement, with the comments above it, before its result
+    #[arg(long)]
+    pub(crate) echo: bool,
+
     /// The session.
     #[command(flatten)]
     pub(crate) session: SessionArgs,

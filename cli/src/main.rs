@@ -12,6 +12,7 @@ mod model_flags;
 mod models;
 mod output;
 mod query;
+mod scan;
 mod shell;
 
 use std::io::IsTerminal;

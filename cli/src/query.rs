@@ -12,6 +12,7 @@ use crate::args::{Format, SessionArgs, SqlArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::RowPrinter;
+use crate::scan::split;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +56,17 @@ pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
             Some(name) => failure.context(name),
             None => failure,
         };
-        let statements = session.parse(&source.text).map_err(|error| named(error.into()))?;
-        for statement in statements {
-            execute(&session, statement, printing, &mut out, interrupt).await.map_err(named)?;
+        let pieces = if args.echo { split(&source.text) } else { vec![source.text.as_str()] };
+        for piece in pieces {
+            let statements = session.parse(piece).map_err(|error| named(error.into()))?;
+            if args.echo {
+                writeln!(out, "\n{}\n", piece.trim())
+                    .and_then(|()| out.flush())
+                    .map_err(|error| Failure::output(&error))?;
+            }
+            for statement in statements {
+                execute(&session, statement, printing, &mut out, interrupt).await.map_err(named)?;
+            }
         }
     }
     Ok(())

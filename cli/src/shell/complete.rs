@@ -10,7 +10,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 use sembla_sql::Session;
 
-use super::scan::{End, end_of};
+use crate::scan::{End, end_of};
 
 /// Words of SQL that are worth completing.
 const KEYWORDS: &[&str] = &[

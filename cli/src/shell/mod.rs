@@ -5,7 +5,6 @@
 
 mod commands;
 mod complete;
-mod scan;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

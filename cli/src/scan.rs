@@ -1,4 +1,5 @@
-//! Looks at a piece of SQL as far as the line editor needs: is it complete, and is its end inside a string?
+//! Looks at a piece of SQL as far as people's input needs: is it complete, is its end inside a string, and where does
+//! each statement end?
 //!
 //! It knows strings, quoted names and comments, and nothing else of the language.
 
@@ -15,6 +16,25 @@ pub(crate) enum End {
 
 /// Where `text` ends.
 pub(crate) fn end_of(text: &str) -> End {
+    scan(text, |_| {})
+}
+
+/// The statements of `text`, each with the comments above it.
+pub(crate) fn split(text: &str) -> Vec<&str> {
+    let mut ends = Vec::new();
+    scan(text, |end| ends.push(end));
+    ends.push(text.len());
+    let mut begin = 0;
+    let pieces = ends.into_iter().filter_map(|end| {
+        let piece = text.get(begin..end);
+        begin = end;
+        piece.filter(|piece| !piece.trim().is_empty())
+    });
+    pieces.collect()
+}
+
+/// Goes through `text`, and tells `semicolon` of the byte behind each that ends a statement.
+fn scan(text: &str, mut semicolon: impl FnMut(usize)) -> End {
     let mut letters = text.char_indices().peekable();
     let mut end = End::Open;
     while let Some((at, letter)) = letters.next() {
@@ -36,7 +56,10 @@ pub(crate) fn end_of(text: &str) -> End {
                     return End::Open;
                 }
             }
-            (';', _) => end = End::Complete,
+            (';', _) => {
+                semicolon(at + 1);
+                end = End::Complete;
+            }
             (letter, _) if letter.is_whitespace() => {}
             _ => end = End::Open,
         }
@@ -68,5 +91,11 @@ mod tests {
         }
         assert_eq!(end_of("from 'dir/fi"), End::String(6));
         assert_eq!(end_of("'a' 'it''s;"), End::String(8));
+    }
+
+    #[test]
+    fn a_text_is_split_behind_its_semicolons() {
+        assert_eq!(split("-- x;\na ';'; b;\n"), ["-- x;\na ';';", " b;"]);
+        assert!(split(" \n").is_empty());
     }
 }
