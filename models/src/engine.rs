@@ -1,14 +1,279 @@
-//! stub
-use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
-use crate::layout::Layout;
+//! Runs a transformer over many texts: cuts batches by tokens, feeds every worker, gives results in input order.
+//!
+//! Graphs that Sembla builds run without padding on a processor: the tokens of a batch lie one after another. Graphs
+//! that came as ONNX, and everything on a GPU, are padded to the longest text of a batch; there texts are sorted by
+//! length first. What becomes of the token vectors is left to the caller.
+
+mod batch;
+mod graph;
+mod sessions;
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use self::batch::Batch;
+use self::sessions::Sessions;
+use crate::config::TransformerConfig;
+use crate::layout::{Layout, WeightFile};
 use crate::tokenize::{Sequence, TextTokenizer};
-pub(crate) struct Engine{facts:Facts}
-pub(crate) enum Output<'a>{Tokens{values:&'a [f32],width:usize},Text(&'a [f32])}
-#[derive(Clone)]
-pub(crate) struct Facts{pub(crate) width:usize,pub(crate) pooled:bool,pub(crate) labels:usize,pub(crate) architecture:String,pub(crate) precision:Precision,pub(crate) parameters:u64}
-impl Engine{
- pub(crate) fn length_limit(_:&Layout)->Result<Option<usize>>{Ok(None)}
- pub(crate) fn load(_:&Layout,_:&ModelSpec,_:&TextTokenizer,_:&str)->Result<Self>{Err(ModelError::Bug("transformers are not there yet".into()))}
- pub(crate) fn facts(&self)->&Facts{&self.facts}
- pub(crate) fn run(&self,_:&[Sequence],_:usize,_:&CancelToken,_:impl Fn(&Sequence,Output<'_>)->Vec<f32>+Sync)->Result<Vec<f32>>{Err(ModelError::Bug("transformers are not there yet".into()))}
+use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
+
+/// Tokens of one batch on a processor: small enough that its activations stay in a core's own cache.
+const BATCH_TOKENS_CPU: usize = 512;
+
+/// Tokens of one batch on a GPU.
+const BATCH_TOKENS_GPU: usize = 16_384;
+
+/// What a batch gives for one text.
+pub(crate) enum Output<'a> {
+    /// A vector per token.
+    Tokens {
+        /// `tokens × width`.
+        values: &'a [f32],
+        /// Components per token.
+        width: usize,
+    },
+    /// One row for the whole text: a vector, or a cross-encoder's logits.
+    Text(&'a [f32]),
+}
+
+/// What is known of a loaded graph.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// Components of an output row.
+    pub(crate) width: usize,
+    /// Whether a row stands for a text rather than a token.
+    pub(crate) pooled: bool,
+    /// Logits of a cross-encoder, else 0.
+    pub(crate) labels: usize,
+    pub(crate) architecture: String,
+    pub(crate) precision: Precision,
+    pub(crate) parameters: u64,
+}
+
+/// How tokens reach a graph.
+pub(crate) enum Feed {
+    /// One after another, with the start of each text.
+    Packed(Box<TransformerConfig>),
+    /// Padded to the longest.
+    Padded,
+}
+
+/// A transformer that is ready to run.
+pub(crate) struct Engine {
+    sessions: Sessions,
+    feed: Feed,
+    facts: Facts,
+    batch_tokens: usize,
+    /// Name of the model, for messages.
+    model: String,
+}
+
+/// A batch to do: which sequences, and where their results go.
+type Job<'a> = (Range<usize>, &'a mut [f32]);
+
+impl Engine {
+    /// The most tokens that the weights allow in a text; `None` where only running tells.
+    ///
+    /// # Errors
+    /// A configuration that can't be built, for weights that need one.
+    pub(crate) fn length_limit(layout: &Layout) -> Result<Option<usize>> {
+        match layout.weights {
+            WeightFile::Safetensors(_) => {
+                let config = TransformerConfig::parse(&layout.config, &layout.config_path)?;
+                Ok(Some(config.max_tokens()))
+            }
+            WeightFile::Onnx(_) => {
+                let positions = layout.config.get("max_position_embeddings");
+                Ok(positions.and_then(|n| n.as_u64()).and_then(|n| usize::try_from(n).ok()))
+            }
+        }
+    }
+
+    /// Builds or reads the graph, checks it against the tokenizer, and opens the first session.
+    ///
+    /// # Errors
+    /// Files that don't fit each other, a precision or device that can't be had, ONNX Runtime's refusal.
+    pub(crate) fn load(
+        layout: &Layout,
+        spec: &ModelSpec,
+        tokenizer: &TextTokenizer,
+        name: &str,
+    ) -> Result<Self> {
+        let loaded = graph::load(layout, spec, tokenizer)?;
+        let batch_tokens = spec.batch_tokens.unwrap_or(match spec.device {
+            Device::Cpu => BATCH_TOKENS_CPU,
+            Device::Cuda(_) => BATCH_TOKENS_GPU,
+        });
+        let mut engine = Self {
+            sessions: Sessions::open(loaded.source, spec, name)?,
+            feed: loaded.feed,
+            facts: loaded.facts,
+            batch_tokens,
+            model: name.to_string(),
+        };
+        if engine.facts.width == 0 {
+            engine.probe(tokenizer)?;
+        }
+        Ok(engine)
+    }
+
+    /// What is known of the graph.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Runs one text to see what a foreign graph gives.
+    fn probe(&mut self, tokenizer: &TextTokenizer) -> Result<()> {
+        let cancel = CancelToken::new();
+        let sequences = tokenizer.encode(&["probe"], "", 0, &cancel)?;
+        let batch = Batch::padded(&sequences, &[0]);
+        let mut session = self.sessions.take(&cancel)?;
+        let output = batch.run(&mut session, &self.model)?;
+        self.facts.pooled = output.shape.len() == 2;
+        self.facts.width = match output.shape[..] {
+            [1, width] if width > 0 => width,
+            [1, tokens, width] if tokens == sequences[0].ids.len() && width > 0 => width,
+            _ => {
+                return Err(ModelError::Unsupported(format!(
+                    "model '{}' gives a tensor of shape {:?} for one text; expected [texts, components] or [texts, tokens, components]",
+                    self.model, output.shape
+                )));
+            }
+        };
+        if self.facts.labels > 0 {
+            self.facts.labels = self.facts.width;
+        }
+        Ok(())
+    }
+
+    /// Runs sequences; `each` turns what the graph gives for a text into `width` values. Results come in input order.
+    ///
+    /// A sequence without tokens gives an empty [`Output::Tokens`].
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`], and ONNX Runtime's failures.
+    pub(crate) fn run(
+        &self,
+        sequences: &[Sequence],
+        width: usize,
+        cancel: &CancelToken,
+        each: impl Fn(&Sequence, Output<'_>) -> Vec<f32> + Sync,
+    ) -> Result<Vec<f32>> {
+        let order = self.order(sequences);
+        let mut values = vec![0f32; sequences.len() * width];
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        let mut rest = values.as_mut_slice();
+        for range in self.cut(sequences, &order) {
+            let (part, later) = std::mem::take(&mut rest).split_at_mut(range.len() * width);
+            rest = later;
+            jobs.push((range, part));
+        }
+        let workers = self.sessions.limit().min(jobs.len());
+        jobs.reverse();
+        let jobs = Mutex::new(jobs);
+        let work = || self.work(sequences, &order, width, &jobs, cancel, &each);
+        if workers <= 1 {
+            work()?;
+        } else {
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+                let mut outcome = work();
+                for other in others {
+                    let theirs = other.join().unwrap_or_else(|_| {
+                        Err(ModelError::Bug("an inference worker panicked".into()))
+                    });
+                    outcome = outcome.and(theirs);
+                }
+                outcome
+            })?;
+        }
+        Ok(unsort(values, &order, width))
+    }
+
+    /// Does jobs until none is left.
+    fn work(
+        &self,
+        sequences: &[Sequence],
+        order: &[usize],
+        width: usize,
+        jobs: &Mutex<Vec<Job<'_>>>,
+        cancel: &CancelToken,
+        each: &(impl Fn(&Sequence, Output<'_>) -> Vec<f32> + Sync),
+    ) -> Result<()> {
+        let next = || jobs.lock().map_or(None, |mut jobs| jobs.pop());
+        let outcome = (|| {
+            let mut session = self.sessions.take(cancel)?;
+            while let Some((range, target)) = next() {
+                cancel.check()?;
+                let rows = &order[range];
+                let batch = match &self.feed {
+                    Feed::Packed(config) => Batch::packed(sequences, rows, config),
+                    Feed::Padded => Batch::padded(sequences, rows),
+                };
+                let output = batch.run(&mut session, &self.model)?;
+                for (place, row) in rows.iter().enumerate() {
+                    let result = each(&sequences[*row], output.of(place, &self.facts));
+                    let target = &mut target[place * width..(place + 1) * width];
+                    if result.len() != target.len() {
+                        return Err(ModelError::Bug("a text's result has a wrong width".into()));
+                    }
+                    target.copy_from_slice(&result);
+                }
+            }
+            Ok(())
+        })();
+        if outcome.is_err()
+            && let Ok(mut jobs) = jobs.lock()
+        {
+            // The others stop as well.
+            jobs.clear();
+        }
+        outcome
+    }
+
+    /// The order in which sequences run: by length where padding costs, else as they come.
+    fn order(&self, sequences: &[Sequence]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        if matches!(self.feed, Feed::Padded) {
+            order.sort_by_key(|row| std::cmp::Reverse(sequences[*row].ids.len()));
+        }
+        order
+    }
+
+    /// Cuts the ordered sequences into batches within the budget; a longer text is a batch of its own.
+    fn cut(&self, sequences: &[Sequence], order: &[usize]) -> Vec<Range<usize>> {
+        let mut cuts = Vec::new();
+        let (mut start, mut total, mut longest) = (0, 0, 0);
+        for (place, row) in order.iter().enumerate() {
+            let length = sequences[*row].ids.len();
+            let cost = match self.feed {
+                Feed::Packed(_) => total + length,
+                Feed::Padded => length.max(longest) * (place - start + 1),
+            };
+            if cost > self.batch_tokens && place > start {
+                cuts.push(start..place);
+                (start, total, longest) = (place, 0, 0);
+            }
+            total += length;
+            longest = longest.max(length);
+        }
+        if start < order.len() {
+            cuts.push(start..order.len());
+        }
+        cuts
+    }
+}
+
+/// Puts rows that lie in `order` back into input order.
+fn unsort(values: Vec<f32>, order: &[usize], width: usize) -> Vec<f32> {
+    if order.is_sorted() {
+        return values;
+    }
+    let mut sorted = vec![0f32; values.len()];
+    for (place, row) in order.iter().enumerate() {
+        sorted[row * width..(row + 1) * width]
+            .copy_from_slice(&values[place * width..(place + 1) * width]);
+    }
+    sorted
 }

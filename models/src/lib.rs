@@ -36,5 +36,5 @@ pub use error::{Fault, ModelError, Result};
 pub use model::{
     Embeddings, Model, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
 };
-pub use quantize::{QuantizeReport, quantize};
+pub use quantize::{QuantizeReport, export, quantize};
 pub use spec::{Device, ModelSpec, Precision};

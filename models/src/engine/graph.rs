@@ -1,0 +1,129 @@
+//! Gets a model's graph: built from its weights, or read from its ONNX file, and checked against its tokenizer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::sessions::Source;
+use super::{Facts, Feed};
+use crate::config::TransformerConfig;
+use crate::graph::{Form, Task, build};
+use crate::layout::{Layout, LayoutKind, WeightFile};
+use crate::onnx::check;
+use crate::ops::{PackedLinear, QuantisedTable, Shared};
+use crate::tokenize::TextTokenizer;
+use crate::weights::Weights;
+use crate::{Device, ModelError, ModelSpec, Precision, Result};
+
+/// A graph with what is known of it before it runs.
+pub(super) struct LoadedGraph {
+    pub(super) source: Source,
+    pub(super) feed: Feed,
+    /// `width` is 0 where only running tells.
+    pub(super) facts: Facts,
+}
+
+/// Gets the graph of a layout.
+pub(super) fn load(
+    layout: &Layout,
+    spec: &ModelSpec,
+    tokenizer: &TextTokenizer,
+) -> Result<LoadedGraph> {
+    if spec.precision == Some(Precision::F16) {
+        return Err(ModelError::BadOption(
+            "precision f16 is not available in this version; use f32 or q8".into(),
+        ));
+    }
+    match &layout.weights {
+        WeightFile::Safetensors(folder) => from_weights(layout, folder, spec, tokenizer),
+        WeightFile::Onnx(path) => from_onnx(layout, path, spec, tokenizer),
+    }
+}
+
+fn from_weights(
+    layout: &Layout,
+    folder: &Path,
+    spec: &ModelSpec,
+    tokenizer: &TextTokenizer,
+) -> Result<LoadedGraph> {
+    let config = TransformerConfig::parse(&layout.config, &layout.config_path)?;
+    check_vocabulary(config.vocabulary, tokenizer, layout)?;
+    let weights = Weights::open(folder)?;
+    let stored = if is_quantised(&weights) { Precision::Q8 } else { Precision::F32 };
+    let precision = spec.precision.unwrap_or(stored);
+    let on_cpu = spec.device == Device::Cpu;
+    if precision == Precision::Q8 && !on_cpu {
+        return Err(ModelError::BadOption(format!(
+            "precision q8 runs on the cpu only; use f32 on {}",
+            spec.device
+        )));
+    }
+    let task = match layout.kind {
+        LayoutKind::CrossEncoder => Task::Classify,
+        _ => Task::Embed,
+    };
+    let form = if on_cpu { Form::Packed } else { Form::Padded };
+    let built = build(&config, &weights, task, form, precision == Precision::Q8)?;
+    let shared = on_cpu.then(|| {
+        Arc::new(Shared {
+            linears: built.linears.into_iter().map(PackedLinear::new).collect(),
+            embeddings: built.embeddings.into_iter().map(QuantisedTable::new).collect(),
+        })
+    });
+    let classifies = task == Task::Classify;
+    let facts = Facts {
+        width: if classifies { built.labels } else { built.hidden },
+        pooled: classifies,
+        labels: built.labels,
+        architecture: config.model_type.clone(),
+        precision,
+        parameters: weights.parameters(),
+    };
+    let feed = if on_cpu { Feed::Packed(Box::new(config)) } else { Feed::Padded };
+    Ok(LoadedGraph { source: Source { bytes: built.bytes, shared }, feed, facts })
+}
+
+fn from_onnx(
+    layout: &Layout,
+    path: &Path,
+    spec: &ModelSpec,
+    tokenizer: &TextTokenizer,
+) -> Result<LoadedGraph> {
+    if spec.precision == Some(Precision::Q8) {
+        return Err(ModelError::BadOption(format!(
+            "precision q8 is made from model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
+            layout.root.display()
+        )));
+    }
+    if let Some(rows) = layout.config.get("vocab_size").and_then(serde_json::Value::as_u64) {
+        check_vocabulary(usize::try_from(rows).unwrap_or(usize::MAX), tokenizer, layout)?;
+    }
+    let checked = check::check(path)?;
+    let architecture = layout.config.get("model_type").and_then(serde_json::Value::as_str);
+    let facts = Facts {
+        width: 0,
+        pooled: false,
+        labels: usize::from(layout.kind == LayoutKind::CrossEncoder),
+        architecture: architecture.unwrap_or("onnx").to_string(),
+        precision: Precision::F32,
+        parameters: 0,
+    };
+    let source = Source { bytes: checked.bytes, shared: None };
+    Ok(LoadedGraph { source, feed: Feed::Padded, facts })
+}
+
+/// Whether any weight is stored in 8 bits.
+pub(crate) fn is_quantised(weights: &Weights) -> bool {
+    weights.names().iter().any(|name| weights.is_quantised(name))
+}
+
+/// Every id that the tokenizer can give must have a row.
+fn check_vocabulary(rows: usize, tokenizer: &TextTokenizer, layout: &Layout) -> Result<()> {
+    let ids = tokenizer.vocabulary_size();
+    if ids > rows {
+        return Err(ModelError::file(
+            &layout.tokenizer,
+            format!("has {ids} tokens, but the model knows {rows}; they belong to different models"),
+        ));
+    }
+    Ok(())
+}

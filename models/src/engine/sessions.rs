@@ -1,0 +1,184 @@
+//! The sessions of one model: opened when they are needed, up to a limit, and lent to one worker at a time.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ort::ep;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use crate::onnxruntime::{environment, one_line};
+use crate::ops::{self, Shared};
+use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
+
+/// How often a waiting worker looks at the cancel flag.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A graph and the operators that it names.
+pub(crate) struct Source {
+    /// The ONNX model.
+    pub(crate) bytes: Vec<u8>,
+    /// The weights of Sembla's operators, for graphs that name them.
+    pub(crate) shared: Option<Arc<Shared>>,
+}
+
+/// The sessions of one model.
+pub(crate) struct Sessions {
+    state: Mutex<State>,
+    returned: Condvar,
+    limit: usize,
+    threads: usize,
+    device: Device,
+    /// Name of the model, for messages.
+    model: String,
+}
+
+struct State {
+    idle: Vec<Session>,
+    opened: usize,
+    /// Dropped when the last session is open.
+    source: Option<Arc<Source>>,
+}
+
+/// A session on loan; it goes back when this is dropped.
+pub(crate) struct Lent<'a> {
+    session: Option<Session>,
+    owner: &'a Sessions,
+}
+
+impl Sessions {
+    /// Opens the first session.
+    ///
+    /// # Errors
+    /// A device that isn't there, or a graph that ONNX Runtime refuses.
+    pub(crate) fn open(source: Source, spec: &ModelSpec, model: &str) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let default = match spec.device {
+            Device::Cpu => (cores / spec.threads).max(1),
+            Device::Cuda(_) => 1,
+        };
+        let sessions = Self {
+            state: Mutex::new(State { idle: Vec::new(), opened: 0, source: None }),
+            returned: Condvar::new(),
+            limit: spec.workers.unwrap_or(default),
+            threads: spec.threads,
+            device: spec.device,
+            model: model.to_string(),
+        };
+        let first = sessions.build(&source)?;
+        {
+            let mut state = sessions.state();
+            state.idle.push(first);
+            state.opened = 1;
+            if sessions.limit > 1 {
+                state.source = Some(Arc::new(source));
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// How many can be lent at the same time.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Lends a session, opening one where the limit allows it, else waiting.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`] while waiting, or the failure to open.
+    pub(crate) fn take(&self, cancel: &CancelToken) -> Result<Lent<'_>> {
+        let mut state = self.state();
+        loop {
+            if let Some(session) = state.idle.pop() {
+                return Ok(Lent { session: Some(session), owner: self });
+            }
+            if state.opened < self.limit
+                && let Some(source) = state.source.clone()
+            {
+                state.opened += 1;
+                if state.opened == self.limit {
+                    state.source = None;
+                }
+                drop(state);
+                let session = self.build(&source).inspect_err(|_| {
+                    let mut state = self.state();
+                    state.opened -= 1;
+                    state.source = Some(source);
+                })?;
+                return Ok(Lent { session: Some(session), owner: self });
+            }
+            cancel.check()?;
+            state = self
+                .returned
+                .wait_timeout(state, PATIENCE)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn build(&self, source: &Source) -> Result<Session> {
+        let fail = |message: &str| ModelError::Inference {
+            model: self.model.clone(),
+            message: one_line(message),
+        };
+        let environment = environment()?;
+        let shared = source.shared.as_ref();
+        let operators = shared.map(|shared| ops::domain(shared, &self.model)).transpose()?;
+        let build = || -> ort::Result<Session> {
+            let mut builder = Session::builder(environment)?
+                .with_intra_threads(self.threads)?
+                .with_inter_threads(1)?
+                .with_memory_pattern(false)?
+                .with_intra_op_spinning(false)?
+                .with_optimization_level(GraphOptimizationLevel::Level1)?;
+            if let Some(operators) = operators {
+                builder = builder.with_operators(operators)?;
+            }
+            if let Device::Cuda(id) = self.device {
+                let cuda = ep::CUDA::default()
+                    .with_device_id(i32::try_from(id).unwrap_or(i32::MAX))
+                    .build()
+                    .error_on_failure();
+                builder = builder.with_execution_providers([cuda])?;
+            }
+            builder.commit_from_memory(&source.bytes)
+        };
+        build().map_err(|error| match self.device {
+            Device::Cpu => fail(&error.to_string()),
+            Device::Cuda(_) => ModelError::Device {
+                device: self.device.to_string(),
+                reason: format!(
+                    "{}; it needs an NVIDIA GPU and ONNX Runtime's CUDA library (ORT_DYLIB_PATH)",
+                    one_line(&error.to_string())
+                ),
+            },
+        })
+    }
+}
+
+impl Deref for Lent<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.session.as_ref().expect("a session is there until the loan ends")
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect("a session is there until the loan ends")
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.owner.state().idle.push(session);
+            self.owner.returned.notify_one();
+        }
+    }
+}
