@@ -7,7 +7,9 @@
 //! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing results and reading
 //! what the user types belong to the command line.
 
+mod arguments;
 pub mod error;
+mod functions;
 pub mod registry;
 pub mod session;
 pub mod statement;

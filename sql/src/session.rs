@@ -8,8 +8,9 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelError, ModelSpec};
 
+use crate::functions::{self, Engine, ParameterNames};
 use crate::statement::{self, CreateModel, Statement};
-use crate::{Models, SqlError};
+use crate::{Models, SqlError, arguments};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,7 @@ pub struct Session {
     context: SessionContext,
     models: Arc<Models>,
     cancel: CancelToken,
+    parameters: Arc<ParameterNames>,
 }
 
 impl Session {
@@ -62,7 +64,9 @@ impl Session {
             runtime = runtime.with_temp_file_path(folder);
         }
         let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
-        Ok(Self { context, models: Arc::new(Models::new()), cancel: CancelToken::new() })
+        let engine = Engine { models: Arc::new(Models::new()), cancel: CancelToken::new() };
+        let parameters = Arc::new(functions::register(&context, &engine));
+        Ok(Self { context, models: engine.models, cancel: engine.cancel, parameters })
     }
 
     /// The statements of a text.
@@ -89,7 +93,8 @@ impl Session {
             Statement::CreateModel(create) => self.create_model(create),
             Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
             Statement::ShowModels => Err(SqlError::Bug("SHOW MODELS is not there yet".into())),
-            Statement::Engine(statement) => {
+            Statement::Engine(mut statement) => {
+                arguments::place(&mut statement, &self.parameters)?;
                 let plan = self.context.state().statement_to_plan(*statement).await?;
                 Ok(Outcome::Rows(self.context.execute_logical_plan(plan).await?))
             }
