@@ -66,13 +66,15 @@ pub(crate) struct SessionArgs {
 
 /// `sembla sql`.
 #[derive(Debug, Default, Args)]
-#[command(after_help = "Statements are separated by semicolons. The first one that fails ends the run.\n\n\
+#[command(
+    after_help = "Statements are separated by semicolons. The first one that fails ends the run.\n\n\
     Examples:\n  \
     sembla sql \"SELECT count(*) FROM 'logs/*.parquet'\"\n  \
     sembla sql --format csv -f report.sql > report.csv\n  \
     echo \"SELECT embed('hello')\" | sembla sql --format ndjson\n\n\
     Files, folders and globs of Parquet, CSV and JSON lines can stand in FROM, in quotes.\n\
-    The table format shortens long texts and vectors; csv, json and ndjson print them whole.")]
+    The table format shortens long texts and vectors; csv, json and ndjson print them whole."
+)]
 pub(crate) struct SqlArgs {
     /// SQL to run, after the files of -f; standard input when there is neither
     #[arg(value_name = "QUERY")]
@@ -119,14 +121,16 @@ pub(crate) enum Format {
 
 /// `sembla embed`.
 #[derive(Debug, Args)]
-#[command(after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
+#[command(
+    after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
     folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL vectors.\n\n\
     Finished parts are kept in OUT.partial until the end. Started again with the same arguments after a kill,\n\
     the run goes on where it was and gives the same rows.\n\n\
     Examples:\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text\n  \
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
-    sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla")]
+    sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
+)]
 pub(crate) struct EmbedArgs {
     /// Files, folders or globs to read, in this order
     #[arg(required = true, value_name = "IN")]
@@ -314,5 +318,4 @@ mod tests {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
-
 }

@@ -46,7 +46,8 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         let begun = Instant::now();
         let model = Model::load(&spec)?;
         if model.info().kind == ModelKind::CrossEncoder {
-            let message = format!("model '{}' is a cross-encoder: it makes no vectors", spec.source);
+            let message =
+                format!("model '{}' is a cross-encoder: it makes no vectors", spec.source);
             return Err(Failure::user(message));
         }
         name.clone_from(&model.info().name);
@@ -113,7 +114,9 @@ fn texts(args: &BenchArgs) -> Result<Vec<String>> {
         Some(input) => (texts_of(input, &args.column, args.rows)?, false),
         None => {
             let file = example_data().ok_or_else(|| {
-                Failure::user(format!("{EXAMPLE_DATA} was not found; --input names a file with texts"))
+                Failure::user(format!(
+                    "{EXAMPLE_DATA} was not found; --input names a file with texts"
+                ))
             })?;
             (texts_of(&file.to_string_lossy(), "text", usize::MAX)?, true)
         }

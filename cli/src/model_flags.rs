@@ -125,9 +125,7 @@ impl FromArgMatches for ModelFlags {
 /// The text with a capital first letter.
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -139,11 +137,20 @@ mod tests {
         let command = ModelFlags::augment_args(Command::new("x"));
         let matches = command
             .try_get_matches_from([
-                "x", "-m", "potion", "--max-length", "9", "--model-option", "normalize=true",
+                "x",
+                "-m",
+                "potion",
+                "--max-length",
+                "9",
+                "--model-option",
+                "normalize=true",
             ])
             .expect("known flags");
         let spec =
             ModelFlags::from_arg_matches(&matches).expect("flags").spec().expect("valid options");
-        assert_eq!((spec.source.as_str(), spec.max_length, spec.normalize), ("potion", Some(9), true));
+        assert_eq!(
+            (spec.source.as_str(), spec.max_length, spec.normalize),
+            ("potion", Some(9), true)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sembla_models::{Device, Model, ModelInfo, ModelKind, builtin, quantize};
+use sembla_models::{Model, ModelInfo, ModelKind, builtin, quantize};
 
 use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
 use crate::embed::count;
@@ -73,7 +73,7 @@ fn describe(info: &ModelInfo) -> Lines {
     let limit = info.max_length.map_or("no limit".to_string(), |tokens| format!("{tokens} tokens"));
     line("max length", limit);
     line("precision", info.precision.to_string());
-    line("device", device(info.device));
+    line("device", info.device.to_string());
     for (name, text) in &info.prompts {
         let default = if info.default_prompt.as_ref() == Some(name) { " (default)" } else { "" };
         line("prompt", format!("{name} = {text:?}{default}"));
@@ -82,16 +82,12 @@ fn describe(info: &ModelInfo) -> Lines {
     lines
 }
 
-fn device(device: Device) -> String {
-    device.to_string()
-}
-
 fn export(args: &ExportArgs) -> Result<()> {
     let spec = args.model.clone().named(&args.name).spec()?;
-    if args.output.exists() {
-        return Err(Failure::user(format!("{} exists", args.output.display())));
-    }
-    Err(Failure::other(format!("export of {} is not there yet", spec.source)))
+    sembla_models::export(&spec, &args.output)?;
+    let bytes = std::fs::metadata(&args.output).map_or(0, |metadata| metadata.len());
+    eprintln!("{}: {} bytes", args.output.display(), count(bytes));
+    Ok(())
 }
 
 fn quantize_model(args: &QuantizeArgs) -> Result<()> {

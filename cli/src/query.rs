@@ -47,8 +47,7 @@ pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
 /// That of the first statement that fails.
 pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
     let session = open(&args.session)?;
-    let printing =
-        Printing { format: args.format, max_rows: args.max_rows, timing: args.timing };
+    let printing = Printing { format: args.format, max_rows: args.max_rows, timing: args.timing };
     let mut out = BufWriter::new(std::io::stdout());
     for source in sources(args)? {
         let name = source.name.as_deref();

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_semicolon_ends_a_statement_outside_of_strings_and_comments() {
-        for complete in ["select 1;", "select ';' ;  ", "a; -- b", "/* ; */ a;", "select 'it''s';"] {
+        for complete in ["select 1;", "select ';' ;  ", "a; -- b", "/* ; */ a;", "select 'it''s';"]
+        {
             assert_eq!(end_of(complete), End::Complete, "{complete}");
         }
         for open in ["", "select 1", "a; b", "-- a;", "/* a;", "select \"a;", "a /* ; */"] {

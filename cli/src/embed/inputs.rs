@@ -108,9 +108,8 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         .map_err(fail)?;
     entries.sort();
     for path in entries {
-        let hidden = path
-            .file_name()
-            .is_none_or(|name| name.to_string_lossy().starts_with(['.', '_']));
+        let hidden =
+            path.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['.', '_']));
         if hidden {
             continue;
         }
@@ -176,7 +175,8 @@ mod tests {
         let root = folder.path();
         fs::create_dir_all(root.join("b")).expect("folder");
         fs::create_dir_all(root.join("c.partial")).expect("folder");
-        for name in ["b/2.csv", "b/1.csv", "a.parquet", "_x.csv", ".y.csv", "z.txt", "c.partial/p.csv"]
+        for name in
+            ["b/2.csv", "b/1.csv", "a.parquet", "_x.csv", ".y.csv", "z.txt", "c.partial/p.csv"]
         {
             fs::write(root.join(name), "x").expect("file");
         }

@@ -52,11 +52,7 @@ pub(crate) struct Columns<'a> {
 
 impl Manifest {
     /// The manifest of a run that starts now.
-    pub(crate) fn new(
-        columns: Columns<'_>,
-        model: &ModelInfo,
-        inputs: &[InputFile],
-    ) -> Self {
+    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[InputFile]) -> Self {
         let inputs = inputs
             .iter()
             .map(|file| Input {
@@ -92,7 +88,9 @@ impl Manifest {
         let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
         words("the text column", &self.text, &now.text)
             .or_else(|| words("the output column", &self.output_column, &now.output_column))
-            .or_else(|| words("the list of kept columns", &self.kept.join(","), &now.kept.join(",")))
+            .or_else(|| {
+                words("the list of kept columns", &self.kept.join(","), &now.kept.join(","))
+            })
             .or_else(|| words("the prompt", &prompt(self), &prompt(now)))
             .or_else(|| words("the model", &self.model, &now.model))
             .or_else(|| words("the precision", &self.precision, &now.precision))

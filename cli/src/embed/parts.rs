@@ -130,8 +130,7 @@ impl<'a> PartWriter<'a> {
 
     fn open(&self) -> Result<Part> {
         let path = self.work.part(self.work.parts);
-        let file =
-            File::create(unfinished(&path)).map_err(|error| Failure::file(&path, &error))?;
+        let file = File::create(unfinished(&path)).map_err(|error| Failure::file(&path, &error))?;
         let schema = Arc::clone(&self.layout.schema);
         let properties = self.layout.properties.clone();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))?;

@@ -64,8 +64,7 @@ impl Plan {
     /// has the name of one that is kept.
     pub(crate) fn new(inputs: Vec<InputFile>, wanted: &Wanted<'_>) -> Result<Self> {
         let files = inputs.into_iter().map(scan).collect::<Result<Vec<_>>>()?;
-        let first =
-            files.first().ok_or_else(|| Failure::user("there is no input file"))?;
+        let first = files.first().ok_or_else(|| Failure::user("there is no input file"))?;
         let mut kept_names: Vec<String> = match wanted.columns {
             Some(columns) => columns.to_vec(),
             None => first.schema.fields().iter().map(|field| field.name().clone()).collect(),
@@ -163,9 +162,7 @@ fn merge(one: &DataType, other: &DataType, guessed: bool) -> Option<DataType> {
 fn missing(file: &PlannedFile, name: &str) -> Failure {
     let mut names: Vec<_> =
         file.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    names.sort_by(|a, b| {
-        strsim::jaro_winkler(b, name).total_cmp(&strsim::jaro_winkler(a, name))
-    });
+    names.sort_by(|a, b| strsim::jaro_winkler(b, name).total_cmp(&strsim::jaro_winkler(a, name)));
     const SHOWN: usize = 20;
     let more = if names.len() > SHOWN { ", …" } else { "" };
     names.truncate(SHOWN);

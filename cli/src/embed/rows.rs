@@ -142,7 +142,8 @@ fn open_parquet(
             groups.push(index);
         }
     }
-    let roots = schema.fields().iter().filter_map(|field| builder.schema().index_of(field.name()).ok());
+    let roots =
+        schema.fields().iter().filter_map(|field| builder.schema().index_of(field.name()).ok());
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let reader = builder
         .with_projection(mask)

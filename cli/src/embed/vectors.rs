@@ -48,11 +48,7 @@ pub(crate) fn vector_type(dimension: usize) -> Result<DataType> {
 ///
 /// # Errors
 /// When the number of vectors of `dimension` components is not the number of texts.
-pub(crate) fn column(
-    embeddings: Embeddings,
-    dimension: usize,
-    texts: &Texts,
-) -> Result<ArrayRef> {
+pub(crate) fn column(embeddings: Embeddings, dimension: usize, texts: &Texts) -> Result<ArrayRef> {
     let nulls = texts.0.logical_nulls().filter(|nulls| nulls.null_count() > 0);
     let values = match &nulls {
         Some(nulls) => with_gaps(&embeddings, dimension, nulls),

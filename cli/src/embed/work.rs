@@ -78,7 +78,9 @@ impl Output {
         }
         let shown = self.path.display();
         if !self.overwrite {
-            return Err(Failure::user(format!("the output {shown} exists; --overwrite replaces it")));
+            return Err(Failure::user(format!(
+                "the output {shown} exists; --overwrite replaces it"
+            )));
         }
         if self.single && self.path.is_dir() {
             return Err(Failure::user(format!("the output {shown} is a folder, not a file")));
@@ -254,12 +256,8 @@ fn finished_parts(folder: &Path) -> Result<(usize, u64)> {
 ///
 /// # Errors
 /// Those of `write` and of the disk.
-pub(crate) fn write_whole<T>(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> Result<T>,
-) -> Result<T> {
-    let mut file =
-        File::create(unfinished(path)).map_err(|error| Failure::file(path, &error))?;
+pub(crate) fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+    let mut file = File::create(unfinished(path)).map_err(|error| Failure::file(path, &error))?;
     let result = write(&mut file)?;
     finish_file(&file, path)?;
     Ok(result)

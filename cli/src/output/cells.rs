@@ -74,8 +74,10 @@ fn whole(column: &ArrayRef) -> Result<ArrayRef> {
 /// A vector as its first components and its length.
 fn vector(values: &ArrayRef) -> String {
     let values = values.as_primitive::<Float32Type>();
-    let shown: Vec<_> =
-        values.iter().take(COMPONENTS_SHOWN).map(|value| match value {
+    let shown: Vec<_> = values
+        .iter()
+        .take(COMPONENTS_SHOWN)
+        .map(|value| match value {
             Some(value) => format!("{value:.4}"),
             None => null(),
         })

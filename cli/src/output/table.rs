@@ -31,11 +31,7 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// A table of at most `max_rows` rows.
-    pub(crate) fn new(
-        schema: &SchemaRef,
-        max_rows: Option<usize>,
-        out: &'a mut dyn Write,
-    ) -> Self {
+    pub(crate) fn new(schema: &SchemaRef, max_rows: Option<usize>, out: &'a mut dyn Write) -> Self {
         Self {
             out,
             names: schema.fields().iter().map(|field| field.name().clone()).collect(),
@@ -53,8 +49,7 @@ impl<'a> Table<'a> {
         let wanted = (self.max_rows - self.rows).min(batch.num_rows());
         self.cut |= wanted < batch.num_rows();
         let batch = batch.slice(0, wanted);
-        let columns =
-            batch.columns().iter().map(cells::short).collect::<Result<Vec<_>>>()?;
+        let columns = batch.columns().iter().map(cells::short).collect::<Result<Vec<_>>>()?;
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         for _ in 0..wanted {
             let row = columns.iter_mut().filter_map(Iterator::next).collect();
@@ -143,7 +138,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let expected = "    n │ word\n──────┼──────\n    1 │ a\n NULL │ 日本\n  300 │ c\n(3 rows)\n";
+        let expected =
+            "    n │ word\n──────┼──────\n    1 │ a\n NULL │ 日本\n  300 │ c\n(3 rows)\n";
         assert_eq!(printed(None), expected);
     }
 

@@ -40,10 +40,7 @@ pub(crate) async fn run(args: &SessionArgs, interrupt: &Interrupt) -> Result<()>
     };
     let history = history_file();
     let mut editor = editor(history.as_ref())?;
-    eprintln!(
-        "sembla {}: statements end with ;  \\? helps, \\q leaves",
-        env!("CARGO_PKG_VERSION")
-    );
+    eprintln!("sembla {}: statements end with ;  \\? helps, \\q leaves", env!("CARGO_PKG_VERSION"));
     loop {
         if let Some(helper) = editor.helper_mut() {
             helper.refresh(&shell.session).await;
@@ -117,8 +114,7 @@ impl Shell {
             Command::Output(None) => self.close_file(),
             Command::Output(Some(path)) => {
                 self.close_file()?;
-                let file =
-                    File::create(&path).map_err(|error| Failure::file(&path, &error))?;
+                let file = File::create(&path).map_err(|error| Failure::file(&path, &error))?;
                 self.file = Some(BufWriter::new(file));
                 Ok(())
             }
