@@ -9,7 +9,9 @@
 
 mod arguments;
 pub mod error;
+mod files;
 mod functions;
+mod models_table;
 pub mod registry;
 pub mod session;
 pub mod statement;

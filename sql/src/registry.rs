@@ -119,6 +119,14 @@ impl Models {
         state.slots.values().map(entry).collect()
     }
 
+    /// The error for a name that is not known.
+    pub(crate) fn unknown(&self, name: &str) -> ModelError {
+        let state = self.read();
+        let known: Vec<_> = state.slots.values().map(|slot| slot.name.as_str()).collect();
+        let hint = format!("known models: {}; CREATE MODEL adds one", known.join(", "));
+        ModelError::UnknownModel { name: name.to_string(), hint }
+    }
+
     /// The slot of a name; one is made for a path or a hub id.
     fn slot(&self, name: Option<&str>) -> Result<Arc<Slot>, ModelError> {
         let state = self.read();
@@ -126,12 +134,10 @@ impl Models {
         if let Some(slot) = state.slots.get(&key(&name)) {
             return Ok(Arc::clone(slot));
         }
-        if !looks_like_a_place(&name) {
-            let known: Vec<_> = state.slots.values().map(|slot| slot.name.as_str()).collect();
-            let hint = format!("known models: {}; CREATE MODEL adds one", known.join(", "));
-            return Err(ModelError::UnknownModel { name, hint });
-        }
         drop(state);
+        if !looks_like_a_place(&name) {
+            return Err(self.unknown(&name));
+        }
         let slot = Slot::new(&name, ModelSpec::new(&name));
         slot.load()?;
         Ok(Arc::clone(self.write().slots.entry(key(&name)).or_insert(slot)))

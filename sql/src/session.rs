@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::catalog::DynamicFileCatalog;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use sembla_models::{CancelToken, ModelError, ModelSpec};
+use sembla_models::{CancelToken, ModelSpec};
 
-use crate::functions::{self, Engine, ParameterNames};
+use crate::files::Files;
+use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
-use crate::{Models, SqlError, arguments};
+use crate::{Models, SqlError, arguments, models_table};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +65,9 @@ impl Session {
         if let Some(folder) = options.spill_folder {
             runtime = runtime.with_temp_file_path(folder);
         }
-        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        // A folder that a query has just written to must be listed anew.
+        let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
+        let context = with_files(SessionContext::new_with_config_rt(config, runtime));
         let engine = Engine { models: Arc::new(Models::new()), cancel: CancelToken::new() };
         let parameters = Arc::new(functions::register(&context, &engine));
         Ok(Self { context, models: engine.models, cancel: engine.cancel, parameters })
@@ -92,7 +96,9 @@ impl Session {
         match statement {
             Statement::CreateModel(create) => self.create_model(create),
             Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
-            Statement::ShowModels => Err(SqlError::Bug("SHOW MODELS is not there yet".into())),
+            Statement::ShowModels => {
+                Ok(Outcome::Rows(self.context.read_batch(models_table::rows(&self.models)?)?))
+            }
             Statement::Engine(mut statement) => {
                 arguments::place(&mut statement, &self.parameters)?;
                 let plan = self.context.state().statement_to_plan(*statement).await?;
@@ -126,22 +132,55 @@ impl Session {
     }
 
     fn create_model(&self, create: CreateModel) -> Result<Outcome, SqlError> {
+        let CreateModel { name, or_replace, if_not_exists, options } = create;
+        if self.models.contains(&name) && !or_replace {
+            if if_not_exists {
+                return Ok(Outcome::Done(format!("model '{name}' is there already")));
+            }
+            return Err(SqlError::Statement(format!(
+                "model '{name}' is there already; CREATE OR REPLACE MODEL replaces it"
+            )));
+        }
         let mut spec = ModelSpec::new("");
-        for (key, value) in &create.options {
+        for (key, value) in &options {
             spec.set(key, value)?;
         }
         if spec.source.is_empty() {
-            let message = format!("CREATE MODEL {} needs the option path = '…'", create.name);
-            return Err(ModelError::BadOption(message).into());
+            return Err(SqlError::Statement(format!(
+                "CREATE MODEL {name} needs the option path = '…'"
+            )));
         }
-        self.models.add(&create.name, spec)?;
-        Ok(Outcome::Done(format!("model '{}' created", create.name)))
+        let model = blocking(|| self.models.add(&name, spec))?;
+        let info = model.info();
+        Ok(Outcome::Done(format!(
+            "model '{name}' created: {} in {} on {}",
+            info.architecture, info.precision, info.device
+        )))
     }
 
     fn drop_model(&self, name: &str, if_exists: bool) -> Result<Outcome, SqlError> {
-        if self.models.remove(name) || if_exists {
+        if self.models.remove(name) {
             return Ok(Outcome::Done(format!("model '{name}' dropped")));
         }
-        Err(SqlError::Statement(format!("model '{name}' is not known")))
+        if if_exists {
+            return Ok(Outcome::Done(format!("there is no model '{name}'")));
+        }
+        Err(self.models.unknown(name).into())
     }
+}
+
+/// The context, with files in `FROM`.
+fn with_files(context: SessionContext) -> SessionContext {
+    let files = Arc::new(Files::default());
+    let catalogues = Arc::clone(context.state().catalog_list());
+    let catalogues = DynamicFileCatalog::new(catalogues, Arc::clone(&files) as _);
+    let id = context.session_id();
+    let state = context
+        .into_state_builder()
+        .with_session_id(id)
+        .with_catalog_list(Arc::new(catalogues))
+        .build();
+    let context = SessionContext::from(state);
+    files.set_session(&context);
+    context
 }

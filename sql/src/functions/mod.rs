@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 use sembla_models::CancelToken;
 
 use crate::Models;
+pub(crate) use model_argument::blocking;
 
 mod aggregates;
 mod declaration;
