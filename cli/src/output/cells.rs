@@ -12,6 +12,8 @@ use crate::failure::{Failure, Result, one_line};
 const COMPONENTS_SHOWN: usize = 3;
 /// Characters of a text that a table shows.
 const CHARACTERS_SHOWN: usize = 100;
+/// Characters of a column's name that a table shows.
+const HEADING_CHARACTERS_SHOWN: usize = 60;
 
 /// The cells of a column for a table.
 ///
@@ -89,11 +91,20 @@ fn vector(values: &ArrayRef) -> String {
     }
 }
 
+/// The heading of a column. The name of an expression without an alias can be very long.
+pub(crate) fn heading(name: &str) -> String {
+    shortened(name, HEADING_CHARACTERS_SHOWN)
+}
+
 /// A text on one line and not too long.
 fn cut(text: &str) -> String {
+    shortened(text, CHARACTERS_SHOWN)
+}
+
+fn shortened(text: &str, characters_max: usize) -> String {
     let mut line = String::new();
     for (index, letter) in text.chars().enumerate() {
-        if index == CHARACTERS_SHOWN {
+        if index == characters_max {
             line.push('…');
             break;
         }

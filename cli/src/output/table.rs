@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
     pub(crate) fn new(schema: &SchemaRef, max_rows: Option<usize>, out: &'a mut dyn Write) -> Self {
         Self {
             out,
-            names: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            names: schema.fields().iter().map(|field| cells::heading(field.name())).collect(),
             right: schema.fields().iter().map(|field| field.data_type().is_numeric()).collect(),
             widths: None,
             page: Vec::new(),
