@@ -29,10 +29,11 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn open(folder: &Path) -> (TransformerConfig, Weights) {
-    (
-        TransformerConfig::load(folder).expect("config.json"),
-        Weights::open(folder).expect("model.safetensors"),
-    )
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).expect("config.json");
+    let value = serde_json::from_str(&text).expect("JSON");
+    let config = TransformerConfig::parse(&value, &path).expect("a configuration");
+    (config, Weights::open(folder).expect("model.safetensors"))
 }
 
 fn expected(folder: &Path) -> Value {
@@ -127,7 +128,6 @@ fn padded_classifiers_give_the_librarys_logits() {
     for name in CLASSIFIERS {
         let folder = fixture(name);
         let (config, weights) = open(&folder);
-        assert!(config.is_classifier());
         let graph = build(&config, &weights, Task::Classify, Form::Padded, false).expect(name);
         assert_eq!(graph.labels, config.labels.len());
         let mut session = session(&graph.bytes);

@@ -174,7 +174,8 @@ fn every_truncation_and_every_flipped_header_byte_is_survived() {
             // Most are refused; a flipped letter of a name is another name.
             let Ok(weights) = Weights::open(&path) else { continue };
             for name in weights.names() {
-                if let Ok((values, _)) = weights.floats_of_any_shape(name) {
+                let shape = weights.shape(name).expect("a listed tensor");
+                if let Ok(values) = weights.floats(name, shape) {
                     assert!(values.len() <= 15, "{name} has more values than the file");
                 }
             }
@@ -212,7 +213,6 @@ fn impossible_headers_are_refused() {
         ),
         (r#"{"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}"#, 4, "'a'"),
         (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, "'a'"),
-        (r#"{"__metadata__":{"a":1}}"#, 0, "metadata"),
         ("[]", 0, "header"),
         ("", 0, "header"),
     ] {
