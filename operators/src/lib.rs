@@ -1,1 +1,31 @@
-//! Placeholder.
+//! What Sembla does with vectors: pure functions from slices to numbers and vectors.
+//!
+//! No network, no clock, no SQL, no tables. Each function's result depends on its input alone: sums are taken in a fixed
+//! order that is the same on every processor, so the machine, its vector width and the number of threads never show.
+
+pub mod componentwise;
+pub mod hamming;
+mod lanes;
+pub mod quantize;
+pub mod similarity;
+
+/// Two vectors that should have the same number of components don't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("vectors of {left} and {right} components can't be put together")]
+pub struct DimensionMismatch {
+    /// Components of the first vector.
+    pub left: usize,
+    /// Components of the second vector.
+    pub right: usize,
+}
+
+/// Checks that two vectors have the same number of components.
+///
+/// # Errors
+/// [`DimensionMismatch`] with both numbers.
+pub fn same_dimension<A, B>(a: &[A], b: &[B]) -> Result<(), DimensionMismatch> {
+    if a.len() == b.len() {
+        return Ok(());
+    }
+    Err(DimensionMismatch { left: a.len(), right: b.len() })
+}

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! SQL for Sembla: a DataFusion session that knows models and vectors.
+//!
+//! [`Session`] parses and runs statements. It adds to DataFusion's SQL the functions that run models (`embed`, `rerank`,
+//! …), the functions on vectors (`cos_sim`, `vector_avg`, …), the statements `CREATE MODEL`, `DROP MODEL` and
+//! `SHOW MODELS`, named arguments that can be left out, and files, folders and globs in `FROM`.
+//!
+//! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing results and reading
+//! what the user types belong to the command line.
+
+mod arguments;
+pub mod error;
+mod files;
+mod functions;
+mod models_table;
+pub mod registry;
+pub mod session;
+pub mod statement;
+
+pub use error::SqlError;
+pub use registry::{ModelEntry, Models};
+pub use session::{Outcome, Session, SessionOptions};
+pub use statement::Statement;

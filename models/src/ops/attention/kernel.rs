@@ -242,13 +242,7 @@ fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut 
 
 /// Turns a row of scores into weights that are not yet divided by their sum, which it gives.
 #[inline(always)]
-fn softmax(
-    shape: &Shape,
-    query: usize,
-    tokens: usize,
-    bias: &[f32],
-    weights: &mut [f32],
-) -> f32 {
+fn softmax(shape: &Shape, query: usize, tokens: usize, bias: &[f32], weights: &mut [f32]) -> f32 {
     if !bias.is_empty() {
         let middle = bias.len() / 2;
         let bias = &bias[middle - query..middle - query + tokens];

@@ -271,8 +271,8 @@ mod avx512 {
         // The slices hold every element that the pointers below reach; taking them checks it once per tile.
         let activations = &rows.values[row * blocks * width..(row + M) * blocks * width];
         let shifts = &rows.scales[row * blocks..(row + M) * blocks];
-        let weights = &linear.values
-            [panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
+        let weights =
+            &linear.values[panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
         let scales = &linear.scales[panel * blocks * 2 * PANEL..(panel + 1) * blocks * 2 * PANEL];
         let bias = &linear.bias[panel * PANEL..(panel + 1) * PANEL];
         // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows below M, blocks below
@@ -304,8 +304,7 @@ mod avx512 {
                         let product = _mm512_mul_ps(_mm512_cvtepi32_ps(exact[m][half]), factor);
                         let kept =
                             _mm512_fmadd_ps(product, _mm512_set1_ps(row_scale), sums[m][half]);
-                        sums[m][half] =
-                            _mm512_fnmadd_ps(offset, _mm512_set1_ps(row_shift), kept);
+                        sums[m][half] = _mm512_fnmadd_ps(offset, _mm512_set1_ps(row_shift), kept);
                     }
                 }
             }

@@ -1,0 +1,207 @@
+//! Sums over vectors, compiled for AVX-512, AVX2 and the plain instruction set, with one result for all three.
+//!
+//! Component `i` is added into lane `i % LANES`, first to last, in f32, without fused multiply-add; then the lanes are
+//! folded in halves, the last sixteen in f64. That order is part of each function's meaning. The compiler turns the same
+//! source into vector code of whatever width is enabled, and may not reorder it.
+
+/// Partial sums that a vector is spread over: two AVX-512 registers, four AVX2 registers.
+const LANES: usize = 32;
+
+type Lanes = [f32; LANES];
+
+/// Compiles a function for several instruction sets and picks one when it is called.
+macro_rules! dispatched {
+    ($(#[$doc:meta])* $name:ident = $body:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $type),*) -> $out {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn avx512($($arg: $type),*) -> $out {
+                    $body($($arg),*)
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $type),*) -> $out {
+                    $body($($arg),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has AVX-512F, which is all that the function asks for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2, which is all that the function asks for.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body($($arg),*)
+        }
+    };
+}
+
+dispatched! {
+    /// Sum of the products of components. The longer vector's surplus counts for nothing.
+    dot = dot_body(a: &[f32], b: &[f32]) -> f64
+}
+dispatched! {
+    /// Sum of the squared differences of components.
+    squared_distance = squared_distance_body(a: &[f32], b: &[f32]) -> f64
+}
+dispatched! {
+    /// Sum of the absolute differences of components.
+    absolute_distance = absolute_distance_body(a: &[f32], b: &[f32]) -> f64
+}
+dispatched! {
+    /// Sum of the products, and the sum of the squares of the first vector, in one pass.
+    dot_and_squares = dot_and_squares_body(a: &[f32], b: &[f32]) -> (f64, f64)
+}
+dispatched! {
+    /// Number of bits that differ. The longer slice's surplus counts for nothing.
+    differing_bits = differing_bits_body(a: &[u8], b: &[u8]) -> u64
+}
+
+#[inline(always)]
+fn dot_body(a: &[f32], b: &[f32]) -> f64 {
+    sum_pairs(a, b, |x, y| x * y)
+}
+
+#[inline(always)]
+fn squared_distance_body(a: &[f32], b: &[f32]) -> f64 {
+    sum_pairs(a, b, |x, y| (x - y) * (x - y))
+}
+
+#[inline(always)]
+fn absolute_distance_body(a: &[f32], b: &[f32]) -> f64 {
+    sum_pairs(a, b, |x, y| (x - y).abs())
+}
+
+#[inline(always)]
+fn dot_and_squares_body(a: &[f32], b: &[f32]) -> (f64, f64) {
+    let (blocks_a, rest_a) = a.as_chunks();
+    let (blocks_b, rest_b) = b.as_chunks();
+    let mut products: Lanes = [0.0; LANES];
+    let mut squares: Lanes = [0.0; LANES];
+    for (x, y) in blocks_a.iter().zip(blocks_b) {
+        add_terms(&mut products, x, y, |x, y| x * y);
+        add_terms(&mut squares, x, x, |x, y| x * y);
+    }
+    if !rest_a.is_empty() {
+        let rest_a = filled_up(rest_a);
+        add_terms(&mut products, &rest_a, &filled_up(rest_b), |x, y| x * y);
+        add_terms(&mut squares, &rest_a, &rest_a, |x, y| x * y);
+    }
+    (fold(&products), fold(&squares))
+}
+
+#[inline(always)]
+fn sum_pairs(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    let (blocks_a, rest_a) = a.as_chunks();
+    let (blocks_b, rest_b) = b.as_chunks();
+    let mut sums: Lanes = [0.0; LANES];
+    for (x, y) in blocks_a.iter().zip(blocks_b) {
+        add_terms(&mut sums, x, y, &term);
+    }
+    if !rest_a.is_empty() {
+        add_terms(&mut sums, &filled_up(rest_a), &filled_up(rest_b), &term);
+    }
+    fold(&sums)
+}
+
+#[inline(always)]
+fn add_terms(sums: &mut Lanes, x: &Lanes, y: &Lanes, term: impl Fn(f32, f32) -> f32) {
+    for lane in 0..LANES {
+        sums[lane] += term(x[lane], y[lane]);
+    }
+}
+
+/// The last components of a vector, with zeros after them.
+#[inline(always)]
+fn filled_up(rest: &[f32]) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane = *x);
+    lanes
+}
+
+/// The sum of all lanes: each half onto the other, the last sixteen in f64.
+// Inlined, its halving would make the compiler keep the lanes in narrow registers.
+#[inline(never)]
+fn fold(lanes: &Lanes) -> f64 {
+    let mut half = [0.0_f64; LANES / 2];
+    for (lane, sum) in half.iter_mut().enumerate() {
+        *sum = f64::from(lanes[lane] + lanes[lane + LANES / 2]);
+    }
+    let mut width = LANES / 4;
+    while width > 0 {
+        for lane in 0..width {
+            half[lane] += half[lane + width];
+        }
+        width /= 2;
+    }
+    half[0]
+}
+
+#[inline(always)]
+fn differing_bits_body(a: &[u8], b: &[u8]) -> u64 {
+    let (words_a, rest_a) = a.as_chunks::<8>();
+    let (words_b, rest_b) = b.as_chunks::<8>();
+    let words = words_a.iter().zip(words_b);
+    let whole: u64 = words
+        .map(|(x, y)| u64::from((u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y)).count_ones()))
+        .sum();
+    let rest: u64 = rest_a.iter().zip(rest_b).map(|(x, y)| u64::from((x ^ y).count_ones())).sum();
+    whole + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::similarity::tests::random_vector;
+
+    /// The order of additions that the module's head promises, written plainly.
+    fn dot_in_promised_order(a: &[f32], b: &[f32]) -> f64 {
+        let mut sums = [0.0_f32; LANES];
+        for (i, (x, y)) in a.iter().zip(b).enumerate() {
+            sums[i % LANES] += x * y;
+        }
+        let mut folded: Vec<f64> =
+            (0..16).map(|lane| f64::from(sums[lane] + sums[lane + 16])).collect();
+        while folded.len() > 1 {
+            let upper = folded.split_off(folded.len() / 2);
+            folded.iter_mut().zip(upper).for_each(|(low, high)| *low += high);
+        }
+        folded[0]
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        for len in [0, 1, 7, 16, 31, 32, 33, 100, 384, 1000] {
+            let (a, b) = (random_vector(len, 1), random_vector(len, 2));
+            let expected = dot_in_promised_order(&a, &b).to_bits();
+            assert_eq!(dot(&a, &b).to_bits(), expected, "dispatched, {len}");
+            assert_eq!(dot_body(&a, &b).to_bits(), expected, "portable, {len}");
+            let (products, squares) = dot_and_squares(&a, &b);
+            assert_eq!(products.to_bits(), expected, "together, {len}");
+            assert_eq!(squares.to_bits(), dot(&a, &a).to_bits(), "squares, {len}");
+            assert_eq!(squared_distance(&a, &b).to_bits(), squared_distance_body(&a, &b).to_bits());
+            assert_eq!(
+                absolute_distance(&a, &b).to_bits(),
+                absolute_distance_body(&a, &b).to_bits()
+            );
+        }
+    }
+
+    #[test]
+    fn differing_bits_are_counted_one_by_one() {
+        for len in [0, 1, 7, 8, 9, 48, 100] {
+            let bytes = |seed| -> Vec<u8> {
+                random_vector(len, seed).iter().map(|x| x.to_bits().to_le_bytes()[1]).collect()
+            };
+            let (a, b) = (bytes(3), bytes(4));
+            let slow: u64 = (0..len * 8)
+                .map(|bit| {
+                    u64::from((a[bit / 8] >> (bit % 8)) & 1 != (b[bit / 8] >> (bit % 8)) & 1)
+                })
+                .sum();
+            assert_eq!(differing_bits(&a, &b), slow, "{len}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Named arguments of Sembla's functions: `embed(text, prompt => 'query')`.
+//!
+//! DataFusion resolves names too, but refuses a call that leaves out a parameter before a given one. So calls of Sembla's
+//! functions are rewritten in the parsed statement: arguments go to their places, and what is left out becomes NULL, which
+//! these functions take for their default.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{CopyToSource, Statement as EngineStatement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut,
+};
+
+use crate::SqlError;
+use crate::functions::ParameterNames;
+
+/// Puts the named arguments of every call in a statement into their places.
+///
+/// # Errors
+/// [`SqlError::Statement`] for an unknown name (with the nearest known one), a parameter that is given twice, and a
+/// positional argument after a named one.
+pub(crate) fn place(
+    statement: &mut EngineStatement,
+    names: &ParameterNames,
+) -> Result<(), SqlError> {
+    let mut placing = Placing { names };
+    let flow = match statement {
+        EngineStatement::Statement(statement) => statement.visit(&mut placing),
+        EngineStatement::CopyTo(copy) => match &mut copy.source {
+            CopyToSource::Query(query) => query.visit(&mut placing),
+            CopyToSource::Relation(_) => ControlFlow::Continue(()),
+        },
+        EngineStatement::Explain(explain) => return place(&mut explain.statement, names),
+        EngineStatement::CreateExternalTable(_) | EngineStatement::Reset(_) => {
+            ControlFlow::Continue(())
+        }
+    };
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Placing<'a> {
+    names: &'a ParameterNames,
+}
+
+impl VisitorMut for Placing<'_> {
+    type Break = SqlError;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Expr::Function(function) = expr
+            && let Err(error) = self.place_call(function)
+        {
+            return ControlFlow::Break(error);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Placing<'_> {
+    fn place_call(&self, function: &mut Function) -> Result<(), SqlError> {
+        let name = function.name.to_string().to_lowercase();
+        let (Some(parameters), FunctionArguments::List(list)) =
+            (self.names.get(&name), &mut function.args)
+        else {
+            return Ok(());
+        };
+        if list.args.iter().all(|arg| matches!(arg, FunctionArg::Unnamed(_))) {
+            return Ok(());
+        }
+        let mut places: Vec<Option<FunctionArgExpr>> = Vec::new();
+        let mut named = false;
+        for arg in std::mem::take(&mut list.args) {
+            let (position, value) = match split(arg) {
+                (None, _) if named => {
+                    return Err(SqlError::Statement(format!(
+                        "{name}: an argument without a name can't follow one with a name"
+                    )));
+                }
+                (None, value) => (places.len(), value),
+                (Some(given), value) => {
+                    named = true;
+                    (position_of(&name, parameters, &given)?, value)
+                }
+            };
+            if places.len() <= position {
+                places.resize(position + 1, None);
+            }
+            match places.get_mut(position) {
+                Some(place @ None) => *place = Some(value),
+                _ => {
+                    let parameter = parameters.get(position).map(String::as_str);
+                    return Err(SqlError::Statement(format!(
+                        "{name}: {} is given twice",
+                        parameter.unwrap_or_default()
+                    )));
+                }
+            }
+        }
+        let null = || FunctionArgExpr::Expr(Expr::Value(Value::Null.into()));
+        list.args = places
+            .into_iter()
+            .map(|place| FunctionArg::Unnamed(place.unwrap_or_else(null)))
+            .collect();
+        Ok(())
+    }
+}
+
+/// An argument's name, if it has one, and its value.
+fn split(arg: FunctionArg) -> (Option<String>, FunctionArgExpr) {
+    match arg {
+        FunctionArg::Unnamed(value) => (None, value),
+        FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
+        FunctionArg::ExprNamed { name, arg, .. } => {
+            let name = match name {
+                Expr::Identifier(name) => name.value,
+                other => other.to_string(),
+            };
+            (Some(name), arg)
+        }
+    }
+}
+
+fn position_of(function: &str, parameters: &[String], given: &str) -> Result<usize, SqlError> {
+    let found = parameters.iter().position(|known| known.eq_ignore_ascii_case(given));
+    found.ok_or_else(|| {
+        let nearest = parameters.iter().max_by(|a, b| {
+            strsim::jaro_winkler(a, given).total_cmp(&strsim::jaro_winkler(b, given))
+        });
+        SqlError::Statement(format!(
+            "{function} has no argument '{given}'; did you mean '{}'? It takes {}",
+            nearest.map(String::as_str).unwrap_or_default(),
+            parameters.join(", ")
+        ))
+    })
+}

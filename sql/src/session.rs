@@ -1,0 +1,186 @@
+//! The session: a DataFusion context with Sembla's functions, statements and models.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::DynamicFileCatalog;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use sembla_models::{CancelToken, ModelSpec};
+
+use crate::files::Files;
+use crate::functions::{self, Engine, ParameterNames, blocking};
+use crate::statement::{self, CreateModel, Statement};
+use crate::{Models, SqlError, arguments, models_table};
+
+/// What a session may use. `None` everywhere takes DataFusion's default.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Bytes that sorts, joins and aggregations of all queries may hold together; over it they spill or fail.
+    pub memory_limit_bytes: Option<usize>,
+    /// Partitions that a query is spread over; the default is one per core.
+    pub target_partitions: Option<usize>,
+    /// Rows of a batch.
+    pub batch_rows: Option<usize>,
+    /// Folder for spilled data; the default is the system's folder for temporary files.
+    pub spill_folder: Option<PathBuf>,
+}
+
+/// What came of a statement.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A result that has not run yet; collect it or stream it.
+    Rows(DataFrame),
+    /// The statement is done; this is one line to tell the user.
+    Done(String),
+}
+
+/// A session. Clones share everything.
+#[derive(Clone)]
+pub struct Session {
+    context: SessionContext,
+    models: Arc<Models>,
+    cancel: CancelToken,
+    parameters: Arc<ParameterNames>,
+}
+
+impl Session {
+    /// A new session with the built-in models.
+    ///
+    /// # Errors
+    /// When an option can't be had, such as a spill folder that can't be written.
+    pub fn new(options: SessionOptions) -> Result<Self, SqlError> {
+        let mut config = SessionConfig::new().with_information_schema(true);
+        if let Some(partitions) = options.target_partitions {
+            config = config.with_target_partitions(partitions);
+        }
+        if let Some(rows) = options.batch_rows {
+            config = config.with_batch_size(rows);
+        }
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(bytes) = options.memory_limit_bytes {
+            runtime = runtime.with_memory_limit(bytes, 1.0);
+        }
+        if let Some(folder) = options.spill_folder {
+            runtime = runtime.with_temp_file_path(folder);
+        }
+        // A folder that a query has just written to must be listed anew.
+        let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
+        let context = with_files(SessionContext::new_with_config_rt(config, runtime));
+        let engine = Engine { models: Arc::new(Models::new()), cancel: CancelToken::new() };
+        let parameters = Arc::new(functions::register(&context, &engine));
+        Ok(Self { context, models: engine.models, cancel: engine.cancel, parameters })
+    }
+
+    /// The statements of a text.
+    ///
+    /// # Errors
+    /// [`SqlError::Syntax`] for the first mistake.
+    pub fn parse(&self, text: &str) -> Result<Vec<Statement>, SqlError> {
+        let state = self.context.state();
+        let options = &state.config_options().sql_parser;
+        statement::parse(
+            text,
+            &datafusion::sql::sqlparser::dialect::GenericDialect {},
+            options.recursion_limit.get(),
+        )
+    }
+
+    /// Runs a statement, or plans it where it gives rows.
+    ///
+    /// # Errors
+    /// What planning, a model or the statement itself says. Reading the rows of [`Outcome::Rows`] gives a
+    /// `DataFusionError`, which turns into a [`SqlError`] by `From`.
+    pub async fn execute(&self, statement: Statement) -> Result<Outcome, SqlError> {
+        match statement {
+            Statement::CreateModel(create) => self.create_model(create),
+            Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
+            Statement::ShowModels => {
+                Ok(Outcome::Rows(self.context.read_batch(models_table::rows(&self.models)?)?))
+            }
+            Statement::Engine(mut statement) => {
+                arguments::place(&mut statement, &self.parameters)?;
+                let plan = self.context.state().statement_to_plan(*statement).await?;
+                Ok(Outcome::Rows(self.context.execute_logical_plan(plan).await?))
+            }
+        }
+    }
+
+    /// The DataFusion context.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The token that every call of a model gets. Setting it stops running queries at the next batch;
+    /// [`CancelToken::reset`] makes the session usable again.
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
+    }
+
+    /// The models.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
+    /// Makes `name` the model that is used when none is named.
+    ///
+    /// # Errors
+    /// When the name is not known.
+    pub fn set_default_model(&self, name: &str) -> Result<(), SqlError> {
+        Ok(self.models.set_default(name)?)
+    }
+
+    fn create_model(&self, create: CreateModel) -> Result<Outcome, SqlError> {
+        let CreateModel { name, or_replace, if_not_exists, options } = create;
+        if self.models.contains(&name) && !or_replace {
+            if if_not_exists {
+                return Ok(Outcome::Done(format!("model '{name}' is there already")));
+            }
+            return Err(SqlError::Statement(format!(
+                "model '{name}' is there already; CREATE OR REPLACE MODEL replaces it"
+            )));
+        }
+        let mut spec = ModelSpec::new("");
+        for (key, value) in &options {
+            spec.set(key, value)?;
+        }
+        if spec.source.is_empty() {
+            return Err(SqlError::Statement(format!(
+                "CREATE MODEL {name} needs the option path = '…'"
+            )));
+        }
+        let model = blocking(|| self.models.add(&name, spec))?;
+        let info = model.info();
+        Ok(Outcome::Done(format!(
+            "model '{name}' created: {} in {} on {}",
+            info.architecture, info.precision, info.device
+        )))
+    }
+
+    fn drop_model(&self, name: &str, if_exists: bool) -> Result<Outcome, SqlError> {
+        if self.models.remove(name) {
+            return Ok(Outcome::Done(format!("model '{name}' dropped")));
+        }
+        if if_exists {
+            return Ok(Outcome::Done(format!("there is no model '{name}'")));
+        }
+        Err(self.models.unknown(name).into())
+    }
+}
+
+/// The context, with files in `FROM`.
+fn with_files(context: SessionContext) -> SessionContext {
+    let files = Arc::new(Files::default());
+    let catalogues = Arc::clone(context.state().catalog_list());
+    let catalogues = DynamicFileCatalog::new(catalogues, Arc::clone(&files) as _);
+    let id = context.session_id();
+    let state = context
+        .into_state_builder()
+        .with_session_id(id)
+        .with_catalog_list(Arc::new(catalogues))
+        .build();
+    let context = SessionContext::from(state);
+    files.set_session(&context);
+    context
+}
