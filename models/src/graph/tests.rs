@@ -183,3 +183,33 @@ fn quantisable_tensors_are_the_ones_that_leave_the_graph() {
         assert!(rest < 5000 + config.positions * 32, "{name}: {rest} values are left");
     }
 }
+
+#[test]
+fn old_names_and_a_prefix_are_understood() {
+    let (config, weights) = open(&fixture("bert"));
+    let mut tensors = std::collections::HashMap::new();
+    for name in weights.names() {
+        let shape = weights.shape(name).expect(name).to_vec();
+        let values = weights.floats(name, &shape).expect(name);
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let old = name
+            .replace("LayerNorm.weight", "LayerNorm.gamma")
+            .replace("LayerNorm.bias", "LayerNorm.beta");
+        tensors.insert(format!("0.auto_model.{old}"), (shape, bytes));
+    }
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        let dtype = safetensors::Dtype::F32;
+        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
+        (name, view.expect("a tensor"))
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.safetensors");
+    safetensors::serialize_to_file(views, None, &path).expect("written");
+    let renamed = Weights::open(&path).expect("weights");
+    let texts = [(vec![2, 5, 6, 3], Vec::new())];
+    let run = |weights: &Weights| {
+        let graph = build(&config, weights, Task::Embed, Form::Padded, false).expect("a graph");
+        run_padded(&mut session(&graph.bytes), &config, &texts).1
+    };
+    assert_eq!(run(&renamed), run(&weights));
+}

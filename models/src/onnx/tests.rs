@@ -213,82 +213,81 @@ fn places_beyond_the_file_are_refused() {
 /// Puts a reference into one of the places where a tensor can be.
 type Hide = fn(&mut ModelProto, TensorProto);
 
+fn graph(model: &mut ModelProto) -> &mut GraphProto {
+    model.graph.get_or_insert_default()
+}
+
+fn inside(tensor: TensorProto) -> GraphProto {
+    GraphProto { node: vec![constant(tensor_attribute(tensor))], ..GraphProto::default() }
+}
+
+fn sparse(values: bool, tensor: TensorProto) -> SparseTensorProto {
+    let other = Some(TensorProto { name: Some("w".into()), ..TensorProto::default() });
+    let (values, indices) = if values { (Some(tensor), other) } else { (other, Some(tensor)) };
+    SparseTensorProto { values, indices, dims: vec![4] }
+}
+
+/// Every place, and how a message names it.
+const HIDING_PLACES: &[(&str, Hide)] = &[
+    ("sparse initializer 'w' (values)", |m, t| {
+        graph(m).sparse_initializer.push(sparse(true, t));
+    }),
+    ("sparse initializer 'w' (indices)", |m, t| {
+        graph(m).sparse_initializer.push(sparse(false, t));
+    }),
+    ("attribute 'value' of the Constant node of 'c'", |m, t| {
+        graph(m).node.push(constant(tensor_attribute(t)));
+    }),
+    ("attribute 'list'", |m, t| {
+        let list =
+            AttributeProto { name: Some("list".into()), tensors: vec![t], ..Default::default() };
+        graph(m).node.push(constant(list));
+    }),
+    ("attribute 'one'", |m, t| {
+        let one = Some(Box::new(sparse(true, t)));
+        let one =
+            AttributeProto { name: Some("one".into()), sparse_tensor: one, ..Default::default() };
+        graph(m).node.push(constant(one));
+    }),
+    ("attribute 'many'", |m, t| {
+        let many = vec![sparse(false, t)];
+        let many = AttributeProto {
+            name: Some("many".into()),
+            sparse_tensors: many,
+            ..Default::default()
+        };
+        graph(m).node.push(constant(many));
+    }),
+    ("attribute 'value'", |m, t| {
+        let branch = Some(Box::new(inside(t)));
+        graph(m).node.push(constant(AttributeProto { g: branch, ..Default::default() }));
+    }),
+    ("initializer 'w'", |m, t| {
+        let branch = GraphProto { initializer: vec![t], ..Default::default() };
+        let branch = AttributeProto { graphs: vec![branch], ..Default::default() };
+        graph(m).node.push(constant(branch));
+    }),
+    ("attribute 'value'", |m, t| {
+        let node = vec![constant(tensor_attribute(t))];
+        m.functions.push(FunctionProto { node, ..Default::default() });
+    }),
+    ("function 'f'", |m, t| {
+        let attribute_proto = vec![tensor_attribute(t)];
+        let name = Some("f".to_string());
+        m.functions.push(FunctionProto { name, attribute_proto, ..Default::default() });
+    }),
+    ("attribute 'value'", |m, t| {
+        let algorithm = Some(inside(t));
+        m.training_info.push(TrainingInfoProto { algorithm, ..Default::default() });
+    }),
+    ("initializer 'w'", |m, t| {
+        let initialization = Some(GraphProto { initializer: vec![t], ..Default::default() });
+        m.training_info.push(TrainingInfoProto { initialization, ..Default::default() });
+    }),
+];
+
 #[test]
 fn every_hiding_place_is_found() {
-    fn graph(model: &mut ModelProto) -> &mut GraphProto {
-        model.graph.get_or_insert_default()
-    }
-    fn inside(tensor: TensorProto) -> GraphProto {
-        GraphProto { node: vec![constant(tensor_attribute(tensor))], ..GraphProto::default() }
-    }
-    fn sparse(values: bool, tensor: TensorProto) -> SparseTensorProto {
-        let other = Some(TensorProto { name: Some("w".into()), ..TensorProto::default() });
-        let (values, indices) = if values { (Some(tensor), other) } else { (other, Some(tensor)) };
-        SparseTensorProto { values, indices, dims: vec![4] }
-    }
-    let places: &[(&str, Hide)] = &[
-        ("sparse initializer 'w' (values)", |m, t| {
-            graph(m).sparse_initializer.push(sparse(true, t));
-        }),
-        ("sparse initializer 'w' (indices)", |m, t| {
-            graph(m).sparse_initializer.push(sparse(false, t));
-        }),
-        ("attribute 'value' of the Constant node of 'c'", |m, t| {
-            graph(m).node.push(constant(tensor_attribute(t)));
-        }),
-        ("attribute 'list'", |m, t| {
-            let list = AttributeProto {
-                name: Some("list".into()),
-                tensors: vec![t],
-                ..Default::default()
-            };
-            graph(m).node.push(constant(list));
-        }),
-        ("attribute 'one'", |m, t| {
-            let one = Some(Box::new(sparse(true, t)));
-            let one = AttributeProto {
-                name: Some("one".into()),
-                sparse_tensor: one,
-                ..Default::default()
-            };
-            graph(m).node.push(constant(one));
-        }),
-        ("attribute 'many'", |m, t| {
-            let many = vec![sparse(false, t)];
-            let many = AttributeProto {
-                name: Some("many".into()),
-                sparse_tensors: many,
-                ..Default::default()
-            };
-            graph(m).node.push(constant(many));
-        }),
-        ("attribute 'value'", |m, t| {
-            let branch = Some(Box::new(inside(t)));
-            graph(m).node.push(constant(AttributeProto { g: branch, ..Default::default() }));
-        }),
-        ("initializer 'w'", |m, t| {
-            let branch = GraphProto { initializer: vec![t], ..Default::default() };
-            let branch = AttributeProto { graphs: vec![branch], ..Default::default() };
-            graph(m).node.push(constant(branch));
-        }),
-        ("attribute 'value'", |m, t| {
-            let node = vec![constant(tensor_attribute(t))];
-            m.functions.push(FunctionProto { node, ..Default::default() });
-        }),
-        ("function 'f'", |m, t| {
-            let attribute_proto = vec![tensor_attribute(t)];
-            let name = Some("f".to_string());
-            m.functions.push(FunctionProto { name, attribute_proto, ..Default::default() });
-        }),
-        ("attribute 'value'", |m, t| {
-            let algorithm = Some(inside(t));
-            m.training_info.push(TrainingInfoProto { algorithm, ..Default::default() });
-        }),
-        ("initializer 'w'", |m, t| {
-            let initialization = Some(GraphProto { initializer: vec![t], ..Default::default() });
-            m.training_info.push(TrainingInfoProto { initialization, ..Default::default() });
-        }),
-    ];
     let folder = folder();
     let plain = TensorProto {
         data_location: None,
@@ -296,7 +295,7 @@ fn every_hiding_place_is_found() {
         raw_data: Some(Bytes::from_static(&[0; 16])),
         ..outside("")
     };
-    for (named, hide) in places {
+    for (named, hide) in HIDING_PLACES {
         let mut model = adding(plain.clone());
         hide(&mut model, outside("../secret"));
         assert_refused(folder.path(), &model, named, "'..'");

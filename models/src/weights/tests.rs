@@ -202,12 +202,18 @@ fn impossible_headers_are_refused() {
         ),
         (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "holes"),
         (
-            r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#,
+            concat!(
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"#,
+                r#""b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#
+            ),
             6,
             "overlap",
         ),
         (
-            r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
+            concat!(
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"#,
+                r#""a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#
+            ),
             2,
             "holes",
         ),
