@@ -5,6 +5,8 @@
 //! of the Python library `transformers`.
 
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -374,7 +376,11 @@ fn labels(keys: &Keys<'_>) -> Result<Vec<String>> {
 fn modern(keys: &Keys<'_>, layers: usize) -> Result<ModernBert> {
     let global = keys.rope_theta("full_attention", "global_rope_theta", 160_000.0)?;
     let local = keys.rope_theta("sliding_attention", "local_rope_theta", 10_000.0)?;
+    // The whole window; a token sees half of it on either side.
     let window = keys.number("local_attention", 128, 1 << 24)? / 2;
+    if window == 0 {
+        return Err(keys.bad("local_attention must be at least 2".into()));
+    }
     let kinds = keys.texts("layer_types")?;
     let every = keys.count("global_attn_every_n_layers", 3, 1024)?;
     if !kinds.is_empty() && kinds.len() != layers {

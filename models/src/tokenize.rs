@@ -88,11 +88,7 @@ impl TextTokenizer {
 
     /// The largest id that the vocabulary has, plus one.
     pub(crate) fn vocabulary_size(&self) -> usize {
-        self.tokenizer
-            .get_vocab(true)
-            .into_values()
-            .max()
-            .map_or(0, |largest| largest as usize + 1)
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |largest| largest as usize + 1)
     }
 
     /// The id that stands for what the vocabulary doesn't have.

@@ -7,6 +7,8 @@
 //! the graph builder.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};

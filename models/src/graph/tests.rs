@@ -1,6 +1,8 @@
 //! Runs built graphs on tiny random models and compares them with what the Python libraries gave.
 
-use std::io::Read;
+mod packed;
+mod real;
+
 use std::path::{Path, PathBuf};
 
 use ort::session::{Session, SessionInputValue};
@@ -10,7 +12,6 @@ use serde_json::Value;
 use super::*;
 use crate::ModelError;
 use crate::onnxruntime::environment;
-use crate::pool::normalize;
 
 const EMBEDDERS: &[&str] = &["bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "modernbert"];
 const CLASSIFIERS: &[&str] = &[
@@ -180,62 +181,5 @@ fn quantisable_tensors_are_the_ones_that_leave_the_graph() {
         // The large weights are gone from the graph: a layer alone has more than 5000 of them.
         let rest = graph.bytes.len() / 4;
         assert!(rest < 5000 + config.positions * 32, "{name}: {rest} values are left");
-    }
-}
-
-/// Reads a gzip file with the system's own tool; the crate has no need for one.
-fn gunzip(path: &Path) -> Option<String> {
-    let mut child = std::process::Command::new("gzip")
-        .arg("-dc")
-        .arg(path)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut text = String::new();
-    child.stdout.take()?.read_to_string(&mut text).ok()?;
-    child.wait().ok()?.success().then_some(text)
-}
-
-#[test]
-fn the_real_minilm_gives_its_published_vectors() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let goldens = root.join("shared/goldens/embeddings.json.gz");
-    let model = std::env::var_os("SEMBLA_TEST_MINILM").map(PathBuf::from);
-    let (Some(model), true) = (model, goldens.is_file()) else {
-        eprintln!(
-            "skipped: needs ../shared/goldens and SEMBLA_TEST_MINILM, the folder of the model"
-        );
-        return;
-    };
-    let goldens: Value =
-        serde_json::from_str(&gunzip(&goldens).expect("gzip")).expect("the goldens are JSON");
-    let (config, weights) = open(&model);
-    let graph = build(&config, &weights, Task::Embed, Form::Padded, false).expect("a graph");
-    let mut session = session(&graph.bytes);
-    let tokenizer = crate::tokenize::TextTokenizer::load(
-        &model.join("tokenizer.json"),
-        "minilm",
-        Some(256),
-        true,
-        false,
-    )
-    .expect("a tokenizer");
-    let texts: Vec<&str> = goldens["texts"]
-        .as_array()
-        .expect("texts")
-        .iter()
-        .map(|text| text.as_str().expect("a text"))
-        .collect();
-    let sequences = tokenizer.encode(&texts, "", 0, &crate::CancelToken::new()).expect("token ids");
-    let vectors = goldens["vectors"].as_array().expect("vectors");
-    for ((text, sequence), want) in texts.iter().zip(sequences).zip(vectors) {
-        let tokens = sequence.ids.len();
-        let (_, values) = run_padded(&mut session, &config, &[(sequence.ids, Vec::new())]);
-        let mut mean = vec![0.0; graph.hidden];
-        for row in values.chunks(graph.hidden) {
-            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / tokens as f32);
-        }
-        normalize(&mut mean, 1e-12);
-        assert_close(text, &mean, &floats(want), 1e-5);
     }
 }

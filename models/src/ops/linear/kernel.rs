@@ -160,20 +160,24 @@ fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
         low[lane] = if *value < low[lane] { *value } else { low[lane] };
         high[lane] = if *value > high[lane] { *value } else { high[lane] };
     }
-    let low = low.into_iter().fold(0f32, f32::min);
-    let high = high.into_iter().fold(0f32, f32::max);
+    let low = -math::largest(low.map(|value| -value));
+    let high = math::largest(high);
     let range = high - low;
     if !(range > 0.0 && range.is_finite()) {
         return [0.0; 2];
     }
     let (scale, inverse) = (range / 255.0, 255.0 / range);
-    let zero = (-low * inverse).round_ties_even();
+    let zero = whole(-low * inverse);
     for (target, value) in target.iter_mut().zip(source) {
-        // Never negative and at most 255, up to rounding; the conversion saturates.
-        let shifted = (value * inverse).round_ties_even() + zero;
-        *target = shifted.clamp(0.0, 255.0) as i32 as u8;
+        *target = (whole(value * inverse) + zero).clamp(0, 255) as u8;
     }
-    [scale, scale * zero]
+    [scale, scale * zero as f32]
+}
+
+/// The nearest whole number of a value of magnitude below 2²².
+#[inline(always)]
+fn whole(value: f32) -> i32 {
+    ((value + math::ROUNDER).to_bits() as i32).wrapping_sub(math::ROUNDER.to_bits() as i32)
 }
 
 /// One row against one panel.
@@ -233,7 +237,10 @@ fn store(
             Function::Silu => values.iter_mut().for_each(|value| *value = math::silu(*value)),
         }
         let at = (first_row + offset) * linear.outputs + start;
-        out[at..at + width].copy_from_slice(&values[..width]);
+        match out[at..at + width].first_chunk_mut::<PANEL>() {
+            Some(target) => *target = *values,
+            None => out[at..at + width].copy_from_slice(&values[..width]),
+        }
     }
 }
 
@@ -264,8 +271,8 @@ mod avx512 {
         // The slices hold every element that the pointers below reach; taking them checks it once per tile.
         let activations = &rows.values[row * blocks * width..(row + M) * blocks * width];
         let shifts = &rows.scales[row * blocks..(row + M) * blocks];
-        let weights = &linear.values
-            [panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
+        let weights =
+            &linear.values[panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
         let scales = &linear.scales[panel * blocks * 2 * PANEL..(panel + 1) * blocks * 2 * PANEL];
         let bias = &linear.bias[panel * PANEL..(panel + 1) * PANEL];
         // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows below M, blocks below
@@ -297,8 +304,7 @@ mod avx512 {
                         let product = _mm512_mul_ps(_mm512_cvtepi32_ps(exact[m][half]), factor);
                         let kept =
                             _mm512_fmadd_ps(product, _mm512_set1_ps(row_scale), sums[m][half]);
-                        sums[m][half] =
-                            _mm512_fnmadd_ps(offset, _mm512_set1_ps(row_shift), kept);
+                        sums[m][half] = _mm512_fnmadd_ps(offset, _mm512_set1_ps(row_shift), kept);
                     }
                 }
             }
