@@ -123,7 +123,8 @@ pub(crate) enum Format {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL vectors.\n\n\
+    folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL \
+    vectors.\n\n\
     Finished parts are kept in OUT.partial until the end. Started again with the same arguments after a kill,\n\
     the run goes on where it was and gives the same rows.\n\n\
     Examples:\n  \
@@ -280,7 +281,9 @@ fn bytes(text: &str) -> Result<usize, String> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
     let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match &lower[digits.len()..] {
+    let wrong = || "write a size such as 512m or 4g".to_string();
+    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    let shift = match lower.strip_prefix(digits).unwrap_or_default() {
         "" => 0,
         "k" => 10,
         "m" => 20,
@@ -288,14 +291,8 @@ fn bytes(text: &str) -> Result<usize, String> {
         "t" => 40,
         unit => return Err(format!("unit '{unit}' is not known; use k, m, g or t")),
     };
-    let number: f64 =
-        digits.trim().parse().map_err(|_| "write a size such as 512m or 4g".to_string())?;
     let size = number * (1_u64 << shift) as f64;
-    if size >= 1.0 && size <= usize::MAX as f64 {
-        Ok(size as usize)
-    } else {
-        Err("write a size such as 512m or 4g".to_string())
-    }
+    if size >= 1.0 && size <= usize::MAX as f64 { Ok(size as usize) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(end_of(open), End::Open, "{open}");
         }
         assert_eq!(end_of("from 'dir/fi"), End::String(6));
-        assert_eq!(end_of("'a' 'it''s;"), End::String(8));
+        assert_eq!(end_of("'a' 'it''s;"), End::String(9));
     }
 
     #[test]

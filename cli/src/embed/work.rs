@@ -73,10 +73,13 @@ impl Output {
     /// # Errors
     /// When something is at the output that may not be replaced.
     pub(crate) fn check(&self) -> Result<()> {
+        let shown = self.path.display();
+        if !parent(&self.path).is_dir() {
+            return Err(Failure::user(format!("the folder of the output {shown} does not exist")));
+        }
         if !self.path.exists() {
             return Ok(());
         }
-        let shown = self.path.display();
         if !self.overwrite {
             return Err(Failure::user(format!(
                 "the output {shown} exists; --overwrite replaces it"
@@ -106,8 +109,8 @@ impl Work {
         let fresh = !folder.exists();
         if fresh {
             output.check()?;
+            fs::create_dir(&folder).map_err(fail)?;
         }
-        fs::create_dir_all(&folder).map_err(fail)?;
         let lock = lock(&folder)?;
         let before = if fresh { None } else { read_manifest(&folder)? };
         if let Some(before) = &before
@@ -279,12 +282,17 @@ pub(crate) fn unfinished(path: &Path) -> PathBuf {
     path.with_extension(UNFINISHED)
 }
 
-/// Makes sure that a rename is on disk.
-fn sync_parent(path: &Path) -> Result<()> {
-    let parent = match path.parent() {
+/// The folder that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// Makes sure that a rename is on disk.
+fn sync_parent(path: &Path) -> Result<()> {
+    let parent = parent(path);
     File::open(parent)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| Failure::file(parent, &error))

@@ -97,12 +97,12 @@ fn a_model_that_is_not_there_is_named() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_the_worlds_or_the_users() {
+fn an_output_whose_folder_is_not_there_is_named() {
     let place = Place::new();
     write_parquet(&place.path("in.parquet"), &rows(10));
     let args = ["embed", "in.parquet", "-o", "no/such/out.parquet", "-c", "text", "-m", "potion"];
     let line = place.run(&args).fails(2);
-    assert!(line.contains("no/such"), "{line}");
+    assert_eq!(line, "the folder of the output no/such/out.parquet does not exist");
 }
 
 #[test]
