@@ -1,2 +1,106 @@
-//! The binary `sembla`.
-fn main() {}
+//! The binary `sembla`: reads the command line, runs one command, and turns its end into words and an exit code.
+//!
+//! Results go to standard output and everything else to standard error. What the commands do is in the modules beside
+//! this one; what SQL and models are is in other crates.
+
+mod args;
+mod bench;
+mod embed;
+mod failure;
+mod interrupt;
+mod model_flags;
+mod models;
+mod output;
+mod query;
+mod scan;
+mod shell;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+use args::{BenchCommand, Cli, Command, SessionArgs, SqlArgs};
+use failure::{Failure, Result, one_line};
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let result = parse().and_then(|cli| {
+        trace(cli.verbose);
+        run(cli.command)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("{message}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// Reads the command line. Help and version are printed here, and end the process.
+fn parse() -> Result<Cli> {
+    Cli::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split("\n\nUsage:").next().unwrap_or(&text);
+            let text = text.split("\n\nFor more information").next().unwrap_or(text);
+            let line = one_line(text.replace("\n\n  tip:", ";"));
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            Failure::user(format!("{line} (--help tells more)"))
+        }
+    })
+}
+
+/// Sends what the crates tell of their work to standard error.
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "sembla=info,sembla_models=info,sembla_sql=info,warn",
+        _ => "sembla=debug,sembla_models=debug,sembla_sql=debug,info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// Runs a command.
+fn run(command: Option<Command>) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    match command {
+        Some(Command::Embed(args)) => embed::run(&args, &interrupt),
+        Some(Command::Models(command)) => models::run(&command),
+        Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
+        Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),
+        Some(Command::Shell(args)) => block_on(|| shell::run(&args, &interrupt)),
+        None if std::io::stdin().is_terminal() => {
+            let args = SessionArgs::default();
+            block_on(|| shell::run(&args, &interrupt))
+        }
+        None => {
+            let args = SqlArgs::default();
+            block_on(|| query::run(&args, &interrupt))
+        }
+    }
+}
+
+/// Runs asynchronous work to its end. Threads that are still busy then are not waited for.
+fn block_on<F: Future<Output = Result<()>>>(work: impl FnOnce() -> F) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("starting threads: {error}")))?;
+    let result = runtime.block_on(work());
+    runtime.shutdown_background();
+    result
+}

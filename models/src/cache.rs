@@ -82,9 +82,9 @@ impl VectorCache {
             self.store.lookup(&txn, keys, dimension, values)?
         };
         if !old.is_empty() {
-            let rows = old.iter().map(|row| {
-                (&keys[*row], &values[row * dimension..(row + 1) * dimension])
-            });
+            let rows = old
+                .iter()
+                .map(|row| (&keys[*row], &values[row * dimension..(row + 1) * dimension]));
             self.write(rows)?;
         }
         Ok(missing)
@@ -112,8 +112,7 @@ impl Store {
     /// Opens a folder once per process; LMDB must not have it open twice.
     fn open(folder: &Path, mib: u64) -> Result<Arc<Self>> {
         static OPEN: OnceLock<Mutex<HashMap<PathBuf, Weak<Store>>>> = OnceLock::new();
-        let fail =
-            |message: String| ModelError::Cache { path: folder.to_path_buf(), message };
+        let fail = |message: String| ModelError::Cache { path: folder.to_path_buf(), message };
         std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
         let path = folder.canonicalize().map_err(|error| fail(error.to_string()))?;
         let open = OPEN.get_or_init(Mutex::default);
@@ -186,7 +185,8 @@ impl Store {
         let fail = |error: heed::Error| self.error(&error);
         let generations = self.generations(txn).map_err(fail)?;
         let (mut missing, mut old) = (Vec::new(), Vec::new());
-        for (row, (key, target)) in keys.iter().zip(values.chunks_exact_mut(dimension)).enumerate() {
+        for (row, (key, target)) in keys.iter().zip(values.chunks_exact_mut(dimension)).enumerate()
+        {
             if let Some(bytes) = generations.younger.get(txn, key).map_err(fail)?
                 && decode(bytes, target)
             {

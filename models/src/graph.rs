@@ -89,17 +89,21 @@ pub(crate) fn quantisable(config: &TransformerConfig, weights: &Weights) -> Resu
 }
 
 /// Writes all nodes and gives the name of the output.
-fn assemble(builder: &mut Builder<'_>, task: Task) -> Result<String> {
-    let (hidden, head): (String, fn(&mut Builder<'_>, &str) -> Result<String>) =
-        match builder.config.architecture {
-            Architecture::Bert => (bert::body(builder)?, bert::head),
-            Architecture::Roberta => (roberta::body(builder)?, roberta::head),
-            Architecture::DistilBert => (distilbert::body(builder)?, distilbert::head),
-            Architecture::MpNet => (mpnet::body(builder)?, mpnet::head),
-            Architecture::ModernBert => (modernbert::body(builder)?, modernbert::head),
-        };
-    match task {
-        Task::Embed => Ok(hidden),
-        Task::Classify => head(builder, &hidden),
+fn assemble(b: &mut Builder<'_>, task: Task) -> Result<String> {
+    let architecture = b.config.architecture;
+    let x = match architecture {
+        Architecture::Bert => bert::body(b),
+        Architecture::Roberta => roberta::body(b),
+        Architecture::DistilBert => distilbert::body(b),
+        Architecture::MpNet => mpnet::body(b),
+        Architecture::ModernBert => modernbert::body(b),
+    }?;
+    match (task, architecture) {
+        (Task::Embed, _) => Ok(x),
+        (Task::Classify, Architecture::Bert) => bert::head(b, &x),
+        (Task::Classify, Architecture::Roberta) => roberta::head(b, &x),
+        (Task::Classify, Architecture::DistilBert) => distilbert::head(b, &x),
+        (Task::Classify, Architecture::MpNet) => mpnet::head(b, &x),
+        (Task::Classify, Architecture::ModernBert) => modernbert::head(b, &x),
     }
 }

@@ -141,7 +141,9 @@ fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
         let wanted = match file.rsplit('.').next() {
             Some("json") => depth <= 1 && !file.starts_with("onnx/"),
             Some("safetensors") => depth <= 1,
-            Some("onnx") => !has_safetensors && matches!(file.as_str(), "onnx/model.onnx" | "model.onnx"),
+            Some("onnx") => {
+                !has_safetensors && matches!(file.as_str(), "onnx/model.onnx" | "model.onnx")
+            }
             Some("onnx_data") => !has_safetensors,
             _ => false,
         };
@@ -167,7 +169,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let message = find("minilmm").err().expect("unknown").to_string();
-        assert!(message.contains("'minilmm' is not known") && message.contains("potion"), "{message}");
+        assert!(
+            message.contains("'minilmm' is not known") && message.contains("potion"),
+            "{message}"
+        );
         let message = find("./no/such/folder").err().expect("unknown").to_string();
         assert!(message.contains("no such directory"), "{message}");
     }

@@ -311,7 +311,8 @@ fn module_folder(root: &Path, module: &Value) -> Result<PathBuf> {
 
 fn first_module_folder(root: &Path, modules: &Value) -> Result<PathBuf> {
     let first = modules.as_array().and_then(|modules| modules.first());
-    let first = first.ok_or_else(|| ModelError::file(root.join("modules.json"), "has no module"))?;
+    let first =
+        first.ok_or_else(|| ModelError::file(root.join("modules.json"), "has no module"))?;
     let class = class_of(first);
     if !matches!(class, "Transformer" | "StaticEmbedding") {
         return Err(ModelError::file(

@@ -3,5 +3,9 @@
 //! Nothing here runs a model or knows what a graph computes.
 
 pub(crate) mod check;
+mod external;
 pub(crate) mod proto;
+#[cfg(test)]
+mod tests;
+mod walk;
 pub(crate) mod writer;

@@ -185,9 +185,8 @@ fn write(layout: &Layout, work: &Path, tensors: &[(String, Tensor)]) -> Result<(
     let path = work.join(folder).join("model.safetensors");
     let views: Vec<(&str, &Tensor)> =
         tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    safetensors::serialize_to_file(views, None, &path).map_err(|error| {
-        ModelError::file(&path, format!("can't be written: {error}"))
-    })
+    safetensors::serialize_to_file(views, None, &path)
+        .map_err(|error| ModelError::file(&path, format!("can't be written: {error}")))
 }
 
 /// Copies configurations, the tokenizer, licences and the weights of dense layers.

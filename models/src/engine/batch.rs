@@ -110,11 +110,16 @@ impl Batch {
                 "attention_mask" => &self.mask,
                 "offsets" => &self.offsets,
                 other => {
-                    return Err(fail(format!("the graph has an input '{other}' that text can't fill")));
+                    return Err(fail(format!(
+                        "the graph has an input '{other}' that text can't fill"
+                    )));
                 }
             };
-            let shape =
-                if input.name() == "offsets" { vec![data.len() as i64] } else { self.shape.clone() };
+            let shape = if input.name() == "offsets" {
+                vec![data.len() as i64]
+            } else {
+                self.shape.clone()
+            };
             let tensor = TensorRef::from_array_view((shape, data.as_slice())).map_err(explain)?;
             inputs.push((Cow::Owned(input.name().to_string()), tensor.into()));
         }

@@ -122,7 +122,9 @@ fn check_vocabulary(rows: usize, tokenizer: &TextTokenizer, layout: &Layout) -> 
     if ids > rows {
         return Err(ModelError::file(
             &layout.tokenizer,
-            format!("has {ids} tokens, but the model knows {rows}; they belong to different models"),
+            format!(
+                "has {ids} tokens, but the model knows {rows}; they belong to different models"
+            ),
         ));
     }
     Ok(())

@@ -263,11 +263,18 @@ impl<'a> Builder<'a> {
             .map(|place| weight.get((place % outputs) * inputs + place / outputs))
             .map(|value| value.copied().unwrap_or_default());
         let matrix = self.constant(&name, &[inputs, outputs], transposed)?;
-        let mut y = self.op("MatMul", &[x, &matrix], Vec::new());
-        if let Some(bias) = bias {
-            let bias = self.constant(&format!("{name}.bias"), &[outputs], bias.into_iter())?;
-            y = self.op("Add", &[&y, &bias], Vec::new());
-        }
+        let bias = bias
+            .map(|bias| self.constant(&format!("{name}.bias"), &[outputs], bias.into_iter()))
+            .transpose()?;
+        let y = match (bias, self.form) {
+            // Gemm takes matrices only, and adds the bias on the way.
+            (Some(bias), Form::Packed) => self.op("Gemm", &[x, &matrix, &bias], Vec::new()),
+            (Some(bias), Form::Padded) => {
+                let product = self.op("MatMul", &[x, &matrix], Vec::new());
+                self.op("Add", &[&product, &bias], Vec::new())
+            }
+            (None, _) => self.op("MatMul", &[x, &matrix], Vec::new()),
+        };
         match activation {
             Some(activation) => self.activation(&y, activation),
             None => Ok(y),

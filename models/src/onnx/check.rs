@@ -1,23 +1,123 @@
-//! Checks a foreign `.onnx` file before ONNX Runtime sees it.
+//! Checks a foreign `.onnx` file before ONNX Runtime sees it, and makes it complete in itself.
+//!
+//! ONNX lets any tensor keep its data in another file. Such references are found wherever the format allows a tensor
+//! (see [`super::walk`]), refused when they could leave the model's folder (see [`super::external`]), and the allowed
+//! ones are read into the model, so that ONNX Runtime opens no file. Whether the operators make sense is left to it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::external::Folder;
+use super::proto::{GraphProto, ModelProto, TypeProto, ValueInfoProto, data_type};
+use super::walk;
+use super::writer::MODEL_BYTES_MAX;
+use crate::onnxruntime::one_line;
 use crate::{ModelError, Result};
+
+/// The inputs that text can fill.
+const TEXT_INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
 /// A checked model, complete in itself.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckedModel {
     /// The model as one protobuf without references to other files.
     pub(crate) bytes: Vec<u8>,
-    /// Names of the inputs that a caller gives, in order.
+    /// Names of the inputs that a caller gives, in order; inputs that the model itself fills are left out.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the session tells its inputs as well"))]
     pub(crate) inputs: Vec<String>,
     /// Names of the outputs, in order, and their last dimension where it is fixed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the session tells its outputs as well"))]
     pub(crate) outputs: Vec<(String, Option<usize>)>,
     /// The operator sets that the model uses; `""` is ONNX's own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "ONNX Runtime checks them"))]
     pub(crate) opsets: Vec<(String, i64)>,
 }
 
 /// Reads and checks a model.
+///
+/// # Errors
+/// [`ModelError::BadModelFile`] with one line that names the reference or the input that is refused, or says why the
+/// file is not a model.
 pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
-    Err(ModelError::Bug(format!("checking {} is not there yet", path.display())))
+    let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
+    if size > MODEL_BYTES_MAX as u64 {
+        return Err(ModelError::file(
+            path,
+            format!(
+                "is {size} bytes; an ONNX file has at most 2 GiB, larger models keep their weights beside it"
+            ),
+        ));
+    }
+    let bytes = Bytes::from(std::fs::read(path).map_err(|error| ModelError::io(path, error))?);
+    let bad = |problem: String| ModelError::file(path, problem);
+    let mut model = ModelProto::decode(bytes.clone()).map_err(|error| {
+        bad(format!("is torn or not an ONNX model ({})", one_line(&error.to_string())))
+    })?;
+    let mut folder = Folder::new(path.parent().unwrap_or(Path::new("")), bytes.len());
+    walk::every_tensor(&mut model, &mut |what, tensor| folder.inline(what, tensor)).map_err(bad)?;
+    let Some(graph) = &model.graph else {
+        return Err(ModelError::file(path, "is torn or not an ONNX model (it has no graph)"));
+    };
+    let inputs = inputs(graph).map_err(bad)?;
+    let outputs = graph.output.iter().map(|value| (name(value), last_dimension(value))).collect();
+    let opsets = model
+        .opset_import
+        .iter()
+        .map(|opset| (opset.domain().to_string(), opset.version()))
+        .collect();
+    let bytes = if folder.changed() {
+        drop(bytes);
+        let size = model.encoded_len();
+        if size > MODEL_BYTES_MAX {
+            return Err(bad(format!(
+                "has {size} bytes with its external data; 2 GiB are supported"
+            )));
+        }
+        model.encode_to_vec()
+    } else {
+        drop(model);
+        Vec::from(bytes)
+    };
+    Ok(CheckedModel { bytes, inputs, outputs, opsets })
+}
+
+/// The inputs that no initializer fills. Text must be able to fill them.
+fn inputs(graph: &GraphProto) -> Result<Vec<String>, String> {
+    let dense = graph.initializer.iter().map(|tensor| tensor.name());
+    let sparse = graph.sparse_initializer.iter().flat_map(|tensor| &tensor.values);
+    let filled: HashSet<&str> = dense.chain(sparse.map(|tensor| tensor.name())).collect();
+    let mut names = Vec::new();
+    for value in graph.input.iter().filter(|value| !filled.contains(value.name())) {
+        let name = value.name();
+        if !TEXT_INPUTS.contains(&name) {
+            return Err(format!(
+                "has an input '{name}' that text can't fill; a text model takes {}",
+                TEXT_INPUTS.join(", ")
+            ));
+        }
+        let element = tensor_type(value).and_then(|tensor| tensor.elem_type);
+        if element != Some(data_type::INT64) {
+            return Err(format!(
+                "has an input '{name}' that is not a tensor of 64-bit whole numbers; export it with such ids"
+            ));
+        }
+        names.push(name.to_string());
+    }
+    Ok(names)
+}
+
+fn name(value: &ValueInfoProto) -> String {
+    value.name().to_string()
+}
+
+fn tensor_type(value: &ValueInfoProto) -> Option<&super::proto::TensorType> {
+    value.r#type.as_ref().and_then(|kind: &TypeProto| kind.tensor_type.as_ref())
+}
+
+fn last_dimension(value: &ValueInfoProto) -> Option<usize> {
+    let shape = tensor_type(value)?.shape.as_ref()?;
+    usize::try_from(shape.dim.last()?.dim_value?).ok().filter(|size| *size > 0)
 }

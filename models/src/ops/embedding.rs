@@ -87,9 +87,8 @@ impl Kernel for EmbeddingKernel {
         let (shape, ids) = ids.try_extract_tensor::<i64>()?;
         let mut out_shape = shape.to_vec();
         out_shape.push(table.width as i64);
-        let mut output = context
-            .output(0, out_shape)?
-            .ok_or_else(|| bad_input("QEmbedding has no output"))?;
+        let mut output =
+            context.output(0, out_shape)?.ok_or_else(|| bad_input("QEmbedding has no output"))?;
         let (_, out) = output.try_extract_tensor_mut::<f32>()?;
         for (id, target) in ids.iter().zip(out.chunks_exact_mut(table.width)) {
             let row = usize::try_from(*id)

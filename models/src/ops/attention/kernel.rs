@@ -34,6 +34,8 @@ pub(super) struct Scratch {
     values: Vec<f32>,
     /// Weights of `ROWS` queries, `ROWS × padded tokens`.
     weights: Vec<f32>,
+    /// Results of `ROWS` queries, `ROWS × padded size`.
+    mixed: Vec<f32>,
     /// `(cos, sin)` per position and half component.
     rotations: Vec<(f32, f32)>,
 }
@@ -79,6 +81,7 @@ impl Scratch {
         grow(&mut self.keys, padded * shape.size);
         grow(&mut self.values, tokens * size);
         grow(&mut self.weights, ROWS * padded);
+        grow(&mut self.mixed, ROWS * size);
         if shape.rope_theta > 0.0 {
             let half = shape.size / 2;
             for position in self.rotations.len() / half.max(1)..tokens {
@@ -109,37 +112,95 @@ pub(super) fn run(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::detect` saw the features that the function needs.
         Level::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
-        Level::Portable => body(shape, qkv, bias, out, scratch),
+        Level::Portable => body(shape, qkv, bias, out, scratch, plain_products),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn run_avx512(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-    body(shape, qkv, bias, out, scratch);
+    body(shape, qkv, bias, out, scratch, |left, right, out| avx512::products(left, right, out));
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-    body(shape, qkv, bias, out, scratch);
+    body(shape, qkv, bias, out, scratch, plain_products);
 }
 
+/// `ROWS` rows of numbers, `stride` apart: the left side of a product.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    values: &'a [f32],
+    stride: usize,
+}
+
+/// Columns of lanes: the right side of a product, `depth × width`.
+#[derive(Clone, Copy)]
+struct Right<'a> {
+    values: &'a [f32],
+    depth: usize,
+    /// A multiple of [`LANES`].
+    width: usize,
+}
+
+/// `products(left, right, out)` fills `out`, `ROWS × width`, with `left · right`.
 #[inline(always)]
-fn body(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-    let hidden = shape.heads * shape.size;
+fn body(
+    shape: &Shape,
+    qkv: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    products: impl Fn(Left<'_>, Right<'_>, &mut [f32]),
+) {
+    let (size, hidden) = (shape.size, shape.heads * shape.size);
     let tokens = qkv.len() / (3 * hidden).max(1);
+    let (padded, wide) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
     let reach = bias.len() / shape.heads.max(1);
     for head in 0..shape.heads {
         gather(shape, qkv, head, tokens, scratch);
         let bias = &bias[head * reach..(head + 1) * reach];
         for first in (0..tokens).step_by(ROWS) {
-            scores(shape, first, tokens, scratch);
+            let queries = Left { values: &scratch.queries[first * size..], stride: size };
+            let keys = Right { values: &scratch.keys, depth: size, width: padded };
+            products(queries, keys, &mut scratch.weights);
             let mut totals = [1f32; ROWS];
             for (row, total) in totals.iter_mut().enumerate().take(tokens - first) {
-                *total = softmax(shape, first + row, row, tokens, bias, scratch);
+                let weights = &mut scratch.weights[row * padded..(row + 1) * padded];
+                *total = softmax(shape, first + row, tokens, bias, weights);
             }
-            mix(shape, head, first, tokens, &totals, out, scratch);
+            let weights = Left { values: &scratch.weights, stride: padded };
+            let values = Right { values: &scratch.values, depth: tokens, width: wide };
+            products(weights, values, &mut scratch.mixed);
+            for (row, total) in totals.iter().enumerate().take(tokens - first) {
+                let at = (first + row) * hidden + head * size;
+                let mixed = &scratch.mixed[row * wide..row * wide + size];
+                for (target, value) in out[at..at + size].iter_mut().zip(mixed) {
+                    *target = value / total;
+                }
+            }
+        }
+    }
+}
+
+/// The product in plain loops, one order of additions for each element.
+#[inline(always)]
+fn plain_products(left: Left<'_>, right: Right<'_>, out: &mut [f32]) {
+    for lane in (0..right.width).step_by(LANES) {
+        let mut sums = [[0f32; LANES]; ROWS];
+        for (i, column) in right.values.chunks_exact(right.width).take(right.depth).enumerate() {
+            let column: &[f32; LANES] = column[lane..].first_chunk().unwrap_or(&[0.0; LANES]);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let factor = left.values[row * left.stride + i];
+                for (sum, value) in sums.iter_mut().zip(column) {
+                    *sum = factor.mul_add(*value, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            let at = row * right.width + lane;
+            out[at..at + LANES].copy_from_slice(sums);
         }
     }
 }
@@ -179,41 +240,9 @@ fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut 
     }
 }
 
-/// `ROWS` rows of products of queries and keys.
-#[inline(always)]
-fn scores(shape: &Shape, first: usize, tokens: usize, scratch: &mut Scratch) {
-    let (size, padded) = (shape.size, tokens.next_multiple_of(LANES));
-    let queries = &scratch.queries[first * size..(first + ROWS) * size];
-    for lane in (0..padded).step_by(LANES) {
-        let mut sums = [[0f32; LANES]; ROWS];
-        for (i, keys) in scratch.keys[..size * padded].chunks_exact(padded).enumerate() {
-            let keys: &[f32; LANES] = keys[lane..].first_chunk().unwrap_or(&[0.0; LANES]);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let query = queries[row * size + i];
-                for (sum, key) in sums.iter_mut().zip(keys) {
-                    *sum = query.mul_add(*key, *sum);
-                }
-            }
-        }
-        for (row, sums) in sums.iter().enumerate() {
-            let at = row * padded + lane;
-            scratch.weights[at..at + LANES].copy_from_slice(sums);
-        }
-    }
-}
-
 /// Turns a row of scores into weights that are not yet divided by their sum, which it gives.
 #[inline(always)]
-fn softmax(
-    shape: &Shape,
-    query: usize,
-    row: usize,
-    tokens: usize,
-    bias: &[f32],
-    scratch: &mut Scratch,
-) -> f32 {
-    let padded = tokens.next_multiple_of(LANES);
-    let weights = &mut scratch.weights[row * padded..(row + 1) * padded];
+fn softmax(shape: &Shape, query: usize, tokens: usize, bias: &[f32], weights: &mut [f32]) -> f32 {
     if !bias.is_empty() {
         let middle = bias.len() / 2;
         let bias = &bias[middle - query..middle - query + tokens];
@@ -224,9 +253,15 @@ fn softmax(
     } else {
         (0, tokens)
     };
-    let largest = weights[low..high].iter().fold(f32::MIN, |largest, weight| {
-        if *weight > largest { *weight } else { largest }
-    });
+    weights[..low].fill(f32::MIN);
+    weights[high..].fill(f32::MIN);
+    let mut lanes = [f32::MIN; LANES];
+    for chunk in weights.chunks_exact(LANES) {
+        for (lane, weight) in lanes.iter_mut().zip(chunk) {
+            *lane = if *weight > *lane { *weight } else { *lane };
+        }
+    }
+    let largest = math::largest(lanes);
     for weight in weights.iter_mut() {
         *weight = math::exp(*weight - largest);
     }
@@ -236,38 +271,61 @@ fn softmax(
     for chunk in weights.chunks_exact(LANES) {
         sums.iter_mut().zip(chunk).for_each(|(sum, weight)| *sum += weight);
     }
-    sums.into_iter().sum()
+    math::sum(sums)
 }
 
-/// `ROWS` rows of weighted sums of values.
-#[inline(always)]
-fn mix(
-    shape: &Shape,
-    head: usize,
-    first: usize,
-    tokens: usize,
-    totals: &[f32; ROWS],
-    out: &mut [f32],
-    scratch: &Scratch,
-) {
-    let (size, hidden) = (shape.size, shape.heads * shape.size);
-    let (padded, wide) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
-    for lane in (0..wide).step_by(LANES) {
-        let mut sums = [[0f32; LANES]; ROWS];
-        for (token, values) in scratch.values[..tokens * wide].chunks_exact(wide).enumerate() {
-            let values: &[f32; LANES] = values[lane..].first_chunk().unwrap_or(&[0.0; LANES]);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let weight = scratch.weights[row * padded + token];
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = weight.mul_add(*value, *sum);
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    //! The product with registers of sixteen lanes. The order of additions is that of the plain one.
+
+    use std::arch::x86_64::{
+        __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
+    };
+
+    use super::{LANES, Left, ROWS, Right};
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(super) fn products(left: Left<'_>, right: Right<'_>, out: &mut [f32]) {
+        let mut lane = 0;
+        while lane + 2 * LANES <= right.width {
+            columns::<2>(left, right, lane, out);
+            lane += 2 * LANES;
+        }
+        if lane < right.width {
+            columns::<1>(left, right, lane, out);
+        }
+    }
+
+    /// `N` registers of columns from `lane`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    fn columns<const N: usize>(left: Left<'_>, right: Right<'_>, lane: usize, out: &mut [f32]) {
+        assert!(right.values.len() >= right.depth * right.width && lane + N * LANES <= right.width);
+        assert!(left.values.len() >= (ROWS - 1) * left.stride + right.depth);
+        assert!(out.len() >= ROWS * right.width);
+        let mut sums: [[__m512; N]; ROWS] = [[_mm512_setzero_ps(); N]; ROWS];
+        // SAFETY: the assertions above bound every row below ROWS, step below `depth` and lane below `width`.
+        unsafe {
+            for i in 0..right.depth {
+                let at = right.values.as_ptr().add(i * right.width + lane);
+                let mut column = [_mm512_setzero_ps(); N];
+                for (n, column) in column.iter_mut().enumerate() {
+                    *column = _mm512_loadu_ps(at.add(n * LANES));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let factor = _mm512_set1_ps(*left.values.as_ptr().add(row * left.stride + i));
+                    for n in 0..N {
+                        sums[n] = _mm512_fmadd_ps(factor, column[n], sums[n]);
+                    }
                 }
             }
-        }
-        let width = LANES.min(size - lane);
-        for (row, sums) in sums.iter().enumerate().take(tokens - first) {
-            let at = (first + row) * hidden + head * size + lane;
-            for (target, sum) in out[at..at + width].iter_mut().zip(sums) {
-                *target = sum / totals[row];
+            for (row, sums) in sums.iter().enumerate() {
+                for (n, sum) in sums.iter().enumerate() {
+                    let at = out.as_mut_ptr().add(row * right.width + lane + n * LANES);
+                    _mm512_storeu_ps(at, *sum);
+                }
             }
         }
     }

@@ -73,7 +73,8 @@ fn the_result_is_close_to_floats() {
         run(Level::detect(), &packed, &x, &mut out, Function::Relu, &mut scratch);
         for row in 0..rows {
             for output in 0..outputs {
-                let pairs = weight[output * inputs..].iter().zip(&x[row * inputs..(row + 1) * inputs]);
+                let pairs =
+                    weight[output * inputs..].iter().zip(&x[row * inputs..(row + 1) * inputs]);
                 let want = (bias[output] + pairs.map(|(w, x)| w * x).sum::<f32>()).max(0.0);
                 let got = out[row * outputs + output];
                 // Rounding errors of 1/254 and 1/255 of the ranges, added up like a random walk.

@@ -1,21 +1,14 @@
 //! The real all-MiniLM-L6-v2 against what sentence-transformers gives. The f32 model and the expected results lie outside
 //! the project (`SEMBLA_TEST_MINILM` names the model's directory); without them these tests say so and pass.
 
+mod support;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sembla_models::{CancelToken, Model, ModelSpec, Precision, Prompt};
 use serde_json::Value;
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
+use support::{csv_records, golden, shared, sts};
 
 fn minilm() -> Option<PathBuf> {
     let named = std::env::var_os("SEMBLA_TEST_MINILM").map(PathBuf::from);
@@ -26,17 +19,6 @@ fn minilm() -> Option<PathBuf> {
         return None;
     }
     Some(path)
-}
-
-fn gunzip(path: &Path) -> Vec<u8> {
-    let output = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip");
-    assert!(output.status.success());
-    output.stdout
-}
-
-fn golden(name: &str) -> Option<Value> {
-    let path = shared(&format!("goldens/{name}.json.gz"))?;
-    Some(serde_json::from_slice(&gunzip(&path)).expect("json"))
 }
 
 fn load(path: &Path, precision: Precision) -> Model {
@@ -98,44 +80,10 @@ fn spearman(a: &[f64], b: &[f64]) -> f64 {
         / (sum(&|x, _| (x - ma).powi(2)) * sum(&|_, y| (y - mb).powi(2))).sqrt()
 }
 
-fn sts() -> Option<(Vec<String>, Vec<String>, Vec<f64>)> {
-    let path = shared("data/stsb/stsb-en-test.csv.gz")?;
-    let text = String::from_utf8(gunzip(&path)).expect("utf-8");
-    let (mut a, mut b, mut scores) = (Vec::new(), Vec::new(), Vec::new());
-    for line in text.lines() {
-        let fields = csv_fields(line);
-        if let [first, second, score] = &fields[..] {
-            a.push(first.clone());
-            b.push(second.clone());
-            scores.push(score.parse().expect("score"));
-        }
-    }
-    Some((a, b, scores))
-}
-
-fn csv_fields(line: &str) -> Vec<String> {
-    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                field.push('"');
-                chars.next();
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            c => field.push(c),
-        }
-    }
-    fields.push(field);
-    fields
-}
-
 fn sts_spearman(model: &Model) -> Option<f64> {
     let (a, b, scores) = sts()?;
-    let vectors = |texts: &[String]| {
-        embed(model, &texts.iter().map(String::as_str).collect::<Vec<_>>())
-    };
+    let vectors =
+        |texts: &[String]| embed(model, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     let cosines: Vec<f64> =
         vectors(&a).iter().zip(vectors(&b)).map(|(x, y)| f64::from(dot(x, &y))).collect();
     Some(spearman(&cosines, &scores))
@@ -179,18 +127,30 @@ fn q8_stays_close_to_f32_on_banking77() {
     assert!(mean >= 0.999 && worst >= 0.99, "mean {mean}, worst {worst}");
 }
 
-/// The first field of each record after the header; a quoted field may span lines.
-fn csv_records(text: &str) -> Vec<String> {
-    let (mut records, mut record) = (Vec::new(), String::new());
-    for line in text.lines().skip(1) {
-        if !record.is_empty() {
-            record.push('\n');
-        }
-        record.push_str(line);
-        if record.matches('"').count() % 2 == 0 {
-            records.extend(csv_fields(&record).into_iter().next());
-            record.clear();
-        }
+#[test]
+fn cross_encoder_scores_are_those_of_sentence_transformers() {
+    let (Some(path), Some(golden)) =
+        (shared("models/cross-encoder-minilm-stsb"), golden("cross_encoder"))
+    else {
+        return;
+    };
+    let Some((a, b, _)) = sts() else { return };
+    let logits = golden["logits"].as_array().expect("logits");
+    assert_eq!(a.len(), logits.len());
+    let mut spec = ModelSpec::new(path.to_string_lossy());
+    spec.max_length = Some(128);
+    let model = Model::load(&spec).expect("load");
+    assert_eq!(model.info().precision, Precision::F32);
+    let pairs: Vec<(&str, &str)> =
+        a.iter().zip(&b).map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let scores = model.score(&pairs, &CancelToken::new()).expect("score");
+    let mut worst = 0f64;
+    for (score, logit) in scores.iter().zip(logits) {
+        // The model has one label, so its scores went through a sigmoid; undo it.
+        let score = f64::from(*score);
+        let got = (score / (1.0 - score)).ln();
+        worst = worst.max((got - logit.as_f64().expect("number")).abs());
     }
-    records
+    eprintln!("largest difference of a logit: {worst:e}");
+    assert!(worst <= 1e-3, "a logit is off by {worst}");
 }

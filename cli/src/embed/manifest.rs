@@ -1,0 +1,193 @@
+//! What an unfinished run was asked to do, so that a later one goes on only with the same work. Pure: reading and
+//! writing it is `work.rs`'s job.
+
+use std::fs;
+use std::path::PathBuf;
+
+use sembla_models::ModelInfo;
+use serde::{Deserialize, Serialize};
+
+use super::inputs::InputFile;
+
+/// The layout of the work folder; another number is another Sembla.
+const VERSION: u32 = 1;
+
+/// The request of a run. Options that do not change the rows (batch and part sizes) are not in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    version: u32,
+    /// Tells this run from every other, even of the same work.
+    pub(crate) run: String,
+    text: String,
+    output_column: String,
+    kept: Vec<String>,
+    prompt: Option<String>,
+    /// The model's name.
+    pub(crate) model: String,
+    fingerprint: String,
+    precision: String,
+    dimension: usize,
+    inputs: Vec<Input>,
+}
+
+/// An input file as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Input {
+    path: PathBuf,
+    bytes: u64,
+    modified_ns: u64,
+}
+
+/// The columns of a request.
+pub(crate) struct Columns<'a> {
+    /// The column of texts.
+    pub(crate) text: &'a str,
+    /// The new column.
+    pub(crate) output: &'a str,
+    /// The columns that are kept, in order.
+    pub(crate) kept: Vec<String>,
+    /// The prompt, as the user named it.
+    pub(crate) prompt: Option<&'a str>,
+}
+
+impl Manifest {
+    /// The manifest of a run that starts now.
+    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[InputFile]) -> Self {
+        let inputs = inputs
+            .iter()
+            .map(|file| Input {
+                path: fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone()),
+                bytes: file.bytes,
+                modified_ns: file.modified_ns,
+            })
+            .collect();
+        Self {
+            version: VERSION,
+            run: run_id(),
+            text: columns.text.to_string(),
+            output_column: columns.output.to_string(),
+            kept: columns.kept,
+            prompt: columns.prompt.map(str::to_string),
+            model: model.name.clone(),
+            fingerprint: model.fingerprint.clone(),
+            precision: model.precision.to_string(),
+            dimension: model.dimension,
+            inputs,
+        }
+    }
+
+    /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go on with it.
+    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
+        if self.version != now.version {
+            return Some("another version of Sembla began it".to_string());
+        }
+        let words = |name: &str, before: &str, after: &str| {
+            (before != after).then(|| format!("{name} was '{before}' and is '{after}'"))
+        };
+        let none = "";
+        let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
+        words("the text column", &self.text, &now.text)
+            .or_else(|| words("the output column", &self.output_column, &now.output_column))
+            .or_else(|| {
+                words("the list of kept columns", &self.kept.join(","), &now.kept.join(","))
+            })
+            .or_else(|| words("the prompt", &prompt(self), &prompt(now)))
+            .or_else(|| words("the model", &self.model, &now.model))
+            .or_else(|| words("the precision", &self.precision, &now.precision))
+            .or_else(|| {
+                (self.fingerprint != now.fingerprint || self.dimension != now.dimension)
+                    .then(|| format!("the files or options of model '{}' changed", self.model))
+            })
+            .or_else(|| self.input_difference(now))
+    }
+
+    /// What is different in the inputs.
+    fn input_difference(&self, now: &Self) -> Option<String> {
+        for (before, after) in self.inputs.iter().zip(&now.inputs) {
+            if before.path != after.path {
+                return Some(format!(
+                    "the input {} took the place of {}",
+                    after.path.display(),
+                    before.path.display()
+                ));
+            }
+            if before != after {
+                return Some(format!("the input {} changed", after.path.display()));
+            }
+        }
+        let (before, after) = (self.inputs.len(), now.inputs.len());
+        (before != after).then(|| format!("there were {before} input files and are {after}"))
+    }
+
+    /// What the output's metadata says of where its vectors come from.
+    pub(crate) fn metadata(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("sembla.version", env!("CARGO_PKG_VERSION")),
+            ("sembla.run", &self.run),
+            ("sembla.text_column", &self.text),
+            ("sembla.vector_column", &self.output_column),
+            ("sembla.prompt", self.prompt.as_deref().unwrap_or_default()),
+            ("sembla.model", &self.model),
+            ("sembla.fingerprint", &self.fingerprint),
+            ("sembla.precision", &self.precision),
+        ];
+        pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+}
+
+/// A name that no other run has.
+fn run_id() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_nanos());
+    let seed = format!("{now} {}", std::process::id());
+    blake3::hash(seed.as_bytes()).to_hex().chars().take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            version: VERSION,
+            run: run_id(),
+            text: "text".into(),
+            output_column: "embedding".into(),
+            kept: vec!["id".into()],
+            prompt: None,
+            model: "m".into(),
+            fingerprint: "f".into(),
+            precision: "f32".into(),
+            dimension: 3,
+            inputs: vec![Input { path: "a.csv".into(), bytes: 1, modified_ns: 2 }],
+        }
+    }
+
+    #[test]
+    fn the_same_work_goes_on() {
+        let (before, now) = (manifest(), manifest());
+        assert_ne!(before.run, now.run);
+        assert_eq!(before.difference(&now), None);
+    }
+
+    #[test]
+    fn every_change_is_named() {
+        let check = |change: fn(&mut Manifest), word: &str| {
+            let mut now = manifest();
+            change(&mut now);
+            let words = manifest().difference(&now).expect(word);
+            assert!(words.contains(word), "{words}");
+        };
+        check(|m| m.text = "body".into(), "'body'");
+        check(|m| m.output_column = "v".into(), "output column");
+        check(|m| m.kept.push("x".into()), "'id,x'");
+        check(|m| m.prompt = Some("query".into()), "prompt");
+        check(|m| m.model = "n".into(), "model");
+        check(|m| m.precision = "q8".into(), "precision");
+        check(|m| m.fingerprint = "g".into(), "files or options");
+        check(|m| m.inputs[0].bytes = 9, "a.csv changed");
+        check(|m| m.inputs[0].path = "b.csv".into(), "took the place");
+        check(|m| m.inputs.push(m.inputs[0].clone()), "there were 1");
+    }
+}

@@ -1,0 +1,168 @@
+//! How a command ends when it does not end well: one line for the user and an exit code that tells whose fault it was.
+//!
+//! Exit codes: 1 for a failure of the outside world or a bug, 2 for something the user can mend, 130 for Ctrl-C. A
+//! closed stdout (`| head`) ends the command quietly.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
+use sembla_models::{Fault, ModelError};
+use sembla_sql::SqlError;
+
+/// Shorthand for results of this crate.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The request or the input is wrong; the user can mend it.
+    User(String),
+    /// The outside world failed, or Sembla did.
+    Other(String),
+    /// Ctrl-C. The words, if any, say what is left behind and how to go on.
+    Interrupted(Option<String>),
+    /// Whoever read our standard output has gone.
+    OutputClosed,
+}
+
+impl Failure {
+    /// A mistake of the user.
+    pub(crate) fn user(message: impl Into<String>) -> Self {
+        Self::User(message.into())
+    }
+
+    /// A failure of the outside world.
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::Other(message.into())
+    }
+
+    /// A failure that concerns the file or folder `path`. A missing or forbidden file is the user's to mend.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        let message = format!("{}: {}", path.display(), plain(error));
+        match error.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory => Self::User(message),
+            _ => Self::Other(message),
+        }
+    }
+
+    /// A failed write to standard output or to a file that results go to.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Other(format!("writing the result: {}", plain(error))),
+        }
+    }
+
+    /// A failed write of Arrow's CSV or JSON writer.
+    pub(crate) fn arrow_output(error: ArrowError) -> Self {
+        match error {
+            ArrowError::IoError(_, source) => Self::output(&source),
+            ArrowError::CsvError(message) if message.contains("Broken pipe") => Self::OutputClosed,
+            other => Self::Other(one_line(other)),
+        }
+    }
+
+    /// Puts `context` before the message.
+    pub(crate) fn context(self, context: impl Display) -> Self {
+        match self {
+            Self::User(message) => Self::User(format!("{context}: {message}")),
+            Self::Other(message) => Self::Other(format!("{context}: {message}")),
+            other => other,
+        }
+    }
+
+    /// The line for standard error, if there is something to say.
+    pub(crate) fn message(&self) -> Option<String> {
+        match self {
+            Self::User(message) | Self::Other(message) => Some(format!("error: {message}")),
+            Self::Interrupted(Some(words)) => Some(format!("interrupted; {words}")),
+            Self::Interrupted(None) => Some("interrupted".to_string()),
+            Self::OutputClosed => None,
+        }
+    }
+
+    /// The exit code of the process.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::User(_) => 2,
+            Self::Other(_) => 1,
+            Self::Interrupted(_) => 130,
+            Self::OutputClosed => 0,
+        })
+    }
+
+    /// By the fault of a library of ours.
+    fn by_fault(fault: Fault, message: String) -> Self {
+        match fault {
+            Fault::User => Self::User(message),
+            Fault::External | Fault::Bug => Self::Other(message),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Cancelled => Self::Interrupted(None),
+            other => Self::by_fault(other.fault(), one_line(&other)),
+        }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::by_fault(error.fault(), one_line(&error))
+    }
+}
+
+impl From<DataFusionError> for Failure {
+    fn from(error: DataFusionError) -> Self {
+        SqlError::from(error).into()
+    }
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Self {
+        Self::Other(one_line(error))
+    }
+}
+
+/// A message on one line, whatever it was before.
+pub(crate) fn one_line(message: impl Display) -> String {
+    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An operating system's error without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_the_users_to_mend() {
+        let error = io::Error::from_raw_os_error(2);
+        let failure = Failure::file(Path::new("x.csv"), &error);
+        assert_eq!(failure.message().as_deref(), Some("error: x.csv: no such file or directory"));
+        assert_eq!(failure.exit_code(), ExitCode::from(2));
+    }
+
+    #[test]
+    fn a_message_has_one_line() {
+        assert_eq!(one_line("a\n  b\tc"), "a b c");
+    }
+}

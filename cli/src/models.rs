@@ -1,0 +1,113 @@
+//! `sembla models …`: what models there are, what is in one, and new forms of one.
+
+use std::io::Write;
+
+use sembla_models::{Model, ModelInfo, ModelKind, builtin, quantize};
+
+use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
+use crate::embed::count;
+use crate::failure::{Failure, Result};
+
+/// Runs the command.
+///
+/// # Errors
+/// When a model can't be loaded or written.
+pub(crate) fn run(command: &ModelsCommand) -> Result<()> {
+    match command {
+        ModelsCommand::List => print(&list()),
+        ModelsCommand::Inspect(args) => inspect(args),
+        ModelsCommand::Export(args) => export(args),
+        ModelsCommand::Quantize(args) => quantize_model(args),
+    }
+}
+
+/// Pairs of a name and a value.
+type Lines = Vec<(String, String)>;
+
+/// The built-in models.
+fn list() -> Lines {
+    let mut lines = Lines::new();
+    for (number, model) in builtin::BUILTINS.iter().enumerate() {
+        let default = if number == 0 { " (default)" } else { "" };
+        lines.push((model.name.to_string(), format!("{}{default}", model.about)));
+        lines.push((
+            String::new(),
+            match model.path() {
+                Some(path) => path.display().to_string(),
+                None => "not found; SEMBLA_MODELS names the folder that holds it".to_string(),
+            },
+        ));
+    }
+    lines
+}
+
+fn inspect(args: &InspectArgs) -> Result<()> {
+    let begun = std::time::Instant::now();
+    let model = Model::load(&args.model.clone().named(&args.name).spec()?)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut lines = describe(model.info());
+    lines.push(("loaded in".into(), format!("{seconds:.2} s")));
+    print(&lines)
+}
+
+/// What is known of a model.
+fn describe(info: &ModelInfo) -> Lines {
+    let mut lines = Lines::new();
+    let mut line = |name: &str, value: String| lines.push((name.to_string(), value));
+    line("name", info.name.clone());
+    line("path", info.path.display().to_string());
+    let kind = match info.kind {
+        ModelKind::Encoder => "encoder: a text becomes a vector",
+        ModelKind::Static => "static: the mean of token vectors",
+        ModelKind::CrossEncoder => "cross-encoder: a pair of texts gets a score",
+    };
+    line("kind", kind.to_string());
+    line("architecture", info.architecture.clone());
+    line("parameters", count(info.parameters));
+    if info.kind == ModelKind::CrossEncoder {
+        line("scores per pair", info.labels.to_string());
+    } else {
+        line("components", info.dimension.to_string());
+        line("similarity", format!("{:?}", info.similarity).to_lowercase());
+    }
+    let limit = info.max_length.map_or("no limit".to_string(), |tokens| format!("{tokens} tokens"));
+    line("max length", limit);
+    line("precision", info.precision.to_string());
+    line("device", info.device.to_string());
+    for (name, text) in &info.prompts {
+        let default = if info.default_prompt.as_ref() == Some(name) { " (default)" } else { "" };
+        line("prompt", format!("{name} = {text:?}{default}"));
+    }
+    line("fingerprint", info.fingerprint.clone());
+    lines
+}
+
+fn export(args: &ExportArgs) -> Result<()> {
+    let spec = args.model.clone().named(&args.name).spec()?;
+    sembla_models::export(&spec, &args.output)?;
+    let bytes = std::fs::metadata(&args.output).map_or(0, |metadata| metadata.len());
+    eprintln!("{}: {} bytes", args.output.display(), count(bytes));
+    Ok(())
+}
+
+fn quantize_model(args: &QuantizeArgs) -> Result<()> {
+    let report = quantize(&args.input, &args.output)?;
+    eprintln!(
+        "{}: {} tensors in 8 bits, {} bytes before, {} after",
+        report.path.display(),
+        report.tensors,
+        count(report.bytes_before),
+        count(report.bytes_after)
+    );
+    Ok(())
+}
+
+/// Prints names and values in two columns on standard output.
+fn print(lines: &Lines) -> Result<()> {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    for (name, value) in lines {
+        writeln!(out, "{name:width$}  {value}").map_err(|error| Failure::output(&error))?;
+    }
+    Ok(())
+}

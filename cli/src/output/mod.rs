@@ -1,0 +1,100 @@
+//! Prints the rows of a query as they come: a table for people, CSV or JSON for programs.
+//!
+//! Nothing is collected but the first page of a table, whose widths decide the columns. Results go to the writer that
+//! is given, never to standard error.
+
+mod cells;
+mod table;
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::csv::{Writer as CsvWriter, WriterBuilder as CsvWriterBuilder};
+use arrow::datatypes::SchemaRef;
+use arrow::json::WriterBuilder as JsonWriterBuilder;
+use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer as JsonWriter};
+
+use crate::args::Format;
+use crate::failure::{Failure, Result};
+use table::Table;
+
+/// Prints one result.
+pub(crate) enum RowPrinter<'a> {
+    /// Columns for people.
+    Table(Table<'a>),
+    /// Comma-separated values.
+    Csv(CsvWriter<&'a mut dyn Write>),
+    /// A JSON array.
+    Json(JsonWriter<&'a mut dyn Write, JsonArray>),
+    /// JSON objects.
+    Ndjson(JsonWriter<&'a mut dyn Write, LineDelimited>),
+}
+
+impl<'a> RowPrinter<'a> {
+    /// A printer of rows with `schema` to `out`. Only a table has a bound on its rows.
+    pub(crate) fn new(
+        format: Format,
+        max_rows: Option<usize>,
+        schema: &SchemaRef,
+        out: &'a mut dyn Write,
+    ) -> Result<Self> {
+        Ok(match format {
+            Format::Table => Self::Table(Table::new(schema, max_rows, out)),
+            Format::Csv => {
+                let mut writer = CsvWriterBuilder::new().with_header(true).build(out);
+                let header = RecordBatch::new_empty(cells::flat_schema(schema));
+                writer.write(&header).map_err(Failure::arrow_output)?;
+                Self::Csv(writer)
+            }
+            Format::Json => Self::Json(json(out)),
+            Format::Ndjson => Self::Ndjson(json(out)),
+        })
+    }
+
+    /// Prints a batch. `false` means that no more rows are wanted.
+    ///
+    /// # Errors
+    /// [`Failure::OutputClosed`] when the reader has gone, and other failures of the output.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
+        match self {
+            Self::Table(table) => return table.write(batch),
+            Self::Csv(writer) => {
+                writer.write(&cells::flat(batch)?).map_err(Failure::arrow_output)?;
+            }
+            Self::Json(writer) => writer.write(batch).map_err(Failure::arrow_output)?,
+            Self::Ndjson(writer) => writer.write(batch).map_err(Failure::arrow_output)?,
+        }
+        Ok(true)
+    }
+
+    /// Prints what has been kept back and flushes.
+    ///
+    /// # Errors
+    /// As [`RowPrinter::write`].
+    pub(crate) fn finish(self) -> Result<()> {
+        match self {
+            Self::Table(table) => table.finish(),
+            Self::Csv(writer) => flush(writer.into_inner()),
+            Self::Json(writer) => {
+                let out = finish_json(writer)?;
+                writeln!(out).map_err(|error| Failure::output(&error))?;
+                flush(out)
+            }
+            Self::Ndjson(writer) => flush(finish_json(writer)?),
+        }
+    }
+}
+
+/// A JSON writer that prints NULLs, so that every object has every key.
+fn json<F: JsonFormat>(out: &mut dyn Write) -> JsonWriter<&mut dyn Write, F> {
+    JsonWriterBuilder::new().with_explicit_nulls(true).build(out)
+}
+
+fn finish_json<W: Write, F: JsonFormat>(mut writer: JsonWriter<W, F>) -> Result<W> {
+    writer.finish().map_err(Failure::arrow_output)?;
+    Ok(writer.into_inner())
+}
+
+fn flush(out: &mut dyn Write) -> Result<()> {
+    out.flush().map_err(|error| Failure::output(&error))
+}

@@ -1,0 +1,160 @@
+//! Runs SQL statements and prints what comes of them. `sembla sql` and the shell share this.
+
+use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use datafusion::dataframe::DataFrame;
+use futures::StreamExt;
+use sembla_sql::{Outcome, Session, SessionOptions, Statement};
+
+use crate::args::{Format, SessionArgs, SqlArgs};
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::RowPrinter;
+use crate::scan::split;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printing {
+    /// The format.
+    pub(crate) format: Format,
+    /// Rows after which a table ends.
+    pub(crate) max_rows: Option<usize>,
+    /// Whether the seconds of each statement are told.
+    pub(crate) timing: bool,
+}
+
+/// Opens a session.
+///
+/// # Errors
+/// When an option can't be had.
+pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
+    let session = Session::new(SessionOptions {
+        memory_limit_bytes: args.memory_limit,
+        target_partitions: args.threads,
+        ..SessionOptions::default()
+    })?;
+    if let Some(model) = &args.model {
+        session.set_default_model(model)?;
+    }
+    Ok(session)
+}
+
+/// `sembla sql`.
+///
+/// # Errors
+/// That of the first statement that fails.
+pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
+    let session = open(&args.session)?;
+    let printing = Printing { format: args.format, max_rows: args.max_rows, timing: args.timing };
+    let mut out = BufWriter::new(std::io::stdout());
+    for source in sources(args)? {
+        let name = source.name.as_deref();
+        let named = |failure: Failure| match name {
+            Some(name) => failure.context(name),
+            None => failure,
+        };
+        let pieces = if args.echo { split(&source.text) } else { vec![source.text.as_str()] };
+        for piece in pieces {
+            let statements = session.parse(piece).map_err(|error| named(error.into()))?;
+            if args.echo {
+                writeln!(out, "\n{}\n", piece.trim())
+                    .and_then(|()| out.flush())
+                    .map_err(|error| Failure::output(&error))?;
+            }
+            for statement in statements {
+                execute(&session, statement, printing, &mut out, interrupt).await.map_err(named)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A text of SQL and where it is from.
+struct Source {
+    name: Option<String>,
+    text: String,
+}
+
+/// The files, then the query; standard input when there is neither.
+fn sources(args: &SqlArgs) -> Result<Vec<Source>> {
+    let mut sources = args.file.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
+    if let Some(query) = &args.query {
+        sources.push(Source { name: None, text: query.clone() });
+    }
+    if sources.is_empty() {
+        if std::io::stdin().is_terminal() {
+            eprintln!("reading SQL from the terminal; Ctrl-D ends it");
+        }
+        sources.push(read(Path::new("-"))?);
+    }
+    Ok(sources)
+}
+
+/// Reads a file; `-` is standard input.
+fn read(path: &Path) -> Result<Source> {
+    let fail = |error: std::io::Error| Failure::file(path, &error);
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(fail)?;
+        return Ok(Source { name: None, text });
+    }
+    let text = std::fs::read_to_string(path).map_err(fail)?;
+    Ok(Source { name: Some(path.display().to_string()), text })
+}
+
+/// Runs one statement and prints its rows to `out`, and what it has to tell to standard error.
+///
+/// # Errors
+/// [`Failure::Interrupted`] on Ctrl-C, [`Failure::OutputClosed`] when the reader of `out` has gone, and what the
+/// statement says.
+pub(crate) async fn execute(
+    session: &Session,
+    statement: Statement,
+    printing: Printing,
+    out: &mut (dyn Write + Send),
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let begun = Instant::now();
+    session.cancel_token().reset();
+    let guard = interrupt.guard(session.cancel_token().clone());
+    let work = async {
+        match session.execute(statement).await? {
+            Outcome::Done(words) => eprintln!("{words}"),
+            Outcome::Rows(rows) => print(rows, printing, out).await?,
+        }
+        Ok(())
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = guard.pressed() => Err(Failure::Interrupted(None)),
+    };
+    if guard.was_pressed() {
+        return Err(Failure::Interrupted(None));
+    }
+    result?;
+    if printing.timing {
+        eprintln!("{:.3} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Prints rows as they come.
+async fn print(rows: DataFrame, printing: Printing, out: &mut (dyn Write + Send)) -> Result<()> {
+    let mut stream = rows.execute_stream().await?;
+    let schema = stream.schema();
+    if schema.fields().is_empty() {
+        while let Some(batch) = stream.next().await {
+            batch?;
+        }
+        return Ok(());
+    }
+    let mut printer = RowPrinter::new(printing.format, printing.max_rows, &schema, out)?;
+    while let Some(batch) = stream.next().await {
+        if !printer.write(&batch?)? {
+            break;
+        }
+    }
+    printer.finish()
+}

@@ -1,0 +1,32 @@
+//! Every file of `examples/` runs, and gives rows.
+
+use std::fs;
+use std::path::Path;
+
+use crate::place::Place;
+
+#[test]
+fn every_example_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let place = Place::new();
+    fs::create_dir_all(place.path("examples")).expect("a folder");
+    std::os::unix::fs::symlink(
+        fs::canonicalize(root.join("examples/data")).expect("the data"),
+        place.path("examples/data"),
+    )
+    .expect("a link");
+    let mut seen = 0;
+    for entry in fs::read_dir(root.join("examples")).expect("the examples") {
+        let path = entry.expect("a file").path();
+        if path.extension().is_some_and(|end| end == "sql") {
+            let name = path.display().to_string();
+            let begins = fs::read_to_string(&path).expect("text").starts_with("-- ");
+            assert!(begins, "{name} does not begin with what it shows");
+            let run = place.run(&["sql", "--format", "csv", "-f", &name]);
+            assert_eq!(run.code, 0, "{name}: {}", run.err);
+            assert!(run.out.lines().count() >= 2, "{name} gives no rows");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "only {seen} examples were found");
+}

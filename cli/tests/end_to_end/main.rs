@@ -1,0 +1,8 @@
+//! End-to-end tests: they run the real binary as a user does, in folders of their own.
+
+mod embed;
+mod errors;
+#[cfg(unix)]
+mod examples;
+mod place;
+mod sql;
