@@ -19,6 +19,7 @@ demo: build ## search, compare and rank real customer questions by meaning
 	@examples/demo.sh
 
 test: runtime ## run all tests
+	@scripts/fetch-minilm.sh
 	$(CARGO) test --release --locked --workspace
 
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)

@@ -79,11 +79,16 @@ def tokenizer(style):
 
 
 def randomise(model, seed):
-    """Fills all parameters so that every part of the graph matters."""
+    """Fills all parameters so that every part of the graph matters.
+
+    ModernBERT doesn't normalise what it adds up, and MPNet adds to its scores: with larger weights the library's own
+    rounding would reach the tests' limits.
+    """
+    spread = 0.2 if "Modern" in type(model).__name__ or "MPNet" in type(model).__name__ else 0.3
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(0.0, 0.3)
+            parameter.normal_(0.0, spread)
             if parameter.dim() == 1 and name.endswith("weight"):
                 parameter.add_(1.0)
 

@@ -1,8 +1,8 @@
 //! A transformer's `config.json`, checked: which architecture, how large, which activation, which labels.
 //!
-//! The file is untrusted: every number has a bound, and what this crate can't compute exactly is refused with a line
-//! that names the key. Whether the weights agree is checked where the graph is built. Formulas and defaults are those
-//! of the Python library `transformers`.
+//! The contents are untrusted: every number has a bound, and what this crate can't compute exactly is refused with a
+//! line that names the key. Reading the file is left to the layout; whether the weights agree is checked where the
+//! graph is built. Formulas and defaults are those of the Python library `transformers`.
 
 mod keys;
 #[cfg(test)]
@@ -13,11 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use self::keys::Keys;
-use crate::onnxruntime::one_line;
 use crate::{ModelError, Result};
-
-/// Bytes that a `config.json` may have; id2label tables of a few thousand labels fit well.
-const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
 /// The values of `model_type` that are understood.
 pub(crate) const MODEL_TYPES: &[&str] =
@@ -130,24 +126,6 @@ pub(crate) struct TransformerConfig {
 }
 
 impl TransformerConfig {
-    /// Reads and checks a `config.json`, or the one of a directory.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
-        let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
-        let io = |error| ModelError::io(&path, error);
-        let size = std::fs::metadata(&path).map_err(io)?.len();
-        if size > CONFIG_BYTES_MAX {
-            return Err(ModelError::file(
-                &path,
-                format!("is {size} bytes; that is no config.json"),
-            ));
-        }
-        let value =
-            serde_json::from_slice(&std::fs::read(&path).map_err(io)?).map_err(|error| {
-                ModelError::file(&path, format!("is not JSON: {}", one_line(&error.to_string())))
-            })?;
-        Self::parse(&value, &path)
-    }
-
     /// Checks the contents of a `config.json`; `path` is for messages.
     pub(crate) fn parse(value: &Value, path: &Path) -> Result<Self> {
         let keys = Keys { value, path };
@@ -227,11 +205,6 @@ impl TransformerConfig {
     /// RoBERTa has a table of segments, but its tokenizers give every token segment 0.
     pub(crate) fn uses_type_ids(&self) -> bool {
         self.architecture == Architecture::Bert && self.type_vocabulary > 1
-    }
-
-    /// Whether `architectures` names a model that classifies sequences.
-    pub(crate) fn is_classifier(&self) -> bool {
-        self.architectures.iter().any(|name| name.ends_with("ForSequenceClassification"))
     }
 
     /// Width of one attention head.

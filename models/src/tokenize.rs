@@ -20,6 +20,15 @@ const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
 /// Texts that one task tokenises before it looks at the cancel flag.
 const CHUNK_ROWS: usize = 64;
 
+/// Reads a tokenizer. The library panics on some files that are not what it expects, so what can be seen before is
+/// looked at first, and a panic becomes an error.
+fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| error.to_string())?;
+    std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
+        .map_err(|_| "the file is not what a tokenizer looks like".to_string())?
+        .map_err(|error| error.to_string())
+}
+
 /// One input of a model, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sequence {
@@ -63,8 +72,8 @@ impl TextTokenizer {
             ));
         }
         let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
-            ModelError::file(path, format!("is not a tokenizer: {}", one_line(&error.to_string())))
+        let mut tokenizer = parse(&bytes).map_err(|problem| {
+            ModelError::file(path, format!("is not a tokenizer: {}", one_line(&problem)))
         })?;
         let added = match tokenizer.get_post_processor() {
             Some(processor) if add_special_tokens => processor.added_tokens(false),

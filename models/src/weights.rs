@@ -197,11 +197,6 @@ impl Weights {
             .sum()
     }
 
-    /// The free-form notes of the first file's header.
-    pub(crate) fn metadata(&self) -> HashMap<String, String> {
-        self.files.first().map(|file| file.metadata.clone()).unwrap_or_default()
-    }
-
     /// What comes before `anchor` in the one name that ends with it: `bert.` for `bert.embeddings.…`.
     ///
     /// The shortest such prefix is taken, so a wrapped second tower doesn't hide the model.
@@ -236,12 +231,6 @@ impl Weights {
             other => return Err(wrong_type(file, name, other, "F32, F16, BF16 or F64")),
         }
         Ok(values)
-    }
-
-    /// A float tensor as 32-bit floats, whatever its shape, with that shape.
-    pub(crate) fn floats_of_any_shape(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
-        let shape = self.shape(name).ok_or_else(|| self.missing(name))?.to_vec();
-        Ok((self.floats(name, &shape)?, shape))
     }
 
     /// An I8 tensor.

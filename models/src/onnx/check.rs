@@ -4,17 +4,21 @@
 //! (see [`super::walk`]), refused when they could leave the model's folder (see [`super::external`]), and the allowed
 //! ones are read into the model, so that ONNX Runtime opens no file. Whether the operators make sense is left to it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use prost::Message;
 use prost::bytes::Bytes;
 
 use super::external::Folder;
-use super::proto::{GraphProto, ModelProto, TypeProto, ValueInfoProto};
+use super::proto::{GraphProto, ModelProto, TypeProto, ValueInfoProto, data_type};
 use super::walk;
 use super::writer::MODEL_BYTES_MAX;
 use crate::onnxruntime::one_line;
 use crate::{ModelError, Result};
+
+/// The inputs that text can fill.
+const TEXT_INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
 /// A checked model, complete in itself.
 #[derive(Clone, Debug)]
@@ -22,20 +26,21 @@ pub(crate) struct CheckedModel {
     /// The model as one protobuf without references to other files.
     pub(crate) bytes: Vec<u8>,
     /// Names of the inputs that a caller gives, in order; inputs that the model itself fills are left out.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the session tells its inputs as well"))]
     pub(crate) inputs: Vec<String>,
-    /// The element type of each input, as ONNX numbers them; `None` where it is not a tensor.
-    pub(crate) input_types: Vec<Option<i32>>,
     /// Names of the outputs, in order, and their last dimension where it is fixed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the session tells its outputs as well"))]
     pub(crate) outputs: Vec<(String, Option<usize>)>,
     /// The operator sets that the model uses; `""` is ONNX's own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "ONNX Runtime checks them"))]
     pub(crate) opsets: Vec<(String, i64)>,
 }
 
 /// Reads and checks a model.
 ///
 /// # Errors
-/// [`ModelError::BadModelFile`] with one line that names the reference that is refused, or says why the file is not a
-/// model.
+/// [`ModelError::BadModelFile`] with one line that names the reference or the input that is refused, or says why the
+/// file is not a model.
 pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
     if size > MODEL_BYTES_MAX as u64 {
@@ -56,7 +61,7 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     let Some(graph) = &model.graph else {
         return Err(ModelError::file(path, "is torn or not an ONNX model (it has no graph)"));
     };
-    let (inputs, input_types) = inputs(graph);
+    let inputs = inputs(graph).map_err(bad)?;
     let outputs = graph.output.iter().map(|value| (name(value), last_dimension(value))).collect();
     let opsets = model
         .opset_import
@@ -76,21 +81,32 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
         drop(model);
         Vec::from(bytes)
     };
-    Ok(CheckedModel { bytes, inputs, input_types, outputs, opsets })
+    Ok(CheckedModel { bytes, inputs, outputs, opsets })
 }
 
-/// The inputs that no initializer fills.
-fn inputs(graph: &GraphProto) -> (Vec<String>, Vec<Option<i32>>) {
+/// The inputs that no initializer fills. Text must be able to fill them.
+fn inputs(graph: &GraphProto) -> Result<Vec<String>, String> {
     let dense = graph.initializer.iter().map(|tensor| tensor.name());
-    let sparse =
-        graph.sparse_initializer.iter().filter_map(|tensor| Some(tensor.values.as_ref()?.name()));
-    let filled: std::collections::HashSet<&str> = dense.chain(sparse).collect();
-    graph
-        .input
-        .iter()
-        .filter(|value| !filled.contains(value.name()))
-        .map(|value| (name(value), tensor_type(value).and_then(|tensor| tensor.elem_type)))
-        .unzip()
+    let sparse = graph.sparse_initializer.iter().flat_map(|tensor| &tensor.values);
+    let filled: HashSet<&str> = dense.chain(sparse.map(|tensor| tensor.name())).collect();
+    let mut names = Vec::new();
+    for value in graph.input.iter().filter(|value| !filled.contains(value.name())) {
+        let name = value.name();
+        if !TEXT_INPUTS.contains(&name) {
+            return Err(format!(
+                "has an input '{name}' that text can't fill; a text model takes {}",
+                TEXT_INPUTS.join(", ")
+            ));
+        }
+        let element = tensor_type(value).and_then(|tensor| tensor.elem_type);
+        if element != Some(data_type::INT64) {
+            return Err(format!(
+                "has an input '{name}' that is not a tensor of 64-bit whole numbers; export it with such ids"
+            ));
+        }
+        names.push(name.to_string());
+    }
+    Ok(names)
 }
 
 fn name(value: &ValueInfoProto) -> String {

@@ -26,13 +26,12 @@ fn outside(location: &str) -> TensorProto {
     }
 }
 
-fn float_value(name: &str) -> ValueInfoProto {
+fn value(name: &str, element: i32) -> ValueInfoProto {
     let dim = vec![
         Dimension { dim_param: Some("batch".into()), ..Dimension::default() },
         Dimension { dim_value: Some(4), ..Dimension::default() },
     ];
-    let tensor =
-        TensorType { elem_type: Some(data_type::FLOAT), shape: Some(TensorShapeProto { dim }) };
+    let tensor = TensorType { elem_type: Some(element), shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto {
         name: Some(name.into()),
         r#type: Some(TypeProto { tensor_type: Some(tensor), ..TypeProto::default() }),
@@ -40,10 +39,10 @@ fn float_value(name: &str) -> ValueInfoProto {
     }
 }
 
-/// `y = x + w` with the initializer `w`.
+/// `y = input_ids + w` with the initializer `w`; it is never run, so that types needn't fit.
 fn adding(w: TensorProto) -> ModelProto {
     let node = NodeProto {
-        input: vec!["x".into(), "w".into()],
+        input: vec!["input_ids".into(), "w".into()],
         output: vec!["y".into()],
         op_type: Some("Add".into()),
         ..NodeProto::default()
@@ -51,8 +50,8 @@ fn adding(w: TensorProto) -> ModelProto {
     let graph = GraphProto {
         name: Some("g".into()),
         node: vec![node],
-        input: vec![float_value("x"), float_value("w")],
-        output: vec![float_value("y")],
+        input: vec![value("input_ids", data_type::INT64), value("w", data_type::FLOAT)],
+        output: vec![value("y", data_type::FLOAT)],
         initializer: vec![w],
         ..GraphProto::default()
     };
@@ -116,8 +115,7 @@ fn data_beside_the_model_is_read_into_it() {
     w.external_data.push(entry("offset", "8"));
     w.external_data.push(entry("length", "16"));
     let model = checked(folder.path(), &adding(w)).expect("allowed");
-    assert_eq!(model.inputs, ["x"], "w is filled by the model");
-    assert_eq!(model.input_types, [Some(data_type::FLOAT)]);
+    assert_eq!(model.inputs, ["input_ids"], "w is filled by the model");
     assert_eq!(model.outputs, [("y".to_string(), Some(4))]);
     assert_eq!(model.opsets, [(String::new(), 17)]);
     let decoded = ModelProto::decode(&*model.bytes).expect("a model");
@@ -215,82 +213,81 @@ fn places_beyond_the_file_are_refused() {
 /// Puts a reference into one of the places where a tensor can be.
 type Hide = fn(&mut ModelProto, TensorProto);
 
+fn graph(model: &mut ModelProto) -> &mut GraphProto {
+    model.graph.get_or_insert_default()
+}
+
+fn inside(tensor: TensorProto) -> GraphProto {
+    GraphProto { node: vec![constant(tensor_attribute(tensor))], ..GraphProto::default() }
+}
+
+fn sparse(values: bool, tensor: TensorProto) -> SparseTensorProto {
+    let other = Some(TensorProto { name: Some("w".into()), ..TensorProto::default() });
+    let (values, indices) = if values { (Some(tensor), other) } else { (other, Some(tensor)) };
+    SparseTensorProto { values, indices, dims: vec![4] }
+}
+
+/// Every place, and how a message names it.
+const HIDING_PLACES: &[(&str, Hide)] = &[
+    ("sparse initializer 'w' (values)", |m, t| {
+        graph(m).sparse_initializer.push(sparse(true, t));
+    }),
+    ("sparse initializer 'w' (indices)", |m, t| {
+        graph(m).sparse_initializer.push(sparse(false, t));
+    }),
+    ("attribute 'value' of the Constant node of 'c'", |m, t| {
+        graph(m).node.push(constant(tensor_attribute(t)));
+    }),
+    ("attribute 'list'", |m, t| {
+        let list =
+            AttributeProto { name: Some("list".into()), tensors: vec![t], ..Default::default() };
+        graph(m).node.push(constant(list));
+    }),
+    ("attribute 'one'", |m, t| {
+        let one = Some(Box::new(sparse(true, t)));
+        let one =
+            AttributeProto { name: Some("one".into()), sparse_tensor: one, ..Default::default() };
+        graph(m).node.push(constant(one));
+    }),
+    ("attribute 'many'", |m, t| {
+        let many = vec![sparse(false, t)];
+        let many = AttributeProto {
+            name: Some("many".into()),
+            sparse_tensors: many,
+            ..Default::default()
+        };
+        graph(m).node.push(constant(many));
+    }),
+    ("attribute 'value'", |m, t| {
+        let branch = Some(Box::new(inside(t)));
+        graph(m).node.push(constant(AttributeProto { g: branch, ..Default::default() }));
+    }),
+    ("initializer 'w'", |m, t| {
+        let branch = GraphProto { initializer: vec![t], ..Default::default() };
+        let branch = AttributeProto { graphs: vec![branch], ..Default::default() };
+        graph(m).node.push(constant(branch));
+    }),
+    ("attribute 'value'", |m, t| {
+        let node = vec![constant(tensor_attribute(t))];
+        m.functions.push(FunctionProto { node, ..Default::default() });
+    }),
+    ("function 'f'", |m, t| {
+        let attribute_proto = vec![tensor_attribute(t)];
+        let name = Some("f".to_string());
+        m.functions.push(FunctionProto { name, attribute_proto, ..Default::default() });
+    }),
+    ("attribute 'value'", |m, t| {
+        let algorithm = Some(inside(t));
+        m.training_info.push(TrainingInfoProto { algorithm, ..Default::default() });
+    }),
+    ("initializer 'w'", |m, t| {
+        let initialization = Some(GraphProto { initializer: vec![t], ..Default::default() });
+        m.training_info.push(TrainingInfoProto { initialization, ..Default::default() });
+    }),
+];
+
 #[test]
 fn every_hiding_place_is_found() {
-    fn graph(model: &mut ModelProto) -> &mut GraphProto {
-        model.graph.get_or_insert_default()
-    }
-    fn inside(tensor: TensorProto) -> GraphProto {
-        GraphProto { node: vec![constant(tensor_attribute(tensor))], ..GraphProto::default() }
-    }
-    fn sparse(values: bool, tensor: TensorProto) -> SparseTensorProto {
-        let other = Some(TensorProto { name: Some("w".into()), ..TensorProto::default() });
-        let (values, indices) = if values { (Some(tensor), other) } else { (other, Some(tensor)) };
-        SparseTensorProto { values, indices, dims: vec![4] }
-    }
-    let places: &[(&str, Hide)] = &[
-        ("sparse initializer 'w' (values)", |m, t| {
-            graph(m).sparse_initializer.push(sparse(true, t));
-        }),
-        ("sparse initializer 'w' (indices)", |m, t| {
-            graph(m).sparse_initializer.push(sparse(false, t));
-        }),
-        ("attribute 'value' of the Constant node of 'c'", |m, t| {
-            graph(m).node.push(constant(tensor_attribute(t)));
-        }),
-        ("attribute 'list'", |m, t| {
-            let list = AttributeProto {
-                name: Some("list".into()),
-                tensors: vec![t],
-                ..Default::default()
-            };
-            graph(m).node.push(constant(list));
-        }),
-        ("attribute 'one'", |m, t| {
-            let one = Some(Box::new(sparse(true, t)));
-            let one = AttributeProto {
-                name: Some("one".into()),
-                sparse_tensor: one,
-                ..Default::default()
-            };
-            graph(m).node.push(constant(one));
-        }),
-        ("attribute 'many'", |m, t| {
-            let many = vec![sparse(false, t)];
-            let many = AttributeProto {
-                name: Some("many".into()),
-                sparse_tensors: many,
-                ..Default::default()
-            };
-            graph(m).node.push(constant(many));
-        }),
-        ("attribute 'value'", |m, t| {
-            let branch = Some(Box::new(inside(t)));
-            graph(m).node.push(constant(AttributeProto { g: branch, ..Default::default() }));
-        }),
-        ("initializer 'w'", |m, t| {
-            let branch = GraphProto { initializer: vec![t], ..Default::default() };
-            let branch = AttributeProto { graphs: vec![branch], ..Default::default() };
-            graph(m).node.push(constant(branch));
-        }),
-        ("attribute 'value'", |m, t| {
-            let node = vec![constant(tensor_attribute(t))];
-            m.functions.push(FunctionProto { node, ..Default::default() });
-        }),
-        ("function 'f'", |m, t| {
-            let attribute_proto = vec![tensor_attribute(t)];
-            let name = Some("f".to_string());
-            m.functions.push(FunctionProto { name, attribute_proto, ..Default::default() });
-        }),
-        ("attribute 'value'", |m, t| {
-            let algorithm = Some(inside(t));
-            m.training_info.push(TrainingInfoProto { algorithm, ..Default::default() });
-        }),
-        ("initializer 'w'", |m, t| {
-            let initialization = Some(GraphProto { initializer: vec![t], ..Default::default() });
-            m.training_info.push(TrainingInfoProto { initialization, ..Default::default() });
-        }),
-    ];
     let folder = folder();
     let plain = TensorProto {
         data_location: None,
@@ -298,7 +295,7 @@ fn every_hiding_place_is_found() {
         raw_data: Some(Bytes::from_static(&[0; 16])),
         ..outside("")
     };
-    for (named, hide) in places {
+    for (named, hide) in HIDING_PLACES {
         let mut model = adding(plain.clone());
         hide(&mut model, outside("../secret"));
         assert_refused(folder.path(), &model, named, "'..'");
@@ -353,6 +350,21 @@ fn own_operators_are_not_for_foreign_graphs() {
     };
     model.functions.push(FunctionProto { node: vec![node], ..Default::default() });
     assert_refused(folder.path(), &model, "node 'n'", "ai.sembla");
+}
+
+#[test]
+fn inputs_that_text_cannot_fill_are_refused() {
+    let folder = folder();
+    for (input, named, why) in [
+        (value("pixel_values", data_type::FLOAT), "'pixel_values'", "can't fill"),
+        (value("attention_mask", data_type::FLOAT), "'attention_mask'", "64-bit"),
+        (value("input_ids", 6), "'input_ids'", "64-bit"),
+        (ValueInfoProto { r#type: None, ..value("input_ids", 7) }, "'input_ids'", "64-bit"),
+    ] {
+        let mut model = adding(outside("weights.bin"));
+        model.graph.get_or_insert_default().input.push(input);
+        assert_refused(folder.path(), &model, named, why);
+    }
 }
 
 #[test]

@@ -38,7 +38,6 @@ pub(super) struct Entry {
 pub(super) struct TensorFile {
     pub(super) path: PathBuf,
     pub(super) entries: HashMap<String, Entry>,
-    pub(super) metadata: HashMap<String, String>,
     /// Locked, because reading moves the file's cursor.
     file: Mutex<File>,
 }
@@ -69,8 +68,8 @@ impl TensorFile {
             .map_err(|error| {
                 torn(format!("has an unreadable header ({})", one_line(&error.to_string())))
             })?;
-        let (entries, metadata) = read_header(header, 8 + length, size).map_err(torn)?;
-        Ok(Self { path: path.to_path_buf(), entries, metadata, file: Mutex::new(file) })
+        let entries = read_header(header, 8 + length, size).map_err(torn)?;
+        Ok(Self { path: path.to_path_buf(), entries, file: Mutex::new(file) })
     }
 
     /// Feeds the bytes of a tensor to `take`, in pieces whose length is a multiple of the element's size.
@@ -90,20 +89,16 @@ impl TensorFile {
     }
 }
 
-type Header = (HashMap<String, Entry>, HashMap<String, String>);
-
 /// Checks each tensor of a header, and that they fill the file exactly.
 fn read_header(
     header: serde_json::Map<String, serde_json::Value>,
     data_start: u64,
     file_bytes: u64,
-) -> Result<Header, String> {
+) -> Result<HashMap<String, Entry>, String> {
     let mut entries = HashMap::new();
-    let mut metadata = HashMap::new();
     for (name, value) in header {
         if name == "__metadata__" {
-            metadata = serde_json::from_value(value)
-                .map_err(|_| "has metadata that is not a map of strings".to_string())?;
+            // Free-form notes.
             continue;
         }
         let info: TensorInfo = serde_json::from_value(value).map_err(|error| {
@@ -125,7 +120,7 @@ fn read_header(
     if next != file_bytes {
         return Err(format!("has {file_bytes} bytes where its header describes {next}"));
     }
-    Ok((entries, metadata))
+    Ok(entries)
 }
 
 /// One tensor's place, if it lies within the file and has the size that its shape says.

@@ -174,7 +174,8 @@ fn every_truncation_and_every_flipped_header_byte_is_survived() {
             // Most are refused; a flipped letter of a name is another name.
             let Ok(weights) = Weights::open(&path) else { continue };
             for name in weights.names() {
-                if let Ok((values, _)) = weights.floats_of_any_shape(name) {
+                let shape = weights.shape(name).expect("a listed tensor");
+                if let Ok(values) = weights.floats(name, shape) {
                     assert!(values.len() <= 15, "{name} has more values than the file");
                 }
             }
@@ -201,18 +202,23 @@ fn impossible_headers_are_refused() {
         ),
         (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "holes"),
         (
-            r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#,
+            concat!(
+                r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"#,
+                r#""b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#
+            ),
             6,
             "overlap",
         ),
         (
-            r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
+            concat!(
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"#,
+                r#""a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#
+            ),
             2,
             "holes",
         ),
         (r#"{"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}"#, 4, "'a'"),
         (r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, "'a'"),
-        (r#"{"__metadata__":{"a":1}}"#, 0, "metadata"),
         ("[]", 0, "header"),
         ("", 0, "header"),
     ] {

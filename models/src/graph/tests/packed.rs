@@ -155,7 +155,8 @@ fn write_quantised(name: &str, folder: &Path) {
     let bytes_of =
         |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     for tensor in weights.names() {
-        let (values, shape) = weights.floats_of_any_shape(tensor).expect(tensor);
+        let shape = weights.shape(tensor).expect(tensor).to_vec();
+        let values = weights.floats(tensor, &shape).expect(tensor);
         if !chosen.iter().any(|name| name == tensor) {
             tensors.insert(tensor.to_string(), (Dtype::F32, shape, bytes_of(&values)));
             continue;
