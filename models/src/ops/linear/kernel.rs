@@ -99,7 +99,7 @@ fn run_avx2(
     function: Function,
     rows: &mut QuantisedRows,
 ) {
-    body(linear, x, out, function, rows);
+    body(linear, x, out, function, rows, |values, weights| avx2::dots(values, weights));
 }
 
 fn run_portable(
@@ -109,10 +109,10 @@ fn run_portable(
     function: Function,
     rows: &mut QuantisedRows,
 ) {
-    body(linear, x, out, function, rows);
+    body(linear, x, out, function, rows, plain_dots);
 }
 
-/// The plain form, which the compiler vectorises for whatever level it is compiled into.
+/// Row by row. `dots(values, weights)` gives the exact sums of one block of a row against a panel.
 #[inline(always)]
 fn body(
     linear: &PackedLinear,
@@ -120,12 +120,13 @@ fn body(
     out: &mut [f32],
     function: Function,
     rows: &mut QuantisedRows,
+    dots: impl Fn(&[u8], &[i8]) -> [i32; PANEL],
 ) {
     quantise(linear, x, rows);
     for panel in 0..linear.outputs.div_ceil(PANEL) {
         for row in 0..x.len() / linear.inputs.max(1) {
             let mut tile = [[0f32; PANEL]];
-            plain_tile(linear, rows, row, panel, &mut tile[0]);
+            row_tile(linear, rows, row, panel, &mut tile[0], &dots);
             store(linear, &mut tile, row, panel, out, function);
         }
     }
@@ -182,12 +183,13 @@ fn whole(value: f32) -> i32 {
 
 /// One row against one panel.
 #[inline(always)]
-fn plain_tile(
+fn row_tile(
     linear: &PackedLinear,
     rows: &QuantisedRows,
     row: usize,
     panel: usize,
     out: &mut [f32; PANEL],
+    dots: impl Fn(&[u8], &[i8]) -> [i32; PANEL],
 ) {
     out.copy_from_slice(&linear.bias[panel * PANEL..(panel + 1) * PANEL]);
     let (width, panel_bytes) = (linear.groups * 4, linear.groups * PANEL * 4);
@@ -196,14 +198,7 @@ fn plain_tile(
         let values = &rows.values[place * width..(place + 1) * width];
         let at = panel * linear.blocks + block;
         let weights = &linear.values[at * panel_bytes..(at + 1) * panel_bytes];
-        let mut sums = [0i32; PANEL];
-        for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
-            for lane in 0..PANEL {
-                for k in 0..4 {
-                    sums[lane] += i32::from(value[k]) * i32::from(weight[lane * 4 + k]);
-                }
-            }
-        }
+        let sums = dots(values, weights);
         let [scale, shift] = rows.scales[place];
         let scales = &linear.scales[at * 2 * PANEL..(at + 1) * 2 * PANEL];
         for lane in 0..PANEL {
@@ -212,6 +207,20 @@ fn plain_tile(
             out[lane] = scales[PANEL + lane].mul_add(-shift, kept);
         }
     }
+}
+
+/// Exact sums in plain loops.
+#[inline(always)]
+fn plain_dots(values: &[u8], weights: &[i8]) -> [i32; PANEL] {
+    let mut sums = [0i32; PANEL];
+    for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
+        for lane in 0..PANEL {
+            for k in 0..4 {
+                sums[lane] += i32::from(value[k]) * i32::from(weight[lane * 4 + k]);
+            }
+        }
+    }
+    sums
 }
 
 /// Applies the function and writes the outputs that exist.
@@ -241,6 +250,48 @@ fn store(
             Some(target) => *target = *values,
             None => out[at..at + width].copy_from_slice(&values[..width]),
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    //! Exact sums with products of 16-bit numbers; those of bytes would saturate.
+
+    use std::arch::x86_64::{
+        __m128i, _mm_loadu_si128, _mm_set1_epi32, _mm256_add_epi32, _mm256_cvtepi8_epi16,
+        _mm256_cvtepu8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64,
+        _mm256_setzero_si256, _mm256_storeu_si256,
+    };
+
+    use super::PANEL;
+
+    /// Registers of four outputs each that make a panel.
+    const PARTS: usize = PANEL / 4;
+
+    /// One block of a row against a panel.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dots(values: &[u8], weights: &[i8]) -> [i32; PANEL] {
+        let mut pairs = [_mm256_setzero_si256(); PARTS];
+        for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
+            let four = i32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+            let four = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+            for (part, pairs) in pairs.iter_mut().enumerate() {
+                let bytes = weight.as_ptr().wrapping_add(part * 16).cast::<__m128i>();
+                // SAFETY: `weight` has PARTS times sixteen bytes.
+                let wide = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes) });
+                *pairs = _mm256_add_epi32(*pairs, _mm256_madd_epi16(four, wide));
+            }
+        }
+        let mut sums = [0i32; PANEL];
+        for (target, pairs) in sums.chunks_exact_mut(8).zip(pairs.chunks_exact(2)) {
+            // Neighbours are added within each half; the permutation puts the outputs back in order.
+            let added = _mm256_hadd_epi32(pairs[0], pairs[1]);
+            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(added);
+            // SAFETY: `target` has eight numbers.
+            unsafe { _mm256_storeu_si256(target.as_mut_ptr().cast(), ordered) };
+        }
+        sums
     }
 }
 
