@@ -257,8 +257,12 @@ impl Model {
         let sequences = match &loaded.backend {
             Backend::Static(TokenTable { characters_per_token: Some(per_token), .. }) => {
                 let limit = loaded.info.max_length.map_or(usize::MAX, |max| max * per_token);
-                let texts: Vec<&str> = texts.iter().map(|text| beginning(text, limit)).collect();
-                loaded.tokenizer.encode(&texts, prompt, skip, cancel)?
+                let cut: Vec<&str> = texts.iter().map(|text| beginning(text, limit)).collect();
+                let mut sequences = loaded.tokenizer.encode(&cut, prompt, skip, cancel)?;
+                for ((sequence, cut), text) in sequences.iter_mut().zip(cut).zip(texts) {
+                    sequence.truncated |= cut.len() < text.len();
+                }
+                sequences
             }
             _ => loaded.tokenizer.encode(texts, prompt, skip, cancel)?,
         };

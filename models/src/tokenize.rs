@@ -4,6 +4,7 @@
 //! the ids mean to a model is left to the graph.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use tokenizers::{
@@ -47,8 +48,10 @@ pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
     /// Name of the model, for messages.
     model: String,
-    /// Special tokens that the post-processor adds to a single text.
-    added: usize,
+    /// Most tokens that a sequence keeps.
+    limit: usize,
+    /// The same tokenizer without a limit, made when lengths are asked for.
+    unlimited: OnceLock<Tokenizer>,
     add_special_tokens: bool,
     lowercase: bool,
 }
@@ -79,7 +82,10 @@ impl TextTokenizer {
             Some(processor) if add_special_tokens => processor.added_tokens(false),
             _ => 0,
         };
-        let truncation = max_length.map(|max_length| TruncationParams {
+        // The library stops reading a text once it has enough tokens. Special tokens take places of that limit, so there
+        // a longer text always shows; without any, one more token is asked for, to see whether the text goes on.
+        let asked = max_length.map(|limit| if added == 0 { limit + 1 } else { limit });
+        let truncation = asked.map(|max_length| TruncationParams {
             direction: TruncationDirection::Right,
             max_length,
             strategy: TruncationStrategy::LongestFirst,
@@ -92,7 +98,14 @@ impl TextTokenizer {
                 one_line(&error.to_string())
             ))
         })?;
-        Ok(Self { tokenizer, model: model.to_string(), added, add_special_tokens, lowercase })
+        Ok(Self {
+            tokenizer,
+            model: model.to_string(),
+            limit: max_length.unwrap_or(usize::MAX),
+            unlimited: OnceLock::new(),
+            add_special_tokens,
+            lowercase,
+        })
     }
 
     /// The largest id that the vocabulary has, plus one.
@@ -139,12 +152,10 @@ impl TextTokenizer {
             } else {
                 self.run(self.cased(&format!("{prompt}{text}")).as_ref().into())?
             };
-            Ok(Sequence {
-                truncated: !encoding.get_overflowing().is_empty(),
-                ids: encoding.get_ids().to_vec(),
-                type_ids: None,
-                skip,
-            })
+            let mut ids = encoding.get_ids().to_vec();
+            let truncated = ids.len() > self.limit || !encoding.get_overflowing().is_empty();
+            ids.truncate(self.limit);
+            Ok(Sequence { ids, type_ids: None, skip, truncated })
         })
     }
 
@@ -168,17 +179,21 @@ impl TextTokenizer {
 
     /// Lengths of texts before truncation.
     pub(crate) fn count(&self, texts: &[&str], cancel: &CancelToken) -> Result<Vec<TokenCount>> {
+        let unlimited = match self.unlimited.get() {
+            Some(tokenizer) => tokenizer,
+            None => {
+                let mut tokenizer = self.tokenizer.clone();
+                tokenizer.with_truncation(None).map_err(|error| self.error(&*error))?;
+                self.unlimited.get_or_init(|| tokenizer)
+            }
+        };
         self.in_parallel(texts, cancel, |text| {
-            let encoding = self.run(self.cased(text).as_ref().into())?;
-            let rest: usize = encoding
-                .get_overflowing()
-                .iter()
-                .map(|part| part.len().saturating_sub(self.added))
-                .sum();
-            Ok(TokenCount {
-                tokens: encoding.len() + rest,
-                truncated: !encoding.get_overflowing().is_empty(),
-            })
+            let text = self.cased(text);
+            let encoding = unlimited
+                .encode_fast(text.as_ref(), self.add_special_tokens)
+                .map_err(|error| self.error(&*error))?;
+            let tokens = encoding.len();
+            Ok(TokenCount { tokens, truncated: tokens > self.limit })
         })
     }
 
@@ -199,12 +214,13 @@ impl TextTokenizer {
 
     /// Encodes one input.
     fn run(&self, input: EncodeInput<'_>) -> Result<Encoding> {
-        self.tokenizer.encode_fast(input, self.add_special_tokens).map_err(|error| {
-            ModelError::Tokenizer {
-                model: self.model.clone(),
-                message: one_line(&error.to_string()),
-            }
-        })
+        self.tokenizer
+            .encode_fast(input, self.add_special_tokens)
+            .map_err(|error| self.error(&*error))
+    }
+
+    fn error(&self, error: &dyn std::error::Error) -> ModelError {
+        ModelError::Tokenizer { model: self.model.clone(), message: one_line(&error.to_string()) }
     }
 
     /// Maps inputs in parallel, in order, looking at the cancel flag.
@@ -222,5 +238,49 @@ impl TextTokenizer {
             })
             .collect();
         Ok(chunks?.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(folder: &str, limit: usize, special: bool) -> TextTokenizer {
+        let builtin = Path::new(env!("CARGO_MANIFEST_DIR")).join("builtin").join(folder);
+        TextTokenizer::load(&builtin.join("tokenizer.json"), "test", Some(limit), special, false)
+            .expect("load")
+    }
+
+    #[test]
+    fn lengths_and_truncation_are_exact_at_the_limit() {
+        let cancel = CancelToken::new();
+        let text = "one two three four five six";
+        for (folder, special, whole) in
+            [("potion-base-4M-int8", false, 6), ("all-MiniLM-L6-v2-q8", true, 8)]
+        {
+            for limit in 3..12 {
+                let tokenizer = load(folder, limit, special);
+                let count = tokenizer.count(&[text], &cancel).expect("count")[0];
+                let expected = TokenCount { tokens: whole, truncated: whole > limit };
+                assert_eq!(count, expected, "{folder} at {limit}");
+                let sequence = tokenizer.encode(&[text], "", 0, &cancel).expect("encode").remove(0);
+                assert_eq!(sequence.truncated, whole > limit, "{folder} at {limit}");
+                assert_eq!(sequence.ids.len(), whole.min(limit), "{folder} at {limit}");
+                if special {
+                    assert_eq!(sequence.ids.last(), Some(&102), "[SEP] stays at the end");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_keep_their_separators_and_segments() {
+        let cancel = CancelToken::new();
+        let tokenizer = load("all-MiniLM-L6-v2-q8", 9, true);
+        let pairs = [("one two", "one two three four five six seven"), ("one", "two")];
+        let sequences = tokenizer.encode_pairs(&pairs, &cancel).expect("encode");
+        assert!(sequences[0].truncated && !sequences[1].truncated);
+        assert_eq!(sequences[0].ids.len(), 9);
+        assert_eq!(sequences[1].type_ids.as_deref(), Some(&[0, 0, 0, 1, 1][..]));
     }
 }

@@ -116,18 +116,63 @@ fn kind_of(name: &str) -> Option<(String, Kind)> {
 async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn TableProvider>> {
     let url = ListingTableUrl::parse(without_glob(name))?;
     let store = state.runtime_env().object_store(&url)?;
-    let files: Vec<ObjectMeta> = match url.list_all_files(state, store.as_ref(), "").await {
-        Ok(files) => files.try_collect().await.or_else(|error| none_if_missing(error, name))?,
-        Err(error) => none_if_missing(error, name)?,
-    };
-    let (end, kind, files) = of_one_kind(name, files)?;
+    let (end, kind, files) = of_one_kind(name, list(state, &url, store.as_ref(), name).await?)?;
     let format = format_of(state, kind, store.as_ref(), &files).await?;
     check_each(state, &store, format.as_ref(), &files, name).await?;
     let options = ListingOptions::new(format).with_file_extension(end);
-    let config = ListingTableConfig::new(url).with_listing_options(options);
+    let urls = match has_nested_glob(&url) {
+        true => files.iter().map(|file| url_of(&url, file)).collect::<Result<_>>()?,
+        false => vec![url],
+    };
+    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
     let config = config.infer_partitions_from_path(state).await?.infer_schema(state).await?;
     let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(Arc::new(ListingTable::try_new(config)?.with_cache(cache)))
+}
+
+/// The files that a name means.
+async fn list(
+    state: &SessionState,
+    url: &ListingTableUrl,
+    store: &dyn ObjectStore,
+    name: &str,
+) -> Result<Vec<ObjectMeta>> {
+    let nested = has_nested_glob(url);
+    let mut state = state.clone();
+    if nested {
+        let options = state.config_mut().options_mut();
+        options.execution.listing_table_ignore_subdirectory = false;
+    }
+    let listed = match url.list_all_files(&state, store, "").await {
+        Ok(files) => files.try_collect().await,
+        Err(error) => Err(error),
+    };
+    let mut files: Vec<ObjectMeta> = listed.or_else(|error| none_if_missing(error, name))?;
+    if nested {
+        // A star does not stand for a slash.
+        let depth = url.get_glob().as_ref().map_or(0, |glob| glob.as_str().split('/').count());
+        files.retain(|file| {
+            url.strip_prefix(&file.location).is_some_and(|rest| rest.count() == depth)
+        });
+    }
+    Ok(files)
+}
+
+/// Whether folders are named by a glob too; DataFusion's own listing does not go into those.
+fn has_nested_glob(url: &ListingTableUrl) -> bool {
+    url.get_glob().as_ref().is_some_and(|glob| glob.as_str().contains('/'))
+}
+
+/// The address of a file that was listed.
+fn url_of(listed: &ListingTableUrl, file: &ObjectMeta) -> Result<ListingTableUrl> {
+    let path = format!("/{}", file.location);
+    match listed.scheme() {
+        "file" => ListingTableUrl::parse(without_glob(&path)),
+        _ => ListingTableUrl::parse(format!(
+            "{}{path}",
+            listed.object_store().as_str().trim_end_matches('/')
+        )),
+    }
 }
 
 /// A file whose name has glob characters in it is meant as it is.

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as EngineStatement};
+use datafusion::sql::sqlparser::ast::{ShowStatementFilter, Statement as SqlStatement};
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -95,8 +96,25 @@ fn parse_one(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {
             skip(parser, 2);
             Ok(Statement::ShowModels)
         }
-        _ => Ok(Statement::Engine(Box::new(parser.parse_statement()?))),
+        _ => Ok(Statement::Engine(Box::new(listing_all(parser.parse_statement()?)?))),
     }
+}
+
+/// `SHOW FUNCTIONS` as a query. DataFusion's own leaves out every function whose type depends on its arguments.
+fn listing_all(statement: EngineStatement) -> Result<EngineStatement, SqlError> {
+    let EngineStatement::Statement(inner) = &statement else { return Ok(statement) };
+    let condition = match inner.as_ref() {
+        SqlStatement::ShowFunctions { filter: None } => String::new(),
+        SqlStatement::ShowFunctions {
+            filter: Some(filter @ (ShowStatementFilter::Like(_) | ShowStatementFilter::ILike(_))),
+        } => format!("WHERE routine_name {filter}"),
+        _ => return Ok(statement),
+    };
+    let query = format!(
+        "SELECT DISTINCT routine_name AS function_name, function_type, syntax_example, description
+         FROM information_schema.routines {condition} ORDER BY function_name"
+    );
+    Ok(DFParser::parse_sql(&query)?.pop_front().unwrap_or(statement))
 }
 
 /// The word in upper case, or nothing for anything that is not a bare word.

@@ -7,12 +7,15 @@
 //! * `query` and a statement, then `----` and the rows: one line for each, columns with a space between, NULL as NULL.
 //! * `require PATH`: the file is skipped, with a message, where PATH (from the repository) is not there.
 //!
-//! `$TMP` stands for a fresh folder. With `UPDATE_SLT=1` the expected rows are written anew.
+//! `$TMP` stands for a fresh folder, `$ROOT` for the repository. With `UPDATE_SLT=1` the expected rows are written anew.
 
 use std::path::{Path, PathBuf};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
+
+/// The repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// One record of a file: its lines, and what they ask.
 struct Record {
@@ -53,14 +56,13 @@ async fn run_file(path: &Path, failures: &mut Vec<String>) {
     for record in records(&text) {
         let place = format!("{}:{}", path.display(), record.line);
         if let Some(needed) = record.head.strip_prefix("require ") {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            if !root.join(needed).exists() {
+            if !Path::new(ROOT).join(needed).exists() {
                 println!("skipped {}: {needed} is not there", path.display());
                 return;
             }
             continue;
         }
-        let found = run(&session, &record.sql.replace("$TMP", &tmp)).await;
+        let found = run(&session, &record.sql.replace("$TMP", &tmp).replace("$ROOT", ROOT)).await;
         let found = found.map(|rows| mask(rows, &tmp));
         match check(&record, &found) {
             Ok(()) => {}
@@ -99,7 +101,9 @@ fn check(record: &Record, found: &Result<Vec<String>, SqlError>) -> Result<(), S
             let message = error.to_string();
             match head.strip_prefix("statement error ") {
                 Some(expected) if message.contains(expected) && !message.contains('\n') => Ok(()),
-                Some(expected) => Err(format!("expected error: {expected}\nfound error: {message}")),
+                Some(expected) => {
+                    Err(format!("expected error: {expected}\nfound error: {message}"))
+                }
                 None => Err(format!("error: {message}")),
             }
         }

@@ -313,21 +313,45 @@ impl<'a> Builder<'a> {
 
     /// Layer normalisation over the last axis.
     pub(super) fn norm(&mut self, x: &str, name: &str, bias: bool) -> Result<String> {
-        let width = self.config.hidden;
-        // Checkpoints that were converted from TensorFlow keep its names.
-        let old = self.weights.contains(&format!("{name}.gamma"));
-        let (scale, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        let mut inputs = vec![x.to_string(), self.tensor(&format!("{name}.{scale}"), &[width])?];
-        if bias {
-            inputs.push(self.tensor(&format!("{name}.{shift}"), &[width])?);
-        }
+        let mut inputs = vec![x.to_string()];
+        inputs.extend(self.norm_parameters(name, bias)?);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = vec![int("axis", -1), float("epsilon", self.config.norm_epsilon)];
         Ok(self.op("LayerNormalization", &inputs, attributes))
     }
 
-    /// An activation out of ONNX's operators.
+    /// The normalised sum of two values.
+    pub(super) fn add_norm(&mut self, x: &str, y: &str, name: &str, bias: bool) -> Result<String> {
+        if self.form == Form::Padded {
+            let sum = self.op("Add", &[x, y], Vec::new());
+            return self.norm(&sum, name, bias);
+        }
+        let parameters = self.norm_parameters(name, bias)?;
+        let mut inputs = vec![x, y];
+        inputs.extend(parameters.iter().map(String::as_str));
+        let attributes = vec![float("epsilon", self.config.norm_epsilon)];
+        Ok(self.op_of((DOMAIN, "AddNorm"), &inputs, attributes))
+    }
+
+    /// A norm's gain, and its shift where it has one.
+    fn norm_parameters(&mut self, name: &str, bias: bool) -> Result<Vec<String>> {
+        let width = self.config.hidden;
+        // Checkpoints that were converted from TensorFlow keep its names.
+        let old = self.weights.contains(&format!("{name}.gamma"));
+        let (scale, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let mut parameters = vec![self.tensor(&format!("{name}.{scale}"), &[width])?];
+        if bias {
+            parameters.push(self.tensor(&format!("{name}.{shift}"), &[width])?);
+        }
+        Ok(parameters)
+    }
+
+    /// An activation: in one operator where Sembla's are there, else out of ONNX's.
     pub(super) fn activation(&mut self, x: &str, activation: HiddenActivation) -> Result<String> {
+        if self.form == Form::Packed {
+            let attributes = vec![text("activation", activation.name())];
+            return Ok(self.op_of((DOMAIN, "Activation"), &[x], attributes));
+        }
         Ok(match activation {
             HiddenActivation::Relu => self.op("Relu", &[x], Vec::new()),
             HiddenActivation::Silu => {

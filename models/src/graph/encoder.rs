@@ -31,13 +31,11 @@ pub(super) fn layer(
     let qkv = b.linear(x, &parts, hidden, true, None)?;
     let mixed = attention(b, &qkv, kind)?;
     let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
-    let sum = b.op("Add", &[&mixed, x], Vec::new());
-    let x = b.norm(&sum, &names.attention_norm, true)?;
+    let x = b.add_norm(&mixed, x, &names.attention_norm, true)?;
     let activation = Some(b.config.activation);
     let wide = b.linear(&x, &[(&names.up, intermediate)], hidden, true, activation)?;
     let narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
-    let sum = b.op("Add", &[&narrow, &x], Vec::new());
-    b.norm(&sum, &names.output_norm, true)
+    b.add_norm(&narrow, &x, &names.output_norm, true)
 }
 
 /// Word, position and segment vectors, added and normalised. `prefix` ends before `word_embeddings`.
@@ -65,8 +63,7 @@ pub(super) fn embeddings(b: &mut Builder<'_>, prefix: &str) -> Result<String> {
     let table = b.constant(&name, &dims, table.into_iter())?;
     let positions = positions(b)?;
     let positions = b.op("Gather", &[&table, &positions], Vec::new());
-    let x = b.op("Add", &[&x, &positions], Vec::new());
-    b.norm(&x, &format!("{prefix}LayerNorm"), true)
+    b.add_norm(&x, &positions, &format!("{prefix}LayerNorm"), true)
 }
 
 /// The row of the position table for each token.

@@ -15,34 +15,11 @@ use ort::operator::{
 use ort::value::TensorElementType;
 
 use self::kernel::{Level, PANEL};
-use super::{Shared, bad_input};
+use super::{Function, Shared, bad_input};
 use crate::weights::{Linear, Matrix};
 
 /// Inputs that share one scale, where the width allows it.
 const BLOCK_MAX: usize = 128;
-
-/// What a layer's sums go through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
-    None,
-    Gelu,
-    GeluTanh,
-    Relu,
-    Silu,
-}
-
-impl Function {
-    fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "none" => Self::None,
-            "gelu" => Self::Gelu,
-            "gelu_tanh" => Self::GeluTanh,
-            "relu" => Self::Relu,
-            "silu" => Self::Silu,
-            _ => return None,
-        })
-    }
-}
 
 /// The block for rows of `width` values: the largest divisor of the width that is at most 128, or the whole row where
 /// there is none worth having.

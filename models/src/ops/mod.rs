@@ -8,6 +8,7 @@ mod attention;
 mod embedding;
 mod linear;
 mod math;
+mod pointwise;
 
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub(crate) fn domain(shared: &Arc<Shared>, model: &str) -> Result<OperatorDomain
     let build = || -> ort::Result<OperatorDomain> {
         OperatorDomain::new(DOMAIN)?
             .add(attention::AttentionOperator)?
+            .add(pointwise::ActivationOperator)?
+            .add(pointwise::AddNormOperator)?
             .add(linear::LinearOperator(Arc::clone(shared)))?
             .add(embedding::EmbeddingOperator(Arc::clone(shared)))
     };
@@ -41,6 +44,41 @@ pub(crate) fn domain(shared: &Arc<Shared>, model: &str) -> Result<OperatorDomain
         model: model.into(),
         message: crate::onnxruntime::one_line(&error.to_string()),
     })
+}
+
+/// What a layer's sums go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Function {
+    None,
+    Gelu,
+    GeluTanh,
+    Relu,
+    Silu,
+}
+
+impl Function {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "none" => Self::None,
+            "gelu" => Self::Gelu,
+            "gelu_tanh" => Self::GeluTanh,
+            "relu" => Self::Relu,
+            "silu" => Self::Silu,
+            _ => return None,
+        })
+    }
+
+    /// Changes values in place; compiled into whatever instruction level calls it.
+    #[inline(always)]
+    fn apply(self, values: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Gelu => values.iter_mut().for_each(|value| *value = math::gelu(*value)),
+            Self::GeluTanh => values.iter_mut().for_each(|value| *value = math::gelu_tanh(*value)),
+            Self::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+            Self::Silu => values.iter_mut().for_each(|value| *value = math::silu(*value)),
+        }
+    }
 }
 
 /// The error of an operator whose input is not what the graph builder promises.

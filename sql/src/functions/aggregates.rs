@@ -58,7 +58,7 @@ pub(crate) fn functions() -> Vec<AggregateUDF> {
         let about = format!(
             "{what} of each component over the vectors of a group, as a list of Float32 that has a fixed size if the input \
              has. Vectors that are NULL or hold a NULL are passed over; NULL if none is left. Vectors of different dimension \
-             are an error that names both. DISTINCT is refused."
+             are an error that names both."
         );
         let example = format!("> SELECT {name}(v) FROM (VALUES ([1.0, 2.0]), ([3.0, 4.0])) AS t(v);\n{result}");
         let declaration = Declaration::new(name, PARAMETERS, 1, &about, &example);

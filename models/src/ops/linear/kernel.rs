@@ -1,8 +1,8 @@
 //! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512 with VNNI where the
 //! processor has it, else AVX2, else plain code; all give the same bits.
 
-use super::{Function, PackedLinear, QuantisedRows};
-use crate::ops::math;
+use super::{PackedLinear, QuantisedRows};
+use crate::ops::{Function, math};
 
 /// Outputs that are computed together.
 pub(super) const PANEL: usize = 32;
@@ -236,15 +236,7 @@ fn store(
     let start = panel * PANEL;
     let width = PANEL.min(linear.outputs - start);
     for (offset, values) in tile.iter_mut().enumerate() {
-        match function {
-            Function::None => {}
-            Function::Gelu => values.iter_mut().for_each(|value| *value = math::gelu(*value)),
-            Function::GeluTanh => {
-                values.iter_mut().for_each(|value| *value = math::gelu_tanh(*value));
-            }
-            Function::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
-            Function::Silu => values.iter_mut().for_each(|value| *value = math::silu(*value)),
-        }
+        function.apply(values);
         let at = (first_row + offset) * linear.outputs + start;
         match out[at..at + width].first_chunk_mut::<PANEL>() {
             Some(target) => *target = *values,

@@ -1,0 +1,231 @@
+//! What `.slt` files can't show: plans, how often a model is asked, cancelling, several statements at once, torn files,
+//! and the results of Python's sentence-transformers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
+use sembla_models::Fault;
+use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
+
+fn session() -> Session {
+    let options =
+        SessionOptions { target_partitions: Some(4), batch_rows: Some(16), ..Default::default() };
+    Session::new(options).expect("a session")
+}
+
+async fn run(session: &Session, sql: &str) -> Result<Vec<RecordBatch>, SqlError> {
+    let mut batches = Vec::new();
+    for statement in session.parse(sql)? {
+        if let Outcome::Rows(frame) = session.execute(statement).await? {
+            batches = frame.collect().await?;
+        }
+    }
+    Ok(batches)
+}
+
+fn number(batches: &[RecordBatch]) -> i64 {
+    batches[0].column(0).as_primitive::<Int64Type>().value(0)
+}
+
+async fn plan(session: &Session, sql: &str) -> String {
+    let batches = run(session, &format!("EXPLAIN {sql}")).await.expect("a plan");
+    batches.iter().map(|batch| text_of(batch.column(1))).collect()
+}
+
+fn text_of(column: &ArrayRef) -> String {
+    let text = arrow::compute::cast(column, &DataType::Utf8).expect("text");
+    text.as_string::<i32>().iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+const TEXTS: &str = "CREATE TABLE texts AS SELECT value AS id, concat('text number ', value) AS text \
+                     FROM generate_series(1, 400)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_literal_is_embedded_when_the_query_is_planned() {
+    let session = session();
+    run(&session, TEXTS).await.expect("texts");
+    let query =
+        "SELECT id FROM texts WHERE cos_sim(embed(text, 'potion'), embed('seven', 'potion')) > 0.1";
+    let plan = plan(&session, query).await;
+    let physical = plan.split("\n").filter(|line| line.contains("FilterExec")).collect::<String>();
+    assert_eq!(physical.matches("embed(").count(), 1, "{plan}");
+
+    let model = session.models().get(Some("potion")).expect("potion");
+    let before = model.stats().texts;
+    run(&session, query).await.expect("rows");
+    let asked = model.stats().texts - before;
+    assert_eq!(asked, 401, "each text once and the literal once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_vector_in_two_places_is_computed_once() {
+    let session = session();
+    run(&session, TEXTS).await.expect("texts");
+    let model = session.models().get(Some("potion")).expect("potion");
+    let before = model.stats().texts;
+    let query =
+        "SELECT vector_norm(embed(text, 'potion')), vector_dims(embed(text, 'potion')) FROM texts";
+    run(&session, query).await.expect("rows");
+    assert_eq!(model.stats().texts - before, 400);
+}
+
+#[tokio::test]
+async fn a_runtime_with_one_thread_works_too() {
+    let session = session();
+    let found = run(&session, "SELECT vector_dims(embed('a', 'potion'))").await.expect("rows");
+    assert_eq!(number(&found), 128);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelling_stops_and_a_reset_goes_on() {
+    let session = session();
+    run(&session, TEXTS).await.expect("texts");
+    session.cancel_token().cancel();
+    let query = "SELECT count(*) FROM texts WHERE embed(text, 'potion') IS NOT NULL";
+    let error = run(&session, query).await.expect_err("cancelled");
+    assert!(error.is_cancelled(), "{error}");
+    session.cancel_token().reset();
+    assert_eq!(number(&run(&session, query).await.expect("rows")), 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_model_can_be_set() {
+    let session = session();
+    session.set_default_model("potion").expect("known");
+    let query = "SELECT vector_dims(embed('a')), vector_dims(embed('a', prompt => 'query'))";
+    assert_eq!(number(&run(&session, query).await.expect("rows")), 128);
+    let error = session.set_default_model("nothing").expect_err("unknown");
+    assert_eq!(error.fault(), Fault::User);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_is_a_model_by_its_path() {
+    let session = session();
+    let folder = root().join("models/builtin/potion-base-4M-int8");
+    let query = format!("SELECT vector_dims(embed('a', '{}'))", folder.display());
+    assert_eq!(number(&run(&session, &query).await.expect("rows")), 128);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_run_the_model_together() {
+    let session = session();
+    run(&session, TEXTS).await.expect("texts");
+    let query = "SELECT count(DISTINCT text) FROM texts WHERE cos_sim(embed(text, 'potion'), embed(text, 'potion')) > 0.99";
+    let runs = (0..4).map(|_| run(&session, query));
+    for found in futures::future::join_all(runs).await {
+        assert_eq!(number(&found.expect("rows")), 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_parquet_is_named() {
+    let session = session();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("torn.parquet");
+    let sql = format!("COPY (SELECT 'x' AS text) TO '{}'", path.display());
+    run(&session, &sql).await.expect("written");
+    let bytes = std::fs::read(&path).expect("a file");
+    for keep in [bytes.len() - 10, 20, 0] {
+        std::fs::write(&path, &bytes[..keep]).expect("torn");
+        let query = format!("SELECT * FROM '{}'", path.display());
+        let error = run(&session, &query).await.expect_err("torn").to_string();
+        assert!(error.contains("torn.parquet") && !error.contains('\n'), "{error}");
+    }
+    let whole = folder.path().join("whole.parquet");
+    std::fs::write(&whole, &bytes).expect("written");
+    std::fs::write(&path, &bytes[..bytes.len() - 10]).expect("torn");
+    let query = format!("SELECT * FROM '{}'", folder.path().display());
+    let error = run(&session, &query).await.expect_err("one is torn").to_string();
+    assert!(error.contains("torn.parquet"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_tell_users_from_bugs() {
+    let session = session();
+    for sql in [
+        "SELEC 1",
+        "SELECT nothing",
+        "SELECT no_such_function(1)",
+        "SELECT embed('a', 'nothing')",
+        "SELECT * FROM '/no/such.parquet'",
+        "SELECT 1 / 0",
+        "SELECT CAST('a' AS INT)",
+        "SELECT cos_sim([1], [1, 2])",
+        "DROP TABLE nothing",
+        "SELECT 'open",
+    ] {
+        let error = run(&session, sql).await.expect_err(sql);
+        assert_eq!(error.fault(), Fault::User, "{sql}: {error:?}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_little_memory_is_a_clear_error() {
+    let options = SessionOptions { memory_limit_bytes: Some(200_000), ..Default::default() };
+    let session = Session::new(options).expect("a session");
+    let query = "SELECT value % 1000, vector_avg(arrow_cast([value], 'List(Float32)')), array_agg(value) \
+                 FROM generate_series(1, 1000000) GROUP BY value % 1000";
+    let error = run(&session, query).await.expect_err("too little");
+    assert!(matches!(error, SqlError::Resources(_)), "{error:?}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Vectors of a file of f32, and the quantised ones that sentence-transformers 6.2 made of the first 200.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quantised_vectors_equal_those_of_sentence_transformers() {
+    let goldens = root().join("../shared/goldens");
+    let (vectors, expected) =
+        (goldens.join("banking77_test.f32"), goldens.join("quantized.json.gz"));
+    if !vectors.exists() || !expected.exists() {
+        println!("skipped: {} is not there", goldens.display());
+        return;
+    }
+    // One partition keeps the rows in order.
+    let options = SessionOptions { target_partitions: Some(1), ..Default::default() };
+    let session = Session::new(options).expect("a session");
+    let bytes = std::fs::read(vectors).expect("vectors");
+    let values: Vec<f32> = bytes
+        .chunks_exact(4)
+        .take(200 * 384)
+        .map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")))
+        .collect();
+    let item = Arc::new(Field::new_list_field(DataType::Float32, true));
+    let array = FixedSizeListArray::new(item, 384, Arc::new(Float32Array::from(values)), None);
+    let batch = RecordBatch::try_from_iter([("v", Arc::new(array) as ArrayRef)]).expect("a batch");
+    session.context().register_batch("vectors", batch).expect("a table");
+    run(
+        &session,
+        "CREATE TABLE ranges AS SELECT vector_min(v) AS lo, vector_max(v) AS hi FROM vectors",
+    )
+    .await
+    .expect("ranges");
+    for kind in ["int8", "uint8", "binary", "ubinary"] {
+        let sql = format!(
+            "SELECT quantize(v, '{kind}', min => lo, max => hi) AS q FROM vectors CROSS JOIN ranges"
+        );
+        let found = numbers(&run(&session, &sql).await.expect("rows"));
+        let sql = format!("SELECT unnest({kind}) AS q FROM '{}'", expected.display());
+        let expected = numbers(&run(&session, &sql).await.expect("goldens"));
+        assert_eq!(expected.len(), 200, "{kind}");
+        assert!(found == expected, "{kind} differs");
+    }
+}
+
+/// Each row of the first column as numbers.
+fn numbers(batches: &[RecordBatch]) -> Vec<Vec<f32>> {
+    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Float32, true)));
+    let mut rows = Vec::new();
+    for batch in batches {
+        let column = arrow::compute::cast(batch.column(0), &list).expect("numbers");
+        let column = column.as_list::<i32>();
+        let row = |row| column.value(row).as_primitive::<Float32Type>().values().to_vec();
+        rows.extend((0..column.len()).map(row));
+    }
+    rows
+}
