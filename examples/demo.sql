@@ -16,9 +16,10 @@ SELECT round(similarity(one, two), 3) AS similarity, one, two
 FROM (VALUES ('My card has not arrived', 'Where is the card that I ordered?'),
              ('My card has not arrived', 'How do I change my PIN?')) AS pairs (one, two);
 
--- The same question in other words: the most similar pairs of the whole table that are not the same text.
+-- The same question in other words: the most similar pairs of an intent that are not the same text.
 SELECT round(cos_sim(a.embedding, b.embedding), 3) AS score, a.text AS one, b.text AS two
-FROM questions AS a JOIN questions AS b ON a.id < b.id AND lower(a.text) <> lower(b.text)
+FROM questions AS a JOIN questions AS b
+  ON a.intent = b.intent AND a.id < b.id AND lower(a.text) <> lower(b.text)
 ORDER BY score DESC, a.id, b.id LIMIT 6;
 
 -- Intents from examples: the mean vector of each intent is its centre, and a new question goes to the nearest ones.

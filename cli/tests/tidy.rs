@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
-/// rustfmt holds code to 100; comments and strings, which it leaves alone, may be a little wider.
-const COLUMNS_MAX: usize = 120;
+/// rustfmt holds code to 100 columns; comments, which it leaves alone, may be a little wider.
+const COLUMNS_MAX: usize = 128;
+/// A line with a string that is told to a user and better not broken.
+const STRING_COLUMNS_MAX: usize = 150;
 /// Names that say nothing about what is inside.
 const BANNED_NAMES: [&str; 4] = ["utils", "util", "common", "helpers"];
 
@@ -78,7 +80,8 @@ fn lines_fit_on_a_screen() {
     for (path, text) in sources() {
         for (number, line) in text.lines().enumerate() {
             let columns = line.chars().count();
-            if columns > COLUMNS_MAX {
+            let most = if line.contains('"') { STRING_COLUMNS_MAX } else { COLUMNS_MAX };
+            if columns > most {
                 complaints.push(format!("{}:{}: {columns} columns", path.display(), number + 1));
             }
         }

@@ -43,7 +43,7 @@ pub(crate) struct Work {
 /// How a run begins.
 pub(crate) enum Begin {
     /// With this work to do or go on with.
-    Work(Work),
+    Work(Box<Work>),
     /// An earlier start of the run was killed after its output was in place: nothing is left to do.
     Finished,
 }
@@ -128,14 +128,15 @@ impl Work {
                 )));
             }
             let (parts, rows) = finished_parts(&folder)?;
-            return Ok(Begin::Work(Self { folder, manifest: before, parts, rows, _lock: lock }));
+            let work = Self { folder, manifest: before, parts, rows, _lock: lock };
+            return Ok(Begin::Work(Box::new(work)));
         }
         clear(&folder)?;
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Failure::other(format!("writing the manifest: {error}")))?;
         let path = folder.join(MANIFEST);
         write_whole(&path, |file| file.write_all(&text).map_err(|e| Failure::file(&path, &e)))?;
-        Ok(Begin::Work(Self { folder, manifest, parts: 0, rows: 0, _lock: lock }))
+        Ok(Begin::Work(Box::new(Self { folder, manifest, parts: 0, rows: 0, _lock: lock })))
     }
 
     /// Where part `number` is, or will be.

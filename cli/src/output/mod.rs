@@ -23,7 +23,7 @@ pub(crate) enum RowPrinter<'a> {
     /// Columns for people.
     Table(Table<'a>),
     /// Comma-separated values.
-    Csv(CsvWriter<&'a mut dyn Write>),
+    Csv(Box<CsvWriter<&'a mut dyn Write>>),
     /// A JSON array.
     Json(JsonWriter<&'a mut dyn Write, JsonArray>),
     /// JSON objects.
@@ -44,7 +44,7 @@ impl<'a> RowPrinter<'a> {
                 let mut writer = CsvWriterBuilder::new().with_header(true).build(out);
                 let header = RecordBatch::new_empty(cells::flat_schema(schema));
                 writer.write(&header).map_err(Failure::arrow_output)?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
             Format::Json => Self::Json(json(out)),
             Format::Ndjson => Self::Ndjson(json(out)),

@@ -52,7 +52,7 @@ impl<'a> Table<'a> {
         let columns = batch.columns().iter().map(cells::short).collect::<Result<Vec<_>>>()?;
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         for _ in 0..wanted {
-            let row = columns.iter_mut().filter_map(Iterator::next).collect();
+            let row: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
             self.rows += 1;
             if self.widths.is_some() {
                 self.line(&row)?;
@@ -99,7 +99,7 @@ impl<'a> Table<'a> {
     }
 
     /// Prints one line.
-    fn line(&mut self, cells: &Vec<String>) -> Result<()> {
+    fn line(&mut self, cells: &[String]) -> Result<()> {
         let widths = self.widths.as_deref().unwrap_or_default();
         let mut line = String::new();
         for (index, (cell, width)) in cells.iter().zip(widths).enumerate() {

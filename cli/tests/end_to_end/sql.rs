@@ -21,7 +21,7 @@ fn a_table_is_for_people() {
         lines,
         [
             "    n │ word",
-            "──────┼──────────",
+            "──────┼────────",
             "    1 │ one",
             " NULL │ a, \"b\"",
             "   30 │ NULL",
