@@ -19,7 +19,7 @@ use crate::tokenize::{Sequence, TextTokenizer};
 use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
 /// Tokens of one batch on a processor: small enough that its activations stay in a core's own cache.
-const BATCH_TOKENS_CPU: usize = 512;
+const BATCH_TOKENS_CPU: usize = 256;
 
 /// Tokens of one batch on a GPU.
 const BATCH_TOKENS_GPU: usize = 16_384;

@@ -169,7 +169,7 @@ impl ModelSpec {
         OptionDef {
             key: "batch_tokens",
             value: "N",
-            default: "512 on a CPU",
+            default: "256 on a CPU",
             help: "tokens of one inference batch, padding included",
         },
         OptionDef {

@@ -232,7 +232,12 @@ fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut 
             }
         }
         let value = &qkv[at + 2 * hidden..at + 2 * hidden + size];
-        scratch.values[token * wide..token * wide + size].copy_from_slice(value);
+        let (chunks, rest) = value.as_chunks::<LANES>();
+        let target = &mut scratch.values[token * wide..(token + 1) * wide];
+        for (target, chunk) in target.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
+            *target = *chunk;
+        }
+        target[size - rest.len()..size].copy_from_slice(rest);
     }
     // Lanes past the end must hold numbers, not what an earlier text left; their weights become zero.
     for row in scratch.keys[..padded * size].chunks_exact_mut(padded.max(1)) {

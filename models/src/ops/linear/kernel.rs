@@ -136,9 +136,8 @@ fn body(
 #[inline(always)]
 fn quantise(linear: &PackedLinear, x: &[f32], rows: &mut QuantisedRows) {
     let (width, blocks) = (linear.groups * 4, x.len() / linear.block.max(1));
-    rows.values.clear();
+    // What an earlier call left between the end of a block and its last group meets weights that are zero.
     rows.values.resize(blocks * width, 0);
-    rows.scales.clear();
     rows.scales.resize(blocks, [0.0; 2]);
     let targets = rows.values.chunks_exact_mut(width).zip(&mut rows.scales);
     for (source, (target, scale)) in x.chunks_exact(linear.block).zip(targets) {
