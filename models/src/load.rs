@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cache::VectorCache;
 use crate::engine::Engine;
+use crate::hub::Found;
 use crate::layout::{Layout, LayoutKind};
 use crate::model::{Backend, Loaded};
 use crate::pool::{Activation, Head, Step};
@@ -25,54 +26,24 @@ pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
     }
     let limit = if is_static { None } else { Engine::length_limit(&layout)? };
     let max_length = max_length(spec, &layout, limit, &found.name)?;
-    let tokenizer = TextTokenizer::load(
-        &layout.tokenizer,
-        &found.name,
-        max_length,
-        !is_static,
-        layout.lowercase,
-    )?;
-    let mut head = Head {
-        pooling: layout.pooling.clone(),
-        steps: layout.steps.clone(),
-        truncate_dim: spec.truncate_dim.or(layout.truncate_dim),
-        normalize: spec.normalize,
-    };
+    let (path, lowercase) = (&layout.tokenizer, layout.lowercase);
+    let tokenizer = TextTokenizer::load(path, &found.name, max_length, !is_static, lowercase)?;
     let parts = if is_static {
         static_parts(&layout, &tokenizer)?
     } else {
         engine_parts(&layout, spec, &tokenizer, &found.name)?
     };
-    if parts.pooled {
-        head.pooling.clear();
-    }
+    let head = Head {
+        pooling: if parts.pooled { Vec::new() } else { layout.pooling.clone() },
+        steps: layout.steps.clone(),
+        truncate_dim: spec.truncate_dim.or(layout.truncate_dim),
+        normalize: spec.normalize,
+    };
     check_head(&head, parts.width, &layout)?;
-    let kind = match layout.kind {
-        LayoutKind::Static { .. } => ModelKind::Static,
-        LayoutKind::Encoder => ModelKind::Encoder,
-        LayoutKind::CrossEncoder => ModelKind::CrossEncoder,
-    };
-    let embeds = kind != ModelKind::CrossEncoder;
-    let dimension = if embeds { head.dimension(parts.width) } else { 0 };
-    check_truncation(spec, dimension, &found.name)?;
-    let info = ModelInfo {
-        name: found.name.clone(),
-        path: found.path.clone(),
-        kind,
-        architecture: parts.architecture,
-        dimension,
-        labels: if embeds { 0 } else { parts.labels },
-        max_length,
-        similarity: layout.similarity,
-        precision: parts.precision,
-        device: spec.device,
-        prompts: layout.prompts.clone().into_iter().collect(),
-        default_prompt: layout.default_prompt.clone(),
-        fingerprint: fingerprint(&layout, spec, parts.precision, max_length)?,
-        parameters: parts.parameters,
-    };
+    let info = describe(&found, &layout, spec, &parts, &head, max_length)?;
+    check_truncation(spec, info.dimension, &found.name)?;
     let cache = match &spec.cache {
-        Some(folder) if embeds => {
+        Some(folder) if info.dimension > 0 => {
             Some(VectorCache::open(folder, spec.cache_mib, &info.fingerprint)?)
         }
         _ => None,
@@ -88,6 +59,39 @@ pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
         include_prompt: layout.include_prompt,
         activation: layout.activation.unwrap_or(default_activation),
         cache,
+    })
+}
+
+/// What users are told of a model.
+fn describe(
+    found: &Found,
+    layout: &Layout,
+    spec: &ModelSpec,
+    parts: &Parts,
+    head: &Head,
+    max_length: Option<usize>,
+) -> Result<ModelInfo> {
+    let kind = match layout.kind {
+        LayoutKind::Static { .. } => ModelKind::Static,
+        LayoutKind::Encoder => ModelKind::Encoder,
+        LayoutKind::CrossEncoder => ModelKind::CrossEncoder,
+    };
+    let embeds = kind != ModelKind::CrossEncoder;
+    Ok(ModelInfo {
+        name: found.name.clone(),
+        path: found.path.clone(),
+        kind,
+        architecture: parts.architecture.clone(),
+        dimension: if embeds { head.dimension(parts.width) } else { 0 },
+        labels: if embeds { 0 } else { parts.labels },
+        max_length,
+        similarity: layout.similarity,
+        precision: parts.precision,
+        device: spec.device,
+        prompts: layout.prompts.clone().into_iter().collect(),
+        default_prompt: layout.default_prompt.clone(),
+        fingerprint: fingerprint(layout, spec, parts.precision, max_length)?,
+        parameters: parts.parameters,
     })
 }
 
