@@ -51,7 +51,8 @@ pub(crate) enum Command {
 /// Options of a SQL session.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct SessionArgs {
-    /// Model that embed(text) uses when it names none: a built-in name, directory or hub id [default: minilm]
+    /// Model that embed(text) uses when it names none: a built-in name, directory or hub id
+    /// [default: minilm]
     #[arg(short, long, value_name = "NAME or PATH")]
     pub(crate) model: Option<String>,
 
@@ -169,7 +170,8 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2048)]
     pub(crate) batch_rows: usize,
 
-    /// Rows of a part: what a kill can lose at most; a part also ends after 30 s [default: 256 MiB of vectors]
+    /// Rows of a part: what a kill can lose at most; a part also ends after 30 s [default: 256 MiB
+    /// of vectors]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) part_rows: Option<usize>,
 
@@ -252,7 +254,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 3)]
     pub(crate) runs: usize,
 
-    /// Parquet, CSV or JSON lines file with texts [default: the customer questions of examples/data]
+    /// Parquet, CSV or JSON lines file with texts [default: the customer questions of
+    /// examples/data]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<String>,
 

@@ -1,6 +1,8 @@
-//! `sembla bench embed`: how many texts and tokens a second a model embeds on this machine, per precision.
+//! `sembla bench embed`: how many texts and tokens a second a model embeds on this machine, per
+//! precision.
 //!
-//! It measures the model alone: no files, no cache. `make bench` compares whole runs with other programs.
+//! It measures the model alone: no files, no cache. `make bench` compares whole runs with other
+//! programs.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -140,7 +142,8 @@ fn example_data() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Texts of mixed length, always the same: most are one short text, some are several joined, a few are very long.
+/// Texts of mixed length, always the same: most are one short text, some are several joined, a few
+/// are very long.
 fn mixed(texts: &[String], rows: usize) -> Vec<String> {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = move |bound: usize| {

@@ -1,7 +1,8 @@
-//! How a command ends when it does not end well: one line for the user and an exit code that tells whose fault it was.
+//! How a command ends when it does not end well: one line for the user and an exit code that tells
+//! whose fault it was.
 //!
-//! Exit codes: 1 for a failure of the outside world or a bug, 2 for something the user can mend, 130 for Ctrl-C. A
-//! closed stdout (`| head`) ends the command quietly.
+//! Exit codes: 1 for a failure of the outside world or a bug, 2 for something the user can mend,
+//! 130 for Ctrl-C. A closed stdout (`| head`) ends the command quietly.
 
 use std::fmt::Display;
 use std::io;
@@ -41,7 +42,8 @@ impl Failure {
         Self::Other(message.into())
     }
 
-    /// A failure that concerns the file or folder `path`. A missing or forbidden file is the user's to mend.
+    /// A failure that concerns the file or folder `path`. A missing or forbidden file is the user's
+    /// to mend.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let message = format!("{}: {}", path.display(), plain(error));
         match error.kind() {

@@ -1,8 +1,8 @@
 //! Ctrl-C: stops the work that runs, not the process; a second Ctrl-C stops the process.
 //!
-//! A thread of its own waits for the signal, because the threads that run queries can be busy inside a model for
-//! seconds. It knows nothing of what it stops: work registers its cancel token with [`Interrupt::guard`]. Without a
-//! guard, Ctrl-C ends the process with exit code 130.
+//! A thread of its own waits for the signal, because the threads that run queries can be busy
+//! inside a model for seconds. It knows nothing of what it stops: work registers its cancel token
+//! with [`Interrupt::guard`]. Without a guard, Ctrl-C ends the process with exit code 130.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;

@@ -1,7 +1,8 @@
-//! The binary `sembla`: reads the command line, runs one command, and turns its end into words and an exit code.
+//! The binary `sembla`: reads the command line, runs one command, and turns its end into words and
+//! an exit code.
 //!
-//! Results go to standard output and everything else to standard error. What the commands do is in the modules beside
-//! this one; what SQL and models are is in other crates.
+//! Results go to standard output and everything else to standard error. What the commands do is in
+//! the modules beside this one; what SQL and models are is in other crates.
 
 mod args;
 mod bench;

@@ -1,12 +1,13 @@
-//! The flags that describe a model, made from [`ModelSpec::OPTIONS`]: a new option of a model is a new flag here
-//! without a change.
+//! The flags that describe a model, made from [`ModelSpec::OPTIONS`]: a new option of a model is a
+//! new flag here without a change.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use sembla_models::{ModelSpec, builtin};
 
 use crate::failure::Result;
 
-/// The options of a model as the user gave them, in the order of [`ModelSpec::OPTIONS`], then `--model-option`s.
+/// The options of a model as the user gave them, in the order of [`ModelSpec::OPTIONS`], then
+/// `--model-option`s.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModelFlags {
     /// `--model`.

@@ -107,8 +107,8 @@ fn read(path: &Path) -> Result<Source> {
 /// Runs one statement and prints its rows to `out`, and what it has to tell to standard error.
 ///
 /// # Errors
-/// [`Failure::Interrupted`] on Ctrl-C, [`Failure::OutputClosed`] when the reader of `out` has gone, and what the
-/// statement says.
+/// [`Failure::Interrupted`] on Ctrl-C, [`Failure::OutputClosed`] when the reader of `out` has gone,
+/// and what the statement says.
 pub(crate) async fn execute(
     session: &Session,
     statement: Statement,

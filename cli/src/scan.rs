@@ -1,5 +1,5 @@
-//! Looks at a piece of SQL as far as people's input needs: is it complete, is its end inside a string, and where does
-//! each statement end?
+//! Looks at a piece of SQL as far as people's input needs: is it complete, is its end inside a
+//! string, and where does each statement end?
 //!
 //! It knows strings, quoted names and comments, and nothing else of the language.
 

@@ -1,7 +1,7 @@
 //! The models that come with Sembla: their names and where they are found.
 //!
-//! They lie in `models/builtin/` of the repository, and beside the executable in an installation. `SEMBLA_MODELS` names
-//! another folder.
+//! They lie in `models/builtin/` of the repository, and beside the executable in an installation.
+//! `SEMBLA_MODELS` names another folder.
 
 use std::path::{Path, PathBuf};
 

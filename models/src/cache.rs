@@ -1,11 +1,13 @@
 //! Remembers vectors on disk by the content of the text, so that no text is embedded twice.
 //!
-//! A key is the hash of everything that decides a vector: the model's fingerprint (files, precision, longest input,
-//! truncation), the prompt and the text. The store is LMDB: safe with several processes, whole after a kill. It holds two
-//! generations; when the younger has used up its half of the bound, the older is dropped and they change places. A
-//! vector that is read from the older generation moves to the younger, so what is used stays.
+//! A key is the hash of everything that decides a vector: the model's fingerprint (files,
+//! precision, longest input, truncation), the prompt and the text. The store is LMDB: safe with
+//! several processes, whole after a kill. It holds two generations; when the younger has used up
+//! its half of the bound, the older is dropped and they change places. A vector that is read from
+//! the older generation moves to the younger, so what is used stays.
 //!
-//! A cache that is full or busy never stops a job; a folder that can't be used is an error when the model loads.
+//! A cache that is full or busy never stops a job; a folder that can't be used is an error when the
+//! model loads.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -95,7 +97,8 @@ impl VectorCache {
         &self,
         rows: impl Iterator<Item = (&'a Key, &'a [f32])> + Clone,
     ) -> Result<()> {
-        // A store without room is rotated once; if that doesn't help, the vectors stay unremembered.
+        // A store without room is rotated once; if that doesn't help, the vectors stay
+        // unremembered.
         for attempt in 0..2 {
             match self.store.put(rows.clone(), attempt > 0) {
                 Err(heed::Error::Mdb(MdbError::MapFull)) => {}
@@ -134,8 +137,8 @@ impl Store {
         let bytes = (bytes >> 16 << 16).max(1 << 20);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(bytes).max_dbs(3).max_readers(READERS_MAX);
-        // SAFETY: NO_META_SYNC can lose the last commit at a power cut, never the store; the files are changed by LMDB
-        // alone, which is what the format asks of its users.
+        // SAFETY: NO_META_SYNC can lose the last commit at a power cut, never the store; the files
+        // are changed by LMDB alone, which is what the format asks of its users.
         let env = unsafe { options.flags(EnvFlags::NO_META_SYNC).open(path)? };
         let mut txn = env.write_txn()?;
         let meta = env.create_database(&mut txn, Some("meta"))?;
@@ -174,7 +177,8 @@ impl Store {
         })
     }
 
-    /// Fills what is there; gives the rows that are missing, and those that only the older generation has.
+    /// Fills what is there; gives the rows that are missing, and those that only the older
+    /// generation has.
     fn lookup(
         &self,
         txn: &RoTxn,

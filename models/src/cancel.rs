@@ -1,12 +1,14 @@
-//! A flag that long work looks at between batches. Who sets it (Ctrl-C, a dropped query) is left to the caller.
+//! A flag that long work looks at between batches. Who sets it (Ctrl-C, a dropped query) is left to
+//! the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A shared flag that asks running work to stop.
 ///
-/// Clones share the flag. Work that sees it set returns [`ModelError::Cancelled`](crate::ModelError::Cancelled) within
-/// one batch. [`CancelToken::reset`] makes the token usable for the next query.
+/// Clones share the flag. Work that sees it set returns
+/// [`ModelError::Cancelled`](crate::ModelError::Cancelled) within one batch. [`CancelToken::reset`]
+/// makes the token usable for the next query.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 

@@ -1,8 +1,10 @@
-//! A transformer's `config.json`, checked: which architecture, how large, which activation, which labels.
+//! A transformer's `config.json`, checked: which architecture, how large, which activation, which
+//! labels.
 //!
-//! The contents are untrusted: every number has a bound, and what this crate can't compute exactly is refused with a
-//! line that names the key. Reading the file is left to the layout; whether the weights agree is checked where the
-//! graph is built. Formulas and defaults are those of the Python library `transformers`.
+//! The contents are untrusted: every number has a bound, and what this crate can't compute exactly
+//! is refused with a line that names the key. Reading the file is left to the layout; whether the
+//! weights agree is checked where the graph is built. Formulas and defaults are those of the Python
+//! library `transformers`.
 
 mod keys;
 #[cfg(test)]
@@ -186,7 +188,8 @@ impl TransformerConfig {
 
     /// Appends the position of each token of one text, as the packed graph takes them.
     ///
-    /// RoBERTa and MPNet number only tokens that are not padding; a text can hold the padding token's own spelling.
+    /// RoBERTa and MPNet number only tokens that are not padding; a text can hold the padding
+    /// token's own spelling.
     pub(crate) fn push_positions(&self, ids: &[u32], positions: &mut Vec<i64>) {
         let Some(padding) = self.position_padding else {
             positions.extend(0..ids.len() as i64);

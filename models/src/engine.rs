@@ -1,8 +1,10 @@
-//! Runs a transformer over many texts: cuts batches by tokens, feeds every worker, gives results in input order.
+//! Runs a transformer over many texts: cuts batches by tokens, feeds every worker, gives results in
+//! input order.
 //!
-//! Graphs that Sembla builds run without padding on a processor: the tokens of a batch lie one after another. Graphs
-//! that came as ONNX, and everything on a GPU, are padded to the longest text of a batch; there texts are sorted by
-//! length first. What becomes of the token vectors is left to the caller.
+//! Graphs that Sembla builds run without padding on a processor: the tokens of a batch lie one
+//! after another. Graphs that came as ONNX, and everything on a GPU, are padded to the longest text
+//! of a batch; there texts are sorted by length first. What becomes of the token vectors is left to
+//! the caller.
 
 mod batch;
 mod graph;
@@ -18,7 +20,8 @@ use crate::layout::{Layout, WeightFile};
 use crate::tokenize::{Sequence, TextTokenizer};
 use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
-/// Tokens of one batch on a processor: small enough that its activations stay in a core's own cache.
+/// Tokens of one batch on a processor: small enough that its activations stay in a core's own
+/// cache.
 const BATCH_TOKENS_CPU: usize = 256;
 
 /// Tokens of one batch on a GPU.
@@ -93,7 +96,8 @@ impl Engine {
     /// Builds or reads the graph, checks it against the tokenizer, and opens the first session.
     ///
     /// # Errors
-    /// Files that don't fit each other, a precision or device that can't be had, ONNX Runtime's refusal.
+    /// Files that don't fit each other, a precision or device that can't be had, ONNX Runtime's
+    /// refusal.
     pub(crate) fn load(
         layout: &Layout,
         spec: &ModelSpec,
@@ -147,7 +151,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs sequences; `each` turns what the graph gives for a text into `width` values. Results come in input order.
+    /// Runs sequences; `each` turns what the graph gives for a text into `width` values. Results
+    /// come in input order.
     ///
     /// A sequence without tokens gives an empty [`Output::Tokens`].
     ///
@@ -241,7 +246,8 @@ impl Engine {
         order
     }
 
-    /// Cuts the ordered sequences into batches within the budget; a longer text is a batch of its own.
+    /// Cuts the ordered sequences into batches within the budget; a longer text is a batch of its
+    /// own.
     fn cut(&self, sequences: &[Sequence], order: &[usize]) -> Vec<Range<usize>> {
         let mut cuts = Vec::new();
         let (mut start, mut total, mut longest) = (0, 0, 0);

@@ -1,4 +1,5 @@
-//! The one error type of this crate: what failed, on which object, whose fault it is and whether a retry helps.
+//! The one error type of this crate: what failed, on which object, whose fault it is and whether a
+//! retry helps.
 
 use std::path::PathBuf;
 
@@ -10,14 +11,15 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 pub enum Fault {
     /// The request or the input is wrong; the user can mend it.
     User,
-    /// The outside world failed (disk, network, a missing library); a retry or an installation can help.
+    /// The outside world failed (disk, network, a missing library); a retry or an installation can
+    /// help.
     External,
     /// Sembla is wrong.
     Bug,
 }
 
-/// Everything that can go wrong with a model. Each message is one line that names the thing and, where there is one,
-/// the mend.
+/// Everything that can go wrong with a model. Each message is one line that names the thing and,
+/// where there is one, the mend.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// No usable ONNX Runtime library was found.

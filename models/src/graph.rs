@@ -1,9 +1,10 @@
 //! ONNX graphs of transformers, built from a checked configuration and the weights.
 //!
-//! One builder, two forms. The padded form uses only standard operators (operator set 17): it is exported, runs on a
-//! GPU and is the oracle in tests. The packed form lays the tokens of all texts one after another, without padding, and
-//! leaves attention (and, quantised, the linear layers and the word table) to Sembla's own operators of the domain
-//! [`DOMAIN`]. Each architecture has its file. Nothing here runs a graph.
+//! One builder, two forms. The padded form uses only standard operators (operator set 17): it is
+//! exported, runs on a GPU and is the oracle in tests. The packed form lays the tokens of all texts
+//! one after another, without padding, and leaves attention (and, quantised, the linear layers and
+//! the word table) to Sembla's own operators of the domain [`DOMAIN`]. Each architecture has its
+//! file. Nothing here runs a graph.
 
 mod attention;
 mod bert;
@@ -36,12 +37,12 @@ pub(crate) enum Task {
 /// How the tokens of a batch are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `input_ids` and `attention_mask` (and `token_type_ids` where used) of shape `[batch, tokens]`; outputs
-    /// `[batch, tokens, hidden]` or `[batch, labels]`.
+    /// `input_ids` and `attention_mask` (and `token_type_ids` where used) of shape `[batch,
+    /// tokens]`; outputs `[batch, tokens, hidden]` or `[batch, labels]`.
     Padded,
-    /// `input_ids` and `position_ids` (and `token_type_ids` where used) of shape `[tokens]`, and `offsets`
-    /// `[batch + 1]`: the start of each text, and the end of the last. Outputs `[tokens, hidden]` or
-    /// `[batch, labels]`.
+    /// `input_ids` and `position_ids` (and `token_type_ids` where used) of shape `[tokens]`, and
+    /// `offsets` `[batch + 1]`: the start of each text, and the end of the last. Outputs `[tokens,
+    /// hidden]` or `[batch, labels]`.
     Packed,
 }
 
@@ -63,9 +64,10 @@ pub(crate) struct BuiltGraph {
 /// Builds a graph. Weights that are stored in 8 bits become floats unless `quantised`.
 ///
 /// # Errors
-/// [`ModelError::BadModelFile`](crate::ModelError::BadModelFile) when a tensor is missing or has another type or shape
-/// than the configuration asks for, and [`ModelError::Unsupported`](crate::ModelError::Unsupported) when the graph
-/// would be larger than 2 GiB.
+/// [`ModelError::BadModelFile`](crate::ModelError::BadModelFile) when a tensor is missing or has
+/// another type or shape than the configuration asks for, and
+/// [`ModelError::Unsupported`](crate::ModelError::Unsupported) when the graph would be larger than
+/// 2 GiB.
 pub(crate) fn build(
     config: &TransformerConfig,
     weights: &Weights,

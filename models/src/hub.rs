@@ -1,7 +1,9 @@
-//! Turns the source of a model into a local directory: a path, a built-in name, or an id of the Hugging Face hub.
+//! Turns the source of a model into a local directory: a path, a built-in name, or an id of the
+//! Hugging Face hub.
 //!
-//! The hub's cache is shared with Python: `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT` mean what they mean there.
-//! A model that the cache holds is used without asking the network; `HF_HUB_OFFLINE=1` never asks it.
+//! The hub's cache is shared with Python: `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT` mean
+//! what they mean there. A model that the cache holds is used without asking the network;
+//! `HF_HUB_OFFLINE=1` never asks it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +24,8 @@ pub(crate) struct Found {
 /// Finds a source, fetching it from the hub where it has to.
 ///
 /// # Errors
-/// [`ModelError::UnknownModel`] when it is nothing of all that, [`ModelError::Hub`] when the hub can't give it.
+/// [`ModelError::UnknownModel`] when it is nothing of all that, [`ModelError::Hub`] when the hub
+/// can't give it.
 pub(crate) fn find(source: &str) -> Result<Found> {
     let path = Path::new(source);
     if path.exists() {
@@ -131,7 +134,8 @@ fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     (weights.iter().any(|name| folder.join(name).exists()) || nested()).then_some(folder)
 }
 
-/// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of the weights.
+/// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of
+/// the weights.
 fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
     let files: Vec<String> =
         api.info()?.siblings.into_iter().map(|sibling| sibling.rfilename).collect();

@@ -1,14 +1,19 @@
-//! What a model directory says about itself: its modules, pooling, prompts, limits and where its weights are.
+//! What a model directory says about itself: its modules, pooling, prompts, limits and where its
+//! weights are.
 //!
-//! Reads the layouts of Sentence-Transformers (old and new spellings), of plain Hugging Face transformers, of model2vec,
-//! and a bare `.onnx` beside a `tokenizer.json`. Reading the weights and building a graph is left to others.
+//! Reads the layouts of Sentence-Transformers (old and new spellings), of plain Hugging Face
+//! transformers, of model2vec, and a bare `.onnx` beside a `tokenizer.json`. Reading the weights
+//! and building a graph is left to others.
+
+mod modules;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::pool::{Activation, Dense, Step};
+use self::modules::{dense, pooling_modes};
+use crate::pool::{Activation, Step};
 use crate::weights::Weights;
 use crate::{ModelError, Result, Similarity};
 
@@ -29,7 +34,8 @@ pub(crate) enum PoolingMode {
 /// What kind of model the directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayoutKind {
-    /// A table of token vectors, in model2vec's form (unknown tokens are left out) or Sentence-Transformers'.
+    /// A table of token vectors, in model2vec's form (unknown tokens are left out) or
+    /// Sentence-Transformers'.
     Static {
         /// Whether model2vec's rules apply.
         model2vec: bool,
@@ -77,7 +83,8 @@ impl Layout {
     /// Reads a directory, or a single `.onnx` file with its neighbours.
     ///
     /// # Errors
-    /// [`ModelError::BadModelFile`] naming the file that is missing, torn or says something that can't be done.
+    /// [`ModelError::BadModelFile`] naming the file that is missing, torn or says something that
+    /// can't be done.
     pub(crate) fn read(source: &Path) -> Result<Self> {
         if source.is_file() {
             return Self::bare_onnx(source);
@@ -329,7 +336,8 @@ fn kind(modules: Option<&Value>, config: &Value, settings: &Value, folder: &Path
     let model2vec = config.get("model_type").and_then(Value::as_str) == Some("model2vec");
     let first = modules.and_then(Value::as_array).and_then(|modules| modules.first());
     let embedding_bag = first.map(class_of) == Some("StaticEmbedding");
-    // A bag of embeddings without any configuration is how model2vec saves into Sentence-Transformers.
+    // A bag of embeddings without any configuration is how model2vec saves into
+    // Sentence-Transformers.
     let bare_bag = modules.is_none()
         && config.is_null()
         && Weights::open(folder).is_ok_and(|weights| {
@@ -427,72 +435,4 @@ fn cross_encoder_activation(
             format!("names the activation '{name}', which Sembla does not have"),
         )
     })
-}
-
-/// Pooling modes in the order in which Sentence-Transformers concatenates them.
-fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMode>> {
-    const MODES: [(&str, &str, PoolingMode); 6] = [
-        ("cls", "pooling_mode_cls_token", PoolingMode::Cls),
-        ("max", "pooling_mode_max_tokens", PoolingMode::Max),
-        ("mean", "pooling_mode_mean_tokens", PoolingMode::Mean),
-        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
-        ("weightedmean", "pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
-        ("lasttoken", "pooling_mode_lasttoken", PoolingMode::LastToken),
-    ];
-    let named: Vec<&str> = match config.get("pooling_mode") {
-        Some(Value::String(name)) => name.split(['+', ',']).map(str::trim).collect(),
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    if named.is_empty() {
-        let found: Vec<_> = MODES
-            .iter()
-            .filter(|(_, key, _)| flag(config, key))
-            .map(|(_, _, mode)| *mode)
-            .collect();
-        return if found.is_empty() {
-            Err(ModelError::file(path, "names no pooling mode"))
-        } else {
-            Ok(found)
-        };
-    }
-    named
-        .into_iter()
-        .map(|name| {
-            let known = MODES.iter().find(|(short, _, _)| {
-                *short == name || (name == "mean_sqrt_len" && short.starts_with("mean_sqrt"))
-            });
-            known.map(|(_, _, mode)| *mode).ok_or_else(|| {
-                ModelError::file(
-                    path,
-                    format!("names the pooling mode '{name}', which Sembla does not have"),
-                )
-            })
-        })
-        .collect()
-}
-
-/// A dense layer's folder.
-fn dense(folder: &Path) -> Result<Dense> {
-    let path = folder.join("config.json");
-    let config = json(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
-    let size = |key: &str| {
-        whole(&config, key)
-            .filter(|n| *n <= 1 << 20)
-            .ok_or_else(|| ModelError::file(&path, format!("has no usable '{key}'")))
-    };
-    let (inputs, outputs) = (size("in_features")?, size("out_features")?);
-    let name = config.get("activation_function").and_then(Value::as_str);
-    let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
-    let activation = Activation::from_torch(name).ok_or_else(|| {
-        ModelError::file(
-            &path,
-            format!("names the activation '{name}', which Sembla does not have"),
-        )
-    })?;
-    let weights = Weights::open(folder)?;
-    let weight = weights.floats("linear.weight", &[outputs, inputs])?;
-    let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
-    let bias = if has_bias { weights.floats("linear.bias", &[outputs])? } else { Vec::new() };
-    Ok(Dense { weight, bias, inputs, outputs, activation })
 }

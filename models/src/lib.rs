@@ -1,12 +1,15 @@
 //! Models for Sembla: text in, vectors and scores out.
 //!
-//! This crate is the only one that knows ONNX Runtime and tokenizers. It loads a model directory in the Hugging Face /
-//! Sentence-Transformers layout, builds the ONNX graph in Rust where the directory has none, tokenises, batches, runs,
-//! pools and caches. It knows nothing of SQL, tables or streams.
+//! This crate is the only one that knows ONNX Runtime and tokenizers. It loads a model directory in
+//! the Hugging Face / Sentence-Transformers layout, builds the ONNX graph in Rust where the
+//! directory has none, tokenises, batches, runs, pools and caches. It knows nothing of SQL, tables
+//! or streams.
 //!
 //! Invariants:
-//! * An embedding depends on the text, the model, the prompt and the precision, never on its neighbours in a batch.
-//! * Everything about a model directory is checked at load, before the first text: the directory is untrusted input.
+//! * An embedding depends on the text, the model, the prompt and the precision, never on its
+//!   neighbours in a batch.
+//! * Everything about a model directory is checked at load, before the first text: the directory is
+//!   untrusted input.
 //! * Rows come out in input order.
 
 pub mod builtin;

@@ -1,4 +1,5 @@
-//! From a [`ModelSpec`] to a loaded model: find it, read its layout, check everything, open the engine.
+//! From a [`ModelSpec`] to a loaded model: find it, read its layout, check everything, open the
+//! engine.
 
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use crate::table::TokenTable;
 use crate::tokenize::TextTokenizer;
 use crate::{Device, ModelError, ModelInfo, ModelKind, ModelSpec, Precision, Result, hub};
 
-/// Changes when the arithmetic changes, so that remembered vectors of an older Sembla are not mixed with newer ones.
+/// Changes when the arithmetic changes, so that remembered vectors of an older Sembla are not mixed
+/// with newer ones.
 const ARITHMETIC: &str = "sembla-arithmetic-1";
 
 /// Loads a model.

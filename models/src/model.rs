@@ -14,8 +14,8 @@ use crate::table::TokenTable;
 use crate::tokenize::{Sequence, TextTokenizer};
 use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
-/// Texts that are tokenised, run and cached together: long enough to fill every worker many times, short enough that
-/// a killed job loses little.
+/// Texts that are tokenised, run and cached together: long enough to fill every worker many times,
+/// short enough that a killed job loses little.
 const CHUNK_TEXTS: usize = 4096;
 
 /// What a model does with text.
@@ -110,12 +110,14 @@ pub struct TokenCount {
     pub truncated: bool,
 }
 
-/// What a model has done since it was loaded. The same figures go to `metrics`, labelled with the model's name.
+/// What a model has done since it was loaded. The same figures go to `metrics`, labelled with the
+/// model's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ModelStats {
     /// Texts (or pairs) that were asked for, NULLs not counted.
     pub texts: u64,
-    /// Tokens that went through the model, special tokens included; texts that came from the cache don't count.
+    /// Tokens that went through the model, special tokens included; texts that came from the cache
+    /// don't count.
     pub tokens: u64,
     /// Texts that were longer than the model's limit.
     pub truncated: u64,
@@ -179,8 +181,9 @@ impl Model {
     /// Memory is that of the result and of the tokens of a few thousand texts.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] for a cross-encoder, [`ModelError::BadOption`] for an unknown prompt,
-    /// [`ModelError::Cancelled`] when `cancel` is set, and failures of the tokenizer or of ONNX Runtime.
+    /// [`ModelError::Unsupported`] for a cross-encoder, [`ModelError::BadOption`] for an unknown
+    /// prompt, [`ModelError::Cancelled`] when `cancel` is set, and failures of the tokenizer or of
+    /// ONNX Runtime.
     pub fn embed(
         &self,
         texts: &[&str],
@@ -376,7 +379,8 @@ fn count(sequences: &[Sequence], work: &mut Work) {
     }
 }
 
-/// The distinct inputs in order of first appearance, and for each input its place among them; `None` where all differ.
+/// The distinct inputs in order of first appearance, and for each input its place among them;
+/// `None` where all differ.
 fn distinct<T: Copy + Eq + std::hash::Hash>(inputs: &[T]) -> (Vec<T>, Option<Vec<usize>>) {
     let mut seen: HashMap<T, usize> = HashMap::with_capacity(inputs.len());
     let mut unique = Vec::with_capacity(inputs.len());

@@ -1,8 +1,8 @@
 //! Finds ONNX Runtime's shared library and opens the one environment of the process.
 //!
 //! The library is looked for in `ORT_DYLIB_PATH`, beside the executable, and in the folder that
-//! `scripts/fetch-onnxruntime.sh` fills (`.sembla/onnxruntime` under the working directory or above the executable).
-//! Telemetry is off. Sessions are made by the engine, not here.
+//! `scripts/fetch-onnxruntime.sh` fills (`.sembla/onnxruntime` under the working directory or above
+//! the executable). Telemetry is off. Sessions are made by the engine, not here.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -23,7 +23,8 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
 /// The environment of this process, opened at the first call.
 ///
 /// # Errors
-/// [`ModelError::OnnxRuntime`] when no library is found or the one found can't be loaded. The first outcome is kept.
+/// [`ModelError::OnnxRuntime`] when no library is found or the one found can't be loaded. The first
+/// outcome is kept.
 pub fn environment() -> Result<&'static Environment> {
     static ENVIRONMENT: OnceLock<std::result::Result<Environment, String>> = OnceLock::new();
     ENVIRONMENT
@@ -78,8 +79,8 @@ fn candidates() -> Vec<PathBuf> {
 /// Loads the library and opens the environment.
 fn open() -> Result<Environment> {
     let path = library_path()?;
-    // SAFETY: this runs once, before ONNX Runtime starts any thread; Rust's own readers of the environment are
-    // synchronised with it.
+    // SAFETY: this runs once, before ONNX Runtime starts any thread; Rust's own readers of the
+    // environment are synchronised with it.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     let fail = |message: String| {
         ModelError::OnnxRuntime(format!(

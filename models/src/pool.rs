@@ -1,7 +1,7 @@
 //! From token vectors to a text's vector: pooling, dense layers, normalisation, truncation.
 //!
-//! All of it runs per text on exactly the tokens of that text, so a text's vector never depends on its batch.
-//! Formulas: sentence-transformers' `Pooling`, `Dense` and `Normalize` modules.
+//! All of it runs per text on exactly the tokens of that text, so a text's vector never depends on
+//! its batch. Formulas: sentence-transformers' `Pooling`, `Dense` and `Normalize` modules.
 
 use crate::layout::PoolingMode;
 
@@ -43,8 +43,8 @@ impl Activation {
     }
 }
 
-/// GELU in its tanh-free form, `x·Φ(x)`, with Φ from a rational approximation of erf (Abramowitz and Stegun 7.1.26 in
-/// f64, absolute error below 1.5e-7).
+/// GELU in its tanh-free form, `x·Φ(x)`, with Φ from a rational approximation of erf (Abramowitz
+/// and Stegun 7.1.26 in f64, absolute error below 1.5e-7).
 fn gelu(x: f32) -> f32 {
     let z = f64::from(x) / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z.abs());
@@ -99,7 +99,8 @@ impl Head {
         self.truncate_dim.map_or(full, |keep| keep.min(full))
     }
 
-    /// The vector of one text from its token vectors (`tokens × hidden`, the first `skip` left out of pooling).
+    /// The vector of one text from its token vectors (`tokens × hidden`, the first `skip` left out
+    /// of pooling).
     pub(crate) fn apply(&self, tokens: &[f32], hidden: usize, skip: usize) -> Vec<f32> {
         let mut vector = Vec::with_capacity(hidden * self.pooling.len().max(1));
         for mode in &self.pooling {

@@ -1,7 +1,8 @@
-//! Makes an 8-bit model directory from a 32-bit one, and writes a model's graph as ONNX. Running it is the engine's job.
+//! Makes an 8-bit model directory from a 32-bit one, and writes a model's graph as ONNX. Running it
+//! is the engine's job.
 //!
-//! The big matrices become I8 with one F32 scale per row and block (`NAME.scales`); everything else is copied. The
-//! directory keeps its layout, so it loads like any other.
+//! The big matrices become I8 with one F32 scale per row and block (`NAME.scales`); everything else
+//! is copied. The directory keeps its layout, so it loads like any other.
 
 use std::borrow::Cow;
 use std::fs;
@@ -54,7 +55,8 @@ impl View for &Tensor {
     }
 }
 
-/// Writes an 8-bit copy of the model at `source` (anything that [`ModelSpec`] takes) into the new folder `target`.
+/// Writes an 8-bit copy of the model at `source` (anything that [`ModelSpec`] takes) into the new
+/// folder `target`.
 ///
 /// Takes seconds and the memory of the 8-bit weights. An interrupted run leaves no folder `target`.
 ///
@@ -85,7 +87,8 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
                 tensors.push((name.to_string(), values));
                 tensors.push((format!("{name}{SCALES_SUFFIX}"), scales));
             }
-            // Tables of positions that PyTorch saved along are whole numbers, and no model needs them.
+            // Tables of positions that PyTorch saved along are whole numbers, and no model needs
+            // them.
             _ if name.ends_with("position_ids") => {}
             Some(shape) => {
                 let data = weights.floats(name, &shape)?;
@@ -110,8 +113,9 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
     })
 }
 
-/// Writes the model's graph at f32 as a plain ONNX file: `input_ids`, `attention_mask` (and `token_type_ids`) in,
-/// `last_hidden_state` or `logits` out. Pooling and normalisation stay outside, as Sentence-Transformers has it.
+/// Writes the model's graph at f32 as a plain ONNX file: `input_ids`, `attention_mask` (and
+/// `token_type_ids`) in, `last_hidden_state` or `logits` out. Pooling and normalisation stay
+/// outside, as Sentence-Transformers has it.
 ///
 /// # Errors
 /// When the model has no `model.safetensors`, or `target` exists.

@@ -1,7 +1,7 @@
 //! What a user can say about a model: where it is and how to run it.
 //!
-//! [`ModelSpec::OPTIONS`] is the one declaration of the options. SQL's `CREATE MODEL … WITH (…)`, the command line's
-//! `--model-option`, the defaults and the documentation all come from it.
+//! [`ModelSpec::OPTIONS`] is the one declaration of the options. SQL's `CREATE MODEL … WITH (…)`,
+//! the command line's `--model-option`, the defaults and the documentation all come from it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub enum Precision {
     F32,
     /// 16-bit floats; on a GPU only.
     F16,
-    /// 8-bit weights and activations, quantised per row and block, so that a vector does not depend on its batch.
+    /// 8-bit weights and activations, quantised per row and block, so that a vector does not depend
+    /// on its batch.
     Q8,
 }
 
@@ -96,7 +97,8 @@ pub struct OptionDef {
 /// Where a model is and how to run it. Everything but the source has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// A directory, an `.onnx` file, the name of a model that comes with Sembla, or a hub id (`owner/name`).
+    /// A directory, an `.onnx` file, the name of a model that comes with Sembla, or a hub id
+    /// (`owner/name`).
     pub source: String,
     /// The precision; `None` takes what the directory holds (q8 where it is quantised, else f32).
     pub precision: Option<Precision>,
@@ -104,7 +106,8 @@ pub struct ModelSpec {
     pub device: Device,
     /// Longest input in tokens, special tokens included; `None` takes the model's own limit.
     pub max_length: Option<usize>,
-    /// Keep only the first so many components of each vector (Matryoshka); `None` takes the model's own setting.
+    /// Keep only the first so many components of each vector (Matryoshka); `None` takes the model's
+    /// own setting.
     pub truncate_dim: Option<usize>,
     /// Divide each vector by its length at the end, whatever the model says.
     pub normalize: bool,
@@ -206,8 +209,8 @@ impl ModelSpec {
     /// Sets one option from its textual form.
     ///
     /// # Errors
-    /// [`ModelError::BadOption`] when the key is unknown (the message names the nearest known one) or the value can't
-    /// be read.
+    /// [`ModelError::BadOption`] when the key is unknown (the message names the nearest known one)
+    /// or the value can't be read.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         match key.to_ascii_lowercase().as_str() {
             "path" => self.source = value.to_string(),

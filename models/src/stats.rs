@@ -1,4 +1,5 @@
-//! Counts what a model does, for `ModelStats` and for `metrics`. Who shows the figures is left to others.
+//! Counts what a model does, for `ModelStats` and for `metrics`. Who shows the figures is left to
+//! others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Static models: a text's vector is the mean of its tokens' vectors. No ONNX Runtime involved.
 //!
-//! Covers Sentence-Transformers' `StaticEmbedding` and model2vec with its 8-bit and vocabulary-quantised forms.
-//! Normalisation and truncation are left to the head.
+//! Covers Sentence-Transformers' `StaticEmbedding` and model2vec with its 8-bit and
+//! vocabulary-quantised forms. Normalisation and truncation are left to the head.
 
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::tokenize::TextTokenizer;
@@ -34,7 +34,8 @@ impl TokenTable {
     /// Reads the table and checks it against the tokenizer's vocabulary.
     ///
     /// # Errors
-    /// [`ModelError::BadModelFile`] when a tensor is missing, too small for the vocabulary, or points outside.
+    /// [`ModelError::BadModelFile`] when a tensor is missing, too small for the vocabulary, or
+    /// points outside.
     pub(crate) fn load(layout: &Layout, tokenizer: &TextTokenizer) -> Result<Self> {
         let WeightFile::Safetensors(folder) = &layout.weights else {
             return Err(ModelError::file(&layout.root, "a static model needs model.safetensors"));

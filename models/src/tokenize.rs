@@ -1,7 +1,7 @@
 //! Text to token ids: truncation that is noticed, prompts, pairs, in parallel.
 //!
-//! The padding and truncation that a `tokenizer.json` may carry are cleared: Sembla pads and truncates itself. What
-//! the ids mean to a model is left to the graph.
+//! The padding and truncation that a `tokenizer.json` may carry are cleared: Sembla pads and
+//! truncates itself. What the ids mean to a model is left to the graph.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -21,8 +21,8 @@ const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
 /// Texts that one task tokenises before it looks at the cancel flag.
 const CHUNK_ROWS: usize = 64;
 
-/// Reads a tokenizer. The library panics on some files that are not what it expects, so what can be seen before is
-/// looked at first, and a panic becomes an error.
+/// Reads a tokenizer. The library panics on some files that are not what it expects, so what can be
+/// seen before is looked at first, and a panic becomes an error.
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| error.to_string())?;
     std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
@@ -59,7 +59,8 @@ pub(crate) struct TextTokenizer {
 impl TextTokenizer {
     /// Reads `tokenizer.json` and sets the limit.
     ///
-    /// `max_length` counts special tokens; a static model passes `add_special_tokens = false` and no limit.
+    /// `max_length` counts special tokens; a static model passes `add_special_tokens = false` and
+    /// no limit.
     pub(crate) fn load(
         path: &Path,
         model: &str,
@@ -82,8 +83,9 @@ impl TextTokenizer {
             Some(processor) if add_special_tokens => processor.added_tokens(false),
             _ => 0,
         };
-        // The library stops reading a text once it has enough tokens. Special tokens take places of that limit, so there
-        // a longer text always shows; without any, one more token is asked for, to see whether the text goes on.
+        // The library stops reading a text once it has enough tokens. Special tokens take places of
+        // that limit, so there a longer text always shows; without any, one more token is asked
+        // for, to see whether the text goes on.
         let asked = max_length.map(|limit| if added == 0 { limit + 1 } else { limit });
         let truncation = asked.map(|max_length| TruncationParams {
             direction: TruncationDirection::Right,
@@ -137,8 +139,8 @@ impl TextTokenizer {
         median.max(1)
     }
 
-    /// Token ids of texts, in their order. `prompt` goes before each; `skip` is [`TextTokenizer::prompt_length`] where
-    /// pooling leaves the prompt out, else 0.
+    /// Token ids of texts, in their order. `prompt` goes before each; `skip` is
+    /// [`TextTokenizer::prompt_length`] where pooling leaves the prompt out, else 0.
     pub(crate) fn encode(
         &self,
         texts: &[&str],

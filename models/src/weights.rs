@@ -2,9 +2,9 @@
 //! `model.safetensors.index.json` names.
 //!
 //! The files are untrusted: every lookup checks the type and the shape, and a wrong one is a
-//! [`ModelError::BadModelFile`] that names the tensor. A matrix may be stored in 8 bits: `NAME` of type I8
-//! `[rows, columns]` with `NAME.scales` of type F32 `[rows, columns / block]`. Which tensors a model needs is left to
-//! the graph builder.
+//! [`ModelError::BadModelFile`] that names the tensor. A matrix may be stored in 8 bits: `NAME` of
+//! type I8 `[rows, columns]` with `NAME.scales` of type F32 `[rows, columns / block]`. Which
+//! tensors a model needs is left to the graph builder.
 
 mod file;
 #[cfg(test)]
@@ -81,8 +81,8 @@ impl Matrix {
 impl Linear {
     /// One linear layer that gives the outputs of all `parts`, one after another.
     ///
-    /// Parts of mixed representation, or with different blocks, become floats. Parts without a bias get zeros where
-    /// another has one.
+    /// Parts of mixed representation, or with different blocks, become floats. Parts without a bias
+    /// get zeros where another has one.
     pub(crate) fn concat(parts: Vec<Self>) -> Result<Self> {
         let inputs = parts.first().map_or(0, |part| part.inputs);
         if parts.iter().any(|part| part.inputs != inputs) {
@@ -197,7 +197,8 @@ impl Weights {
             .sum()
     }
 
-    /// What comes before `anchor` in the one name that ends with it: `bert.` for `bert.embeddings.…`.
+    /// What comes before `anchor` in the one name that ends with it: `bert.` for
+    /// `bert.embeddings.…`.
     ///
     /// The shortest such prefix is taken, so a wrapped second tower doesn't hide the model.
     pub(crate) fn prefix_of(&self, anchor: &str) -> Option<String> {
@@ -275,7 +276,8 @@ impl Weights {
         })
     }
 
-    /// Checks that a matrix is there with this shape, and gives its block where it is in 8 bits. Reads no values.
+    /// Checks that a matrix is there with this shape, and gives its block where it is in 8 bits.
+    /// Reads no values.
     pub(crate) fn check_matrix(
         &self,
         name: &str,

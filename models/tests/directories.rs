@@ -1,4 +1,5 @@
-//! A model directory is untrusted input: whatever is wrong with it gives one line that names the file, before any text.
+//! A model directory is untrusted input: whatever is wrong with it gives one line that names the
+//! file, before any text.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Every architecture and layout, through the public interface, against what the Python libraries gave.
-//! `scripts/make-fixtures.py` makes the models and the expected results.
+//! Every architecture and layout, through the public interface, against what the Python libraries
+//! gave. `scripts/make-fixtures.py` makes the models and the expected results.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! The real all-MiniLM-L6-v2 against what sentence-transformers gives. The f32 model and the expected results lie outside
-//! the project (`SEMBLA_TEST_MINILM` names the model's directory); without them these tests say so and pass.
+//! The real all-MiniLM-L6-v2 against what sentence-transformers gives. The f32 model and the
+//! expected results lie outside the project (`SEMBLA_TEST_MINILM` names the model's directory);
+//! without them these tests say so and pass.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! An embedding is a value: it depends on the text, the model and the precision, never on its batch, the order of the
-//! rows or the number of workers.
+//! An embedding is a value: it depends on the text, the model and the precision, never on its
+//! batch, the order of the rows or the number of workers.
 
 use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
 

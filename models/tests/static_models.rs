@@ -1,5 +1,5 @@
-//! Static models against the outputs that model2vec gives. The fixtures lie outside the project; without them the tests
-//! that need them say so and pass.
+//! Static models against the outputs that model2vec gives. The fixtures lie outside the project;
+//! without them the tests that need them say so and pass.
 
 use std::path::{Path, PathBuf};
 

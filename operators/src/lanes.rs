@@ -1,8 +1,10 @@
-//! Sums over vectors, compiled for AVX-512, AVX2 and the plain instruction set, with one result for all three.
+//! Sums over vectors, compiled for AVX-512, AVX2 and the plain instruction set, with one result for
+//! all three.
 //!
-//! Component `i` is added into lane `i % LANES`, first to last, in f32, without fused multiply-add; then the lanes are
-//! folded in halves, the last sixteen in f64. That order is part of each function's meaning. The compiler turns the same
-//! source into vector code of whatever width is enabled, and may not reorder it.
+//! Component `i` is added into lane `i % LANES`, first to last, in f32, without fused multiply-add;
+//! then the lanes are folded in halves, the last sixteen in f64. That order is part of each
+//! function's meaning. The compiler turns the same source into vector code of whatever width is
+//! enabled, and may not reorder it.
 
 /// Partial sums that a vector is spread over: two AVX-512 registers, four AVX2 registers.
 const LANES: usize = 32;

@@ -1,7 +1,8 @@
 //! What Sembla does with vectors: pure functions from slices to numbers and vectors.
 //!
-//! No network, no clock, no SQL, no tables. Each function's result depends on its input alone: sums are taken in a fixed
-//! order that is the same on every processor, so the machine, its vector width and the number of threads never show.
+//! No network, no clock, no SQL, no tables. Each function's result depends on its input alone: sums
+//! are taken in a fixed order that is the same on every processor, so the machine, its vector width
+//! and the number of threads never show.
 
 pub mod componentwise;
 pub mod hamming;

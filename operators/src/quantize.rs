@@ -1,6 +1,8 @@
-//! Vectors in eight bits or one bit a component, with the arithmetic of sentence-transformers' `quantize_embeddings`.
+//! Vectors in eight bits or one bit a component, with the arithmetic of sentence-transformers'
+//! `quantize_embeddings`.
 //!
-//! Where its NumPy code computes in f32, so does this, operation for operation, so that the results are equal.
+//! Where its NumPy code computes in f32, so does this, operation for operation, so that the results
+//! are equal.
 
 use crate::{DimensionMismatch, same_dimension};
 
@@ -19,7 +21,8 @@ struct Range {
 pub struct Ranges(Vec<Range>);
 
 impl Ranges {
-    /// Ranges from the least and the greatest value of each component. Where both are equal, codes lie 1 apart.
+    /// Ranges from the least and the greatest value of each component. Where both are equal, codes
+    /// lie 1 apart.
     ///
     /// # Errors
     /// [`DimensionMismatch`].
@@ -32,7 +35,8 @@ impl Ranges {
         Ok(Self(min.iter().zip(max).map(range).collect()))
     }
 
-    /// The range -1 to 1 for each of `dimension` components: what the components of a normalised vector lie in.
+    /// The range -1 to 1 for each of `dimension` components: what the components of a normalised
+    /// vector lie in.
     pub fn unit(dimension: usize) -> Self {
         Self(vec![Range { start: -1.0, step: 2.0 / STEPS }; dimension])
     }
@@ -42,7 +46,8 @@ impl Ranges {
         self.0.len()
     }
 
-    /// Appends the codes 0 to 255 of a vector. What lies outside its range gets the nearest code; NaN gets 0.
+    /// Appends the codes 0 to 255 of a vector. What lies outside its range gets the nearest code;
+    /// NaN gets 0.
     ///
     /// # Errors
     /// [`DimensionMismatch`]; nothing is appended then.
@@ -75,8 +80,8 @@ fn signed(code: u8) -> i8 {
     (code ^ 0x80) as i8
 }
 
-/// Appends one bit for each component, set where it is greater than 0, eight to a byte, the first in the top bit. The
-/// last byte is filled up with zeros.
+/// Appends one bit for each component, set where it is greater than 0, eight to a byte, the first
+/// in the top bit. The last byte is filled up with zeros.
 pub fn ubinary(vector: &[f32], out: &mut Vec<u8>) {
     out.extend(vector.chunks(8).map(pack));
 }
@@ -106,7 +111,8 @@ mod tests {
         ranges.uint8(&[-1.0, 0.0, 5.0], &mut codes).expect("three");
         ranges.uint8(&[1.0, 254.5, 7.9], &mut codes).expect("three");
         ranges.uint8(&[9.0, -1.0, f32::NAN], &mut codes).expect("three");
-        // The step of the first range is a little over 2/255 in f32, so its end gets 254, as in NumPy.
+        // The step of the first range is a little over 2/255 in f32, so its end gets 254, as in
+        // NumPy.
         assert_eq!(codes, [0, 0, 0, 254, 254, 2, 255, 0, 0]);
     }
 

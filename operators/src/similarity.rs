@@ -1,8 +1,9 @@
-//! How near two vectors are: dot product, cosine, euclidean and manhattan distance, and the length of one.
+//! How near two vectors are: dot product, cosine, euclidean and manhattan distance, and the length
+//! of one.
 //!
-//! Cost: one pass over the components, no allocation. Sums run in f32 lanes that are folded in f64 (see `lanes`), with a
-//! relative error of about 1e-6 at a thousand components. Where squares leave the range of f32, the sums are taken anew
-//! in f64.
+//! Cost: one pass over the components, no allocation. Sums run in f32 lanes that are folded in f64
+//! (see `lanes`), with a relative error of about 1e-6 at a thousand components. Where squares leave
+//! the range of f32, the sums are taken anew in f64.
 
 use crate::{DimensionMismatch, lanes, same_dimension};
 

@@ -1,8 +1,8 @@
 //! Named arguments of Sembla's functions: `embed(text, prompt => 'query')`.
 //!
-//! DataFusion resolves names too, but refuses a call that leaves out a parameter before a given one. So calls of Sembla's
-//! functions are rewritten in the parsed statement: arguments go to their places, and what is left out becomes NULL, which
-//! these functions take for their default.
+//! DataFusion resolves names too, but refuses a call that leaves out a parameter before a given
+//! one. So calls of Sembla's functions are rewritten in the parsed statement: arguments go to their
+//! places, and what is left out becomes NULL, which these functions take for their default.
 
 use std::ops::ControlFlow;
 
@@ -17,8 +17,8 @@ use crate::functions::ParameterNames;
 /// Puts the named arguments of every call in a statement into their places.
 ///
 /// # Errors
-/// [`SqlError::Statement`] for an unknown name (with the nearest known one), a parameter that is given twice, and a
-/// positional argument after a named one.
+/// [`SqlError::Statement`] for an unknown name (with the nearest known one), a parameter that is
+/// given twice, and a positional argument after a named one.
 pub(crate) fn place(
     statement: &mut EngineStatement,
     names: &ParameterNames,

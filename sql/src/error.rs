@@ -1,6 +1,7 @@
 //! The one error type of this crate, and how DataFusion's chains of errors become one line.
 //!
-//! The messages of DataFusion's inner errors are kept; what only says through which layers an error went is dropped.
+//! The messages of DataFusion's inner errors are kept; what only says through which layers an error
+//! went is dropped.
 
 use std::error::Error;
 
@@ -17,7 +18,8 @@ pub enum SqlError {
     #[error("SQL syntax: {0}")]
     Syntax(String),
 
-    /// The statement asks for something that isn't there or does not fit: a name, a type, an option, a file.
+    /// The statement asks for something that isn't there or does not fit: a name, a type, an
+    /// option, a file.
     #[error("{0}")]
     Statement(String),
 

@@ -1,8 +1,9 @@
 //! Files, folders and globs that are named in `FROM`.
 //!
-//! `FROM 'x.parquet'` reaches here as the name of a table that no catalogue has. What looks like a file is opened as one;
-//! any other name is left to be reported as an unknown table. The format is known by the end of the name. In a folder,
-//! files whose names begin with `.` or `_` and files of unknown formats are passed over.
+//! `FROM 'x.parquet'` reaches here as the name of a table that no catalogue has. What looks like a
+//! file is opened as one; any other name is left to be reported as an unknown table. The format is
+//! known by the end of the name. In a folder, files whose names begin with `.` or `_` and files of
+//! unknown formats are passed over.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,11 +1,12 @@
 //! SQL for Sembla: a DataFusion session that knows models and vectors.
 //!
-//! [`Session`] parses and runs statements. It adds to DataFusion's SQL the functions that run models (`embed`, `rerank`,
-//! …), the functions on vectors (`cos_sim`, `vector_avg`, …), the statements `CREATE MODEL`, `DROP MODEL` and
-//! `SHOW MODELS`, named arguments that can be left out, and files, folders and globs in `FROM`.
+//! [`Session`] parses and runs statements. It adds to DataFusion's SQL the functions that run
+//! models (`embed`, `rerank`, …), the functions on vectors (`cos_sim`, `vector_avg`, …), the
+//! statements `CREATE MODEL`, `DROP MODEL` and `SHOW MODELS`, named arguments that can be left out,
+//! and files, folders and globs in `FROM`.
 //!
-//! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing results and reading
-//! what the user types belong to the command line.
+//! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing
+//! results and reading what the user types belong to the command line.
 
 mod arguments;
 pub mod error;

@@ -1,6 +1,8 @@
-//! The models that a session knows by name: which there are, how each is to run, and the loaded ones.
+//! The models that a session knows by name: which there are, how each is to run, and the loaded
+//! ones.
 //!
-//! A model is loaded when it is first used and shared from then on. Loading itself is `sembla_models`' work.
+//! A model is loaded when it is first used and shared from then on. Loading itself is
+//! `sembla_models`' work.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,8 +64,9 @@ impl Models {
         Self { state: RwLock::new(State { slots, default: default.to_string() }) }
     }
 
-    /// The model of that name, loaded now if it was not yet; `None` is the default model. A directory, an `.onnx` file
-    /// or a hub id given as the name is loaded with default options and remembered under that name.
+    /// The model of that name, loaded now if it was not yet; `None` is the default model. A
+    /// directory, an `.onnx` file or a hub id given as the name is loaded with default options and
+    /// remembered under that name.
     ///
     /// # Errors
     /// [`ModelError::UnknownModel`] with the known names, and whatever loading says.
@@ -100,7 +103,8 @@ impl Models {
     /// Makes `name` the model that is used when none is named. It is loaded at its first use.
     ///
     /// # Errors
-    /// [`ModelError::UnknownModel`] when the name is neither known nor looks like a directory, a file or a hub id.
+    /// [`ModelError::UnknownModel`] when the name is neither known nor looks like a directory, a
+    /// file or a hub id.
     pub fn set_default(&self, name: &str) -> Result<(), ModelError> {
         let slot = self.slot(Some(name))?;
         self.write().default = slot.name.clone();
@@ -143,7 +147,8 @@ impl Models {
         Ok(Arc::clone(self.write().slots.entry(key(&name)).or_insert(slot)))
     }
 
-    // A thread that panicked while it held the lock has not left the map half changed: each change is one call.
+    // A thread that panicked while it held the lock has not left the map half changed: each change
+    // is one call.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

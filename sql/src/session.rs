@@ -17,7 +17,8 @@ use crate::{Models, SqlError, arguments, models_table};
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
-    /// Bytes that sorts, joins and aggregations of all queries may hold together; over it they spill or fail.
+    /// Bytes that sorts, joins and aggregations of all queries may hold together; over it they
+    /// spill or fail.
     pub memory_limit_bytes: Option<usize>,
     /// Partitions that a query is spread over; the default is one per core.
     pub target_partitions: Option<usize>,
@@ -90,8 +91,8 @@ impl Session {
     /// Runs a statement, or plans it where it gives rows.
     ///
     /// # Errors
-    /// What planning, a model or the statement itself says. Reading the rows of [`Outcome::Rows`] gives a
-    /// `DataFusionError`, which turns into a [`SqlError`] by `From`.
+    /// What planning, a model or the statement itself says. Reading the rows of [`Outcome::Rows`]
+    /// gives a `DataFusionError`, which turns into a [`SqlError`] by `From`.
     pub async fn execute(&self, statement: Statement) -> Result<Outcome, SqlError> {
         match statement {
             Statement::CreateModel(create) => self.create_model(create),
@@ -112,8 +113,8 @@ impl Session {
         &self.context
     }
 
-    /// The token that every call of a model gets. Setting it stops running queries at the next batch;
-    /// [`CancelToken::reset`] makes the session usable again.
+    /// The token that every call of a model gets. Setting it stops running queries at the next
+    /// batch; [`CancelToken::reset`] makes the session usable again.
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel
     }

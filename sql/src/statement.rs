@@ -1,7 +1,8 @@
 //! From text to statements: those of our own, and DataFusion's.
 //!
-//! The text is cut into tokens once, by the SQL parser's own tokenizer, so a semicolon inside a string, a comment or a
-//! dollar quote never ends a statement. Running statements is [`crate::Session`]'s work.
+//! The text is cut into tokens once, by the SQL parser's own tokenizer, so a semicolon inside a
+//! string, a comment or a dollar quote never ends a statement. Running statements is
+//! [`crate::Session`]'s work.
 
 use std::fmt;
 
@@ -100,7 +101,8 @@ fn parse_one(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {
     }
 }
 
-/// `SHOW FUNCTIONS` as a query. DataFusion's own leaves out every function whose type depends on its arguments.
+/// `SHOW FUNCTIONS` as a query. DataFusion's own leaves out every function whose type depends on
+/// its arguments.
 fn listing_all(statement: EngineStatement) -> Result<EngineStatement, SqlError> {
     let EngineStatement::Statement(inner) = &statement else { return Ok(statement) };
     let condition = match inner.as_ref() {

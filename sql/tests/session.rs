@@ -1,5 +1,5 @@
-//! What `.slt` files can't show: plans, how often a model is asked, cancelling, several statements at once, torn files,
-//! and the results of Python's sentence-transformers.
+//! What `.slt` files can't show: plans, how often a model is asked, cancelling, several statements
+//! at once, torn files, and the results of Python's sentence-transformers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,7 +176,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Vectors of a file of f32, and the quantised ones that sentence-transformers 6.2 made of the first 200.
+/// Vectors of a file of f32, and the quantised ones that sentence-transformers 6.2 made of the
+/// first 200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quantised_vectors_equal_those_of_sentence_transformers() {
     let goldens = root().join("../shared/goldens");

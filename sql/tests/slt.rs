@@ -1,13 +1,18 @@
 //! Runs the files of `tests/slt`, which say in SQL what each function does.
 //!
-//! A file is a list of records with a blank line between them; lines that begin with `#` are for the reader.
+//! A file is a list of records with a blank line between them; lines that begin with `#` are for
+//! the reader.
 //!
 //! * `statement ok` and the statements: they must run. Rows don't matter.
-//! * `statement error TEXT` and a statement: it must fail with TEXT in its message, and the message must be one line.
-//! * `query` and a statement, then `----` and the rows: one line for each, columns with a space between, NULL as NULL.
-//! * `require PATH`: the file is skipped, with a message, where PATH (from the repository) is not there.
+//! * `statement error TEXT` and a statement: it must fail with TEXT in its message, and the message
+//!   must be one line.
+//! * `query` and a statement, then `----` and the rows: one line for each, columns with a space
+//!   between, NULL as NULL.
+//! * `require PATH`: the file is skipped, with a message, where PATH (from the repository) is not
+//!   there.
 //!
-//! `$TMP` stands for a fresh folder, `$ROOT` for the repository. With `UPDATE_SLT=1` the expected rows are written anew.
+//! `$TMP` stands for a fresh folder, `$ROOT` for the repository. With `UPDATE_SLT=1` the expected
+//! rows are written anew.
 
 use std::path::{Path, PathBuf};
 

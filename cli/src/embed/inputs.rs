@@ -1,4 +1,5 @@
-//! Which files an embedding run reads: resolves files, folders and globs, in a fixed order. Opens none of them.
+//! Which files an embedding run reads: resolves files, folders and globs, in a fixed order. Opens
+//! none of them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -36,11 +37,12 @@ pub(crate) struct InputFile {
     pub(crate) modified_ns: u64,
 }
 
-/// The files that `patterns` name, in order: each pattern in turn, and within a folder or glob by path. A file that is
-/// named twice is read once.
+/// The files that `patterns` name, in order: each pattern in turn, and within a folder or glob by
+/// path. A file that is named twice is read once.
 ///
 /// # Errors
-/// When a pattern matches nothing, a named file has an unknown ending, or `output` is among the inputs.
+/// When a pattern matches nothing, a named file has an unknown ending, or `output` is among the
+/// inputs.
 pub(crate) fn resolve(patterns: &[String], output: &Path) -> Result<Vec<InputFile>> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
@@ -94,8 +96,8 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Adds the data files below `folder`, by path. Names that begin with `.` or `_` are left out, as are the folders of
-/// unfinished runs.
+/// Adds the data files below `folder`, by path. Names that begin with `.` or `_` are left out, as
+/// are the folders of unfinished runs.
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let fail = |error: std::io::Error| Failure::file(folder, &error);
     if folder.to_string_lossy().ends_with(PARTIAL) {

@@ -1,5 +1,5 @@
-//! What an unfinished run was asked to do, so that a later one goes on only with the same work. Pure: reading and
-//! writing it is `work.rs`'s job.
+//! What an unfinished run was asked to do, so that a later one goes on only with the same work.
+//! Pure: reading and writing it is `work.rs`'s job.
 
 use std::fs;
 use std::path::PathBuf;
@@ -76,7 +76,8 @@ impl Manifest {
         }
     }
 
-    /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go on with it.
+    /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go
+    /// on with it.
     pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         if self.version != now.version {
             return Some("another version of Sembla began it".to_string());

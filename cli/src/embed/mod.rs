@@ -1,7 +1,8 @@
 //! `sembla embed`: a text column of many files becomes a column of vectors in Parquet.
 //!
-//! One thread reads, this one runs the model, one writes; the channels between them hold a few batches, so memory does
-//! not grow with the input. What was finished survives a kill (see `work.rs`).
+//! One thread reads, this one runs the model, one writes; the channels between them hold a few
+//! batches, so memory does not grow with the input. What was finished survives a kill (see
+//! `work.rs`).
 
 mod inputs;
 mod manifest;
@@ -184,7 +185,8 @@ fn read(rows: Rows<'_>, to_model: &SyncSender<Result<RecordBatch>>) {
     }
 }
 
-/// The writing thread. When the batches end early, what has come is kept all the same: it is a prefix of the output.
+/// The writing thread. When the batches end early, what has come is kept all the same: it is a
+/// prefix of the output.
 fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Result<()> {
     for batch in from_model {
         writer.write(&batch)?;

@@ -1,7 +1,8 @@
 //! Writes the output as parts, and joins the parts of a single-file output without decoding them.
 //!
-//! A part is closed by rows or by time, whichever comes first, so that a kill loses little and files do not become
-//! tiny. Vectors are written plain: dictionaries and statistics of single components cost time and help nobody.
+//! A part is closed by rows or by time, whichever comes first, so that a kill loses little and
+//! files do not become tiny. Vectors are written plain: dictionaries and statistics of single
+//! components cost time and help nobody.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
-//! What an embedding run reads and keeps: looks at every file before the first text is embedded, so that a wrong
-//! column or a torn file is reported at once and not after hours.
+//! What an embedding run reads and keeps: looks at every file before the first text is embedded, so
+//! that a wrong column or a torn file is reported at once and not after hours.
 //!
-//! Parquet tells its columns and rows in its footer. CSV and JSON files are read through once, because a type that is
-//! guessed from the first lines can turn out wrong at the last one. Reading the rows is `rows.rs`'s job.
+//! Parquet tells its columns and rows in its footer. CSV and JSON files are read through once,
+//! because a type that is guessed from the first lines can turn out wrong at the last one. Reading
+//! the rows is `rows.rs`'s job.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -60,8 +61,8 @@ impl Plan {
     /// Looks at all files.
     ///
     /// # Errors
-    /// When a file can't be read, a column is missing or of differing types, the text is not text, or the new column
-    /// has the name of one that is kept.
+    /// When a file can't be read, a column is missing or of differing types, the text is not text,
+    /// or the new column has the name of one that is kept.
     pub(crate) fn new(inputs: Vec<InputFile>, wanted: &Wanted<'_>) -> Result<Self> {
         let files = inputs.into_iter().map(scan).collect::<Result<Vec<_>>>()?;
         let first = files.first().ok_or_else(|| Failure::user("there is no input file"))?;
@@ -144,7 +145,8 @@ fn unified(files: &[PlannedFile], name: &str, wants_text: bool) -> Result<Field>
     Ok(Field::new(name, data_type, true))
 }
 
-/// The type that values of both types are read as. Types that were guessed from text give way to text.
+/// The type that values of both types are read as. Types that were guessed from text give way to
+/// text.
 fn merge(one: &DataType, other: &DataType, guessed: bool) -> Option<DataType> {
     match (one, other) {
         _ if one == other => Some(one.clone()),

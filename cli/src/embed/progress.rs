@@ -1,5 +1,5 @@
-//! What a person sees while an embedding run works: a bar on standard error if that is a terminal, and one line of
-//! figures at the end.
+//! What a person sees while an embedding run works: a bar on standard error if that is a terminal,
+//! and one line of figures at the end.
 
 use std::io::IsTerminal;
 use std::path::Path;

@@ -1,11 +1,13 @@
 //! The work folder beside the output, `OUT.partial/`: a manifest, a lock and finished parts.
 //!
 //! Invariants:
-//! * A file named `part-N.parquet` is whole and on disk: it was written under another name, synced, then renamed.
-//! * The parts are a prefix of the output: part 0 begins at the first input row, and each begins where the one before
-//!   ended. So their rows say how far the run is, and there is no other record of progress that could disagree.
-//! * The output appears by one rename, and carries the run's name. When it is there, the run is finished, whatever is
-//!   left of the work folder.
+//! * A file named `part-N.parquet` is whole and on disk: it was written under another name, synced,
+//!   then renamed.
+//! * The parts are a prefix of the output: part 0 begins at the first input row, and each begins
+//!   where the one before ended. So their rows say how far the run is, and there is no other record
+//!   of progress that could disagree.
+//! * The output appears by one rename, and carries the run's name. When it is there, the run is
+//!   finished, whatever is left of the work folder.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -62,7 +64,8 @@ impl Output {
         self.path.with_file_name(name)
     }
 
-    /// The run that wrote what is at the output now; `None` when there is nothing, or nothing of ours.
+    /// The run that wrote what is at the output now; `None` when there is nothing, or nothing of
+    /// ours.
     fn run(&self) -> Option<String> {
         let file = if self.single { self.path.clone() } else { self.path.join(part_name(0)) };
         let reader = SerializedFileReader::new(File::open(file).ok()?).ok()?;
@@ -98,11 +101,12 @@ impl Output {
 }
 
 impl Work {
-    /// Opens the work folder of an unfinished run that was asked the same as `manifest`, or makes a new one.
+    /// Opens the work folder of an unfinished run that was asked the same as `manifest`, or makes a
+    /// new one.
     ///
     /// # Errors
-    /// When another process works in it, the unfinished run was asked something else (and `restart` is not set), the
-    /// output exists, or the disk fails.
+    /// When another process works in it, the unfinished run was asked something else (and `restart`
+    /// is not set), the output exists, or the disk fails.
     pub(crate) fn begin(output: &Output, manifest: Manifest, restart: bool) -> Result<Begin> {
         let folder = output.folder();
         let fail = |error: std::io::Error| Failure::file(&folder, &error);

@@ -1,7 +1,7 @@
 //! Prints the rows of a query as they come: a table for people, CSV or JSON for programs.
 //!
-//! Nothing is collected but the first page of a table, whose widths decide the columns. Results go to the writer that
-//! is given, never to standard error.
+//! Nothing is collected but the first page of a table, whose widths decide the columns. Results go
+//! to the writer that is given, never to standard error.
 
 mod cells;
 mod table;

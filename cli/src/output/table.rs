@@ -1,5 +1,5 @@
-//! The table for people. The widest cells of the first page set the widths; later rows are printed as they come and may
-//! stick out.
+//! The table for people. The widest cells of the first page set the widths; later rows are printed
+//! as they come and may stick out.
 
 use std::io::Write;
 

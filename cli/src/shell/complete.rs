@@ -1,5 +1,5 @@
-//! Completion and multi-line input for the line editor: keywords, functions, tables, columns and models outside of
-//! quotes, file names and models inside.
+//! Completion and multi-line input for the line editor: keywords, functions, tables, columns and
+//! models outside of quotes, file names and models inside.
 
 use std::collections::BTreeSet;
 

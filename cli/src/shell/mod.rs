@@ -1,7 +1,8 @@
 //! The interactive shell: reads statements until `;`, runs them, prints tables.
 //!
-//! Ctrl-C clears the line that is being typed, or stops the query that runs; Ctrl-D leaves. The loop is our own and not
-//! DataFusion's, because that one parses statements itself and does not know `CREATE MODEL`.
+//! Ctrl-C clears the line that is being typed, or stops the query that runs; Ctrl-D leaves. The
+//! loop is our own and not DataFusion's, because that one parses statements itself and does not
+//! know `CREATE MODEL`.
 
 mod commands;
 mod complete;

@@ -1,4 +1,5 @@
-//! Mistakes and failures: one line that names the thing and the mend, and an exit code that tells whose they are.
+//! Mistakes and failures: one line that names the thing and the mend, and an exit code that tells
+//! whose they are.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -93,7 +93,8 @@ impl Batch {
     /// Runs the batch.
     ///
     /// # Errors
-    /// [`ModelError::Inference`] for ONNX Runtime's failures and for an input that no text can fill.
+    /// [`ModelError::Inference`] for ONNX Runtime's failures and for an input that no text can
+    /// fill.
     pub(crate) fn run(&self, session: &mut Session, model: &str) -> Result<BatchOutput> {
         let fail = |message: String| ModelError::Inference { model: model.into(), message };
         let explain = |error: ort::Error| fail(one_line(&error.to_string()));

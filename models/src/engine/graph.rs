@@ -1,4 +1,5 @@
-//! Gets a model's graph: built from its weights, or read from its ONNX file, and checked against its tokenizer.
+//! Gets a model's graph: built from its weights, or read from its ONNX file, and checked against
+//! its tokenizer.
 
 use std::path::Path;
 use std::sync::Arc;

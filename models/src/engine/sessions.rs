@@ -1,4 +1,5 @@
-//! The sessions of one model: opened when they are needed, up to a limit, and lent to one worker at a time.
+//! The sessions of one model: opened when they are needed, up to a limit, and lent to one worker at
+//! a time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,13 +1,13 @@
-//! Self-attention from fused queries, keys and values: one node of Sembla's own in the packed form, standard operators
-//! in the padded one.
+//! Self-attention from fused queries, keys and values: one node of Sembla's own in the packed form,
+//! standard operators in the padded one.
 
 use super::builder::Builder;
 use super::{DOMAIN, Form};
 use crate::Result;
 use crate::onnx::writer::{float, int, ints};
 
-/// What is added to the score of a key that isn't seen. Not infinite, so that a row of padding stays finite, and small
-/// enough for 16-bit floats.
+/// What is added to the score of a key that isn't seen. Not infinite, so that a row of padding
+/// stays finite, and small enough for 16-bit floats.
 const UNSEEN: f32 = -65504.0;
 
 /// What an attention layer does beyond the plain product.
@@ -17,8 +17,8 @@ pub(super) struct Attention {
     pub(super) rope_theta: Option<f32>,
     /// Keys further away than this are not seen.
     pub(super) window: Option<usize>,
-    /// A constant `[heads, 2·positions - 1]`: what is added to the score of the key at distance `d` from its query, at
-    /// column `positions - 1 + d`.
+    /// A constant `[heads, 2·positions - 1]`: what is added to the score of the key at distance `d`
+    /// from its query, at column `positions - 1 + d`.
     pub(super) bias: Option<String>,
 }
 

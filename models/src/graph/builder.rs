@@ -1,7 +1,8 @@
-//! The pieces that every architecture is made of: inputs, constants, linear layers, tables, norms, activations.
+//! The pieces that every architecture is made of: inputs, constants, linear layers, tables, norms,
+//! activations.
 //!
-//! Values are named by strings. Each piece writes its nodes at once and gives back the name of its result. In a dry run
-//! tensors are checked but not read, and the graph is thrown away.
+//! Values are named by strings. Each piece writes its nodes at once and gives back the name of its
+//! result. In a dry run tensors are checked but not read, and the graph is thrown away.
 
 use std::collections::HashMap;
 

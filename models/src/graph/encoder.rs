@@ -1,5 +1,5 @@
-//! What BERT and its relatives share: embeddings that are added and normalised, and layers that normalise after each
-//! of their two halves.
+//! What BERT and its relatives share: embeddings that are added and normalised, and layers that
+//! normalise after each of their two halves.
 
 use super::Form;
 use super::attention::{Attention, attention, places};
@@ -38,7 +38,8 @@ pub(super) fn layer(
     b.add_norm(&narrow, &x, &names.output_norm, true)
 }
 
-/// Word, position and segment vectors, added and normalised. `prefix` ends before `word_embeddings`.
+/// Word, position and segment vectors, added and normalised. `prefix` ends before
+/// `word_embeddings`.
 pub(super) fn embeddings(b: &mut Builder<'_>, prefix: &str) -> Result<String> {
     let hidden = b.config.hidden;
     let mut x = b.words(&format!("{prefix}word_embeddings.weight"))?;

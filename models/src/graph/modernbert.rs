@@ -1,4 +1,5 @@
-//! ModernBERT: layers that normalise before each of their halves, rotary positions, windows, gated feed-forward blocks.
+//! ModernBERT: layers that normalise before each of their halves, rotary positions, windows, gated
+//! feed-forward blocks.
 
 use super::Form;
 use super::attention::{Attention, attention};

@@ -1,5 +1,5 @@
-//! MPNet: BERT without segments, positions that count from the padding id, and scores that depend on the distance
-//! between query and key, in buckets that widen with the distance as in T5.
+//! MPNet: BERT without segments, positions that count from the padding id, and scores that depend
+//! on the distance between query and key, in buckets that widen with the distance as in T5.
 
 use super::attention::Attention;
 use super::builder::Builder;

@@ -1,4 +1,5 @@
-//! RoBERTa, XLM-RoBERTa and CamemBERT: BERT's layers, positions that count from the padding id, a head of their own.
+//! RoBERTa, XLM-RoBERTa and CamemBERT: BERT's layers, positions that count from the padding id, a
+//! head of their own.
 
 use super::builder::Builder;
 use super::{bert, encoder};

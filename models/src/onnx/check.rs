@@ -1,8 +1,9 @@
 //! Checks a foreign `.onnx` file before ONNX Runtime sees it, and makes it complete in itself.
 //!
-//! ONNX lets any tensor keep its data in another file. Such references are found wherever the format allows a tensor
-//! (see [`super::walk`]), refused when they could leave the model's folder (see [`super::external`]), and the allowed
-//! ones are read into the model, so that ONNX Runtime opens no file. Whether the operators make sense is left to it.
+//! ONNX lets any tensor keep its data in another file. Such references are found wherever the
+//! format allows a tensor (see [`super::walk`]), refused when they could leave the model's folder
+//! (see [`super::external`]), and the allowed ones are read into the model, so that ONNX Runtime
+//! opens no file. Whether the operators make sense is left to it.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -25,7 +26,8 @@ const TEXT_INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids",
 pub(crate) struct CheckedModel {
     /// The model as one protobuf without references to other files.
     pub(crate) bytes: Vec<u8>,
-    /// Names of the inputs that a caller gives, in order; inputs that the model itself fills are left out.
+    /// Names of the inputs that a caller gives, in order; inputs that the model itself fills are
+    /// left out.
     #[cfg_attr(not(test), expect(dead_code, reason = "the session tells its inputs as well"))]
     pub(crate) inputs: Vec<String>,
     /// Names of the outputs, in order, and their last dimension where it is fixed.
@@ -39,8 +41,8 @@ pub(crate) struct CheckedModel {
 /// Reads and checks a model.
 ///
 /// # Errors
-/// [`ModelError::BadModelFile`] with one line that names the reference or the input that is refused, or says why the
-/// file is not a model.
+/// [`ModelError::BadModelFile`] with one line that names the reference or the input that is
+/// refused, or says why the file is not a model.
 pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
     if size > MODEL_BYTES_MAX as u64 {

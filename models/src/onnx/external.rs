@@ -1,8 +1,10 @@
-//! Data that a tensor keeps in another file: which references are allowed, and reading them into the tensor.
+//! Data that a tensor keeps in another file: which references are allowed, and reading them into
+//! the tensor.
 //!
-//! A reference names a regular file in the model's folder or below it, by plain folder and file names. Absolute paths,
-//! `..`, symbolic links, other kinds of files, and places that don't lie in the file or don't fit the tensor's shape
-//! are refused. All of that is checked before memory for the data is taken.
+//! A reference names a regular file in the model's folder or below it, by plain folder and file
+//! names. Absolute paths, `..`, symbolic links, other kinds of files, and places that don't lie in
+//! the file or don't fit the tensor's shape are refused. All of that is checked before memory for
+//! the data is taken.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

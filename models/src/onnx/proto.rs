@@ -1,7 +1,8 @@
 //! The messages of ONNX's protobuf, with the field numbers of its published schema (IR version 14).
 //!
-//! Every field of the schema is here, so that a foreign model that is decoded and encoded again loses nothing. Large
-//! contents are `Bytes`, which share the buffer they were decoded from. Enumerations stay numbers.
+//! Every field of the schema is here, so that a foreign model that is decoded and encoded again
+//! loses nothing. Large contents are `Bytes`, which share the buffer they were decoded from.
+//! Enumerations stay numbers.
 
 use prost::Message;
 use prost::bytes::Bytes;

@@ -1,5 +1,6 @@
-//! Visits every tensor of a model, wherever the format allows one: initializers, sparse initializers, attributes of
-//! nodes, graphs inside attributes, functions and their default attributes, training graphs.
+//! Visits every tensor of a model, wherever the format allows one: initializers, sparse
+//! initializers, attributes of nodes, graphs inside attributes, functions and their default
+//! attributes, training graphs.
 
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
@@ -18,7 +19,8 @@ type Visit<'v> = dyn FnMut(&str, &mut TensorProto) -> Outcome + 'v;
 /// Visits every tensor of a model. Stops at the first problem.
 ///
 /// # Errors
-/// What `visit` gives; graphs that nest too deep; nodes of Sembla's own domain, whose operators trust their graph.
+/// What `visit` gives; graphs that nest too deep; nodes of Sembla's own domain, whose operators
+/// trust their graph.
 pub(super) fn every_tensor(model: &mut ModelProto, visit: &mut Visit<'_>) -> Outcome {
     if let Some(main) = &mut model.graph {
         graph(main, 0, visit)?;

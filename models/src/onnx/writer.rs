@@ -1,7 +1,7 @@
 //! Writes an ONNX model piece by piece into one buffer, so that the weights are in memory once.
 //!
-//! A graph's fields may stand in any order in the file. The writer appends each as it comes and fills in the graph's
-//! length at the end; it doesn't check that the graph makes sense.
+//! A graph's fields may stand in any order in the file. The writer appends each as it comes and
+//! fills in the graph's length at the end; it doesn't check that the graph makes sense.
 
 use prost::Message;
 use prost::bytes::Bytes;

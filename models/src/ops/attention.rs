@@ -1,8 +1,9 @@
 //! `Attention`: multi-head self-attention over texts that lie one after another, without padding.
 //!
-//! Inputs: `qkv` `[tokens, 3·hidden]`, `offsets` `[texts + 1]`, and optionally the bias of relative positions
-//! `[heads, 2·P - 1]`. Attributes: `heads`, `scale`, `rope_theta` (0: none), `window` (0: all). Each text is computed by
-//! itself, so its result is the same in any batch. Time grows with the square of a text's tokens, memory linearly.
+//! Inputs: `qkv` `[tokens, 3·hidden]`, `offsets` `[texts + 1]`, and optionally the bias of relative
+//! positions `[heads, 2·P - 1]`. Attributes: `heads`, `scale`, `rope_theta` (0: none), `window` (0:
+//! all). Each text is computed by itself, so its result is the same in any batch. Time grows with
+//! the square of a text's tokens, memory linearly.
 
 mod kernel;
 

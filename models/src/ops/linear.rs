@@ -1,9 +1,11 @@
-//! `QLinear`: a linear layer with 8-bit weights and 8-bit activations, bias and activation function included.
+//! `QLinear`: a linear layer with 8-bit weights and 8-bit activations, bias and activation function
+//! included.
 //!
-//! Weights are whole numbers in -127..=127 with one scale per output and block of inputs; activations are quantised row
-//! by row and block by block, when they arrive, to 0..=255 with a zero point. The products are summed exactly in 32 bits
-//! within a block, and the blocks in one order in f32, so a row's result is the same in any batch and on any machine.
-//! Formula: `y[n] = bias[n] + Σ_b s_b·w[n,b]·(Σ_k q[k]·v[n,k] - z_b·Σ_k v[n,k])`.
+//! Weights are whole numbers in -127..=127 with one scale per output and block of inputs;
+//! activations are quantised row by row and block by block, when they arrive, to 0..=255 with a
+//! zero point. The products are summed exactly in 32 bits within a block, and the blocks in one
+//! order in f32, so a row's result is the same in any batch and on any machine. Formula: `y[n] =
+//! bias[n] + Σ_b s_b·w[n,b]·(Σ_k q[k]·v[n,k] - z_b·Σ_k v[n,k])`.
 
 mod kernel;
 
@@ -21,8 +23,8 @@ use crate::weights::{Linear, Matrix};
 /// Inputs that share one scale, where the width allows it.
 const BLOCK_MAX: usize = 128;
 
-/// The block for rows of `width` values: the largest divisor of the width that is at most 128, or the whole row where
-/// there is none worth having.
+/// The block for rows of `width` values: the largest divisor of the width that is at most 128, or
+/// the whole row where there is none worth having.
 pub(crate) fn block_of(width: usize) -> usize {
     let divisor = (1..=BLOCK_MAX.min(width)).rev().find(|block| width.is_multiple_of(*block));
     divisor.filter(|block| *block >= 16).unwrap_or(width.max(1))

@@ -1,11 +1,15 @@
-//! Elementary functions that the compiler turns into SIMD: no branch, no table, the same bits on every machine.
+//! Elementary functions that the compiler turns into SIMD: no branch, no table, the same bits on
+//! every machine.
 //!
-//! `mul_add` is exact everywhere (one rounding), so a machine without fused instructions gives the same values, slowly.
+//! `mul_add` is exact everywhere (one rounding), so a machine without fused instructions gives the
+//! same values, slowly.
 
-/// Adding this to a float of magnitude below 2²² rounds it to a whole number, which the low bits then hold.
+/// Adding this to a float of magnitude below 2²² rounds it to a whole number, which the low bits
+/// then hold.
 pub(super) const ROUNDER: f32 = 12_582_912.0;
 
-/// `e^x`, relative error below 3e-7 for `x` in -87..88; smaller gives about 1e-38, larger about 1.6e38.
+/// `e^x`, relative error below 3e-7 for `x` in -87..88; smaller gives about 1e-38, larger about
+/// 1.6e38.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // ln 2 in two parts, so that the product with a small whole number is exact in the first.

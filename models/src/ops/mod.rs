@@ -1,8 +1,10 @@
-//! Sembla's own operators inside ONNX Runtime: attention without padding, and linear layers in 8 bits.
+//! Sembla's own operators inside ONNX Runtime: attention without padding, and linear layers in 8
+//! bits.
 //!
-//! They are why a vector doesn't depend on its neighbours in a batch: each row is computed by itself, in one order of
-//! additions, on every machine. What runs where is decided once, by the processor's features; all paths give the same
-//! bits. Building the graph that names these operators is left to the graph builder.
+//! They are why a vector doesn't depend on its neighbours in a batch: each row is computed by
+//! itself, in one order of additions, on every machine. What runs where is decided once, by the
+//! processor's features; all paths give the same bits. Building the graph that names these
+//! operators is left to the graph builder.
 
 mod attention;
 mod embedding;

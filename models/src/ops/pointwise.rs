@@ -1,7 +1,8 @@
 //! `Activation` and `AddNorm`: what lies between the big products, in one pass over memory each.
 //!
-//! `AddNorm` is the sum of two inputs, normalised row by row: `(x - mean) / sqrt(variance + epsilon) · gain + shift`.
-//! A row's result depends on the row alone, and is the same bits on every machine.
+//! `AddNorm` is the sum of two inputs, normalised row by row: `(x - mean) / sqrt(variance +
+//! epsilon) · gain + shift`. A row's result depends on the row alone, and is the same bits on every
+//! machine.
 
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,

@@ -1,8 +1,10 @@
-//! One `.safetensors` file: its header, checked against the file's size, and the bytes of its tensors.
+//! One `.safetensors` file: its header, checked against the file's size, and the bytes of its
+//! tensors.
 //!
-//! The file is untrusted. Everything is checked before a tensor is read: the header's length, the JSON, each tensor's
-//! size against its shape, and that the tensors cover the file without holes. Tensors are read, not mapped, so that a
-//! file that is cut off while it is used gives an error and not a signal. What the tensors mean is left to the parent.
+//! The file is untrusted. Everything is checked before a tensor is read: the header's length, the
+//! JSON, each tensor's size against its shape, and that the tensors cover the file without holes.
+//! Tensors are read, not mapped, so that a file that is cut off while it is used gives an error and
+//! not a signal. What the tensors mean is left to the parent.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -72,7 +74,8 @@ impl TensorFile {
         Ok(Self { path: path.to_path_buf(), entries, file: Mutex::new(file) })
     }
 
-    /// Feeds the bytes of a tensor to `take`, in pieces whose length is a multiple of the element's size.
+    /// Feeds the bytes of a tensor to `take`, in pieces whose length is a multiple of the element's
+    /// size.
     pub(super) fn read(&self, entry: &Entry, mut take: impl FnMut(&[u8])) -> Result<()> {
         let io = |error| ModelError::io(&self.path, error);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

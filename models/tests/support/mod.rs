@@ -1,4 +1,5 @@
-//! What the tests against the results of other libraries share: where those lie, and how they are read.
+//! What the tests against the results of other libraries share: where those lie, and how they are
+//! read.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 

@@ -1,7 +1,7 @@
 //! Aggregates over vectors: `vector_avg`, `vector_sum`, `vector_min`, `vector_max`.
 //!
-//! One accumulator holds the folded vectors of all groups, component after component, in f64; without GROUP BY there is
-//! one group. Memory: eight bytes for each component of each group.
+//! One accumulator holds the folded vectors of all groups, component after component, in f64;
+//! without GROUP BY there is one group. Memory: eight bytes for each component of each group.
 
 use std::mem::size_of_val;
 use std::sync::Arc;

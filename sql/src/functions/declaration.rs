@@ -1,6 +1,7 @@
 //! What is declared about a function once: its names, its parameters and its documentation.
 //!
-//! The check of the number of arguments, named arguments, `information_schema` and the error messages all read it here.
+//! The check of the number of arguments, named arguments, `information_schema` and the error
+//! messages all read it here.
 
 use std::hash::{Hash, Hasher};
 
@@ -34,7 +35,8 @@ const SECTION: DocSection =
     DocSection { include: true, label: "Meaning and Vector Functions", description: None };
 
 impl Declaration {
-    /// Declares a function. `about` says what comes out, in which type, and what NULLs and mistakes do.
+    /// Declares a function. `about` says what comes out, in which type, and what NULLs and mistakes
+    /// do.
     pub(crate) fn new(
         name: &'static str,
         parameters: &'static [Parameter],

@@ -23,7 +23,8 @@ mod texts;
 mod tokens;
 mod vectors;
 
-/// What the functions that run models share with their session. Two are equal if they are the same session's.
+/// What the functions that run models share with their session. Two are equal if they are the same
+/// session's.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(crate) models: Arc<Models>,

@@ -1,4 +1,5 @@
-//! The model and the prompt that a function is called with: literals, looked up when a query is planned.
+//! The model and the prompt that a function is called with: literals, looked up when a query is
+//! planned.
 
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs};
 use sembla_models::{Model, ModelKind, Prompt};

@@ -1,7 +1,8 @@
 //! Functions of two vectors that give a number: `cos_sim`, the distances and the dot product.
 //!
-//! Names that DataFusion has too keep its behaviour for every type but lists of f32, for which they run on Sembla's
-//! kernels: `cosine_distance`, `inner_product` (`dot_product`) and `array_distance` (`list_distance`).
+//! Names that DataFusion has too keep its behaviour for every type but lists of f32, for which they
+//! run on Sembla's kernels: `cosine_distance`, `inner_product` (`dot_product`) and `array_distance`
+//! (`list_distance`).
 
 use std::sync::Arc;
 

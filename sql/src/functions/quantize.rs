@@ -1,4 +1,5 @@
-//! `quantize(vector, kind [, min] [, max])` and `hamming_distance(a, b)`: vectors of eight bits or one bit a component.
+//! `quantize(vector, kind [, min] [, max])` and `hamming_distance(a, b)`: vectors of eight bits or
+//! one bit a component.
 
 use std::sync::Arc;
 

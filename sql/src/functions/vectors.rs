@@ -1,7 +1,7 @@
 //! Vector arguments of functions: lists of numbers of any kind, read as rows of f32.
 //!
-//! Lists of f32 are read in place. Other numbers are cast once for the whole column. A row is NULL if its list is NULL or
-//! holds a NULL.
+//! Lists of f32 are read in place. Other numbers are cast once for the whole column. A row is NULL
+//! if its list is NULL or holds a NULL.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Real models against published results. They need files that the repository doesn't carry, and are skipped with a
-//! message where those are missing.
+//! Real models against published results. They need files that the repository doesn't carry, and
+//! are skipped with a message where those are missing.
 
 use std::io::Read;
 

@@ -1,7 +1,8 @@
 //! The arithmetic of `Attention` for one text: scores, softmax, weighted sum, head by head.
 //!
-//! Plain loops over lanes of fixed width, compiled for each instruction level; every sum has one order that depends on
-//! the text's length alone, and `mul_add` rounds once everywhere, so all levels give the same bits.
+//! Plain loops over lanes of fixed width, compiled for each instruction level; every sum has one
+//! order that depends on the text's length alone, and `mul_add` rounds once everywhere, so all
+//! levels give the same bits.
 
 use crate::ops::math;
 
@@ -205,7 +206,8 @@ fn plain_products(left: Left<'_>, right: Right<'_>, out: &mut [f32]) {
     }
 }
 
-/// Copies a head's queries, keys and values to where the loops want them, turned to their positions.
+/// Copies a head's queries, keys and values to where the loops want them, turned to their
+/// positions.
 #[inline(always)]
 fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut Scratch) {
     let (size, hidden) = (shape.size, shape.heads * shape.size);
@@ -239,7 +241,8 @@ fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut 
         }
         target[size - rest.len()..size].copy_from_slice(rest);
     }
-    // Lanes past the end must hold numbers, not what an earlier text left; their weights become zero.
+    // Lanes past the end must hold numbers, not what an earlier text left; their weights become
+    // zero.
     for row in scratch.keys[..padded * size].chunks_exact_mut(padded.max(1)) {
         row[tokens..].fill(0.0);
     }
@@ -281,7 +284,8 @@ fn softmax(shape: &Shape, query: usize, tokens: usize, bias: &[f32], weights: &m
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    //! The product with registers of sixteen lanes. The order of additions is that of the plain one.
+    //! The product with registers of sixteen lanes. The order of additions is that of the plain
+    //! one.
 
     use std::arch::x86_64::{
         __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
@@ -311,7 +315,8 @@ mod avx512 {
         assert!(left.values.len() >= (ROWS - 1) * left.stride + right.depth);
         assert!(out.len() >= ROWS * right.width);
         let mut sums: [[__m512; N]; ROWS] = [[_mm512_setzero_ps(); N]; ROWS];
-        // SAFETY: the assertions above bound every row below ROWS, step below `depth` and lane below `width`.
+        // SAFETY: the assertions above bound every row below ROWS, step below `depth` and lane
+        // below `width`.
         unsafe {
             for i in 0..right.depth {
                 let at = right.values.as_ptr().add(i * right.width + lane);

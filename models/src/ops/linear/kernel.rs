@@ -1,5 +1,5 @@
-//! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512 with VNNI where the
-//! processor has it, else AVX2, else plain code; all give the same bits.
+//! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512
+//! with VNNI where the processor has it, else AVX2, else plain code; all give the same bits.
 
 use super::{PackedLinear, QuantisedRows};
 use crate::ops::{Function, math};
@@ -7,7 +7,8 @@ use crate::ops::{Function, math};
 /// Outputs that are computed together.
 pub(super) const PANEL: usize = 32;
 
-/// Rows that are computed together: with two registers of outputs each, they fill the register file.
+/// Rows that are computed together: with two registers of outputs each, they fill the register
+/// file.
 const TILE_ROWS: usize = 6;
 
 /// Which instructions are used.
@@ -136,7 +137,8 @@ fn body(
 #[inline(always)]
 fn quantise(linear: &PackedLinear, x: &[f32], rows: &mut QuantisedRows) {
     let (width, blocks) = (linear.groups * 4, x.len() / linear.block.max(1));
-    // What an earlier call left between the end of a block and its last group meets weights that are zero.
+    // What an earlier call left between the end of a block and its last group meets weights that
+    // are zero.
     rows.values.resize(blocks * width, 0);
     rows.scales.resize(blocks, [0.0; 2]);
     let targets = rows.values.chunks_exact_mut(width).zip(&mut rows.scales);
@@ -276,7 +278,8 @@ mod avx2 {
         }
         let mut sums = [0i32; PANEL];
         for (target, pairs) in sums.chunks_exact_mut(8).zip(pairs.chunks_exact(2)) {
-            // Neighbours are added within each half; the permutation puts the outputs back in order.
+            // Neighbours are added within each half; the permutation puts the outputs back in
+            // order.
             let added = _mm256_hadd_epi32(pairs[0], pairs[1]);
             let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(added);
             // SAFETY: `target` has eight numbers.
@@ -310,15 +313,17 @@ mod avx512 {
     ) {
         let (blocks, groups) = (linear.blocks, linear.groups);
         let (width, block_bytes) = (groups * 4, groups * PANEL * 4);
-        // The slices hold every element that the pointers below reach; taking them checks it once per tile.
+        // The slices hold every element that the pointers below reach; taking them checks it once
+        // per tile.
         let activations = &rows.values[row * blocks * width..(row + M) * blocks * width];
         let shifts = &rows.scales[row * blocks..(row + M) * blocks];
         let weights =
             &linear.values[panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
         let scales = &linear.scales[panel * blocks * 2 * PANEL..(panel + 1) * blocks * 2 * PANEL];
         let bias = &linear.bias[panel * PANEL..(panel + 1) * PANEL];
-        // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows below M, blocks below
-        // `blocks`, groups below `groups`. Loads and stores are unaligned ones.
+        // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows
+        // below M, blocks below `blocks`, groups below `groups`. Loads and stores are unaligned
+        // ones.
         unsafe {
             let halves = [_mm512_loadu_ps(bias.as_ptr()), _mm512_loadu_ps(bias.as_ptr().add(16))];
             let mut sums: [[__m512; 2]; M] = [halves; M];

@@ -1,4 +1,5 @@
-//! The 8-bit layer against its formula in plain floats, and its instruction levels against each other.
+//! The 8-bit layer against its formula in plain floats, and its instruction levels against each
+//! other.
 
 use super::kernel::{Level, run};
 use super::*;

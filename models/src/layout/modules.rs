@@ -1,0 +1,78 @@
+//! The configurations of the modules after the transformer: pooling and dense layers.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{PoolingMode, flag, json, whole};
+use crate::pool::{Activation, Dense};
+use crate::weights::Weights;
+use crate::{ModelError, Result};
+
+/// Pooling modes in the order in which Sentence-Transformers concatenates them.
+pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMode>> {
+    const MODES: [(&str, &str, PoolingMode); 6] = [
+        ("cls", "pooling_mode_cls_token", PoolingMode::Cls),
+        ("max", "pooling_mode_max_tokens", PoolingMode::Max),
+        ("mean", "pooling_mode_mean_tokens", PoolingMode::Mean),
+        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
+        ("weightedmean", "pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
+        ("lasttoken", "pooling_mode_lasttoken", PoolingMode::LastToken),
+    ];
+    let named: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(name)) => name.split(['+', ',']).map(str::trim).collect(),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if named.is_empty() {
+        let found: Vec<_> = MODES
+            .iter()
+            .filter(|(_, key, _)| flag(config, key))
+            .map(|(_, _, mode)| *mode)
+            .collect();
+        return if found.is_empty() {
+            Err(ModelError::file(path, "names no pooling mode"))
+        } else {
+            Ok(found)
+        };
+    }
+    named
+        .into_iter()
+        .map(|name| {
+            let known = MODES.iter().find(|(short, _, _)| {
+                *short == name || (name == "mean_sqrt_len" && short.starts_with("mean_sqrt"))
+            });
+            known.map(|(_, _, mode)| *mode).ok_or_else(|| {
+                ModelError::file(
+                    path,
+                    format!("names the pooling mode '{name}', which Sembla does not have"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// A dense layer's folder.
+pub(super) fn dense(folder: &Path) -> Result<Dense> {
+    let path = folder.join("config.json");
+    let config = json(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
+    let size = |key: &str| {
+        whole(&config, key)
+            .filter(|n| *n <= 1 << 20)
+            .ok_or_else(|| ModelError::file(&path, format!("has no usable '{key}'")))
+    };
+    let (inputs, outputs) = (size("in_features")?, size("out_features")?);
+    let name = config.get("activation_function").and_then(Value::as_str);
+    let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
+    let activation = Activation::from_torch(name).ok_or_else(|| {
+        ModelError::file(
+            &path,
+            format!("names the activation '{name}', which Sembla does not have"),
+        )
+    })?;
+    let weights = Weights::open(folder)?;
+    let weight = weights.floats("linear.weight", &[outputs, inputs])?;
+    let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
+    let bias = if has_bias { weights.floats("linear.bias", &[outputs])? } else { Vec::new() };
+    Ok(Dense { weight, bias, inputs, outputs, activation })
+}
