@@ -121,24 +121,33 @@ fn from_hub(id: &str) -> Result<PathBuf> {
 }
 
 /// The snapshot folder, if it has a description, weights and a tokenizer.
+///
+/// `config.json` is the last file that a download writes, so its presence says that the rest is there. Old
+/// Sentence-Transformers models keep it in the folder of their first module.
 fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     let cached = cache.repo(repo.clone());
-    let mark = cached.get("modules.json").or_else(|| cached.get("config.json"))?;
+    let config = cached.get("config.json");
+    let mark = config.clone().or_else(|| cached.get("modules.json"))?;
     let folder = mark.parent()?.to_path_buf();
     let weights = ["model.safetensors", "model.safetensors.index.json", "onnx/model.onnx"];
     let nested = || {
-        std::fs::read_dir(&folder).ok().is_some_and(|entries| {
-            entries.flatten().any(|entry| entry.path().join("model.safetensors").exists())
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut first = entries.filter(|e| e.file_name().to_string_lossy().starts_with("0_"));
+        first.any(|entry| {
+            entry.path().join("config.json").exists()
+                && entry.path().join("model.safetensors").exists()
         })
     };
-    (weights.iter().any(|name| folder.join(name).exists()) || nested()).then_some(folder)
+    let whole = config.is_some() && weights.iter().any(|name| folder.join(name).exists());
+    (whole || nested()).then_some(folder)
 }
 
 /// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of
 /// the weights.
 fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
-    let files: Vec<String> =
+    let mut files: Vec<String> =
         api.info()?.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+    files.sort_by_key(|file| file == "config.json");
     let has_safetensors = files.iter().any(|file| file.ends_with(".safetensors"));
     for file in &files {
         let depth = file.matches('/').count();
