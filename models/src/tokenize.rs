@@ -132,7 +132,7 @@ impl TextTokenizer {
         lengths.sort_unstable();
         let middle = lengths.len() / 2;
         let median = match (lengths.get(middle), middle.checked_sub(1).map(|low| lengths[low])) {
-            (Some(high), Some(low)) if lengths.len() % 2 == 0 => (low + high) / 2,
+            (Some(high), Some(low)) if lengths.len().is_multiple_of(2) => (low + high) / 2,
             (Some(high), _) => *high,
             (None, _) => 1,
         };

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-pub fn shared(name: &str) -> Option<PathBuf> {
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
     if !path.exists() {
         eprintln!("skipped: {} is not there", path.display());
@@ -17,18 +17,18 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-pub fn gunzip(path: &Path) -> Vec<u8> {
+pub(crate) fn gunzip(path: &Path) -> Vec<u8> {
     let output = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip");
     assert!(output.status.success());
     output.stdout
 }
 
-pub fn golden(name: &str) -> Option<Value> {
+pub(crate) fn golden(name: &str) -> Option<Value> {
     let path = shared(&format!("goldens/{name}.json.gz"))?;
     Some(serde_json::from_slice(&gunzip(&path)).expect("json"))
 }
 
-pub fn sts() -> Option<(Vec<String>, Vec<String>, Vec<f64>)> {
+pub(crate) fn sts() -> Option<(Vec<String>, Vec<String>, Vec<f64>)> {
     let path = shared("data/stsb/stsb-en-test.csv.gz")?;
     let text = String::from_utf8(gunzip(&path)).expect("utf-8");
     let (mut a, mut b, mut scores) = (Vec::new(), Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ pub fn sts() -> Option<(Vec<String>, Vec<String>, Vec<f64>)> {
     Some((a, b, scores))
 }
 
-pub fn csv_fields(line: &str) -> Vec<String> {
+pub(crate) fn csv_fields(line: &str) -> Vec<String> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -62,7 +62,7 @@ pub fn csv_fields(line: &str) -> Vec<String> {
 }
 
 /// The first field of each record after the header; a quoted field may span lines.
-pub fn csv_records(text: &str) -> Vec<String> {
+pub(crate) fn csv_records(text: &str) -> Vec<String> {
     let (mut records, mut record) = (Vec::new(), String::new());
     for line in text.lines().skip(1) {
         if !record.is_empty() {
