@@ -184,7 +184,7 @@ async fn quantised_vectors_equal_those_of_sentence_transformers() {
     let (vectors, expected) =
         (goldens.join("banking77_test.f32"), goldens.join("quantized.json.gz"));
     if !vectors.exists() || !expected.exists() {
-        println!("skipped: {} is not there", goldens.display());
+        eprintln!("skipped: {} is not there", goldens.display());
         return;
     }
     // One partition keeps the rows in order.
