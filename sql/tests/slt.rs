@@ -62,7 +62,7 @@ async fn run_file(path: &Path, failures: &mut Vec<String>) {
         let place = format!("{}:{}", path.display(), record.line);
         if let Some(needed) = record.head.strip_prefix("require ") {
             if !Path::new(ROOT).join(needed).exists() {
-                println!("skipped {}: {needed} is not there", path.display());
+                eprintln!("skipped {}: {needed} is not there", path.display());
                 return;
             }
             continue;
