@@ -65,7 +65,7 @@ fn is_hub_id(source: &str) -> bool {
             && part.len() <= 96
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    matches!(source.split('/').collect::<Vec<_>>()[..], [owner, name] if allowed(owner) && allowed(name))
+    source.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name))
 }
 
 /// Where Python's hub client keeps its cache.
@@ -122,8 +122,8 @@ fn from_hub(id: &str) -> Result<PathBuf> {
 
 /// The snapshot folder, if it has a description, weights and a tokenizer.
 ///
-/// `config.json` is the last file that a download writes, so its presence says that the rest is there. Old
-/// Sentence-Transformers models keep it in the folder of their first module.
+/// `config.json` is the last file that a download writes, so its presence says that the rest is
+/// there. Old Sentence-Transformers models keep it in the folder of their first module.
 fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     let cached = cache.repo(repo.clone());
     let config = cached.get("config.json");
