@@ -23,6 +23,9 @@ use crate::weights::{Linear, Matrix};
 /// Inputs that share one scale, where the width allows it.
 const BLOCK_MAX: usize = 128;
 
+/// Cache lines that hold a panel's weights for a group of four inputs.
+const LINES: usize = PANEL / 16;
+
 /// The block for rows of `width` values: the largest divisor of the width that is at most 128, or
 /// the whole row where there is none worth having.
 pub(crate) fn block_of(width: usize) -> usize {
@@ -43,6 +46,11 @@ pub(crate) fn quantise_rows(floats: &[f32], block: usize) -> (Vec<i8>, Vec<f32>)
     (values, scales)
 }
 
+/// Weights of sixteen outputs for a group of four inputs: one cache line, so that no load crosses two.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([i8; 64]);
+
 /// A linear layer's weights, laid out for the kernel.
 pub(crate) struct PackedLinear {
     inputs: usize,
@@ -52,8 +60,8 @@ pub(crate) struct PackedLinear {
     blocks: usize,
     /// Groups of four inputs in a block, the last filled up with zeros.
     groups: usize,
-    /// `[panel][block][group][PANEL outputs][4 inputs]`.
-    values: Vec<i8>,
+    /// `[panel][block][group]`, [`LINES`] of `[16 outputs][4 inputs]` each.
+    values: Vec<Line>,
     /// `[panel][block][PANEL scales, PANEL scales × sums]`.
     scales: Vec<f32>,
     /// One per output, filled up to whole panels.
@@ -80,7 +88,7 @@ impl PackedLinear {
             block,
             blocks,
             groups,
-            values: vec![0; panels * blocks * groups * PANEL * 4],
+            values: vec![Line([0; 64]); panels * blocks * groups * LINES],
             scales: vec![0.0; panels * blocks * PANEL * 2],
             bias: linear.bias.unwrap_or_else(|| vec![0.0; outputs]),
         };
@@ -99,7 +107,7 @@ impl PackedLinear {
             let at = panel * self.blocks + block;
             for (k, value) in row.iter().enumerate() {
                 let group = at * self.groups + k / 4;
-                self.values[(group * PANEL + lane) * 4 + k % 4] = *value;
+                self.values[group * LINES + lane / 16].0[lane % 16 * 4 + k % 4] = *value;
             }
             let sum: i32 = row.iter().map(|value| i32::from(*value)).sum();
             self.scales[at * 2 * PANEL + lane] = scales[block];

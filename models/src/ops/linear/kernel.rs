@@ -1,7 +1,7 @@
 //! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512
 //! with VNNI where the processor has it, else AVX2, else plain code; all give the same bits.
 
-use super::{PackedLinear, QuantisedRows};
+use super::{LINES, Line, PackedLinear, QuantisedRows};
 use crate::ops::{Function, math};
 
 /// Outputs that are computed together.
@@ -121,7 +121,7 @@ fn body(
     out: &mut [f32],
     function: Function,
     rows: &mut QuantisedRows,
-    dots: impl Fn(&[u8], &[i8]) -> [i32; PANEL],
+    dots: impl Fn(&[u8], &[Line]) -> [i32; PANEL],
 ) {
     quantise(linear, x, rows);
     for panel in 0..linear.outputs.div_ceil(PANEL) {
@@ -190,15 +190,15 @@ fn row_tile(
     row: usize,
     panel: usize,
     out: &mut [f32; PANEL],
-    dots: impl Fn(&[u8], &[i8]) -> [i32; PANEL],
+    dots: impl Fn(&[u8], &[Line]) -> [i32; PANEL],
 ) {
     out.copy_from_slice(&linear.bias[panel * PANEL..(panel + 1) * PANEL]);
-    let (width, panel_bytes) = (linear.groups * 4, linear.groups * PANEL * 4);
+    let (width, lines) = (linear.groups * 4, linear.groups * LINES);
     for block in 0..linear.blocks {
         let place = row * linear.blocks + block;
         let values = &rows.values[place * width..(place + 1) * width];
         let at = panel * linear.blocks + block;
-        let weights = &linear.values[at * panel_bytes..(at + 1) * panel_bytes];
+        let weights = &linear.values[at * lines..(at + 1) * lines];
         let sums = dots(values, weights);
         let [scale, shift] = rows.scales[place];
         let scales = &linear.scales[at * 2 * PANEL..(at + 1) * 2 * PANEL];
@@ -212,12 +212,12 @@ fn row_tile(
 
 /// Exact sums in plain loops.
 #[inline(always)]
-fn plain_dots(values: &[u8], weights: &[i8]) -> [i32; PANEL] {
+fn plain_dots(values: &[u8], weights: &[Line]) -> [i32; PANEL] {
     let mut sums = [0i32; PANEL];
-    for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
-        for lane in 0..PANEL {
+    for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(LINES)) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
             for k in 0..4 {
-                sums[lane] += i32::from(value[k]) * i32::from(weight[lane * 4 + k]);
+                *sum += i32::from(value[k]) * i32::from(weight[lane / 16].0[lane % 16 * 4 + k]);
             }
         }
     }
@@ -256,7 +256,7 @@ mod avx2 {
         _mm256_setzero_si256, _mm256_storeu_si256,
     };
 
-    use super::PANEL;
+    use super::{LINES, Line, PANEL};
 
     /// Registers of four outputs each that make a panel.
     const PARTS: usize = PANEL / 4;
@@ -264,13 +264,13 @@ mod avx2 {
     /// One block of a row against a panel.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn dots(values: &[u8], weights: &[i8]) -> [i32; PANEL] {
+    pub(super) fn dots(values: &[u8], weights: &[Line]) -> [i32; PANEL] {
         let mut pairs = [_mm256_setzero_si256(); PARTS];
-        for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(PANEL * 4)) {
+        for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(LINES)) {
             let four = i32::from_le_bytes([value[0], value[1], value[2], value[3]]);
             let four = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
             for (part, pairs) in pairs.iter_mut().enumerate() {
-                let bytes = weight.as_ptr().wrapping_add(part * 16).cast::<__m128i>();
+                let bytes = weight.as_ptr().cast::<__m128i>().wrapping_add(part);
                 // SAFETY: `weight` has PARTS times sixteen bytes.
                 let wide = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes) });
                 *pairs = _mm256_add_epi32(*pairs, _mm256_madd_epi16(four, wide));
@@ -295,11 +295,11 @@ mod avx512 {
 
     use std::arch::x86_64::{
         __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-        _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
+        _mm512_fnmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32,
         _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps,
     };
 
-    use super::{PANEL, PackedLinear, QuantisedRows, TILE_ROWS};
+    use super::{LINES, PANEL, PackedLinear, QuantisedRows, TILE_ROWS};
 
     /// `M` rows from `row` against one panel.
     #[inline]
@@ -312,13 +312,12 @@ mod avx512 {
         out: &mut [[f32; PANEL]; TILE_ROWS],
     ) {
         let (blocks, groups) = (linear.blocks, linear.groups);
-        let (width, block_bytes) = (groups * 4, groups * PANEL * 4);
+        let (width, lines) = (groups * 4, groups * LINES);
         // The slices hold every element that the pointers below reach; taking them checks it once
         // per tile.
         let activations = &rows.values[row * blocks * width..(row + M) * blocks * width];
         let shifts = &rows.scales[row * blocks..(row + M) * blocks];
-        let weights =
-            &linear.values[panel * blocks * block_bytes..(panel + 1) * blocks * block_bytes];
+        let weights = &linear.values[panel * blocks * lines..(panel + 1) * blocks * lines];
         let scales = &linear.scales[panel * blocks * 2 * PANEL..(panel + 1) * blocks * 2 * PANEL];
         let bias = &linear.bias[panel * PANEL..(panel + 1) * PANEL];
         // SAFETY: a panel is two registers wide; all offsets stay inside the slices above: rows
@@ -329,12 +328,12 @@ mod avx512 {
             let mut sums: [[__m512; 2]; M] = [halves; M];
             for block in 0..blocks {
                 let mut exact: [[__m512i; 2]; M] = [[_mm512_setzero_si512(); 2]; M];
-                let weight = weights.as_ptr().add(block * block_bytes);
+                let weight = weights.as_ptr().add(block * lines);
                 let value = activations.as_ptr().add(block * width);
                 for group in 0..groups {
-                    let at = weight.add(group * PANEL * 4);
-                    let low = _mm512_loadu_si512(at.cast());
-                    let high = _mm512_loadu_si512(at.add(64).cast());
+                    let at = weight.add(group * LINES);
+                    let low = _mm512_load_si512(at.cast());
+                    let high = _mm512_load_si512(at.add(1).cast());
                     for (m, exact) in exact.iter_mut().enumerate() {
                         let four = value.add(m * blocks * width + group * 4);
                         let four = _mm512_set1_epi32(four.cast::<i32>().read_unaligned());
