@@ -46,7 +46,8 @@ pub(crate) fn quantise_rows(floats: &[f32], block: usize) -> (Vec<i8>, Vec<f32>)
     (values, scales)
 }
 
-/// Weights of sixteen outputs for a group of four inputs: one cache line, so that no load crosses two.
+/// Weights of sixteen outputs for a group of four inputs: one cache line, so that no load crosses
+/// two.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([i8; 64]);
