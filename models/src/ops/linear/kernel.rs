@@ -216,8 +216,9 @@ fn plain_dots(values: &[u8], weights: &[Line]) -> [i32; PANEL] {
     let mut sums = [0i32; PANEL];
     for (value, weight) in values.chunks_exact(4).zip(weights.chunks_exact(LINES)) {
         for (lane, sum) in sums.iter_mut().enumerate() {
-            for k in 0..4 {
-                *sum += i32::from(value[k]) * i32::from(weight[lane / 16].0[lane % 16 * 4 + k]);
+            let four = &weight[lane / 16].0[lane % 16 * 4..][..4];
+            for (value, weight) in value.iter().zip(four) {
+                *sum += i32::from(*value) * i32::from(*weight);
             }
         }
     }
