@@ -12,8 +12,9 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use self::kernel::{Level, Scratch, Shape};
+use self::kernel::{Scratch, Shape};
 use super::bad_input;
+use super::level::Level;
 
 pub(super) struct AttentionOperator;
 

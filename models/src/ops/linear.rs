@@ -16,7 +16,8 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use self::kernel::{Level, PANEL};
+use self::kernel::PANEL;
+use super::level::Level;
 use super::{Function, Shared, bad_input};
 use crate::weights::{Linear, Matrix};
 

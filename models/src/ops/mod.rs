@@ -8,6 +8,7 @@
 
 mod attention;
 mod embedding;
+mod level;
 mod linear;
 mod math;
 mod pointwise;
@@ -17,11 +18,9 @@ use std::sync::Arc;
 use ort::operator::OperatorDomain;
 
 use crate::Result;
+use crate::graph::DOMAIN;
 pub(crate) use embedding::QuantisedTable;
 pub(crate) use linear::{PackedLinear, block_of, quantise_rows};
-
-/// The domain that graphs name for these operators.
-pub(crate) const DOMAIN: &str = "ai.sembla";
 
 /// The 8-bit weights of a graph, shared by all its sessions.
 #[derive(Default)]

@@ -9,38 +9,16 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
+use super::level::Level;
 use super::{Function, bad_input, math};
 
-/// Whether the loops are compiled for wide registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
 impl Level {
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
-
     /// Runs `body` compiled for this level.
     fn run(self, body: impl FnOnce()) {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Level::detect` saw the features that the function needs.
-            Self::Avx512 => unsafe { with_avx512(body) },
+            Self::Avx512Vnni | Self::Avx512 => unsafe { with_avx512(body) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Level::detect` saw the features that the function needs.
             Self::Avx2 => unsafe { with_avx2(body) },

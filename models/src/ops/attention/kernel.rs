@@ -4,6 +4,7 @@
 //! order that depends on the text's length alone, and `mul_add` rounds once everywhere, so all
 //! levels give the same bits.
 
+use crate::ops::level::Level;
 use crate::ops::math;
 
 /// Lanes that are computed together.
@@ -39,32 +40,6 @@ pub(super) struct Scratch {
     mixed: Vec<f32>,
     /// `(cos, sin)` per position and half component.
     rotations: Vec<(f32, f32)>,
-}
-
-/// Which instructions the loops are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-impl Level {
-    /// The best that this processor can do.
-    pub(super) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
 }
 
 impl Scratch {
@@ -109,7 +84,7 @@ pub(super) fn run(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::detect` saw the features that the function needs.
-        Level::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
+        Level::Avx512Vnni | Level::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::detect` saw the features that the function needs.
         Level::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },

@@ -1,6 +1,7 @@
 //! The attention kernel against its formula in f64, text by text.
 
-use super::kernel::{Level, Scratch, Shape, run};
+use super::Level;
+use super::kernel::{Scratch, Shape, run};
 
 fn noise(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;

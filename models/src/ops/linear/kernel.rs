@@ -2,6 +2,7 @@
 //! with VNNI where the processor has it, else AVX2, else plain code; all give the same bits.
 
 use super::{LINES, Line, PackedLinear, QuantisedRows};
+use crate::ops::level::Level;
 use crate::ops::{Function, math};
 
 /// Outputs that are computed together.
@@ -10,36 +11,6 @@ pub(super) const PANEL: usize = 32;
 /// Rows that are computed together: with two registers of outputs each, they fill the register
 /// file.
 const TILE_ROWS: usize = 6;
-
-/// Which instructions are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-impl Level {
-    /// The best that this processor can do.
-    pub(super) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-                && is_x86_feature_detected!("fma")
-            {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
-}
 
 /// `out = function(x · weightsᵀ + bias)`, row by row.
 pub(super) fn run(
@@ -53,10 +24,10 @@ pub(super) fn run(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::detect` saw the features that the function needs.
-        Level::Avx512 => unsafe { run_avx512(linear, x, out, function, rows) },
+        Level::Avx512Vnni => unsafe { run_avx512(linear, x, out, function, rows) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::detect` saw the features that the function needs.
-        Level::Avx2 => unsafe { run_avx2(linear, x, out, function, rows) },
+        Level::Avx512 | Level::Avx2 => unsafe { run_avx2(linear, x, out, function, rows) },
         Level::Portable => run_portable(linear, x, out, function, rows),
     }
 }

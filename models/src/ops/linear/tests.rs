@@ -1,7 +1,7 @@
 //! The 8-bit layer against its formula in plain floats, and its instruction levels against each
 //! other.
 
-use super::kernel::{Level, run};
+use super::kernel::run;
 use super::*;
 
 /// A small deterministic generator; quality does not matter here.
