@@ -1,14 +1,25 @@
-//! What Sembla does with vectors: pure functions from slices to numbers and vectors.
+//! What Sembla does with vectors and texts: pure functions from slices to numbers, vectors and
+//! findings.
 //!
-//! No network, no clock, no SQL, no tables. Each function's result depends on its input alone: sums
+//! No network, no clock, no SQL, no tables. What runs long is lent memory by a [`Host`], which can
+//! stop it and hear of its progress. Each function's result depends on its input alone: sums
 //! are taken in a fixed order that is the same on every processor, so the machine, its vector width
 //! and the number of threads never show.
 
 pub mod componentwise;
+pub mod error;
 pub mod hamming;
+pub mod host;
 mod lanes;
+pub mod neighbours;
 pub mod quantize;
 pub mod similarity;
+pub mod unit;
+
+pub use error::OperatorError;
+pub use host::{Host, Loan, Unbounded};
+pub use neighbours::{Neighbour, Neighbours, Pair};
+pub use unit::UnitVectors;
 
 /// Two vectors that should have the same number of components don't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

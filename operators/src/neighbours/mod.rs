@@ -1,0 +1,140 @@
+//! Which rows are similar: the `k` nearest of each row, and all pairs above a threshold, within one
+//! set of vectors or between two. Exact.
+//!
+//! Everything here is defined by [`UnitVectors::cosine`] and one order: the higher cosine first,
+//! then the lower row. Rows without a direction are neither found nor find anything.
+
+mod slow;
+
+use crate::error::{OperatorError, Result};
+use crate::host::Host;
+use crate::unit::UnitVectors;
+
+/// A row that was found, and how similar it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The row that was found.
+    pub row: u32,
+    /// Its cosine with the row that looked.
+    pub score: f32,
+}
+
+/// Two rows and their cosine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// A row of the first set; within one set, the lower row.
+    pub a: u32,
+    /// A row of the second set; within one set, the higher row.
+    pub b: u32,
+    /// Their cosine.
+    pub score: f32,
+}
+
+impl Pair {
+    /// The order of findings: the higher score first, then the lower `a`, then the lower `b`.
+    pub fn best_first(&self, other: &Self) -> std::cmp::Ordering {
+        other.score.total_cmp(&self.score).then(self.a.cmp(&other.a)).then(self.b.cmp(&other.b))
+    }
+}
+
+/// The nearest rows of each of many rows, best first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Neighbours {
+    /// Of row `i` the neighbours are `found[starts[i]..starts[i + 1]]`.
+    found: Vec<Neighbour>,
+    starts: Vec<usize>,
+}
+
+impl Neighbours {
+    /// Number of rows that looked.
+    pub fn rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The neighbours of a row, best first.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn of(&self, row: usize) -> &[Neighbour] {
+        &self.found[self.starts[row]..self.starts[row + 1]]
+    }
+
+    /// Bytes that these neighbours of `rows` rows take at most.
+    pub fn bytes(rows: usize, k: usize) -> usize {
+        rows * (k * size_of::<Neighbour>() + size_of::<usize>())
+    }
+}
+
+/// Where pairs go while they are found: many threads call it, in no order, with some pairs at a
+/// time. An error ends the search.
+pub type PairSink<'a> = dyn Fn(&[Pair]) -> Result<()> + Sync + 'a;
+
+/// The `k` most similar rows of `corpus` for each row of `queries`, of those with a cosine of at
+/// least `min_score`.
+///
+/// # Errors
+/// Different dimensions, what the host says.
+pub fn top_k(
+    queries: &UnitVectors,
+    corpus: &UnitVectors,
+    k: usize,
+    min_score: f32,
+    host: &dyn Host,
+) -> Result<Neighbours> {
+    queries.check_dimension(corpus)?;
+    slow::top_k(queries, corpus, k, min_score, false, host)
+}
+
+/// The `k` most similar other rows of each row, of those with a cosine of at least `min_score`.
+///
+/// # Errors
+/// What the host says.
+pub fn top_k_within(
+    vectors: &UnitVectors,
+    k: usize,
+    min_score: f32,
+    host: &dyn Host,
+) -> Result<Neighbours> {
+    slow::top_k(vectors, vectors, k, min_score, true, host)
+}
+
+/// Every pair of a row of `a` and a row of `b` with a cosine of at least `threshold`.
+///
+/// # Errors
+/// Different dimensions, what the host or the sink says.
+pub fn pairs_between(
+    a: &UnitVectors,
+    b: &UnitVectors,
+    threshold: f32,
+    host: &dyn Host,
+    sink: &PairSink<'_>,
+) -> Result<()> {
+    a.check_dimension(b)?;
+    slow::pairs(a, b, threshold, false, host, sink)
+}
+
+/// Every pair of two rows with a cosine of at least `threshold`, once, the lower row first.
+///
+/// # Errors
+/// What the host or the sink says.
+pub fn pairs_within(
+    vectors: &UnitVectors,
+    threshold: f32,
+    host: &dyn Host,
+    sink: &PairSink<'_>,
+) -> Result<()> {
+    slow::pairs(vectors, vectors, threshold, true, host, sink)
+}
+
+/// Checks a threshold on cosines.
+///
+/// # Errors
+/// [`OperatorError::Option`] outside -1..=1.
+pub fn check_threshold(threshold: f64) -> Result<f32> {
+    if (-1.0..=1.0).contains(&threshold) {
+        return Ok(threshold as f32);
+    }
+    Err(OperatorError::Option(format!(
+        "threshold is {threshold}; it is a cosine, between -1 and 1"
+    )))
+}
