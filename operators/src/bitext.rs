@@ -244,7 +244,8 @@ mod tests {
         };
         let shuffled = |row: usize| row * 7 % ROWS;
         let (source, target) = (noisy(2, &|row| row), noisy(3, &shuffled));
-        for (margin, threshold) in [(Margin::Ratio, 1.2), (Margin::Distance, 0.2), (Margin::Absolute, 0.6)] {
+        let thresholds = [1.5, 0.25, 0.6];
+        for (margin, threshold) in MARGINS.into_iter().zip(thresholds) {
             let options = Options { margin, threshold: Some(threshold), ..Options::default() };
             let mut found = mine(&source, &target, &options, &Unbounded).expect("mined");
             found.sort_by_key(|pair| pair.a);

@@ -170,7 +170,7 @@ fn best_pairs(
                 check(host)?;
                 let end = rows.min((task + 1) * ROWS_PER_TASK);
                 (task * ROWS_PER_TASK..end).for_each(|row| pairs_of(row, &mut best));
-                Ok(best)
+                Ok::<_, OperatorError>(best)
             },
         )
         .try_reduce(|| Best::new(options.max_pairs), |best, other| Ok(best.merged(other)))?;
