@@ -71,14 +71,18 @@ impl InputExec {
             .map(|partition| {
                 let (input, context) = (self.clone(), Arc::clone(context));
                 let (host, rows) = (Arc::clone(host), Arc::clone(&rows));
-                SpawnedTask::spawn(async move { input.read(partition, context, &host, &rows).await })
+                SpawnedTask::spawn(
+                    async move { input.read(partition, context, &host, &rows).await },
+                )
             })
             .collect();
         let mut parts = Vec::with_capacity(partitions);
         for task in tasks {
-            parts.push(task.join_unwind().await.map_err(|error| {
-                DataFusionError::ExecutionJoin(Box::new(error))
-            })??);
+            parts.push(
+                task.join_unwind()
+                    .await
+                    .map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??,
+            );
         }
         Ok(blocking(|| self.table(parts, host))?)
     }
@@ -139,9 +143,8 @@ impl InputExec {
         super::ids::check(self.name, &ids, host)?;
         let text = types.text.as_ref().map(|t| column(t, &|piece| piece.roles.text.clone()));
         let groups = types.groups.iter().enumerate();
-        let groups = groups
-            .map(|(n, t)| column(t, &|piece| piece.roles.groups.get(n).cloned()))
-            .collect();
+        let groups =
+            groups.map(|(n, t)| column(t, &|piece| piece.roles.groups.get(n).cloned())).collect();
         let extras = types.extras.iter().enumerate();
         let extras = extras
             .map(|(n, (name, t))| {
@@ -229,5 +232,6 @@ fn mixed(input: &str, dimension: usize, other: usize) -> SqlError {
 /// memory with others.
 fn bytes_of(array: &ArrayRef) -> usize {
     let views = array.as_string_view_opt().map_or(0, |views| views.total_bytes_len());
-    views + array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+    views
+        + array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
 }

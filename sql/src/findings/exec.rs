@@ -13,7 +13,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, OrderingRequirements, Partitioning, PhysicalExpr,
 };
@@ -86,12 +86,16 @@ impl ExtensionPlanner for Findings {
                     })?;
                     let schema = input.plan.schema();
                     let physical =
-                        |role| planner.create_physical_expr(role, schema, session, planning);
+                        |role: &Expr| planner.create_physical_expr(role, schema, session, planning);
                     Some(InputExec {
                         name: definition.name,
                         plan: in_order(Arc::clone(plan))?,
                         roles: input.roles.try_map(physical)?,
-                        carried: if node.declaration.carries { input.carried_positions() } else { vec![] },
+                        carried: if node.declaration.carries {
+                            input.carried_positions()
+                        } else {
+                            vec![]
+                        },
                         embeds: embeds(input),
                     })
                 }
@@ -113,7 +117,7 @@ impl ExtensionPlanner for Findings {
 
 /// Whether a model runs while an input is read.
 fn embeds(input: &Input) -> bool {
-    matches!(&input.roles.vector, Some(datafusion::logical_expr::Expr::ScalarFunction(call)) if call.name() == "embed")
+    matches!(&input.roles.vector, Some(Expr::ScalarFunction(call)) if call.name() == "embed")
 }
 
 /// The order of rows is part of an input's meaning: it numbers rows and decides between equals. So a
@@ -128,7 +132,10 @@ fn in_order(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     match plan.children().as_slice() {
         [child] if plan.maintains_input_order() == [true] => {
             let child = in_order(Arc::clone(child))?;
-            datafusion::physical_plan::execution_plan::replace_children_if_necessary(plan, vec![child])
+            datafusion::physical_plan::execution_plan::replace_children_if_necessary(
+                plan,
+                vec![child],
+            )
         }
         _ => Ok(plan),
     }

@@ -31,17 +31,12 @@ pub(crate) fn split(tables: &[Option<Table>]) -> Result<Vec<Group>, SqlError> {
     let mut places: HashMap<OwnedRow, usize> = HashMap::new();
     let mut split: Vec<Vec<Option<Vec<u32>>>> = Vec::new();
     for (input, table) in tables.iter().enumerate() {
-        let Some(table) = table.as_ref().filter(|table| !table.roles.groups.is_empty()) else {
-            continue;
-        };
+        let Some(table) = grouped(table) else { continue };
         for_each_row(table, &converter, |row, values| {
             let group = match places.get(&values) {
                 Some(group) => *group,
                 None if input == 0 => {
                     places.insert(values, split.len());
-                    let grouped = |table: &Option<Table>| {
-                        table.as_ref().filter(|table| !table.roles.groups.is_empty())
-                    };
                     let empty = tables.iter().map(|t| grouped(t).map(|_| Vec::new())).collect();
                     split.push(empty);
                     split.len() - 1
@@ -54,6 +49,11 @@ pub(crate) fn split(tables: &[Option<Table>]) -> Result<Vec<Group>, SqlError> {
         })?;
     }
     Ok(split.into_iter().map(|rows| group(tables, rows)).collect())
+}
+
+/// A table that has the columns of groups.
+fn grouped(table: &Option<Table>) -> Option<&Table> {
+    table.as_ref().filter(|table| !table.roles.groups.is_empty())
 }
 
 fn group(tables: &[Option<Table>], rows: Vec<Option<Vec<u32>>>) -> Group {

@@ -25,8 +25,8 @@ pub(crate) struct Listener(Arc<Mutex<Option<Arc<dyn Progress>>>>);
 
 impl Listener {
     /// Sets the listener.
-    pub(crate) fn set(&self, progress: Option<Arc<dyn Progress>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    pub(crate) fn set(&self, progress: Arc<dyn Progress>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
     }
 
     fn get(&self) -> Option<Arc<dyn Progress>> {

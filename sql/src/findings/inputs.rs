@@ -2,7 +2,7 @@
 //! types leave no doubt.
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, ident, lit};
@@ -138,7 +138,7 @@ impl Resolver<'_> {
     fn embedded(&self, text: &Expr) -> (Expr, Option<String>) {
         let model = self.options.text("model").unwrap_or(self.default_model);
         let prompt = self.options.text(self.input.prompt).or(self.input.default_prompt);
-        let call = self.embed.call(vec![text.clone(), lit(model), lit(prompt)]);
+        let call = self.embed.call(vec![text.clone(), lit(model), lit(ScalarValue::from(prompt))]);
         let prompt = prompt.map_or(String::new(), |prompt| format!(", {prompt}"));
         (call, Some(format!("{model}({}{prompt})", shown(text))))
     }

@@ -34,15 +34,19 @@ mod roles;
 mod run;
 mod table;
 
+mod bitext_mining;
+mod hits;
+mod pairs;
 mod paraphrase_mining;
 mod semantic_search;
 
-pub use host::Progress;
 pub(crate) use exec::Planner;
 pub(crate) use host::Listener;
+pub use host::Progress;
 
 /// All findings.
-static FINDINGS: &[&Declaration] = &[&semantic_search::DECLARATION, &paraphrase_mining::DECLARATION];
+static FINDINGS: &[&Declaration] =
+    &[&semantic_search::DECLARATION, &paraphrase_mining::DECLARATION, &bitext_mining::DECLARATION];
 
 /// The finding of that name, in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Declaration> {

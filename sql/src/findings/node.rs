@@ -114,8 +114,10 @@ fn fields(
     finding: &dyn Finding,
     inputs: &[Option<Input>],
 ) -> Result<Vec<FieldRef>> {
-    let types: Vec<Option<InputTypes>> =
-        inputs.iter().map(|input| input.as_ref().map(Input::types).transpose()).collect::<Result<_>>()?;
+    let types: Vec<Option<InputTypes>> = inputs
+        .iter()
+        .map(|input| input.as_ref().map(Input::types).transpose())
+        .collect::<Result<_>>()?;
     let mut fields: Vec<FieldRef> = Vec::new();
     let first = inputs.first().and_then(Option::as_ref);
     for group in first.iter().flat_map(|input| &input.roles.groups) {
@@ -135,9 +137,14 @@ fn fields(
                 ))
                 .into());
             }
-            fields.push(Arc::clone(first.plan.schema().fields().get(position).ok_or_else(|| {
-                DataFusionError::Internal("a column has no field".into())
-            })?));
+            fields.push(Arc::clone(
+                first
+                    .plan
+                    .schema()
+                    .fields()
+                    .get(position)
+                    .ok_or_else(|| DataFusionError::Internal("a column has no field".into()))?,
+            ));
         }
     }
     Ok(fields)
@@ -211,6 +218,11 @@ impl UserDefinedLogicalNodeCore for FindingNode {
             output_columns.iter().filter_map(|output| self.made_of(*output)).collect();
         first.sort_unstable();
         first.dedup();
-        Some(self.given().enumerate().map(|(n, _)| if n == 0 { std::mem::take(&mut first) } else { vec![] }).collect())
+        Some(
+            self.given()
+                .enumerate()
+                .map(|(n, _)| if n == 0 { std::mem::take(&mut first) } else { vec![] })
+                .collect(),
+        )
     }
 }

@@ -189,10 +189,9 @@ impl Call {
                     "it needs {single} => 'text' or {0} => a table, a file or a query",
                     input.name
                 )),
-                (_, None) => self.mistake(format!(
-                    "it needs {0} => a table, a file or a query",
-                    input.name
-                )),
+                (_, None) => {
+                    self.mistake(format!("it needs {0} => a table, a file or a query", input.name))
+                }
             });
         }
         Ok(())
@@ -209,7 +208,9 @@ impl Call {
             let word = ScalarValue::from(word.value.as_str());
             let mut unquoted = Options::default();
             return match unquoted.set(option, &word) {
-                Ok(()) => Err(self.mistake(format!("{0} is {word}; write {0} => '{word}'", option.name))),
+                Ok(()) => {
+                    Err(self.mistake(format!("{0} is {word}; write {0} => '{word}'", option.name)))
+                }
                 Err(error) => Err(self.mistake(error.to_string())),
             };
         }
@@ -249,8 +250,7 @@ impl Call {
         self.check_dimensions(&types)?;
         let name = self.declaration.name;
         let planning = Planning { name, options: &self.options, inputs: &types, engine };
-        let finding =
-            (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
+        let finding = (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
         FindingNode::new(self.declaration, finding, inputs, self.options_in_words())
     }
 
