@@ -82,6 +82,16 @@ impl Neighbours {
         &self.found[self.starts[row]..self.starts[row + 1]]
     }
 
+    /// The neighbours of row after row.
+    pub(crate) fn from_rows(rows: Vec<Vec<Neighbour>>) -> Self {
+        let mut starts = vec![0];
+        starts.extend(rows.iter().scan(0, |found, row| {
+            *found += row.len();
+            Some(*found)
+        }));
+        Self { found: rows.concat(), starts }
+    }
+
     /// Bytes that these neighbours of `rows` rows take at most.
     pub fn bytes(rows: usize, k: usize) -> usize {
         rows * (k * size_of::<Neighbour>() + size_of::<usize>())
