@@ -8,12 +8,16 @@
 
 pub mod componentwise;
 pub mod error;
+pub mod fusion;
 pub mod hamming;
 pub mod host;
 mod lanes;
+pub mod map;
 pub mod neighbours;
 pub mod quantize;
 pub mod similarity;
+pub mod text_index;
+pub mod topics;
 pub mod unit;
 
 pub use error::OperatorError;
