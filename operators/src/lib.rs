@@ -6,6 +6,7 @@
 //! are taken in a fixed order that is the same on every processor, so the machine, its vector width
 //! and the number of threads never show.
 
+pub mod approximate;
 pub mod componentwise;
 pub mod error;
 pub mod fusion;
