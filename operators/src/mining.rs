@@ -146,9 +146,7 @@ pub fn every_pair_between(
 /// Whether neighbours, best first, have this one. A pair has one score from both sides, to the bit,
 /// so its place in the order is known.
 fn contains(best_first: &[Neighbour], wanted: Neighbour) -> bool {
-    let order = |at: &Neighbour| {
-        wanted.score.total_cmp(&at.score).then(at.row.cmp(&wanted.row))
-    };
+    let order = |at: &Neighbour| wanted.score.total_cmp(&at.score).then(at.row.cmp(&wanted.row));
     best_first.binary_search_by(order).is_ok()
 }
 
@@ -204,8 +202,7 @@ impl Best {
     /// Lets go of all but the best.
     fn cut(&mut self) {
         if self.pairs.len() > self.limit {
-            let (_, worst, _) =
-                self.pairs.select_nth_unstable_by(self.limit - 1, Pair::best_first);
+            let (_, worst, _) = self.pairs.select_nth_unstable_by(self.limit - 1, Pair::best_first);
             self.bound = Some(*worst);
             self.pairs.truncate(self.limit);
         }
