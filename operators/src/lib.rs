@@ -6,8 +6,10 @@
 //! are taken in a fixed order that is the same on every processor, so the machine, its vector width
 //! and the number of threads never show.
 
+pub mod cluster;
 pub mod componentwise;
 pub mod error;
+pub mod evaluate;
 pub mod hamming;
 pub mod host;
 mod lanes;
