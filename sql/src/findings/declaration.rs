@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::finding::Finding;
+use super::indexes::Index;
 use super::options::{Kind, OptionDef, OptionValue, Options};
 use super::roles::InputTypes;
 use crate::SqlError;
@@ -69,6 +70,8 @@ pub(crate) struct Planning<'a> {
     pub(crate) inputs: &'a [Option<InputTypes>],
     /// The models.
     pub(crate) engine: &'a Engine,
+    /// The index that stands in the place of the first input, if one does.
+    pub(crate) index: Option<&'a Arc<Index>>,
 }
 
 /// A finding: what it takes, and how it is made.

@@ -41,6 +41,9 @@ mod communities;
 mod dedup;
 mod hits;
 mod hybrid_search;
+pub(crate) mod index_rows;
+mod indexed_search;
+pub(crate) mod indexes;
 mod keys;
 mod map_2d;
 mod pairs;
@@ -56,7 +59,8 @@ mod topics;
 mod topics_over_time;
 
 pub(crate) use exec::Planner;
-pub(crate) use host::Listener;
+pub(crate) use host::{Listener, QueryHost};
+pub(crate) use indexes::Indexes;
 pub use host::Progress;
 
 /// All findings.
@@ -79,7 +83,8 @@ static FINDINGS: &[&Declaration] = &[
 
 /// The finding of that name, in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Declaration> {
-    FINDINGS.iter().copied().find(|finding| finding.name == name)
+    let unlisted = [&index_rows::DECLARATION];
+    FINDINGS.iter().copied().chain(unlisted).find(|finding| finding.name == name)
 }
 
 /// The name, the call and the documentation of each finding.
