@@ -147,9 +147,7 @@ pub fn every_pair_between(
 /// Whether neighbours, best first, have this one. A pair has one score from both sides, to the bit,
 /// so its place in the order is known.
 fn contains(best_first: &[Neighbour], wanted: Neighbour) -> bool {
-    let order = |at: &Neighbour| {
-        wanted.score.total_cmp(&at.score).then(at.row.cmp(&wanted.row))
-    };
+    let order = |at: &Neighbour| wanted.score.total_cmp(&at.score).then(at.row.cmp(&wanted.row));
     best_first.binary_search_by(order).is_ok()
 }
 
@@ -166,15 +164,12 @@ fn best_pairs(
     let empty = || Shortlist::new(options.max_pairs, Pair::best_first);
     let best = (0..rows.div_ceil(ROWS_PER_TASK))
         .into_par_iter()
-        .try_fold(
-            empty,
-            |mut best, task| {
-                check(host)?;
-                let end = rows.min((task + 1) * ROWS_PER_TASK);
-                (task * ROWS_PER_TASK..end).for_each(|row| pairs_of(row, &mut best));
-                Ok::<_, OperatorError>(best)
-            },
-        )
+        .try_fold(empty, |mut best, task| {
+            check(host)?;
+            let end = rows.min((task + 1) * ROWS_PER_TASK);
+            (task * ROWS_PER_TASK..end).for_each(|row| pairs_of(row, &mut best));
+            Ok::<_, OperatorError>(best)
+        })
         .try_reduce(empty, |best, other| Ok(best.merged(other)))?;
     let mut pairs = best.into_best();
     pairs.par_sort_unstable_by(Pair::best_first);

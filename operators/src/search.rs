@@ -268,18 +268,16 @@ impl Codes {
         let ranges = Ranges::new(&vec![-largest; dimension], &vec![largest; dimension])?;
         let mut codes = vec![0; rows.len() * dimension];
         let mut sums = vec![0; rows.len()];
-        codes
-            .par_chunks_exact_mut(dimension)
-            .zip(&mut sums)
-            .zip(rows)
-            .try_for_each(|((codes, sum), row)| -> Result<()> {
+        codes.par_chunks_exact_mut(dimension).zip(&mut sums).zip(rows).try_for_each(
+            |((codes, sum), row)| -> Result<()> {
                 check(host)?;
                 let mut row_codes = Vec::with_capacity(dimension);
                 ranges.int8(vectors.row(*row as usize), &mut row_codes)?;
                 *sum = row_codes.iter().map(|code| i32::from(*code)).sum();
                 codes.copy_from_slice(&row_codes);
                 Ok(())
-            })?;
+            },
+        )?;
         Ok(Self::Int8 { ranges, codes, sums })
     }
 
@@ -369,7 +367,8 @@ mod tests {
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 ranges.int8(a, &mut x).expect("equal");
                 ranges.int8(b, &mut y).expect("equal");
-                let middles = x.iter().zip(&y).map(|(x, y)| (2 * i64::from(*x) + 1, 2 * i64::from(*y) + 1));
+                let middles =
+                    x.iter().zip(&y).map(|(x, y)| (2 * i64::from(*x) + 1, 2 * i64::from(*y) + 1));
                 middles.map(|(x, y)| x * y).sum::<i64>()
             }
             Coding::Binary => {
@@ -443,7 +442,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let coded = CodedCorpus::new(random_rows(9, 4, 1), Coding::Int8, &Unbounded).expect("coded");
+        let coded =
+            CodedCorpus::new(random_rows(9, 4, 1), Coding::Int8, &Unbounded).expect("coded");
         let queries = random_rows(2, 4, 2);
         let refused = |options: &Options| {
             coded.search(&queries, options, &Unbounded).expect_err("refused").to_string()

@@ -37,11 +37,8 @@ fn banking77() -> Option<UnitVectors> {
 fn paraphrases_are_those_of_sentence_transformers() {
     let (Some(vectors), Some(golden)) = (banking77(), golden("paraphrase_mining")) else { return };
     let number = |name: &str| golden[name].as_u64().expect("a number") as usize;
-    let options = mining::Options {
-        top_k: number("top_k"),
-        max_pairs: number("max_pairs"),
-        threshold: None,
-    };
+    let options =
+        mining::Options { top_k: number("top_k"), max_pairs: number("max_pairs"), threshold: None };
     let mut wanted: Vec<(u64, u64, f64)> = golden["pairs"]
         .as_array()
         .expect("pairs")
@@ -85,9 +82,7 @@ fn communities_are_those_of_sentence_transformers() {
             .as_array()
             .expect("communities")
             .iter()
-            .map(|rows| {
-                rows.as_array().expect("rows").iter().filter_map(Value::as_u64).collect()
-            })
+            .map(|rows| rows.as_array().expect("rows").iter().filter_map(Value::as_u64).collect())
             .collect();
         let found = communities(&vectors, &options, &Unbounded).expect("found");
         assert_eq!(found.len(), wanted.len(), "{options:?}");
@@ -120,9 +115,8 @@ fn candidates_by_codes_hold_nearly_all_nearest_rows() {
     for (coding, recall_min) in [(Coding::Int8, 0.9999), (Coding::Binary, 0.95)] {
         let coded = CodedCorpus::new(vectors.clone(), coding, &Unbounded).expect("coded");
         let found = coded.search(&queries, &search::Options::default(), &Unbounded).expect("found");
-        let common = |row: usize| {
-            found.of(row).iter().filter(|found| exact.of(row).contains(found)).count()
-        };
+        let common =
+            |row: usize| found.of(row).iter().filter(|found| exact.of(row).contains(found)).count();
         let recall = (0..500).map(common).sum::<usize>() as f64 / 5_000.0;
         eprintln!("{coding:?}: recall of the 10 nearest {recall}");
         assert!(recall >= recall_min, "{coding:?}: {recall}");

@@ -201,8 +201,7 @@ impl<'a> Kept<'a> {
         while !pairs.is_empty() {
             if self.chunks.last().is_none_or(|chunk| chunk.len() == Self::CHUNK) {
                 let chunks = self.chunks.len() + 1;
-                if chunks > self.chunks_max
-                    || self.loan.resize(chunks * Self::CHUNK_BYTES).is_err()
+                if chunks > self.chunks_max || self.loan.resize(chunks * Self::CHUNK_BYTES).is_err()
                 {
                     return false;
                 }

@@ -33,11 +33,7 @@ impl Clusters {
 }
 
 /// The clusters of the `open` rows, which are ascending. Rows that are not open connect nothing.
-pub(super) fn clusters(
-    similar: &Similar<'_>,
-    open: &[u32],
-    host: &dyn Host,
-) -> Result<Clusters> {
+pub(super) fn clusters(similar: &Similar<'_>, open: &[u32], host: &dyn Host) -> Result<Clusters> {
     let _loan = Loan::new(host, 4 * open.len() * size_of::<u32>())?;
     let forest = match similar {
         Similar::Pairs { pairs, .. } => {

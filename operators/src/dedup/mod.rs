@@ -214,11 +214,15 @@ pub fn dedup(input: &Input<'_>, options: &Options<'_>, host: &dyn Host) -> Resul
     check_input(input, options)?;
     let distinct = input.distinct;
     let _loan = Loan::new(host, distinct.standing().len() * size_of::<Option<Dropped>>())?;
-    let mut drops: Vec<Option<Dropped>> = distinct.standing().iter().map(|row| {
-        let equal = input.equal_earlier.get(*row as usize).copied().flatten()?;
-        let (side, score, reason) = (Side::Earlier, Some(1.0), Reason::Exact);
-        Some(Dropped { side, representative: equal, score, reason })
-    }).collect();
+    let mut drops: Vec<Option<Dropped>> = distinct
+        .standing()
+        .iter()
+        .map(|row| {
+            let equal = input.equal_earlier.get(*row as usize).copied().flatten()?;
+            let (side, score, reason) = (Side::Earlier, Some(1.0), Reason::Exact);
+            Some(Dropped { side, representative: equal, score, reason })
+        })
+        .collect();
 
     let open = still_open(&drops);
     let found = pairs::nearest_earlier(input, &open, threshold, options.confirmation, host)?;

@@ -142,9 +142,9 @@ fn list<'a>(
     let margin = confirmation.map_or(Ok(0.0), |asked| asked.checked_margin())?;
     let least = threshold - margin;
     let mut list = match (input.near, side) {
-        (Near::Vectors { rows, .. }, Side::Here) => PairList::collect(host, |sink| {
-            neighbours::pairs_within(rows, least, host, sink)
-        })?,
+        (Near::Vectors { rows, .. }, Side::Here) => {
+            PairList::collect(host, |sink| neighbours::pairs_within(rows, least, host, sink))?
+        }
         (Near::Vectors { rows, earlier: Some(earlier) }, Side::Earlier) => {
             PairList::collect(host, |sink| {
                 neighbours::pairs_between(rows, earlier, least, host, sink)
@@ -175,7 +175,9 @@ fn saved<'a>(
     for pair in pairs.iter().filter(|pair| pair.score >= least) {
         let last = if side == Side::Here { pair.a.max(pair.b) } else { pair.a };
         if last as usize >= rows {
-            return Err(OperatorError::Data(format!("a pair has row {last}; there are {rows} rows")));
+            return Err(OperatorError::Data(format!(
+                "a pair has row {last}; there are {rows} rows"
+            )));
         }
         let a = input.distinct.group_of(pair.a);
         let b = if side == Side::Here { input.distinct.group_of(pair.b) } else { pair.b };

@@ -84,12 +84,7 @@ struct Star<'a> {
 }
 
 impl<'a> Star<'a> {
-    fn new(
-        vectors: &'a UnitVectors,
-        threshold: f32,
-        order: &'a [u32],
-        host: &'a dyn Host,
-    ) -> Self {
+    fn new(vectors: &'a UnitVectors, threshold: f32, order: &'a [u32], host: &'a dyn Host) -> Self {
         Self { vectors, threshold, order, nearest: vec![None; order.len()], host, compared: 0 }
     }
 

@@ -134,8 +134,7 @@ fn slow_dedup(case: &Case, options: &Options<'_>) -> Vec<Verdict> {
     for group in 0..groups {
         let equal = case.equal_earlier.get(standing[group as usize] as usize).copied().flatten();
         let rows = 0..case.earlier.as_ref().map_or(0, |earlier| earlier.rows() as u32);
-        let nearest =
-            best(rows.map(|row| (row, case.similar(Side::Earlier, group, row, options))));
+        let nearest = best(rows.map(|row| (row, case.similar(Side::Earlier, group, row, options))));
         let (side, reason) = (Side::Earlier, Reason::Exact);
         drops[group as usize] = equal
             .map(|representative| Dropped { side, representative, score: Some(1.0), reason })
@@ -147,9 +146,9 @@ fn slow_dedup(case: &Case, options: &Options<'_>) -> Vec<Verdict> {
     let mut kept: Vec<u32> = Vec::new();
     for row in order {
         let found = match options.mode {
-            Mode::Star => best(
-                kept.iter().map(|kept| (*kept, case.similar(Side::Here, *kept, row, options))),
-            ),
+            Mode::Star => {
+                best(kept.iter().map(|kept| (*kept, case.similar(Side::Here, *kept, row, options))))
+            }
             Mode::Closure => kept
                 .iter()
                 .find(|kept| roots[**kept as usize] == roots[row as usize])
@@ -226,12 +225,10 @@ fn collected(search: impl FnOnce(&neighbours::PairSink<'_>) -> Result<()>) -> Ve
 fn saved_pairs_give_the_same_verdicts() {
     let saver = Case::new(150, &Keep::First, true);
     let earlier = saver.earlier.as_ref().expect("there");
-    let within = collected(|sink| {
-        emit_pairs(&saver.distinct, &saver.vectors, 0.3, &Unbounded, sink)
-    });
-    let mut earlier = collected(|sink| {
-        neighbours::pairs_between(&saver.vectors, earlier, 0.3, &Unbounded, sink)
-    });
+    let within =
+        collected(|sink| emit_pairs(&saver.distinct, &saver.vectors, 0.3, &Unbounded, sink));
+    let mut earlier =
+        collected(|sink| neighbours::pairs_between(&saver.vectors, earlier, 0.3, &Unbounded, sink));
     earlier.iter_mut().for_each(|pair| pair.a = saver.distinct.standing()[pair.a as usize]);
     let [first, ranked, centroid] = keeps(150);
     for keep in [first, ranked] {
@@ -292,9 +289,8 @@ fn large_stars_have_their_properties() {
     assert!((500..4500).contains(&kept.len()), "{} kept", kept.len());
     for row in 0..5000 {
         let before = kept.iter().filter(|kept| ranks[**kept] < ranks[row]);
-        let nearest = best(before.map(|kept| {
-            (*kept as u32, Some(vectors.cosine(row, &vectors, *kept)))
-        }));
+        let nearest =
+            best(before.map(|kept| (*kept as u32, Some(vectors.cosine(row, &vectors, *kept)))));
         let nearest = nearest.filter(|(_, score)| *score >= 0.85);
         let verdict = verdicts[row];
         assert_eq!(verdict.score, nearest.map(|(_, score)| score), "row {row}");
