@@ -19,6 +19,10 @@ use crate::unit::UnitVectors;
 /// The greatest code.
 const CODE_MAX: f32 = 127.0;
 
+/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call of
+/// the library's function would keep the compiler from doing many at once.
+const ROUNDING: f32 = 12_582_912.0;
+
 /// Dimensions above this could overflow the 32-bit sums of 8-bit products.
 const DIMENSION_MAX: usize = 60_000;
 
@@ -142,7 +146,7 @@ impl Rounded {
     }
 
     fn code(&self, x: f32) -> f32 {
-        (x * self.inverse).round_ties_even().clamp(-CODE_MAX, CODE_MAX)
+        ((x * self.inverse + ROUNDING) - ROUNDING).clamp(-CODE_MAX, CODE_MAX)
     }
 
     /// Up to four components, as they stand in a panel.
