@@ -64,7 +64,7 @@ impl ApproximateIndex {
         let bytes =
             Self::bytes_for(footer.rows as usize, footer.dimension as usize, &footer.options);
         let _loan = Loan::new(host, bytes)?;
-        let index = Self::new(footer.dimension as usize, &footer.options)?;
+        let mut index = Self::new(footer.dimension as usize, &footer.options)?;
         index.index.load(name(path)?).map_err(failed)?;
         let as_saved = index.rows() as u64 == footer.rows
             && index.dimension() as u64 == footer.dimension
@@ -72,6 +72,7 @@ impl ApproximateIndex {
         if !as_saved {
             return Err(damaged(path));
         }
+        index.compare_by_own_cosine();
         index.reserve(index.rows())?;
         Ok(index)
     }

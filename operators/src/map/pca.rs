@@ -175,9 +175,9 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     for row in a.iter_mut().chain(vectors.iter_mut()) {
         (row[p], row[q]) = turn(row[p], row[q]);
     }
-    for column in 0..a.len() {
-        (a[p][column], a[q][column]) = turn(a[p][column], a[q][column]);
-    }
+    let (above, below) = a.split_at_mut(q);
+    let (Some(row_p), Some(row_q)) = (above.get_mut(p), below.first_mut()) else { return };
+    row_p.iter_mut().zip(row_q).for_each(|(x, y)| (*x, *y) = turn(*x, *y));
 }
 
 /// Makes directions orthogonal and of length one (modified Gram–Schmidt, twice). One that depends
