@@ -1,5 +1,5 @@
-//! Topics of real texts: banking77 with its intents as topics. The texts and their vectors lie outside
-//! the project; without them these tests say so and pass.
+//! Topics of real texts: banking77 with its intents as topics. The texts and their vectors lie
+//! outside the project; without them these tests say so and pass.
 
 use std::path::{Path, PathBuf};
 

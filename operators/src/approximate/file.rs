@@ -109,8 +109,8 @@ struct Footer {
 }
 
 impl Footer {
-    /// Name, version, storage, dimension, rows, connectivity, expansion, length, checksum, and at the
-    /// end a checksum of the footer itself. Little-endian.
+    /// Name, version, storage, dimension, rows, connectivity, expansion, length, checksum, and at
+    /// the end a checksum of the footer itself. Little-endian.
     fn to_bytes(self) -> [u8; FOOTER_BYTES] {
         let storage =
             Storage::NAMES.iter().position(|(_, storage)| *storage == self.options.storage);
@@ -176,8 +176,8 @@ fn checksum(file: &mut File, length: u64, host: &dyn Host, path: &Path) -> Resul
     Ok(checksum.0)
 }
 
-/// FNV-1a over words of 8 bytes (the last one filled with zeros), with the high half folded in after
-/// each. Blocks must be added at multiples of 8 bytes.
+/// FNV-1a over words of 8 bytes (the last one filled with zeros), with the high half folded in
+/// after each. Blocks must be added at multiples of 8 bytes.
 struct Checksum(u64);
 
 impl Checksum {

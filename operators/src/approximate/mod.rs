@@ -258,12 +258,12 @@ impl ApproximateIndex {
         Ok(())
     }
 
-    /// About the `k` most similar vectors of each query, best first; equal scores by key. The search
-    /// holds `expansion` candidates, or `k` if that is more.
+    /// About the `k` most similar vectors of each query, best first; equal scores by key. The
+    /// search holds `expansion` candidates, or `k` if that is more.
     ///
     /// # Errors
-    /// [`OperatorError::Option`] for an expansion of 0 or above 100,000, another dimension, what the
-    /// host says.
+    /// [`OperatorError::Option`] for an expansion of 0 or above 100,000, another dimension, what
+    /// the host says.
     pub fn search(
         &self,
         queries: &UnitVectors,

@@ -184,6 +184,9 @@ fn a_saved_index_finds_the_same() {
     for storage in [Storage::F32, Storage::F16, Storage::I8] {
         let options = ApproximateOptions { storage, connectivity: 12, expansion: 100 };
         let mut index = index_of(&vectors, &options);
+        // What is done to a row that a parallel build lost.
+        index.index.remove(10).expect("removed");
+        index.index.add(10, vectors.row(1)).expect("added again");
         let file = Scratch::new(&format!("same-{storage:?}"));
         index.save(&file.0, &Unbounded).expect("saved");
         index.save(&file.0, &Unbounded).expect("saved in place of itself");

@@ -1,9 +1,10 @@
-//! What topics are about: their words, a label, texts that stand for them, and how well the words go
-//! together.
+//! What topics are about: their words, a label, texts that stand for them, and how well the words
+//! go together.
 //!
-//! Which row is of which topic is decided elsewhere (by clusters, or by a column); `None` is a row of
-//! no topic. Each file is one step: [`words`] splits texts, [`counts`] counts by topic, [`ctfidf`]
-//! weighs, [`coherence`] judges, [`merge`] joins topics, [`over_time`] looks at bins of time.
+//! Which row is of which topic is decided elsewhere (by clusters, or by a column); `None` is a row
+//! of no topic. Each file is one step: [`words`] splits texts, [`counts`] counts by topic,
+//! [`ctfidf`] weighs, [`coherence`] judges, [`merge`] joins topics, [`over_time`] looks at bins of
+//! time.
 
 pub mod coherence;
 pub mod counts;
@@ -139,8 +140,8 @@ fn says_the_same(a: &str, b: &str) -> bool {
     all_in(a, b) || all_in(b, a) || differ_by_ending(a, b)
 }
 
-/// Whether one word is another with up to two letters more (`card`, `cards`), or both have endings of
-/// up to three letters after at least two thirds of the longer one (`exchange`, `exchanging`).
+/// Whether one word is another with up to two letters more (`card`, `cards`), or both have endings
+/// of up to three letters after at least two thirds of the longer one (`exchange`, `exchanging`).
 fn differ_by_ending(a: &str, b: &str) -> bool {
     let same = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
     let (a, b) = (a.chars().count(), b.chars().count());
