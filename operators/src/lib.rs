@@ -9,10 +9,12 @@
 pub mod approximate;
 pub mod bitext;
 pub mod communities;
+pub mod cluster;
 pub mod componentwise;
 pub mod dedup;
 pub mod error;
 pub mod fusion;
+pub mod evaluate;
 pub mod hamming;
 pub mod host;
 mod lanes;
