@@ -8,13 +8,13 @@
 
 pub mod approximate;
 pub mod bitext;
-pub mod communities;
 pub mod cluster;
+pub mod communities;
 pub mod componentwise;
 pub mod dedup;
 pub mod error;
-pub mod fusion;
 pub mod evaluate;
+pub mod fusion;
 pub mod hamming;
 pub mod host;
 mod lanes;
