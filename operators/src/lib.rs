@@ -23,6 +23,7 @@ pub mod mining;
 pub mod neighbours;
 pub mod quantize;
 pub mod search;
+mod shortlist;
 pub mod similarity;
 #[cfg(test)]
 mod test_rows;

@@ -120,6 +120,10 @@ pub struct Input<'a> {
     pub equal_earlier: &'a [Option<u32>],
 }
 
+/// Says of each pair of two rows, or of a row (`a`) and an earlier one (`b`), whether they are
+/// duplicates.
+pub type Judge<'a> = dyn Fn(Side, &[Pair]) -> Result<Vec<bool>> + Sync + 'a;
+
 /// Asks someone who knows better about the pairs near the threshold, such as a cross-encoder.
 #[derive(Clone, Copy)]
 pub struct Confirmation<'a> {
@@ -128,9 +132,8 @@ pub struct Confirmation<'a> {
     pub margin: f64,
     /// Pairs that are asked about at a time; at least 1.
     pub batch: usize,
-    /// Says of each pair of two rows, or of a row (`a`) and an earlier one (`b`), whether they are
-    /// duplicates. The best pairs come first.
-    pub judge: &'a (dyn Fn(Side, &[Pair]) -> Result<Vec<bool>> + Sync),
+    /// Who is asked. The best pairs come first.
+    pub judge: &'a Judge<'a>,
 }
 
 /// How duplicates are found.
