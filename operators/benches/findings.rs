@@ -1,8 +1,8 @@
 //! How long findings over pairs take, and how much memory above the vectors, as the rows grow.
 //!
 //! `cargo bench -p sembla-operators --bench findings -- FINDING [ROWS…]` with FINDING one of `mine`,
-//! `communities`, `star`, `closure`, `exact`, `int8`, `binary`. `DIMENSION` is 384 if not said. The
-//! vectors are made: rows around one centre for each twenty of them, as near to it as texts on one
+//! `communities`, `star`, `closure`, `exact`, `int8`, `binary`. `DIMENSION` is 384 and `QUERIES` 1000 if
+//! not said. The vectors are made: rows around one centre for each twenty of them, as near to it as texts on one
 //! subject are (a cosine of about 0.75 between two of them), and every tenth row close to another.
 
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to a person")]
@@ -17,9 +17,6 @@ use sembla_operators::{Unbounded, UnitVectors, mining, neighbours};
 /// Rows of one subject.
 const SUBJECT_ROWS: usize = 20;
 
-/// Queries of a search.
-const QUERIES: usize = 1000;
-
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -29,8 +26,7 @@ fn main() {
     if rows.is_empty() {
         rows = vec![10_000, 20_000];
     }
-    let dimension =
-        std::env::var("DIMENSION").ok().and_then(|text| text.parse().ok()).unwrap_or(384);
+    let dimension = setting("DIMENSION").unwrap_or(384);
     println!("{:>12} {:>9} {:>9} {:>12}  found", "", "rows", "seconds", "MB above");
     for rows in rows {
         let vectors = UnitVectors::new(dimension, values(rows, dimension)).expect("rows");
@@ -41,6 +37,10 @@ fn main() {
         let above = memory_mb("VmHWM") - before;
         println!("{finding:>12} {rows:>9} {seconds:>9.2} {above:>12.0}  {found}");
     }
+}
+
+fn setting(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 fn find(finding: &str, vectors: &UnitVectors) -> String {
@@ -60,7 +60,8 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
             format!("{} kept", verdicts.iter().filter(|verdict| verdict.is_kept()).count())
         }
         "exact" | "int8" | "binary" => {
-            let queries = vectors.select(&(0..QUERIES as u32).collect::<Vec<_>>());
+            let asked = setting("QUERIES").unwrap_or(1000).min(vectors.rows());
+            let queries = vectors.select(&(0..asked as u32).collect::<Vec<_>>());
             let begun = Instant::now();
             let coded = match finding {
                 "int8" => Some(Coding::Int8),
@@ -80,8 +81,8 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
             let common = |row: usize| {
                 found.of(row).iter().filter(|found| exact.of(row).contains(found)).count()
             };
-            let recall = (0..QUERIES).map(common).sum::<usize>() as f64 / (10 * QUERIES) as f64;
-            format!("coding {coding:.2} s, {QUERIES} queries {seconds:.2} s, recall {recall:.4}")
+            let recall = (0..asked).map(common).sum::<usize>() as f64 / (10 * asked) as f64;
+            format!("coding {coding:.2} s, {asked} queries {seconds:.4} s, recall {recall:.4}")
         }
         _ => {
             let options = mining::Options { top_k: 10, ..mining::Options::default() };

@@ -8,6 +8,7 @@
 
 pub mod approximate;
 pub mod bitext;
+mod code_dots;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;
