@@ -8,11 +8,13 @@
 
 pub mod approximate;
 pub mod bitext;
+pub mod cluster;
 mod code_dots;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;
 pub mod error;
+pub mod evaluate;
 pub mod fusion;
 pub mod hamming;
 pub mod host;
