@@ -9,6 +9,7 @@
 pub mod approximate;
 pub mod bitext;
 pub mod cluster;
+mod code_dots;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;

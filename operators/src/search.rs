@@ -4,7 +4,8 @@
 //! Codes are made once for a corpus and read for each query, a quarter or a thirty-second of what the
 //! vectors would be. The `k * oversample` rows with the best codes are candidates, and the best `k`
 //! of them are the result: each score is the exact cosine, but a row that the codes misplace by far
-//! is missed. The exact search is [`crate::neighbours::top_k`].
+//! is missed. The exact search is [`crate::neighbours::top_k`]; it takes many queries together and is
+//! as fast for hundreds of them. Codes are for queries that come one or a few at a time.
 //!
 //! Blocks of codes stay in cache while several queries go over them. Candidates are the best by the
 //! score of the codes, then by row, so the result is the same for any number of threads.
@@ -17,7 +18,7 @@ use crate::neighbours::{Neighbour, Neighbours};
 use crate::quantize::{self, Ranges};
 use crate::shortlist::Shortlist;
 use crate::unit::UnitVectors;
-use crate::{hamming, lanes};
+use crate::{code_dots, hamming};
 
 /// Queries that are searched for together; the memory for candidates is theirs.
 const QUERIES_PER_BATCH: usize = 512;
@@ -25,11 +26,11 @@ const QUERIES_PER_BATCH: usize = 512;
 /// Queries that go over a block of codes before the next block is read.
 const QUERIES_PER_GROUP: usize = 16;
 
-/// Bytes of a block of codes: what a second-level cache holds beside the rest.
-const BLOCK_BYTES: usize = 1 << 18;
+/// Bytes of a block of codes: what a first-level cache holds beside the rest.
+const BLOCK_BYTES: usize = 1 << 15;
 
 /// Components of which sums of products still fit into 32 bits, twice.
-const INT8_DIMENSION_MAX: usize = 60_000;
+const INT8_DIMENSION_MAX: usize = 30_000;
 
 /// What a component becomes in the candidate stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ enum Codes {
 
 /// The codes of a query.
 enum QueryCodes {
-    Int8(Vec<i8>),
+    Uint8(Vec<u8>),
     Binary(Vec<u8>),
 }
 
@@ -216,10 +217,12 @@ impl<'a> CodedCorpus<'a> {
             for (query, list) in queries.iter().zip(&mut lists) {
                 let scores = &mut scores[..block.len()];
                 self.codes.score(query, block.clone(), scores);
+                // Of equal scores the first place is best, and places ascend.
+                let mut least = list.bound().map_or(i32::MIN, |bound| bound.score);
                 for (score, place) in scores.iter().zip(block.clone()) {
-                    // Of equal scores the first place is best, and places ascend.
-                    if list.bound().is_none_or(|bound| *score > bound.score) {
+                    if *score > least {
                         list.push(Candidate { score: *score, place: place as u32 });
+                        least = list.bound().map_or(i32::MIN, |bound| bound.score);
                     }
                 }
             }
@@ -305,8 +308,8 @@ impl Codes {
         match self {
             Self::Int8 { ranges, .. } => {
                 let mut codes = Vec::with_capacity(query.len());
-                ranges.int8(query, &mut codes)?;
-                Ok(QueryCodes::Int8(codes))
+                ranges.uint8(query, &mut codes)?;
+                Ok(QueryCodes::Uint8(codes))
             }
             Self::Binary(_) => {
                 let mut codes = Vec::with_capacity(quantize::packed_len(query.len()));
@@ -319,14 +322,14 @@ impl Codes {
     /// How similar a query and each row of a block are, by their codes; more is better.
     fn score(&self, query: &QueryCodes, block: std::ops::Range<usize>, scores: &mut [i32]) {
         match (self, query) {
-            (Self::Int8 { codes, sums, .. }, QueryCodes::Int8(query)) => {
+            (Self::Int8 { codes, sums, .. }, QueryCodes::Uint8(query)) => {
                 let length = query.len();
                 let codes = &codes[block.start * length..block.end * length];
-                lanes::each_code_dot(query, codes, scores);
-                // A code stands for the middle of its step, half a step above it: of
-                // 2·Σ(a + ½)(b + ½), what depends on the row b.
+                code_dots::each(query, codes, scores);
+                // A code stands for the middle of its step, half a step above it, and the codes of
+                // queries are 128 more: of 2·Σ(u - 128 + ½)(c + ½), what depends on the row c.
                 for (score, sum) in scores.iter_mut().zip(&sums[block]) {
-                    *score = 2 * *score + sum;
+                    *score = 2 * *score - 255 * sum;
                 }
             }
             (Self::Binary(codes), QueryCodes::Binary(query)) => {

@@ -14,7 +14,7 @@ use crate::neighbours::{self, Neighbour, Pair};
 use crate::unit::UnitVectors;
 
 /// Rows that are settled by all their pairs at once.
-const LEAF_ROWS: usize = 1024;
+const LEAF_ROWS: usize = 2048;
 
 /// Rows that are compared with as many others in one call: their copies are the memory that is
 /// needed.

@@ -316,7 +316,7 @@ fn rows_that_are_all_similar_need_little_memory() {
     // What each thread borrows should not decide.
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     for mode in [Mode::Star, Mode::Closure] {
-        let host = Limited { limit: 32 << 20, ..Limited::default() };
+        let host = Limited { limit: 96 << 20, ..Limited::default() };
         let options = Options { mode, ..Options::default() };
         let verdicts = threads.install(|| dedup(&input, &options, &host)).expect("lent enough");
         assert!(verdicts.iter().all(|verdict| verdict.representative == 0));
