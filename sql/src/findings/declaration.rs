@@ -1,6 +1,7 @@
 //! What is declared about a finding once: its inputs, its options, and what it says of itself.
 //!
-//! The check of names and values, EXPLAIN, the error messages and `SHOW FUNCTIONS` all read it here.
+//! The check of names and values, EXPLAIN, the error messages and `SHOW FUNCTIONS` all read it
+//! here.
 
 use std::sync::Arc;
 

@@ -92,10 +92,12 @@ impl Contents {
         if keys.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(schema)));
         }
-        let mut next = 0;
-        let starts: Vec<usize> = (self.rows.iter())
-            .map(|batch| std::mem::replace(&mut next, next + batch.num_rows()))
-            .collect();
+        let starts = self.rows.iter().scan(0, |next, batch| {
+            let start = *next;
+            *next += batch.num_rows();
+            Some(start)
+        });
+        let starts: Vec<usize> = starts.collect();
         let place = |key: &u64| {
             let key = usize::try_from(*key).unwrap_or(usize::MAX);
             let batch = starts.partition_point(|start| *start <= key).saturating_sub(1);
@@ -217,7 +219,10 @@ impl Index {
             contents.vectors.add(&keys, &vectors.select(&found), host)?;
             let columns = self.schema.fields().iter().map(|field| {
                 batch.column_by_name(field.name()).cloned().ok_or_else(|| {
-                    SqlError::Statement(format!("the index has a column '{}', and the rows don't", field.name()))
+                    SqlError::Statement(format!(
+                        "the index has a column '{}', and the rows don't",
+                        field.name()
+                    ))
                 })
             });
             let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The way of a finding: [`rewrite`] makes every input a query before the statement is planned;
-//! [`planner`] plans the inputs, lets [`inputs`] find their columns and [`options`] read the options, and
-//! makes a [`node`] of the logical plan; [`exec`] runs it: [`collect`] reads (and embeds) the inputs, and
-//! [`run`] calls the [`finding`] for each of the [`groups`].
+//! [`planner`] plans the inputs, lets [`inputs`] find their columns and [`options`] read the
+//! options, and makes a [`node`] of the logical plan; [`exec`] runs it: [`collect`] reads (and
+//! embeds) the inputs, and [`run`] calls the [`finding`] for each of the [`groups`].
 //!
 //! *Invariant:* a finding itself sees tables and a host, nothing of queries.
 
@@ -59,9 +59,9 @@ mod topics;
 mod topics_over_time;
 
 pub(crate) use exec::Planner;
+pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
-pub use host::Progress;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[
