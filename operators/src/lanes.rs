@@ -60,6 +60,16 @@ dispatched! {
     /// Number of bits that differ. The longer slice's surplus counts for nothing.
     differing_bits = differing_bits_body(a: &[u8], b: &[u8]) -> u64
 }
+dispatched! {
+    /// The number of bits that differ between a vector and each of those that lie one after another,
+    /// as far as there is room for them.
+    each_differing_bits = each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) -> ()
+}
+dispatched! {
+    /// The sum of the products of codes of a vector and each of those that lie one after another, as
+    /// far as there is room for them. Exact up to 100 000 components.
+    each_code_dot = each_code_dot_body(a: &[i8], others: &[i8], out: &mut [i32]) -> ()
+}
 
 #[inline(always)]
 fn dot_body(a: &[f32], b: &[f32]) -> f64 {
@@ -151,6 +161,20 @@ fn differing_bits_body(a: &[u8], b: &[u8]) -> u64 {
         .sum();
     let rest: u64 = rest_a.iter().zip(rest_b).map(|(x, y)| u64::from((x ^ y).count_ones())).sum();
     whole + rest
+}
+
+#[inline(always)]
+fn each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) {
+    for (other, out) in others.chunks_exact(a.len().max(1)).zip(out) {
+        *out = differing_bits_body(a, other) as i32;
+    }
+}
+
+#[inline(always)]
+fn each_code_dot_body(a: &[i8], others: &[i8], out: &mut [i32]) {
+    for (other, out) in others.chunks_exact(a.len().max(1)).zip(out) {
+        *out = a.iter().zip(other).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+    }
 }
 
 #[cfg(test)]

@@ -7,16 +7,26 @@
 //! and the number of threads never show.
 
 pub mod approximate;
+pub mod bitext;
+pub mod cluster;
+pub mod communities;
 pub mod componentwise;
+pub mod dedup;
 pub mod error;
+pub mod evaluate;
 pub mod fusion;
 pub mod hamming;
 pub mod host;
 mod lanes;
 pub mod map;
+pub mod mining;
 pub mod neighbours;
 pub mod quantize;
+pub mod search;
+mod shortlist;
 pub mod similarity;
+#[cfg(test)]
+mod test_rows;
 pub mod text_index;
 pub mod topics;
 pub mod unit;
