@@ -41,9 +41,14 @@ mod communities;
 mod dedup;
 mod hits;
 mod hybrid_search;
+pub(crate) mod index_rows;
+mod indexed_search;
+pub(crate) mod indexes;
+mod keys;
 mod map_2d;
 mod pairs;
 mod paraphrase_mining;
+mod ranking_metrics;
 mod reranker;
 mod retrieve_rerank;
 mod semantic_search;
@@ -53,6 +58,9 @@ mod topic_table;
 mod topics;
 mod topics_over_time;
 
+pub(crate) use exec::Planner;
+pub(crate) use host::{Listener, QueryHost};
+pub(crate) use indexes::Indexes;
 pub use host::Progress;
 
 /// All findings.
@@ -70,11 +78,13 @@ static FINDINGS: &[&Declaration] = &[
     &topic_table::DECLARATION,
     &topics_over_time::DECLARATION,
     &map_2d::DECLARATION,
+    &ranking_metrics::DECLARATION,
 ];
 
 /// The finding of that name, in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Declaration> {
-    FINDINGS.iter().copied().find(|finding| finding.name == name)
+    let unlisted = [&index_rows::DECLARATION];
+    FINDINGS.iter().copied().chain(unlisted).find(|finding| finding.name == name)
 }
 
 /// The name, the call and the documentation of each finding.
