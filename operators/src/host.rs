@@ -48,6 +48,24 @@ pub struct Unbounded;
 
 impl Host for Unbounded {}
 
+/// A host without its ear for progress: for steps whose own progress would say nothing about the
+/// whole.
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Host);
+
+impl Host for Quiet<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn lend(&self, bytes: usize) -> Result<()> {
+        self.0.lend(bytes)
+    }
+
+    fn take_back(&self, bytes: usize) {
+        self.0.take_back(bytes);
+    }
+}
+
 /// Memory that a host has lent. Dropping it gives it back.
 pub struct Loan<'a> {
     host: &'a dyn Host,

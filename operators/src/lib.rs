@@ -6,14 +6,27 @@
 //! are taken in a fixed order that is the same on every processor, so the machine, its vector width
 //! and the number of threads never show.
 
+pub mod approximate;
+pub mod approximate;
+pub mod bitext;
+pub mod communities;
 pub mod componentwise;
+pub mod dedup;
 pub mod error;
+pub mod fusion;
 pub mod hamming;
 pub mod host;
 mod lanes;
+pub mod map;
+pub mod mining;
 pub mod neighbours;
 pub mod quantize;
+pub mod search;
 pub mod similarity;
+#[cfg(test)]
+mod test_rows;
+pub mod text_index;
+pub mod topics;
 pub mod unit;
 
 pub use error::OperatorError;

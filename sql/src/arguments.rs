@@ -3,15 +3,20 @@
 //! DataFusion resolves names too, but refuses a call that leaves out a parameter before a given
 //! one. So calls of Sembla's functions are rewritten in the parsed statement: arguments go to their
 //! places, and what is left out becomes NULL, which these functions take for their default.
+//!
+//! The same pass makes sub-queries of the inputs of findings (`findings::rewrite`), so that calls
+//! inside them are reached too.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as EngineStatement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 
 use crate::SqlError;
+use crate::findings::rewrite;
 use crate::functions::ParameterNames;
 
 /// Puts the named arguments of every call in a statement into their places.
@@ -47,6 +52,13 @@ struct Placing<'a> {
 
 impl VisitorMut for Placing<'_> {
     type Break = SqlError;
+
+    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<SqlError> {
+        match rewrite::inputs_as_queries(relation) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(SqlError::Bug(error.to_string())),
+        }
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         if let Expr::Function(function) = expr
@@ -109,28 +121,36 @@ impl Placing<'_> {
 
 /// An argument's name, if it has one, and its value.
 fn split(arg: FunctionArg) -> (Option<String>, FunctionArgExpr) {
+    let name = name_of(&arg);
     match arg {
-        FunctionArg::Unnamed(value) => (None, value),
-        FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
-        FunctionArg::ExprNamed { name, arg, .. } => {
-            let name = match name {
-                Expr::Identifier(name) => name.value,
-                other => other.to_string(),
-            };
-            (Some(name), arg)
-        }
+        FunctionArg::Unnamed(value)
+        | FunctionArg::Named { arg: value, .. }
+        | FunctionArg::ExprNamed { arg: value, .. } => (name, value),
     }
+}
+
+/// The name of an argument, if it has one.
+pub(crate) fn name_of(arg: &FunctionArg) -> Option<String> {
+    match arg {
+        FunctionArg::Unnamed(_) => None,
+        FunctionArg::Named { name, .. } => Some(name.value.clone()),
+        FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => Some(name.value.clone()),
+        FunctionArg::ExprNamed { name, .. } => Some(name.to_string()),
+    }
+}
+
+/// The known name that is most like a given one.
+pub(crate) fn nearest<'a>(known: impl Iterator<Item = &'a str>, given: &str) -> &'a str {
+    let likeness = |name: &str| strsim::jaro_winkler(name, given);
+    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
 
 fn position_of(function: &str, parameters: &[String], given: &str) -> Result<usize, SqlError> {
     let found = parameters.iter().position(|known| known.eq_ignore_ascii_case(given));
     found.ok_or_else(|| {
-        let nearest = parameters.iter().max_by(|a, b| {
-            strsim::jaro_winkler(a, given).total_cmp(&strsim::jaro_winkler(b, given))
-        });
         SqlError::Statement(format!(
             "{function} has no argument '{given}'; did you mean '{}'? It takes {}",
-            nearest.map(String::as_str).unwrap_or_default(),
+            nearest(parameters.iter().map(String::as_str), given),
             parameters.join(", ")
         ))
     })

@@ -10,6 +10,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use sembla_models::{Fault, ModelError};
+use sembla_operators::OperatorError;
 
 /// What went wrong with a statement. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +77,19 @@ impl From<ModelError> for SqlError {
     }
 }
 
+impl From<OperatorError> for SqlError {
+    fn from(error: OperatorError) -> Self {
+        let message = one_line(&error.to_string());
+        match error {
+            OperatorError::Option(_) => Self::Statement(message),
+            OperatorError::Data(_) | OperatorError::Dimension(_) => Self::Data(message),
+            OperatorError::Cancelled => Self::Cancelled,
+            OperatorError::Memory(_) => Self::Resources(message),
+            OperatorError::Caller(message) | OperatorError::Bug(message) => Self::Bug(message),
+        }
+    }
+}
+
 impl From<DataFusionError> for SqlError {
     fn from(error: DataFusionError) -> Self {
         from_engine(&error)
@@ -107,7 +121,7 @@ fn from_engine(error: &DataFusionError) -> SqlError {
             Some(first) => from_engine(first),
             None => SqlError::Bug("an empty collection of errors".into()),
         },
-        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::ArrowError(inner, _) => arrow_error(inner),
         DataFusionError::ParquetError(inner) => from_parquet(inner),
         DataFusionError::ObjectStore(inner) => from_store(inner),
         DataFusionError::IoError(inner) => from_io(inner),
@@ -146,7 +160,7 @@ fn from_any(error: &(dyn Error + 'static)) -> SqlError {
             return from_engine(error);
         }
         if let Some(error) = error.downcast_ref::<ArrowError>() {
-            return from_arrow(error);
+            return arrow_error(error);
         }
         if let Some(error) = error.downcast_ref::<datafusion::parquet::errors::ParquetError>() {
             return from_parquet(error);
@@ -163,7 +177,7 @@ fn from_any(error: &(dyn Error + 'static)) -> SqlError {
 }
 
 /// An error of arrow: about data, unless it carries another.
-fn from_arrow(error: &ArrowError) -> SqlError {
+pub(crate) fn arrow_error(error: &ArrowError) -> SqlError {
     match error {
         ArrowError::ExternalError(inner) => from_any(inner.as_ref()),
         ArrowError::IoError(message, inner) => match from_io(inner) {

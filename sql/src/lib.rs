@@ -11,6 +11,7 @@
 mod arguments;
 pub mod error;
 mod files;
+mod findings;
 mod functions;
 mod models_table;
 pub mod registry;
@@ -18,6 +19,7 @@ pub mod session;
 pub mod statement;
 
 pub use error::SqlError;
+pub use findings::Progress;
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;

@@ -10,6 +10,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelSpec};
 
 use crate::files::Files;
+use crate::findings::{self, Listener, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
 use crate::{Models, SqlError, arguments, models_table};
@@ -44,6 +45,7 @@ pub struct Session {
     models: Arc<Models>,
     cancel: CancelToken,
     parameters: Arc<ParameterNames>,
+    progress: Listener,
 }
 
 impl Session {
@@ -53,6 +55,8 @@ impl Session {
     /// When an option can't be had, such as a spill folder that can't be written.
     pub fn new(options: SessionOptions) -> Result<Self, SqlError> {
         let mut config = SessionConfig::new().with_information_schema(true);
+        // The order of a sub-query means something where a finding reads it.
+        config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         if let Some(partitions) = options.target_partitions {
             config = config.with_target_partitions(partitions);
         }
@@ -68,10 +72,17 @@ impl Session {
         }
         // A folder that a query has just written to must be listed anew.
         let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
-        let context = with_files(SessionContext::new_with_config_rt(config, runtime));
-        let engine = Engine { models: Arc::new(Models::new()), cancel: CancelToken::new() };
+        let engine = Engine {
+            models: Arc::new(Models::new()),
+            cancel: CancelToken::new(),
+            progress: Listener::default(),
+        };
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        let context = with_files_and_findings(context, &engine);
         let parameters = Arc::new(functions::register(&context, &engine));
-        Ok(Self { context, models: engine.models, cancel: engine.cancel, parameters })
+        findings::register(&context, &engine)?;
+        let Engine { models, cancel, progress } = engine;
+        Ok(Self { context, models, cancel, parameters, progress })
     }
 
     /// The statements of a text.
@@ -117,6 +128,11 @@ impl Session {
     /// batch; [`CancelToken::reset`] makes the session usable again.
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel
+    }
+
+    /// Sets who listens to the progress of findings, from the next query on.
+    pub fn set_progress(&self, progress: Arc<dyn Progress>) {
+        self.progress.set(progress);
     }
 
     /// The models.
@@ -170,8 +186,8 @@ impl Session {
     }
 }
 
-/// The context, with files in `FROM`.
-fn with_files(context: SessionContext) -> SessionContext {
+/// The context, with files in `FROM`, and a planner that can run findings.
+fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionContext {
     let files = Arc::new(Files::default());
     let catalogues = Arc::clone(context.state().catalog_list());
     let catalogues = DynamicFileCatalog::new(catalogues, Arc::clone(&files) as _);
@@ -180,6 +196,7 @@ fn with_files(context: SessionContext) -> SessionContext {
         .into_state_builder()
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
+        .with_query_planner(Arc::new(findings::Planner { engine: engine.clone() }))
         .build();
     let context = SessionContext::from(state);
     files.set_session(&context);

@@ -4,11 +4,34 @@
 //! Everything here is defined by [`UnitVectors::cosine`] and one order: the higher cosine first,
 //! then the lower row. Rows without a direction are neither found nor find anything.
 
+mod best;
+mod codes;
+mod collect;
+mod scan;
+#[cfg(test)]
 mod slow;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use best::Best;
+use collect::{GiveAway, KeepBest};
+use sweep::{Pairs, Sweep};
+use tile::Machine;
 
 use crate::error::{OperatorError, Result};
-use crate::host::Host;
+use crate::host::{Host, Loan};
 use crate::unit::UnitVectors;
+
+/// The stage that hosts hear of.
+const COMPARING: &str = "comparing";
+
+/// So few queries are compared one by one: tiles would be mostly empty.
+const SCAN_ROWS: usize = 8;
+
+/// Rows that each row meets first within one set.
+const FIRST_ROWS: usize = 128;
 
 /// A row that was found, and how similar it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +82,16 @@ impl Neighbours {
         &self.found[self.starts[row]..self.starts[row + 1]]
     }
 
+    /// The neighbours of row after row.
+    pub(crate) fn from_rows(rows: Vec<Vec<Neighbour>>) -> Self {
+        let mut starts = vec![0];
+        starts.extend(rows.iter().scan(0, |found, row| {
+            *found += row.len();
+            Some(*found)
+        }));
+        Self { found: rows.concat(), starts }
+    }
+
     /// Bytes that these neighbours of `rows` rows take at most.
     pub fn bytes(rows: usize, k: usize) -> usize {
         rows * (k * size_of::<Neighbour>() + size_of::<usize>())
@@ -82,7 +115,7 @@ pub fn top_k(
     host: &dyn Host,
 ) -> Result<Neighbours> {
     queries.check_dimension(corpus)?;
-    slow::top_k(queries, corpus, k, min_score, false, host)
+    best_of(queries, corpus, k, min_score, Machine::detect(), host)
 }
 
 /// The `k` most similar other rows of each row, of those with a cosine of at least `min_score`.
@@ -95,7 +128,7 @@ pub fn top_k_within(
     min_score: f32,
     host: &dyn Host,
 ) -> Result<Neighbours> {
-    slow::top_k(vectors, vectors, k, min_score, true, host)
+    best_within(vectors, k, min_score, Machine::detect(), host)
 }
 
 /// Every pair of a row of `a` and a row of `b` with a cosine of at least `threshold`.
@@ -110,7 +143,9 @@ pub fn pairs_between(
     sink: &PairSink<'_>,
 ) -> Result<()> {
     a.check_dimension(b)?;
-    slow::pairs(a, b, threshold, false, host, sink)
+    let sweep = Sweep::new(a, Some(b), Machine::detect(), host)?;
+    let collect = GiveAway { left: a, right: b, threshold, sink };
+    sweep.run(Pairs::Between, Some(COMPARING), &collect)
 }
 
 /// Every pair of two rows with a cosine of at least `threshold`, once, the lower row first.
@@ -123,7 +158,51 @@ pub fn pairs_within(
     host: &dyn Host,
     sink: &PairSink<'_>,
 ) -> Result<()> {
-    slow::pairs(vectors, vectors, threshold, true, host, sink)
+    let sweep = Sweep::new(vectors, None, Machine::detect(), host)?;
+    let collect = GiveAway { left: vectors, right: vectors, threshold, sink };
+    sweep.run(Pairs::Within, Some(COMPARING), &collect)
+}
+
+/// [`top_k`] on a kind of machine.
+fn best_of(
+    queries: &UnitVectors,
+    corpus: &UnitVectors,
+    k: usize,
+    min_score: f32,
+    machine: Machine,
+    host: &dyn Host,
+) -> Result<Neighbours> {
+    let k = k.min(corpus.rows());
+    let _loan = Loan::new(host, 2 * Best::size(queries.rows(), k))?;
+    let best = Best::new(queries.rows(), k, min_score);
+    if queries.rows() < SCAN_ROWS {
+        scan::best_of(queries, corpus, &best, host)?;
+        return Ok(best.into_neighbours());
+    }
+    let sweep = Sweep::new(queries, Some(corpus), machine, host)?;
+    let keep = KeepBest { left: queries, right: corpus, within: false, best };
+    sweep.run(Pairs::Between, Some(COMPARING), &keep)?;
+    Ok(keep.best.into_neighbours())
+}
+
+/// [`top_k_within`] on a kind of machine.
+fn best_within(
+    vectors: &UnitVectors,
+    k: usize,
+    min_score: f32,
+    machine: Machine,
+    host: &dyn Host,
+) -> Result<Neighbours> {
+    let rows = vectors.rows();
+    let k = k.min(rows.saturating_sub(1));
+    let _loan = Loan::new(host, 2 * Best::size(rows, k))?;
+    let sweep = Sweep::new(vectors, None, machine, host)?;
+    let best = Best::new(rows, k, min_score);
+    let keep = KeepBest { left: vectors, right: vectors, within: true, best };
+    // A row that has met some others first has a bound when the many come.
+    sweep.run(Pairs::Groups(FIRST_ROWS), None, &keep)?;
+    sweep.run(Pairs::ExceptGroups(FIRST_ROWS), Some(COMPARING), &keep)?;
+    Ok(keep.best.into_neighbours())
 }
 
 /// Checks a threshold on cosines.

@@ -1,4 +1,4 @@
-//! The plain way: one row against all others. What the fast ways are compared with.
+//! The plain way: one row against all others. What the fast way is compared with.
 
 use rayon::prelude::*;
 

@@ -9,7 +9,9 @@ use datafusion::prelude::SessionContext;
 use sembla_models::CancelToken;
 
 use crate::Models;
+use crate::findings::Listener;
 pub(crate) use model_argument::blocking;
+pub(crate) use vectors::Vectors;
 
 mod aggregates;
 mod declaration;
@@ -29,6 +31,7 @@ mod vectors;
 pub(crate) struct Engine {
     pub(crate) models: Arc<Models>,
     pub(crate) cancel: CancelToken,
+    pub(crate) progress: Listener,
 }
 
 impl PartialEq for Engine {

@@ -1,0 +1,345 @@
+//! An approximate index of vectors: HNSW (Malkov and Yashunin 2016), by usearch.
+//!
+//! A search looks at a small part of the rows and may miss some; how much of the exact result is
+//! found (the recall) grows with `expansion`. Rows are added on all cores, and the graph depends on
+//! the order in which threads come, so two builds of the same rows may find differently. The
+//! scores of what is found don't: they are the cosines of the stored vectors, by the one sum of
+//! [`UnitVectors::cosine`], and equal scores are ordered by key.
+//!
+//! This is the one operator that knows files: [`ApproximateIndex::save`] and
+//! [`ApproximateIndex::open`] write and read the index's own format at a path that the caller gives
+//! (see `file`).
+
+mod file;
+
+use rayon::prelude::*;
+use usearch::ffi::{IndexOptions, MetricKind, ScalarKind};
+
+use crate::error::{OperatorError, Result};
+use crate::host::{Host, Loan, check};
+use crate::neighbours::Neighbour;
+use crate::unit::{UnitVectors, cosine, normalize};
+
+/// The largest `connectivity` and `expansion` that can be asked for.
+const CONNECTIVITY_MAX: usize = 512;
+const EXPANSION_MAX: usize = 100_000;
+
+/// Rows that are added or searched between two looks at the host.
+const ROWS_PER_STEP: usize = 4096;
+
+/// Threads that an index has room for at the least.
+const THREADS_MIN: usize = 128;
+
+/// How components are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// As they are: 4 bytes.
+    F32,
+    /// Half precision: 2 bytes; cosines are off by about 1e-3.
+    F16,
+    /// One byte; cosines are off by about 1e-2.
+    I8,
+}
+
+impl Storage {
+    /// Every storage, with the name of its option.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("f32", Self::F32), ("f16", Self::F16), ("i8", Self::I8)];
+
+    /// Reads an option.
+    ///
+    /// # Errors
+    /// [`OperatorError::Option`] that names the storages.
+    pub fn parse(name: &str) -> Result<Self> {
+        let known = Self::NAMES.iter().find(|(known, _)| *known == name);
+        known.map(|(_, storage)| *storage).ok_or_else(|| {
+            OperatorError::Option(format!("storage is '{name}'; it is 'f32', 'f16' or 'i8'"))
+        })
+    }
+
+    fn kind(self) -> ScalarKind {
+        match self {
+            Self::F32 => ScalarKind::F32,
+            Self::F16 => ScalarKind::F16,
+            Self::I8 => ScalarKind::I8,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
+/// How an index is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApproximateOptions {
+    /// How components are stored.
+    pub storage: Storage,
+    /// Links of a row to others, 2 to 512: more find better and take memory.
+    pub connectivity: usize,
+    /// Rows that are held as candidates while one is added: more find better and take time.
+    pub expansion: usize,
+}
+
+impl Default for ApproximateOptions {
+    fn default() -> Self {
+        Self { storage: Storage::F32, connectivity: 16, expansion: 128 }
+    }
+}
+
+/// Candidates of a search unless the caller says otherwise.
+pub const SEARCH_EXPANSION: usize = 128;
+
+/// A row of an index that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ApproximateHit {
+    /// The key it was added with.
+    pub key: u64,
+    /// The cosine of the query and the stored vector.
+    pub score: f32,
+}
+
+/// Vectors that can be searched approximately, each with a key of the caller's.
+pub struct ApproximateIndex {
+    index: usearch::Index,
+    options: ApproximateOptions,
+}
+
+impl ApproximateIndex {
+    /// An empty index of vectors of one dimension.
+    ///
+    /// # Errors
+    /// [`OperatorError::Option`] for options out of range.
+    pub fn new(dimension: usize, options: &ApproximateOptions) -> Result<Self> {
+        let wrong = |message: String| Err(OperatorError::Option(message));
+        if dimension == 0 || dimension > 1 << 16 {
+            return wrong(format!(
+                "vectors of {dimension} components can't be indexed; 1 to 65536 can"
+            ));
+        }
+        if !(2..=CONNECTIVITY_MAX).contains(&options.connectivity) {
+            return wrong(format!(
+                "connectivity is {}; it is a number of links, between 2 and {CONNECTIVITY_MAX}",
+                options.connectivity
+            ));
+        }
+        check_expansion(options.expansion)?;
+        let native = IndexOptions {
+            dimensions: dimension,
+            metric: MetricKind::Cos,
+            quantization: options.storage.kind(),
+            connectivity: options.connectivity,
+            expansion_add: options.expansion,
+            // A search that wants more rows than this looks at as many as it wants, so the number
+            // of rows says how wide each search is, with no state that searches would share.
+            expansion_search: 1,
+            multi: false,
+        };
+        let index = usearch::Index::new(&native).map_err(failed)?;
+        Ok(Self { index, options: *options })
+    }
+
+    /// Number of vectors.
+    pub fn rows(&self) -> usize {
+        self.index.size()
+    }
+
+    /// Number of components of a vector.
+    pub fn dimension(&self) -> usize {
+        self.index.dimensions()
+    }
+
+    /// How the index was built.
+    pub fn options(&self) -> &ApproximateOptions {
+        &self.options
+    }
+
+    /// Bytes that the index takes now. The caller, who keeps it, accounts for them.
+    pub fn bytes(&self) -> usize {
+        self.index.memory_usage()
+    }
+
+    /// About how many bytes an index of `rows` vectors takes.
+    pub fn bytes_for(rows: usize, dimension: usize, options: &ApproximateOptions) -> usize {
+        // The ground level has two links for each of the others', each of 4 bytes, and few rows
+        // are on the levels above; key, level, look-up and rounding are the rest.
+        rows * (dimension * options.storage.bytes() + options.connectivity * 2 * 4 + 96)
+    }
+
+    /// Adds vectors on all cores, each with a key that the index doesn't have yet. Rows without
+    /// a direction are left out. After an error some of the rows may be in the index.
+    ///
+    /// # Errors
+    /// [`OperatorError::Data`] when a key is there already or comes twice, or there are not as many
+    /// keys as vectors; another dimension; what the host says.
+    pub fn add(&mut self, keys: &[u64], vectors: &UnitVectors, host: &dyn Host) -> Result<()> {
+        if keys.len() != vectors.rows() {
+            return Err(OperatorError::Data(format!(
+                "{} keys don't go with {} vectors",
+                keys.len(),
+                vectors.rows()
+            )));
+        }
+        self.check_dimension(vectors)?;
+        self.check_keys(keys)?;
+        let _loan = Loan::new(host, Self::bytes_for(keys.len(), self.dimension(), &self.options))?;
+        self.reserve(self.rows() + keys.len())?;
+        let rows: Vec<usize> = (0..keys.len()).collect();
+        for step in rows.chunks(ROWS_PER_STEP) {
+            step.par_iter().try_for_each(|row| -> Result<()> {
+                check(host)?;
+                if vectors.has_direction(*row) {
+                    self.index.add(keys[*row], vectors.row(*row)).map_err(failed)?;
+                }
+                Ok(())
+            })?;
+            let done = step.last().map_or(0, |row| row + 1);
+            host.progress("indexing vectors", done as u64, keys.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// About the `k` most similar vectors of each query, best first; equal scores by key. The search
+    /// holds `expansion` candidates, or `k` if that is more.
+    ///
+    /// # Errors
+    /// [`OperatorError::Option`] for an expansion of 0 or above 100,000, another dimension, what the
+    /// host says.
+    pub fn search(
+        &self,
+        queries: &UnitVectors,
+        k: usize,
+        expansion: usize,
+        host: &dyn Host,
+    ) -> Result<Vec<Vec<ApproximateHit>>> {
+        check_expansion(expansion)?;
+        self.check_dimension(queries)?;
+        let wanted = k.max(expansion).min(self.rows());
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let search = |query: usize| {
+            check(host)?;
+            let searched = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            if searched % ROWS_PER_STEP as u64 == 0 {
+                host.progress("searching", searched, queries.rows() as u64);
+            }
+            if k == 0 || wanted == 0 || !queries.has_direction(query) {
+                return Ok(Vec::new());
+            }
+            self.search_one(queries.row(query), k, wanted)
+        };
+        (0..queries.rows()).into_par_iter().map(search).collect()
+    }
+
+    /// Searches with `wanted` candidates and gives the best `k`.
+    fn search_one(&self, query: &[f32], k: usize, wanted: usize) -> Result<Vec<ApproximateHit>> {
+        let found = self.index.search(query, wanted).map_err(failed)?;
+        let mut stored = vec![0f32; query.len()];
+        // Another half is looked at, as the library's own distances are rounded otherwise.
+        let rescored = found.keys.iter().take(k.saturating_add(k / 2 + 1));
+        let mut hits = rescored
+            .map(|key| {
+                self.index.get(*key, &mut stored).map_err(failed)?;
+                if self.options.storage != Storage::F32 {
+                    normalize(&mut stored);
+                }
+                Ok(ApproximateHit { key: *key, score: cosine(query, &stored) })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.key.cmp(&b.key)));
+        hits.truncate(k);
+        Ok(hits)
+    }
+
+    /// Makes room for rows, and for the threads that work on them at once. Later searches may come
+    /// from a larger pool than this call.
+    fn reserve(&self, rows: usize) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = rayon::current_num_threads().max(cores).max(THREADS_MIN);
+        self.index.reserve_capacity_and_threads(rows, threads).map_err(failed)
+    }
+
+    fn check_keys(&self, keys: &[u64]) -> Result<()> {
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        let there = sorted.iter().copied().find(|key| self.index.contains(*key));
+        let reserved = sorted.last().copied().filter(|key| *key == u64::MAX);
+        let refuse = |key, why| Err(OperatorError::Data(format!("key {key} {why}")));
+        match (twice, there, reserved) {
+            (Some(key), _, _) => refuse(key, "comes twice"),
+            (_, Some(key), _) => refuse(key, "is in the index already"),
+            (_, _, Some(key)) => refuse(key, "can't be used; keys are below it"),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_dimension(&self, vectors: &UnitVectors) -> Result<()> {
+        if vectors.rows() == 0 || vectors.dimension() == self.dimension() {
+            return Ok(());
+        }
+        Err(OperatorError::Data(format!(
+            "the index holds vectors of {} components; these have {}",
+            self.dimension(),
+            vectors.dimension()
+        )))
+    }
+}
+
+/// About the `k` most similar other rows of each row, of those with a cosine of at least
+/// `min_score`, best first: [`crate::neighbours::top_k_within`] without comparing all with all. The
+/// index is built for this call and dropped.
+///
+/// # Errors
+/// As [`ApproximateIndex::add`] and [`ApproximateIndex::search`].
+pub fn top_k_within(
+    vectors: &UnitVectors,
+    k: usize,
+    min_score: f32,
+    options: &ApproximateOptions,
+    expansion: usize,
+    host: &dyn Host,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let rows = vectors.rows();
+    let _loan = Loan::new(host, rows * k * size_of::<Neighbour>())?;
+    let mut index = ApproximateIndex::new(vectors.dimension().max(1), options)?;
+    let keys: Vec<u64> = (0..rows as u64).collect();
+    index.add(&keys, vectors, host)?;
+    let found = index.search(vectors, k.saturating_add(1), expansion, host)?;
+    let neighbours = |(row, hits): (usize, Vec<ApproximateHit>)| {
+        let neighbour = |hit: ApproximateHit| {
+            // Scores are those of the rows themselves, however the index stores them.
+            let score = vectors.cosine(row, vectors, hit.key as usize);
+            Neighbour { row: hit.key as u32, score }
+        };
+        let mut found: Vec<Neighbour> = hits
+            .into_iter()
+            .filter(|hit| hit.key as usize != row)
+            .map(neighbour)
+            .filter(|neighbour| neighbour.score >= min_score)
+            .collect();
+        found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        found.truncate(k);
+        found
+    };
+    Ok(found.into_iter().enumerate().map(neighbours).collect())
+}
+
+fn check_expansion(expansion: usize) -> Result<()> {
+    if (1..=EXPANSION_MAX).contains(&expansion) {
+        return Ok(());
+    }
+    Err(OperatorError::Option(format!(
+        "expansion is {expansion}; it is a number of candidates, between 1 and {EXPANSION_MAX}"
+    )))
+}
+
+fn failed(error: impl std::fmt::Display) -> OperatorError {
+    OperatorError::Bug(format!("vector index: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Vectors in the forms that tiles read, and by how much tiles can be wrong.
+//!
+//! 8 bits: `x ≈ s·q` with one scale `s` per row and codes `q` in -127..=127. With `x = s·q + r`,
+//! `|x·y - s·t·(q·p)| ≤ ‖r‖·‖y‖ + ‖s·q‖·‖u‖` for `y = t·p + u`; and as `‖y‖ = 1` and
+//! `‖s·q‖ ≤ 1 + ‖r‖`, at most `‖r‖ + ‖u‖ + ‖r‖·‖u‖`. The product of codes is exact.
+//!
+//! f32: a sum of `d` products of vectors of length one, in any order and with or without fused
+//! additions, is off by at most `d·2⁻²⁴` (Higham, with Cauchy and Schwarz), to first order.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::tile::{Machine, PANEL, TILE_ROWS_MAX};
+use crate::error::Result;
+use crate::host::{Host, Loan};
+use crate::unit::UnitVectors;
+
+/// The greatest code.
+const CODE_MAX: f32 = 127.0;
+
+/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call of
+/// the library's function would keep the compiler from doing many at once.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// Dimensions above this could overflow the 32-bit sums of 8-bit products.
+const DIMENSION_MAX: usize = 60_000;
+
+/// By how much a sum of products in f32 can differ from [`crate::unit::cosine`].
+pub(super) fn float_error(dimension: usize) -> f32 {
+    // Both are off by at most half of this; the lengths are one to within two more roundings, and
+    // twice all of it covers the terms of second order.
+    let roundings = 4.0 * (dimension as f32 + 16.0);
+    roundings * f32::EPSILON / 2.0
+}
+
+/// All rows of a set of vectors in 8 bits, panel after panel.
+pub(super) struct Bytes<'a> {
+    /// Per panel and group of four components: the codes of the panel's rows, plus 128.
+    codes: Vec<[u8; 4]>,
+    /// Per row: what a code counts; NaN without a direction.
+    scale: Vec<f32>,
+    /// Per row: a bound on the length of what rounding took away.
+    residue: Vec<f32>,
+    /// Groups of four components.
+    steps: usize,
+    _loan: Loan<'a>,
+}
+
+impl<'a> Bytes<'a> {
+    /// Whether vectors of this dimension have an 8-bit form on this machine.
+    pub(super) fn fit(machine: Machine, dimension: usize) -> bool {
+        machine.has_bytes() && dimension <= DIMENSION_MAX
+    }
+
+    /// Bytes of memory that the 8-bit form takes.
+    fn size(rows: usize, dimension: usize) -> usize {
+        rows.next_multiple_of(PANEL) * (dimension.next_multiple_of(4) + 2 * size_of::<f32>())
+    }
+
+    /// Rounds vectors.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub(super) fn new(vectors: &UnitVectors, host: &'a dyn Host) -> Result<Self> {
+        let (rows, steps) = (vectors.rows(), vectors.dimension().div_ceil(4));
+        let loan = Loan::new(host, Self::size(rows, vectors.dimension()))?;
+        let padded = rows.next_multiple_of(PANEL);
+        let mut codes = vec![[128_u8; 4]; padded * steps];
+        let mut scale = vec![f32::NAN; padded];
+        let mut residue = vec![0.0; padded];
+        codes
+            .par_chunks_mut((PANEL * steps).max(1))
+            .zip(scale.par_chunks_mut(PANEL))
+            .zip(residue.par_chunks_mut(PANEL))
+            .enumerate()
+            .for_each(|(panel, ((codes, scale), residue))| {
+                for column in 0..PANEL.min(rows - panel * PANEL) {
+                    let row = vectors.row(panel * PANEL + column);
+                    if let Some(rounded) = Rounded::new(row) {
+                        for (step, part) in row.chunks(4).enumerate() {
+                            codes[step * PANEL + column] = rounded.group(part);
+                        }
+                        scale[column] = rounded.scale;
+                        residue[column] = rounded.residue(row);
+                    }
+                }
+            });
+        Ok(Self { codes, scale, residue, steps, _loan: loan })
+    }
+
+    /// The panel that begins with row `panel * PANEL`.
+    pub(super) fn panel(&self, panel: usize) -> &[[u8; 4]] {
+        &self.codes[panel * PANEL * self.steps..][..PANEL * self.steps]
+    }
+
+    /// Scales of the rows from `start` on.
+    pub(super) fn scales(&self, start: usize) -> &[f32] {
+        &self.scale[start..]
+    }
+
+    /// The greatest residue of rows.
+    pub(super) fn residue_max(&self, rows: Range<usize>) -> f32 {
+        self.residue[rows].iter().fold(0.0, |max, residue| residue.max(max))
+    }
+
+    /// Packs rows for the left side of tiles: per tile and group of four components, the signed
+    /// codes of its rows; and per tile the starts of its sums.
+    pub(super) fn pack(
+        &self,
+        rows: Range<usize>,
+        out: &mut Vec<[i8; 4]>,
+        starts: &mut Vec<[i32; TILE_ROWS_MAX]>,
+    ) {
+        out.clear();
+        starts.clear();
+        for tile in rows.clone().step_by(TILE_ROWS_MAX) {
+            let at = out.len();
+            out.resize(at + self.steps * TILE_ROWS_MAX, [0; 4]);
+            let mut sums = [0_i32; TILE_ROWS_MAX];
+            for (position, row) in (tile..rows.end.min(tile + TILE_ROWS_MAX)).enumerate() {
+                let (panel, column) = (self.panel(row / PANEL), row % PANEL);
+                for step in 0..self.steps {
+                    let codes = panel[step * PANEL + column].map(|code| (code ^ 128) as i8);
+                    sums[position] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
+                    out[at + step * TILE_ROWS_MAX + position] = codes;
+                }
+            }
+            starts.push(sums.map(|sum| -128 * sum));
+        }
+    }
+}
+
+/// How one row is rounded.
+struct Rounded {
+    scale: f32,
+    inverse: f32,
+}
+
+impl Rounded {
+    /// `None` without a direction.
+    fn new(row: &[f32]) -> Option<Self> {
+        let largest = row.iter().fold(0.0_f32, |max, x| x.abs().max(max));
+        let inverse = CODE_MAX / largest;
+        inverse.is_finite().then(|| Self { scale: largest / CODE_MAX, inverse })
+    }
+
+    fn code(&self, x: f32) -> f32 {
+        ((x * self.inverse + ROUNDING) - ROUNDING).clamp(-CODE_MAX, CODE_MAX)
+    }
+
+    /// Up to four components, as they stand in a panel.
+    fn group(&self, part: &[f32]) -> [u8; 4] {
+        let mut group = [128; 4];
+        for (code, x) in group.iter_mut().zip(part) {
+            *code = (self.code(*x) as i32 + 128) as u8;
+        }
+        group
+    }
+
+    /// The length of what is lost, rounded up.
+    fn residue(&self, row: &[f32]) -> f32 {
+        let scale = f64::from(self.scale);
+        let squares =
+            row.iter().map(|x| (f64::from(*x) - scale * f64::from(self.code(*x))).powi(2));
+        (squares.sum::<f64>().sqrt() * (1.0 + 1e-6)) as f32
+    }
+}
+
+/// Packs rows in f32: per group of `width` rows and component, that component of its rows. Rows that
+/// are missing from the last group are zeros.
+pub(super) fn pack(vectors: &UnitVectors, rows: Range<usize>, width: usize, out: &mut Vec<f32>) {
+    let dimension = vectors.dimension();
+    out.clear();
+    out.resize(rows.len().next_multiple_of(width) * dimension, 0.0);
+    for (group, out) in out.chunks_exact_mut(width * dimension).enumerate() {
+        let start = rows.start + group * width;
+        for (position, row) in (start..rows.end.min(start + width)).enumerate() {
+            for (component, x) in vectors.row(row).iter().enumerate() {
+                out[component * width + position] = *x;
+            }
+        }
+    }
+}

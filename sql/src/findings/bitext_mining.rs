@@ -1,0 +1,92 @@
+//! `bitext_mining(source, target => …)`: sentences that are translations of each other.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use sembla_operators::Host;
+use sembla_operators::bitext::{self, Margin};
+
+use super::declaration::{Declaration, InputDef, Planning, VECTORS};
+use super::finding::{Emit, Finding};
+use super::options::{Kind, OptionDef};
+use super::pairs;
+use super::roles::InputTypes;
+use super::table::Table;
+use crate::SqlError;
+
+pub(crate) static DECLARATION: Declaration = Declaration {
+    name: "bitext_mining",
+    about: "Translations: score (margin), id_a, id_b, best first; each row is in one pair at most. The margin sets a pair's \
+            cosine against those of the k nearest of both its rows.",
+    example: "SELECT * FROM bitext_mining('english.csv', target => 'german.csv', threshold => 1.2)",
+    inputs: &[
+        InputDef { name: "source", ..VECTORS },
+        InputDef {
+            name: "target",
+            about: "A table, a file or a query in the other language.",
+            ..VECTORS
+        },
+    ],
+    options: &[
+        OptionDef {
+            name: "margin",
+            kind: Kind::Choice { of: &["ratio", "distance", "absolute"], default: Some("ratio") },
+            about: "'ratio' divides the cosine by the mean of the neighbours', 'distance' takes the mean off, 'absolute' is the cosine.",
+        },
+        OptionDef {
+            name: "k",
+            kind: Kind::Count { least: 1, default: Some(4) },
+            about: "Nearest rows of each row that are looked at.",
+        },
+        OptionDef {
+            name: "threshold",
+            kind: Kind::Number {
+                least: f64::MIN,
+                most: f64::MAX,
+                what: "a number, the least margin of a pair",
+                default: None,
+            },
+            about: "Least score of a pair; 1 for 'ratio' and 0 for the others if it is not given.",
+        },
+    ],
+    carries: false,
+    plan,
+};
+
+#[derive(Debug)]
+struct Translations {
+    options: bitext::Options,
+}
+
+fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    let options = planning.options;
+    let defaults = bitext::Options::default();
+    let margin = match options.text("margin") {
+        Some("distance") => Margin::Distance,
+        Some("absolute") => Margin::Absolute,
+        _ => Margin::Ratio,
+    };
+    let options = bitext::Options {
+        margin,
+        k: options.count("k").unwrap_or(defaults.k),
+        threshold: options.number("threshold"),
+    };
+    Ok(Arc::new(Translations { options }))
+}
+
+impl Finding for Translations {
+    fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
+        pairs::columns(inputs)
+    }
+
+    fn run(
+        &self,
+        tables: &[Option<Table>],
+        host: &dyn Host,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let [Some(source), Some(target)] = tables else { return Ok(()) };
+        let found = bitext::mine(source.vectors(), target.vectors(), &self.options, host)?;
+        pairs::give(source, target, &found, emit)
+    }
+}

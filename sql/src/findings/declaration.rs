@@ -1,0 +1,177 @@
+//! What is declared about a finding once: its inputs, its options, and what it says of itself.
+//!
+//! The check of names and values, EXPLAIN, the error messages and `SHOW FUNCTIONS` all read it here.
+
+use std::sync::Arc;
+
+use super::finding::Finding;
+use super::options::{Kind, OptionDef, Options};
+use super::roles::InputTypes;
+use crate::SqlError;
+use crate::functions::Engine;
+
+/// Whether a finding uses the texts or the vectors of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Never.
+    No,
+    /// Where the input has them.
+    IfThere,
+    /// Always; an input without them is a mistake.
+    Must,
+}
+
+/// An input of a finding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputDef {
+    /// Its name: the first input has it for the reader only, further ones are given by it.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) about: &'static str,
+    /// Whether it must be given.
+    pub(crate) required: bool,
+    /// Whether the texts themselves are used, apart from being embedded.
+    pub(crate) texts: Need,
+    /// Whether vectors are used.
+    pub(crate) vectors: Need,
+    /// The option that names the prompt its texts are embedded with.
+    pub(crate) prompt: &'static str,
+    /// The prompt where the option is not given.
+    pub(crate) default_prompt: Option<&'static str>,
+    /// The option that gives one text or vector in place of the input.
+    pub(crate) single: Option<&'static str>,
+}
+
+/// An input whose vectors are compared, with the options that most findings have.
+pub(crate) const VECTORS: InputDef = InputDef {
+    name: "input",
+    about: "A table, a file or a query.",
+    required: true,
+    texts: Need::No,
+    vectors: Need::Must,
+    prompt: "prompt",
+    default_prompt: None,
+    single: None,
+};
+
+/// What a finding gets to know when it is planned.
+pub(crate) struct Planning<'a> {
+    /// The finding's name, for messages.
+    pub(crate) name: &'static str,
+    /// The values of its options.
+    pub(crate) options: &'a Options,
+    /// The inputs that were given, in the order of the declaration; `None` where one was left out.
+    pub(crate) inputs: &'a [Option<InputTypes>],
+    /// The models.
+    pub(crate) engine: &'a Engine,
+}
+
+/// A finding: what it takes, and how it is made.
+#[derive(Debug)]
+pub(crate) struct Declaration {
+    /// Its name in SQL.
+    pub(crate) name: &'static str,
+    /// What comes out.
+    pub(crate) about: &'static str,
+    /// A query that shows it.
+    pub(crate) example: &'static str,
+    /// Its inputs; the first is given without a name.
+    pub(crate) inputs: &'static [InputDef],
+    /// Its own options.
+    pub(crate) options: &'static [OptionDef],
+    /// Whether the other columns of the first input go along with each row that is found.
+    pub(crate) carries: bool,
+    /// Checks the options against each other and makes the finding.
+    pub(crate) plan: fn(&Planning<'_>) -> Result<Arc<dyn Finding>, SqlError>,
+}
+
+const ID: OptionDef = OptionDef {
+    name: "id",
+    kind: Kind::Column,
+    about: "The column that names a row; 'id' if there is one, else rows are numbered from 0.",
+};
+const TEXT: OptionDef = OptionDef {
+    name: "text",
+    kind: Kind::Column,
+    about: "The column of texts; 'text' if there is one, else the only column of strings.",
+};
+const VECTOR: OptionDef = OptionDef {
+    name: "vector",
+    kind: Kind::Column,
+    about: "The column of vectors; 'embedding' or 'vector' if there is one, else the only column of vectors. Without one, texts are embedded.",
+};
+const MODEL: OptionDef = OptionDef {
+    name: "model",
+    kind: Kind::Text,
+    about: "The model that embeds; the default model if none is named.",
+};
+const PARTITION_BY: OptionDef = OptionDef {
+    name: "partition_by",
+    kind: Kind::Columns,
+    about: "A column, or several in parentheses: the finding is made for each group of equal values.",
+};
+
+impl Declaration {
+    /// The input of that name.
+    pub(crate) fn input(&self, name: &str) -> Option<(usize, &'static InputDef)> {
+        self.inputs.iter().enumerate().find(|(_, input)| input.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The input that an option gives as one value.
+    pub(crate) fn single(&self, name: &str) -> Option<(usize, &'static InputDef)> {
+        let is_it = |input: &InputDef| input.single.is_some_and(|s| s.eq_ignore_ascii_case(name));
+        self.inputs.iter().enumerate().find(|(_, input)| is_it(input))
+    }
+
+    /// All options, its own and those that its inputs bring.
+    pub(crate) fn all_options(&self) -> Vec<OptionDef> {
+        let uses = |need: fn(&InputDef) -> Need| self.inputs.iter().any(|i| need(i) != Need::No);
+        let vectors = uses(|input| input.vectors);
+        let mut all = vec![ID];
+        if vectors || uses(|input| input.texts) {
+            all.push(TEXT);
+        }
+        if vectors {
+            all.extend([VECTOR, MODEL]);
+            for input in self.inputs {
+                if all.iter().all(|option| option.name != input.prompt) {
+                    all.push(OptionDef {
+                        name: input.prompt,
+                        kind: Kind::Text,
+                        about: "'query', 'document' or the name of one of the model's prompts.",
+                    });
+                }
+            }
+        }
+        all.push(PARTITION_BY);
+        all.extend_from_slice(self.options);
+        all
+    }
+
+    /// The option of that name.
+    pub(crate) fn option(&self, name: &str) -> Option<OptionDef> {
+        self.all_options().into_iter().find(|option| option.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The names of everything that can be given by name.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let further = self.inputs.iter().skip(1).map(|input| input.name);
+        let single = self.inputs.iter().filter_map(|input| input.single);
+        let options = self.all_options();
+        single
+            .chain(further)
+            .map(str::to_string)
+            .chain(options.iter().map(|option| option.name.to_string()))
+            .collect()
+    }
+
+    /// The finding's name as plans write it: `ParaphraseMining`.
+    pub(crate) fn plan_name(&self) -> String {
+        let capital = |word: &str| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|c| c.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect::<String>()
+        };
+        self.name.split('_').map(capital).collect()
+    }
+}

@@ -1,0 +1,56 @@
+//! Ids name rows, so they are there and differ.
+
+use std::collections::HashSet;
+
+use arrow::array::Array;
+use arrow::row::{RowConverter, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use sembla_operators::{Host, Loan, host};
+
+use super::table::Column;
+use crate::SqlError;
+use crate::error::arrow_error;
+
+/// Checks that no id is NULL and none is there twice.
+///
+/// # Errors
+/// [`SqlError::Data`] with the first id that is, what the host says.
+pub(crate) fn check(input: &str, ids: &Column, host: &dyn Host) -> Result<(), SqlError> {
+    let converter = RowConverter::new(vec![SortField::new(ids.data_type().clone())])
+        .map_err(|error| arrow_error(&error))?;
+    let mut converted = Vec::with_capacity(ids.pieces().len());
+    let mut loan = Loan::new(host, 0)?;
+    let mut bytes = ids.len() * 2 * size_of::<&[u8]>();
+    let mut row = 0;
+    for piece in ids.pieces() {
+        host::check(host)?;
+        if let Some(null) = (0..piece.len()).find(|row| piece.is_null(*row)) {
+            return Err(SqlError::Data(format!(
+                "row {} of the {input} has no id (NULL); leave such rows out, or name another column with id => …",
+                row + null
+            )));
+        }
+        row += piece.len();
+        let rows = converter.convert_columns(std::slice::from_ref(piece));
+        let rows = rows.map_err(|error| arrow_error(&error))?;
+        bytes += rows.size();
+        loan.resize(bytes)?;
+        converted.push(rows);
+    }
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(ids.len());
+    for (rows, piece) in converted.iter().zip(ids.pieces()) {
+        host::check(host)?;
+        for (row, id) in rows.iter().enumerate() {
+            if !seen.insert(id.data()) {
+                let options = FormatOptions::default();
+                let shown = ArrayFormatter::try_new(piece.as_ref(), &options)
+                    .map_err(|error| arrow_error(&error))?;
+                return Err(SqlError::Data(format!(
+                    "id {} is in the {input} twice; ids must differ: name another column with id => …, or keep one row of each",
+                    shown.value(row)
+                )));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! Which columns of an input play which role: those that options name, else those whose names and
+//! types leave no doubt.
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, ident, lit};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Value, ValueWithSpan};
+
+use super::declaration::{Declaration, InputDef, Need};
+use super::options::{Kind, Options};
+use super::roles::Roles;
+use crate::SqlError;
+
+/// Columns that options name, as they were written, by option.
+pub(crate) type GivenColumns = Vec<(&'static str, SqlExpr)>;
+
+/// Finds the roles of one input.
+pub(crate) struct Resolver<'a> {
+    pub(crate) declaration: &'static Declaration,
+    pub(crate) input: &'static InputDef,
+    /// Whether it is the first input: others fall back where they lack a column that is named.
+    pub(crate) is_first: bool,
+    pub(crate) schema: &'a DFSchema,
+    pub(crate) given: &'a GivenColumns,
+    pub(crate) options: &'a Options,
+    /// The function that embeds.
+    pub(crate) embed: &'a ScalarUDF,
+    /// The name of the model that is used when none is named.
+    pub(crate) default_model: &'a str,
+}
+
+impl Resolver<'_> {
+    /// The roles, and the same in words for EXPLAIN.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] for columns that are not there, of the wrong type, or in doubt.
+    pub(crate) fn roles(
+        &self,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(Roles<Expr>, String)> {
+        let mut words = Vec::new();
+        let id = match self.named("id", context)? {
+            Some(id) => Some(id),
+            None => self.field("id").map(|_| self.column("id")),
+        };
+        words.push(format!("id={}", id.as_ref().map_or("row number".into(), shown)));
+        let text = self.text(context)?;
+        let vector = self.vector(text.as_ref(), context)?;
+        match &vector {
+            Some((vector, None)) => words.push(format!("vector={}", shown(vector))),
+            Some((_, Some(embedded))) => words.push(format!("embed={embedded}")),
+            None => {}
+        }
+        let text = text.filter(|_| self.input.texts != Need::No);
+        if self.input.texts == Need::Must && text.is_none() {
+            return Err(self.no_text());
+        }
+        if let Some(text) = &text {
+            words.push(format!("text={}", shown(text)));
+        }
+        let groups = self.groups(context)?;
+        if !groups.is_empty() {
+            let groups: Vec<_> = groups.iter().map(shown).collect();
+            words.push(format!("partition_by={}", groups.join("+")));
+        }
+        let extras = self.extras(context)?;
+        words.extend(extras.iter().map(|(name, extra)| format!("{name}={}", shown(extra))));
+        let vector = vector.map(|(vector, _)| vector);
+        let text = text.map(|text| self.plain_text(text)).transpose()?;
+        Ok((Roles { id, text, vector, groups, extras }, words.join(", ")))
+    }
+
+    /// The column of texts, if there is one.
+    fn text(&self, context: &mut dyn RelationPlannerContext) -> Result<Option<Expr>> {
+        if self.input.texts == Need::No && self.input.vectors == Need::No {
+            return Ok(None);
+        }
+        if let Some(text) = self.named("text", context)? {
+            let data_type = text.get_type(self.schema)?;
+            if !is_text(&data_type) {
+                return Err(self.mistake(format!(
+                    "text is {}, which holds {data_type}; it is a column of texts",
+                    shown(&text)
+                )));
+            }
+            return Ok(Some(text));
+        }
+        if self.field("text").is_some_and(|field| is_text(field.data_type())) {
+            return Ok(Some(self.column("text")));
+        }
+        Ok(match self.names(|field| is_text(field.data_type())).as_slice() {
+            [only] => Some(self.column(only)),
+            _ => None,
+        })
+    }
+
+    /// The vectors, and in words how they are embedded if they are.
+    fn vector(
+        &self,
+        text: Option<&Expr>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<(Expr, Option<String>)>> {
+        if self.input.vectors == Need::No {
+            return Ok(None);
+        }
+        if let Some(vector) = self.named("vector", context)? {
+            let data_type = vector.get_type(self.schema)?;
+            if !is_vector(&data_type) {
+                return Err(self.mistake(format!(
+                    "vector is {}, which holds {data_type}; it is a column of vectors (lists of numbers)",
+                    shown(&vector)
+                )));
+            }
+            return Ok(Some((vector, None)));
+        }
+        for name in ["embedding", "vector"] {
+            if self.field(name).is_some_and(|field| is_vector(field.data_type())) {
+                return Ok(Some((self.column(name), None)));
+            }
+        }
+        let vectors = self.names(|field| is_float_vector(field.data_type()));
+        match (vectors.as_slice(), text) {
+            ([only], _) => Ok(Some((self.column(only), None))),
+            ([], Some(text)) => Ok(Some(self.embedded(text))),
+            ([], None) if self.input.vectors == Need::Must => Err(self.no_text()),
+            ([], None) => Ok(None),
+            (several, _) => Err(self.mistake(format!(
+                "{} has several columns of vectors: {}; name one with vector => …",
+                self.called(),
+                several.join(", ")
+            ))),
+        }
+    }
+
+    /// The vectors of texts.
+    fn embedded(&self, text: &Expr) -> (Expr, Option<String>) {
+        let model = self.options.text("model").unwrap_or(self.default_model);
+        let prompt = self.options.text(self.input.prompt).or(self.input.default_prompt);
+        let call = self.embed.call(vec![text.clone(), lit(model), lit(ScalarValue::from(prompt))]);
+        let prompt = prompt.map_or(String::new(), |prompt| format!(", {prompt}"));
+        (call, Some(format!("{model}({}{prompt})", shown(text))))
+    }
+
+    fn groups(&self, context: &mut dyn RelationPlannerContext) -> Result<Vec<Expr>> {
+        let Some((_, given)) = self.given.iter().find(|(name, _)| *name == "partition_by") else {
+            return Ok(Vec::new());
+        };
+        let columns = match given {
+            SqlExpr::Tuple(columns) => columns.clone(),
+            SqlExpr::Nested(column) => vec![column.as_ref().clone()],
+            column => vec![column.clone()],
+        };
+        let resolved: Result<Vec<Expr>> =
+            columns.iter().map(|column| self.resolve("partition_by", column, context)).collect();
+        match resolved {
+            Err(_) if !self.is_first => Ok(Vec::new()),
+            resolved => resolved,
+        }
+    }
+
+    /// Columns that own options of the finding name; they are the first input's.
+    fn extras(
+        &self,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Vec<(&'static str, Expr)>> {
+        let mut extras = Vec::new();
+        for option in self.declaration.options.iter().filter(|_| self.is_first) {
+            if matches!(option.kind, Kind::Column)
+                && let Some(extra) = self.named(option.name, context)?
+            {
+                extras.push((option.name, extra));
+            }
+        }
+        Ok(extras)
+    }
+
+    /// The column that an option names, if it was given.
+    fn named(
+        &self,
+        option: &str,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<Expr>> {
+        let Some((_, given)) = self.given.iter().find(|(name, _)| *name == option) else {
+            return Ok(None);
+        };
+        match self.resolve(option, given, context) {
+            Ok(expr) => Ok(Some(expr)),
+            Err(_) if !self.is_first => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A column by its name, bare or in quotes, or an expression of columns.
+    fn resolve(
+        &self,
+        option: &str,
+        given: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Expr> {
+        let name = match given {
+            SqlExpr::Identifier(name) => context.normalize_ident(name.clone()),
+            SqlExpr::CompoundIdentifier(parts) => match parts.last() {
+                Some(name) => context.normalize_ident(Ident::clone(name)),
+                None => String::new(),
+            },
+            SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }) => {
+                name.clone()
+            }
+            expression => return context.sql_to_expr(expression.clone(), self.schema),
+        };
+        if self.field(&name).is_some() {
+            return Ok(self.column(&name));
+        }
+        let columns = self.names(|_| true);
+        Err(self.mistake(format!(
+            "{option} is {name}, which {} has no column of; its columns are {}",
+            self.called(),
+            columns.join(", ")
+        )))
+    }
+
+    /// A text that is not a dictionary.
+    fn plain_text(&self, text: Expr) -> Result<Expr> {
+        Ok(match text.get_type(self.schema)? {
+            DataType::Dictionary(_, values) => cast(text, *values),
+            DataType::Null => cast(text, DataType::Utf8),
+            _ => text,
+        })
+    }
+
+    fn field(&self, name: &str) -> Option<&Field> {
+        self.schema.fields().iter().find(|field| field.name() == name).map(AsRef::as_ref)
+    }
+
+    fn names(&self, wanted: impl Fn(&Field) -> bool) -> Vec<String> {
+        let fields = self.schema.fields().iter().filter(|field| wanted(field));
+        fields.map(|field| field.name().clone()).collect()
+    }
+
+    fn column(&self, name: &str) -> Expr {
+        match self.schema.qualified_field_with_unqualified_name(name) {
+            Ok((qualifier, field)) => Expr::from((qualifier, field)),
+            Err(_) => ident(name),
+        }
+    }
+
+    fn called(&self) -> String {
+        format!("the {}", self.input.name)
+    }
+
+    fn no_text(&self) -> datafusion::error::DataFusionError {
+        let what = if self.input.vectors == Need::No { "text" } else { "text or vector" };
+        let several = self.names(|field| is_text(field.data_type()));
+        self.mistake(if several.is_empty() {
+            let columns = self.schema.fields().iter();
+            let columns: Vec<_> =
+                columns.map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+            format!("{} has no column of {what}s; it has {}", self.called(), columns.join(", "))
+        } else {
+            format!(
+                "{} has several columns of strings: {}; name one with text => …",
+                self.called(),
+                several.join(", ")
+            )
+        })
+    }
+
+    fn mistake(&self, message: String) -> datafusion::error::DataFusionError {
+        SqlError::Statement(format!("{}: {message}", self.declaration.name)).into()
+    }
+}
+
+/// An expression as EXPLAIN shows it: columns without the name of the input.
+pub(crate) fn shown(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        other => other.human_display().to_string(),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
+fn item(data_type: &DataType) -> Option<&DataType> {
+    match data_type {
+        DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => {
+            Some(item.data_type())
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn is_vector(data_type: &DataType) -> bool {
+    item(data_type).is_some_and(DataType::is_numeric)
+}
+
+fn is_float_vector(data_type: &DataType) -> bool {
+    item(data_type).is_some_and(DataType::is_floating)
+}

@@ -1,0 +1,65 @@
+//! Findings: what is found in texts and vectors, as tables in FROM.
+//!
+//! ```sql
+//! SELECT * FROM paraphrase_mining((SELECT id, text FROM docs WHERE lang = 'en'), top_k => 10)
+//! ```
+//!
+//! The way of a finding: [`rewrite`] makes every input a query before the statement is planned;
+//! [`planner`] plans the inputs, lets [`inputs`] find their columns and [`options`] read the options, and
+//! makes a [`node`] of the logical plan; [`exec`] runs it: [`collect`] reads (and embeds) the inputs, and
+//! [`run`] calls the [`finding`] for each of the [`groups`].
+//!
+//! *Invariant:* a finding itself sees tables and a host, nothing of queries.
+
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+
+use crate::functions::Engine;
+use declaration::Declaration;
+
+mod collect;
+mod declaration;
+mod exec;
+mod finding;
+mod groups;
+mod host;
+mod ids;
+mod inputs;
+mod node;
+mod options;
+mod planner;
+pub(crate) mod rewrite;
+mod roles;
+mod run;
+mod table;
+
+mod bitext_mining;
+mod hits;
+mod pairs;
+mod paraphrase_mining;
+mod semantic_search;
+
+pub(crate) use exec::Planner;
+pub(crate) use host::Listener;
+pub use host::Progress;
+
+/// All findings.
+static FINDINGS: &[&Declaration] =
+    &[&semantic_search::DECLARATION, &paraphrase_mining::DECLARATION, &bitext_mining::DECLARATION];
+
+/// The finding of that name, in lower case.
+pub(crate) fn find(name: &str) -> Option<&'static Declaration> {
+    FINDINGS.iter().copied().find(|finding| finding.name == name)
+}
+
+/// Makes findings known to a session's SQL planner.
+///
+/// # Errors
+/// What DataFusion says.
+pub(crate) fn register(
+    context: &SessionContext,
+    engine: &Engine,
+) -> Result<(), datafusion::error::DataFusionError> {
+    context.register_relation_planner(Arc::new(planner::FindingPlanner { engine: engine.clone() }))
+}

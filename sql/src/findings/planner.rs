@@ -1,0 +1,366 @@
+//! Plans findings in FROM. All mistakes that can be seen without reading rows are found here.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor,
+};
+
+use super::declaration::{Declaration, InputDef, Planning};
+use super::inputs::{GivenColumns, Resolver, is_vector, shown};
+use super::node::{FindingNode, Input};
+use super::options::{Kind, OptionDef, Options};
+use super::rewrite::declaration_of;
+use super::roles::InputTypes;
+use crate::SqlError;
+use crate::arguments::{name_of, nearest};
+use crate::functions::Engine;
+
+/// Plans the items of FROM that are findings.
+#[derive(Debug)]
+pub(crate) struct FindingPlanner {
+    pub(crate) engine: Engine,
+}
+
+impl RelationPlanner for FindingPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let declaration = match &relation {
+            TableFactor::Function { name, .. } => declaration_of(name),
+            _ => None,
+        };
+        let (Some(declaration), TableFactor::Function { args, alias, .. }) =
+            (declaration, &relation)
+        else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let call = Call::read(declaration, args, context)?;
+        let node = call.plan(&self.engine, context)?;
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        let alias = alias.clone().unwrap_or_else(|| named(declaration.name));
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, Some(alias)))))
+    }
+}
+
+fn named(name: &str) -> TableAlias {
+    TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None }
+}
+
+/// What a finding is called with, sorted by what it is.
+struct Call {
+    declaration: &'static Declaration,
+    /// By the declaration's inputs.
+    inputs: Vec<Option<Source>>,
+    columns: GivenColumns,
+    options: Options,
+}
+
+/// What an input is given as.
+enum Source {
+    Query(Box<Query>),
+    /// One text or vector.
+    Single(Box<SqlExpr>),
+}
+
+impl Call {
+    fn read(
+        declaration: &'static Declaration,
+        args: &[FunctionArg],
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Self> {
+        let inputs = declaration.inputs.iter().map(|_| None).collect();
+        let mut call =
+            Self { declaration, inputs, columns: Vec::new(), options: Options::default() };
+        let mut seen: Vec<String> = Vec::new();
+        for (position, arg) in args.iter().enumerate() {
+            let name = name_of(arg);
+            let value = match arg {
+                FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }
+                | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. }
+                | FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => value,
+                other => return Err(call.mistake(format!("{other} is no value"))),
+            };
+            let Some(name) = name else {
+                if position > 0 {
+                    return Err(call.mistake(format!(
+                        "{value} has no name; what follows the input is given as name => value"
+                    )));
+                }
+                call.set_input(0, value)?;
+                continue;
+            };
+            let name = name.to_lowercase();
+            if seen.contains(&name) {
+                return Err(call.mistake(format!("{name} is given twice")));
+            }
+            call.set(&name, value, context)?;
+            seen.push(name);
+        }
+        declaration.all_options().iter().for_each(|option| call.options.complete(option));
+        call.check_inputs()?;
+        Ok(call)
+    }
+
+    /// Sets what is given by name.
+    fn set(
+        &mut self,
+        name: &str,
+        value: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<()> {
+        if let Some((position, _)) = self.declaration.input(name).filter(|(at, _)| *at > 0) {
+            return self.set_input(position, value);
+        }
+        if let Some((position, input)) = self.declaration.single(name) {
+            if matches!(self.inputs.get(position), Some(Some(_))) {
+                return Err(self.mistake(format!("{name} and {} don't go together", input.name)));
+            }
+            return self.put(position, Source::Single(Box::new(value.clone())));
+        }
+        let Some(option) = self.declaration.option(name) else {
+            let known = self.declaration.names();
+            return Err(self.mistake(format!(
+                "there is no option '{name}'; did you mean '{}'? It takes {}",
+                nearest(known.iter().map(String::as_str), name),
+                known.join(", ")
+            )));
+        };
+        if matches!(option.kind, Kind::Column | Kind::Columns) {
+            self.columns.push((option.name, value.clone()));
+            return Ok(());
+        }
+        let value = self.constant(&option, value, context)?;
+        self.options.set(&option, &value).map_err(|error| self.mistake(error.to_string()))
+    }
+
+    fn set_input(&mut self, position: usize, value: &SqlExpr) -> Result<()> {
+        let Some(input) = self.declaration.inputs.get(position) else { return Ok(()) };
+        if matches!(self.inputs.get(position), Some(Some(_))) {
+            let single = input.single.unwrap_or_default();
+            return Err(self.mistake(format!("{single} and {} don't go together", input.name)));
+        }
+        let mut value = value;
+        while let SqlExpr::Nested(inner) = value {
+            value = inner;
+        }
+        match value {
+            SqlExpr::Subquery(query) => self.put(position, Source::Query(query.clone())),
+            other => Err(self.mistake(format!(
+                "the {} is {other}; it is a table, a file in quotes or a query in parentheses",
+                input.name
+            ))),
+        }
+    }
+
+    fn put(&mut self, position: usize, source: Source) -> Result<()> {
+        if let Some(place) = self.inputs.get_mut(position) {
+            *place = Some(source);
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self) -> Result<()> {
+        for (position, (input, source)) in
+            self.declaration.inputs.iter().zip(&self.inputs).enumerate()
+        {
+            if source.is_some() || !input.required {
+                continue;
+            }
+            return Err(match (position, input.single) {
+                (0, _) => DataFusionError::from(SqlError::Statement(format!(
+                    "{0} takes a table, a file in quotes or a query in parentheses first: {0}(docs, …)",
+                    self.declaration.name
+                ))),
+                (_, Some(single)) => self.mistake(format!(
+                    "it needs {single} => 'text' or {0} => a table, a file or a query",
+                    input.name
+                )),
+                (_, None) => {
+                    self.mistake(format!("it needs {0} => a table, a file or a query", input.name))
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The value of an option, which must not depend on rows.
+    fn constant(
+        &self,
+        option: &OptionDef,
+        value: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<ScalarValue> {
+        if let SqlExpr::Identifier(word) = value {
+            let word = ScalarValue::from(word.value.as_str());
+            let mut unquoted = Options::default();
+            return match unquoted.set(option, &word) {
+                Ok(()) => {
+                    Err(self.mistake(format!("{0} is {word}; write {0} => '{word}'", option.name)))
+                }
+                Err(error) => Err(self.mistake(error.to_string())),
+            };
+        }
+        let expr = context.sql_to_expr(value.clone(), &DFSchema::empty())?;
+        let simplify = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).build();
+        match ExprSimplifier::new(simplify).simplify(expr)?.unalias() {
+            Expr::Literal(value, _) => Ok(value),
+            _ => Err(self.mistake(format!("{} is {value}; it must be a constant", option.name))),
+        }
+    }
+
+    /// Plans the inputs, finds their columns and makes the finding.
+    fn plan(
+        self,
+        engine: &Engine,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<FindingNode> {
+        let embed = context.context_provider().get_function_meta("embed");
+        let embed = embed.ok_or_else(|| DataFusionError::Internal("embed is not there".into()))?;
+        let default_model = engine.models.default_name();
+        let mut inputs: Vec<Option<Input>> = Vec::new();
+        for (position, definition) in self.declaration.inputs.iter().enumerate() {
+            let planned = match self.inputs.get(position) {
+                Some(Some(source)) => {
+                    let plan = self.source(definition, source, context)?;
+                    let first = inputs.first().and_then(Option::as_ref);
+                    let input =
+                        self.input(definition, plan, first, &embed, &default_model, context)?;
+                    Some(input)
+                }
+                _ => None,
+            };
+            inputs.push(planned);
+        }
+        let types = inputs.iter().map(|input| input.as_ref().map(Input::types).transpose());
+        let types: Vec<Option<InputTypes>> = types.collect::<Result<_>>()?;
+        self.check_dimensions(&types)?;
+        let name = self.declaration.name;
+        let planning = Planning { name, options: &self.options, inputs: &types, engine };
+        let finding = (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
+        FindingNode::new(self.declaration, finding, inputs, self.options_in_words())
+    }
+
+    /// The query of an input, its columns qualified by the input's name.
+    fn source(
+        &self,
+        definition: &'static InputDef,
+        source: &Source,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        match source {
+            Source::Query(query) => context.plan(TableFactor::Derived {
+                lateral: false,
+                subquery: query.clone(),
+                alias: Some(named(definition.name)),
+                sample: None,
+            }),
+            Source::Single(value) => {
+                let name = definition.single.unwrap_or(definition.name);
+                let shown = value.to_string();
+                let value = context.sql_to_expr(value.as_ref().clone(), &DFSchema::empty())?;
+                let data_type = value.get_type(&DFSchema::empty())?;
+                if !data_type.is_string() && !is_vector(&data_type) {
+                    return Err(self.mistake(format!(
+                        "{name} is {shown}; it is a text or a vector (a list of numbers)"
+                    )));
+                }
+                LogicalPlanBuilder::empty(true)
+                    .project(vec![lit(0_u64).alias("id"), value.alias(name)])?
+                    .alias(definition.name)?
+                    .build()
+            }
+        }
+    }
+
+    fn input(
+        &self,
+        definition: &'static InputDef,
+        plan: LogicalPlan,
+        first: Option<&Input>,
+        embed: &ScalarUDF,
+        default_model: &str,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Input> {
+        let resolver = Resolver {
+            declaration: self.declaration,
+            input: definition,
+            is_first: first.is_none(),
+            schema: plan.schema(),
+            given: &self.columns,
+            options: &self.options,
+            embed,
+            default_model,
+        };
+        let (mut roles, words) = resolver.roles(context)?;
+        if let Some(first) = first {
+            for (group, other) in roles.groups.iter_mut().zip(&first.roles.groups) {
+                let wanted = other.get_type(first.plan.schema())?;
+                *group = std::mem::take(group).cast_to(&wanted, plan.schema())?;
+            }
+        }
+        let mut carried = Vec::new();
+        if self.declaration.carries && first.is_none() {
+            let shown_already: Vec<String> =
+                roles.id.iter().chain(&roles.groups).map(shown).collect();
+            let names = plan.schema().fields().iter().map(|field| field.name().clone());
+            carried = names.filter(|name| !shown_already.contains(name)).collect();
+        }
+        Ok(Input { plan, roles, carried, words })
+    }
+
+    /// Vectors of different inputs must have the same dimension, where types tell it.
+    fn check_dimensions(&self, types: &[Option<InputTypes>]) -> Result<()> {
+        let dimensions = self.declaration.inputs.iter().zip(types).filter_map(|(input, types)| {
+            match types.as_ref()?.roles.vector.as_ref()? {
+                DataType::FixedSizeList(_, size) => Some((input.name, *size)),
+                _ => None,
+            }
+        });
+        let dimensions: Vec<(&str, i32)> = dimensions.collect();
+        let [(first, size), others @ ..] = dimensions.as_slice() else { return Ok(()) };
+        match others.iter().find(|(_, other)| other != size) {
+            Some((other, other_size)) => Err(self.mistake(format!(
+                "the {first} has vectors of {size} components and the {other} of {other_size}; use one model for both"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Each option that has a value.
+    fn options_in_words(&self) -> String {
+        let own = self.declaration.options.iter();
+        let words: Vec<String> = own
+            .filter_map(|option| {
+                self.options.get(option.name).map(|value| format!("{}={value}", option.name))
+            })
+            .collect();
+        words.join(", ")
+    }
+
+    fn with_name(&self, error: SqlError) -> SqlError {
+        match error {
+            SqlError::Statement(message) if !message.starts_with(self.declaration.name) => {
+                SqlError::Statement(format!("{}: {message}", self.declaration.name))
+            }
+            other => other,
+        }
+    }
+
+    fn mistake(&self, message: String) -> DataFusionError {
+        SqlError::Statement(format!("{}: {message}", self.declaration.name)).into()
+    }
+}
