@@ -34,6 +34,14 @@ pub(crate) struct InputArgs {
     pub(crate) vectors: Option<String>,
 }
 
+/// Columns that go along with the rows.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct CarryArgs {
+    /// Input columns to put after those of the result, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+}
+
 /// Where the rows of a result go.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
@@ -136,6 +144,10 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) document_prompt: Option<String>,
 
+    /// Columns that go along.
+    #[command(flatten)]
+    pub(crate) carry: CarryArgs,
+
     /// What all commands take.
     #[command(flatten)]
     pub(crate) finding: FindingArgs,
@@ -182,7 +194,7 @@ pub(crate) struct MineArgs {
     rows to keep.\n\n\
     Examples:\n  \
     sembla dedup corpus.parquet --id id -o duplicates.parquet\n  \
-    sembla dedup corpus.parquet --only-kept --text -o clean.parquet\n  \
+    sembla dedup corpus.parquet --only-kept --text --columns url,date -o clean.parquet\n  \
     sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest"))]
 pub(crate) struct DedupArgs {
     /// From which similarity on two texts are duplicates [default: 0.9]
@@ -209,6 +221,10 @@ pub(crate) struct DedupArgs {
     /// Give only the rows to keep
     #[arg(long)]
     pub(crate) only_kept: bool,
+
+    /// Columns that go along.
+    #[command(flatten)]
+    pub(crate) carry: CarryArgs,
 
     /// What all commands take.
     #[command(flatten)]
@@ -285,6 +301,10 @@ pub(crate) struct ClusterArgs {
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 
+    /// Columns that go along.
+    #[command(flatten)]
+    pub(crate) carry: CarryArgs,
+
     /// What all commands take.
     #[command(flatten)]
     pub(crate) finding: FindingArgs,
@@ -332,6 +352,10 @@ pub(crate) struct TopicsArgs {
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 
+    /// Columns that go along.
+    #[command(flatten)]
+    pub(crate) carry: CarryArgs,
+
     /// What all commands take.
     #[command(flatten)]
     pub(crate) finding: FindingArgs,
@@ -351,6 +375,10 @@ pub(crate) struct RerankArgs {
     /// Rows to give, the best ones [default: all]
     #[arg(short = 'k', long, value_name = "N", value_parser = positive)]
     pub(crate) top_k: Option<usize>,
+
+    /// Columns that go along.
+    #[command(flatten)]
+    pub(crate) carry: CarryArgs,
 
     /// What all commands take.
     #[command(flatten)]

@@ -13,8 +13,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use embed::EmbedArgs;
 pub(crate) use findings::{
-    ClusterArgs, ClusterOptions, DedupArgs, InputArgs, MineArgs, OutputArgs,
-    ReportArgs, RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
+    CarryArgs, ClusterArgs, ClusterOptions, DedupArgs, FindingArgs, InputArgs, MineArgs,
+    OutputArgs, ReportArgs, RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
 };
 pub(crate) use models::{
     BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,

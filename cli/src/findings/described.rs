@@ -12,9 +12,9 @@ use crate::report::{Group, Point};
 /// # Errors
 /// When the finding has no such column, or one of another kind.
 pub(crate) fn column(batch: &RecordBatch, name: &str, as_type: &DataType) -> Result<ArrayRef> {
-    let column = batch
-        .column_by_name(name)
-        .ok_or_else(|| Failure::other(format!("internal error: the finding has no column '{name}'")))?;
+    let column = batch.column_by_name(name).ok_or_else(|| {
+        Failure::other(format!("internal error: the finding has no column '{name}'"))
+    })?;
     cast(column, as_type)
         .map_err(|error| Failure::other(format!("internal error: column '{name}': {error}")))
 }

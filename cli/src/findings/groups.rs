@@ -5,7 +5,9 @@
 //! over that table. Before that, the finding is planned over the input, so that a wrong option is
 //! told at once.
 
-use crate::args::{ClusterArgs, ClusterOptions, Format, ReportArgs, TopicsArgs};
+use crate::args::{
+    CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, Format, ReportArgs, TopicsArgs,
+};
 use crate::failure::{Failure, Result};
 use crate::input::InputTable;
 use crate::interrupt::Interrupt;
@@ -13,9 +15,9 @@ use crate::output::ResultFile;
 use crate::report::{self, Page};
 
 use super::INPUT;
-use super::job::{Destination, Job, counted};
-use super::statement::{Call, select};
 use super::described::{read_groups, read_points};
+use super::job::{Destination, Job, counted};
+use super::statement::{Call, carried, select};
 use super::tally::Groups;
 
 /// The table of texts with their vectors.
@@ -44,40 +46,28 @@ const TOPICS: Kind = Kind { function: "topics", id: "topic_id", name: "topic" };
 /// # Errors
 /// When the input, the options or the output are not as they should be, or on Ctrl-C.
 pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result<()> {
-    let finding = &args.finding;
-    let destination = Destination::new(&finding.output)?;
-    report::check(&args.report, finding.output.overwrite)?;
-    let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &destination)?;
+    let call = |input: &str| with_options(Call::new(CLUSTERS.function, input), &args.options);
+    let asked =
+        Asked { kind: CLUSTERS, finding: &args.finding, carry: &args.carry, report: &args.report };
+    let destination = Destination::new(&args.finding.output)?;
+    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
     let has_report = args.report.report.is_some();
-    if has_report || !table.has_vectors {
-        need_texts(&table, has_report)?;
+    if has_report {
+        work.need_texts("a report shows")?;
     }
-    if !table.has_vectors {
-        job.load_model(&finding.resources)?;
-    }
-    let call = |input| with_options(Call::new(CLUSTERS.function, input), &args.options);
-    let mut groups = Groups::new(CLUSTERS.name);
+    let job = work.job.clone();
     job.guarded(async {
-        let texts = destination.shows_texts(&table)?;
-        let sql = if has_report {
-            group(&job, CLUSTERS, &table, &call).await?;
-            rows_of(CLUSTERS, texts)
-        } else {
-            let columns: &[&str] = if texts { &["id", "cluster_id", "text"] } else { &["id", "cluster_id"] };
-            select(columns, &call(INPUT), &[])
-        };
-        write_groups(&job, &sql, CLUSTERS, &destination, &mut groups).await?;
-        if has_report {
-            let words = Call::new("topic_table", GROUPED).relation("topic", Some(CLUSTERS.id));
-            describe(&job, &words).await?;
-            let made = Made { call: call(INPUT).sql(), inputs: &finding.input.inputs };
-            write_report(&job, CLUSTERS, &args.report, &groups, made).await?;
+        let carried = work.carried(work.destination.shows_texts(&work.table)?)?;
+        if !has_report {
+            return work.write_rows(&select(&work.own(), &[], &carried, &call(INPUT))).await;
         }
-        Ok(())
+        work.group().await?;
+        work.write_rows(&work.rows_of(&carried)).await?;
+        work.describe(|words| words).await?;
+        work.write_report().await
     })
     .await?;
-    job.told(&format!("{}: {groups}", counted(table.rows, "row")), table.rows);
+    work.tell();
     Ok(())
 }
 
@@ -86,47 +76,193 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
 /// # Errors
 /// As [`cluster`].
 pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<()> {
-    let finding = &args.finding;
-    let destination = Destination::new(&finding.output)?;
-    report::check(&args.report, finding.output.overwrite)?;
+    let output = &args.finding.output;
     let topic_file = args.topics.as_deref();
-    let topic_file = topic_file.map(|path| ResultFile::new(path, finding.output.overwrite));
-    let topic_file = topic_file.transpose()?;
-    let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &destination)?;
-    need_texts(&table, false)?;
-    if !table.has_vectors {
-        job.load_model(&finding.resources)?;
-    }
-    let call = |input| topics_call(args, input);
-    let mut groups = Groups::new(TOPICS.name);
+    let topic_file = topic_file.map(|path| ResultFile::new(path, output.overwrite)).transpose()?;
+    let destination = Destination::new(output)?.and(topic_file.as_ref());
+    let call = |input: &str| topics_call(args, input);
+    let asked =
+        Asked { kind: TOPICS, finding: &args.finding, carry: &args.carry, report: &args.report };
+    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
+    work.need_texts("topics are made of")?;
+    let job = work.job.clone();
     job.guarded(async {
-        group(&job, TOPICS, &table, &call).await?;
-        let format = finding.output.format;
-        if destination.file.is_some() || format != Format::Table {
-            let sql = rows_of(TOPICS, finding.output.text);
-            write_groups(&job, &sql, TOPICS, &destination, &mut groups).await?;
+        work.group().await?;
+        let to_file = work.destination.file.is_some();
+        if to_file || output.format != Format::Table {
+            let carried = work.carried(output.text)?;
+            work.write_rows(&work.rows_of(&carried)).await?;
         } else {
-            for batch in job.collect(&rows_of(TOPICS, false)).await? {
-                groups.count(&batch, TOPICS.id)?;
-            }
+            work.count_rows().await?;
         }
-        let words = Call::new("topic_table", GROUPED).relation("topic", Some(TOPICS.id));
-        describe(&job, &with_words(words, args)).await?;
+        work.describe(|words| with_words(words, args)).await?;
         if let Some(file) = topic_file {
-            job.write(job.rows(TOPIC_ROWS).await?, &Destination::file(file), Ok).await?;
+            job.write(job.rows(TOPIC_ROWS).await?, &Destination::to(file), Ok).await?;
         }
-        if format == Format::Table {
-            job.write(job.rows(TOPICS_FOR_PEOPLE).await?, &Destination::stdout(format), Ok).await?;
-        } else if destination.file.is_some() {
-            job.write(job.rows(TOPIC_ROWS).await?, &Destination::stdout(format), Ok).await?;
+        let printed = match output.format {
+            Format::Table => Some(TOPICS_FOR_PEOPLE),
+            _ if to_file => Some(TOPIC_ROWS),
+            _ => None,
+        };
+        if let Some(sql) = printed {
+            let stdout = Destination::stdout(output.format);
+            job.write(job.rows(sql).await?, &stdout, Ok).await?;
         }
-        let made = Made { call: call(INPUT).sql(), inputs: &finding.input.inputs };
-        write_report(&job, TOPICS, &args.report, &groups, made).await
+        work.write_report().await
     })
     .await?;
-    job.told(&format!("{}: {groups}", counted(table.rows, "row")), table.rows);
+    work.tell();
     Ok(())
+}
+
+/// What the user asked for, as far as clusters and topics have it alike.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    kind: Kind,
+    finding: &'a FindingArgs,
+    carry: &'a CarryArgs,
+    report: &'a ReportArgs,
+}
+
+/// The work of one command.
+struct Grouping<'a> {
+    asked: Asked<'a>,
+    job: Job<'a>,
+    destination: Destination,
+    table: InputTable,
+    /// The finding over a table.
+    call: &'a dyn Fn(&str) -> Call,
+    groups: Groups,
+}
+
+impl<'a> Grouping<'a> {
+    /// Opens the session and the input, and loads the model if one is needed.
+    fn begin(
+        asked: Asked<'a>,
+        destination: Destination,
+        call: &'a dyn Fn(&str) -> Call,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self> {
+        let finding = asked.finding;
+        report::check(asked.report, finding.output.overwrite)?;
+        let job = Job::begin(&finding.resources, interrupt)?;
+        let inputs = &finding.input.inputs;
+        let table =
+            job.register(INPUT, inputs, &finding.input, &asked.carry.columns, &destination)?;
+        if !table.has_vectors {
+            job.load_model(&finding.resources)?;
+        }
+        let groups = Groups::new(asked.kind.name);
+        Ok(Self { asked, job, destination, table, call, groups })
+    }
+
+    /// # Errors
+    /// When there is no column of text; `what` says what needs one.
+    fn need_texts(&self, what: &str) -> Result<()> {
+        if self.table.has_text {
+            return Ok(());
+        }
+        Err(Failure::user(format!("{what} texts; --column names their column")))
+    }
+
+    /// The columns that the finding gives.
+    fn own(&self) -> [&'static str; 2] {
+        ["id", self.asked.kind.id]
+    }
+
+    /// The columns that go along with the rows.
+    fn carried(&self, texts: bool) -> Result<Vec<String>> {
+        carried(&self.own(), texts, &self.asked.carry.columns)
+    }
+
+    /// Embeds the input and groups it, into the table [`GROUPED`].
+    async fn group(&self) -> Result<()> {
+        // Planned and thrown away: it tells what is wrong with the options before texts are
+        // embedded.
+        self.job
+            .rows(&select(&self.own(), &[], &self.carried(false)?, &(self.call)(INPUT)))
+            .await?;
+        let mut carried = self.carried(true)?;
+        let vectors = if self.table.has_vectors { "embedding" } else { "embed(text) AS embedding" };
+        let texts = format!("SELECT id, {vectors}, {} FROM {INPUT}", carried.join(", "));
+        carried.push("embedding".to_string());
+        let grouped = select(&self.own(), &[], &carried, &(self.call)(TEXTS));
+        self.job.execute(&format!("CREATE TABLE {TEXTS} AS {texts}")).await?;
+        self.job.execute(&format!("CREATE TABLE {GROUPED} AS {grouped}")).await?;
+        self.job.execute(&format!("DROP TABLE {TEXTS}")).await
+    }
+
+    /// The query for the rows and their groups.
+    fn rows_of(&self, carried: &[String]) -> String {
+        let columns: Vec<_> =
+            self.own().into_iter().chain(carried.iter().map(String::as_str)).collect();
+        format!("SELECT {} FROM {GROUPED}", columns.join(", "))
+    }
+
+    /// Writes the rows of a query, and counts their groups.
+    async fn write_rows(&mut self, sql: &str) -> Result<()> {
+        let groups = &mut self.groups;
+        let id = self.asked.kind.id;
+        let rows = self.job.rows(sql).await?;
+        self.job
+            .write(rows, &self.destination, |batch| {
+                groups.count(&batch, id)?;
+                Ok(batch)
+            })
+            .await
+    }
+
+    /// Counts the groups of the rows.
+    async fn count_rows(&mut self) -> Result<()> {
+        let id = self.asked.kind.id;
+        for batch in self.job.collect(&self.rows_of(&[])).await? {
+            self.groups.count(&batch, id)?;
+        }
+        Ok(())
+    }
+
+    /// Describes the groups by words and examples, into the table [`DESCRIBED`].
+    async fn describe(&self, options: impl FnOnce(Call) -> Call) -> Result<()> {
+        let call = Call::new("topic_table", GROUPED).relation("topic", Some(self.asked.kind.id));
+        let sql = select(&TOPIC_COLUMNS, &[], &[], &options(call));
+        self.job.execute(&format!("CREATE TABLE {DESCRIBED} AS {sql}")).await
+    }
+
+    /// Writes the report, if one is wanted.
+    async fn write_report(&self) -> Result<()> {
+        let Asked { kind, finding, report: args, .. } = self.asked;
+        let Some(path) = &args.report else {
+            return Ok(());
+        };
+        let inputs = finding.input.inputs.join(", ");
+        let title = match &args.title {
+            Some(title) => title.clone(),
+            None => format!("{}s of {inputs}", capitalised(kind.name)),
+        };
+        let mut facts = vec![("Texts", inputs)];
+        facts.extend(self.job.model().map(|model| ("Model", model)));
+        facts.push(("Finding", (self.call)(INPUT).sql()));
+        facts.push(("Program", format!("sembla {}", env!("CARGO_PKG_VERSION"))));
+        let points = self.job.collect(&map_query(kind, args.map_points)).await?;
+        let page = Page {
+            title,
+            group_name: kind.name,
+            rows: self.groups.rows(),
+            ungrouped: self.groups.none(),
+            groups: read_groups(&self.job.collect(TOPIC_ROWS).await?)?,
+            points: read_points(&points, kind.id)?,
+            facts,
+        };
+        report::write(&page, path)?;
+        eprintln!("the report is {}", path.display());
+        Ok(())
+    }
+
+    /// Ends with a line on what was found.
+    fn tell(&self) {
+        let words = format!("{}: {}", counted(self.table.rows, "row"), self.groups);
+        self.job.told(&words, self.table.rows);
+    }
 }
 
 /// The groups as a program reads them.
@@ -135,14 +271,9 @@ const TOPIC_ROWS: &str = "SELECT * FROM described";
 const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, ', ') AS words, \
     round(coherence, 3) AS coherence, representatives[1] AS example FROM described";
 
-/// Topics and reports are about texts.
-fn need_texts(table: &InputTable, report: bool) -> Result<()> {
-    let what = if report { "a report shows" } else { "topics are made of" };
-    if table.has_text {
-        return Ok(());
-    }
-    Err(Failure::user(format!("{what} texts; --column names their column")))
-}
+/// The columns of `topic_table` that are used.
+const TOPIC_COLUMNS: [&str; 7] =
+    ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
 
 /// The call with the options of clusters.
 fn with_options(call: Call, options: &ClusterOptions) -> Call {
@@ -166,91 +297,6 @@ fn topics_call(args: &TopicsArgs, input: &str) -> Call {
     with_words(with_options(Call::new(TOPICS.function, input), &args.options), args)
         .number("reduce_to", args.reduce_to)
         .number("merge_threshold", args.merge_threshold)
-}
-
-/// The query for the groups of the rows.
-fn rows_of(kind: Kind, texts: bool) -> String {
-    format!("SELECT id, {}{} FROM {GROUPED}", kind.id, if texts { ", text" } else { "" })
-}
-
-/// Embeds the input and groups it, into the table [`GROUPED`].
-async fn group(
-    job: &Job<'_>,
-    kind: Kind,
-    table: &InputTable,
-    call: &impl Fn(&'static str) -> Call,
-) -> Result<()> {
-    // Planned and thrown away: it tells what is wrong with the options.
-    job.rows(&select(&["id", kind.id], &call(INPUT), &[])).await?;
-    let vectors = if table.has_vectors { "embedding" } else { "embed(text) AS embedding" };
-    job.execute(&format!("CREATE TABLE {TEXTS} AS SELECT id, text, {vectors} FROM {INPUT}")).await?;
-    let columns = ["id", kind.id, "text", "embedding"];
-    let sql = select(&columns, &call(TEXTS), &[]);
-    job.execute(&format!("CREATE TABLE {GROUPED} AS {sql}")).await?;
-    job.execute(&format!("DROP TABLE {TEXTS}")).await
-}
-
-/// Describes the groups by words and examples, into the table [`DESCRIBED`].
-async fn describe(job: &Job<'_>, call: &Call) -> Result<()> {
-    let columns = ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
-    job.execute(&format!("CREATE TABLE {DESCRIBED} AS {}", select(&columns, call, &[]))).await
-}
-
-/// Writes the group of each row, and counts them.
-async fn write_groups(
-    job: &Job<'_>,
-    sql: &str,
-    kind: Kind,
-    destination: &Destination,
-    groups: &mut Groups,
-) -> Result<()> {
-    job.write(job.rows(sql).await?, destination, |batch| {
-        groups.count(&batch, kind.id)?;
-        Ok(batch)
-    })
-    .await
-}
-
-/// How groups were made, for the report.
-struct Made<'a> {
-    /// The finding as SQL.
-    call: String,
-    inputs: &'a [String],
-}
-
-/// Writes the report, if one is wanted.
-async fn write_report(
-    job: &Job<'_>,
-    kind: Kind,
-    args: &ReportArgs,
-    groups: &Groups,
-    made: Made<'_>,
-) -> Result<()> {
-    let Some(path) = &args.report else {
-        return Ok(());
-    };
-    let title = match &args.title {
-        Some(title) => title.clone(),
-        None => format!("{}s of {}", capitalised(kind.name), made.inputs.join(", ")),
-    };
-    let mut facts = vec![("Texts", made.inputs.join(", "))];
-    if let Some(model) = job.model() {
-        facts.push(("Model", model));
-    }
-    facts.push(("Finding", made.call));
-    facts.push(("Program", format!("sembla {}", env!("CARGO_PKG_VERSION"))));
-    let page = Page {
-        title,
-        group_name: kind.name,
-        rows: groups.rows(),
-        ungrouped: groups.none(),
-        groups: read_groups(&job.collect(TOPIC_ROWS).await?)?,
-        points: read_points(&job.collect(&map_query(kind, args.map_points)).await?, kind.id)?,
-        facts,
-    };
-    report::write(&page, path)?;
-    eprintln!("the report is {}", path.display());
-    Ok(())
 }
 
 /// The query for the map: at most `points` texts, evenly picked.

@@ -17,7 +17,8 @@ use crate::interrupt::Interrupt;
 use crate::output::{ResultFile, RowPrinter};
 use crate::progress::{Stages, count, rate};
 
-/// Work in progress.
+/// Work in progress. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Job<'a> {
     session: Session,
     stages: Arc<Stages>,
@@ -58,7 +59,7 @@ impl<'a> Job<'a> {
         Ok(self.session.set_default_model(&name)?)
     }
 
-    /// Makes the inputs the table `name`.
+    /// Makes the inputs the table `name`; `others` are further columns of it.
     ///
     /// # Errors
     /// When a file or a column is not what it should be.
@@ -67,14 +68,17 @@ impl<'a> Job<'a> {
         name: &str,
         inputs: &[String],
         args: &InputArgs,
+        others: &[String],
         output: &Destination,
     ) -> Result<InputTable> {
-        let outputs: Vec<_> = output.file.iter().map(ResultFile::path).collect();
+        let outputs: Vec<_> =
+            output.file.iter().chain(&output.other).map(ResultFile::path).collect();
         let source = Source {
             inputs,
             text: args.column.as_deref(),
             id: args.id.as_deref(),
             vectors: args.vectors.as_deref(),
+            others,
             outputs: &outputs,
         };
         register(&self.session, name, source)
@@ -176,6 +180,8 @@ impl<'a> Job<'a> {
 pub(crate) struct Destination {
     /// The file; `None` is standard output.
     pub(crate) file: Option<ResultFile>,
+    /// A second file that the command writes.
+    other: Option<ResultFile>,
     /// The format on standard output.
     format: Format,
     /// Whether texts were asked for outside of a table.
@@ -189,17 +195,23 @@ impl Destination {
     /// When the file can't be written there.
     pub(crate) fn new(args: &OutputArgs) -> Result<Self> {
         let file = args.output.as_deref().map(|path| ResultFile::new(path, args.overwrite));
-        Ok(Self { file: file.transpose()?, format: args.format, text: args.text })
+        let file = file.transpose()?;
+        Ok(Self { file, other: None, format: args.format, text: args.text })
+    }
+
+    /// This destination, of a command that writes another file too.
+    pub(crate) fn and(self, other: Option<&ResultFile>) -> Self {
+        Self { other: other.cloned(), ..self }
     }
 
     /// A file.
-    pub(crate) fn file(file: ResultFile) -> Self {
-        Self { file: Some(file), format: Format::Table, text: false }
+    pub(crate) fn to(file: ResultFile) -> Self {
+        Self { file: Some(file), other: None, format: Format::Table, text: false }
     }
 
     /// Standard output.
     pub(crate) fn stdout(format: Format) -> Self {
-        Self { file: None, format, text: false }
+        Self { file: None, other: None, format, text: false }
     }
 
     /// Whether texts stand beside ids: a person needs them, a program only if it asks.
@@ -231,7 +243,8 @@ mod tests {
 
     #[test]
     fn numbers_have_their_plurals() {
-        let words = [counted(1, "query"), counted(2, "query"), counted(0, "row"), counted(1200, "hit")];
+        let words =
+            [counted(1, "query"), counted(2, "query"), counted(0, "row"), counted(1200, "hit")];
         assert_eq!(words, ["1 query", "2 queries", "0 rows", "1,200 hits"]);
     }
 }

@@ -19,10 +19,10 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &destination)?;
+    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &[], &destination)?;
     let other = match &args.with {
         Some(file) => {
-            job.register(OTHER, std::slice::from_ref(file), &finding.input, &destination)?.rows
+            job.register(OTHER, std::slice::from_ref(file), &finding.input, &[], &destination)?.rows
         }
         None => 0,
     };
@@ -56,7 +56,7 @@ fn statement(args: &MineArgs, texts: bool) -> String {
     let text_a = Text { name: "text_a", table: INPUT, id: "id_a" };
     let text_b = Text { name: "text_b", table: other.unwrap_or(INPUT), id: "id_b" };
     let shown: &[Text<'_>] = if texts { &[text_a, text_b] } else { &[] };
-    select(&["score", "id_a", "id_b"], &call, shown)
+    select(&["score", "id_a", "id_b"], shown, &[], &call)
 }
 
 #[cfg(test)]
@@ -68,9 +68,7 @@ mod tests {
 
     fn sql(line: &[&str], texts: bool) -> String {
         let cli = Cli::try_parse_from([&["sembla", "mine", "in.csv"], line].concat());
-        let Some(Command::Mine(args)) = cli.expect("arguments").command else {
-            panic!("it mines")
-        };
+        let Some(Command::Mine(args)) = cli.expect("arguments").command else { panic!("it mines") };
         statement(&args, texts)
     }
 

@@ -6,7 +6,7 @@ use crate::interrupt::Interrupt;
 
 use super::INPUT;
 use super::job::{Destination, Job, counted};
-use super::statement::literal;
+use super::statement::{carried, literal};
 
 /// Runs the command.
 ///
@@ -24,10 +24,16 @@ pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> 
     }
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &destination)?;
+    let table = job.register(
+        INPUT,
+        &finding.input.inputs,
+        &finding.input,
+        &args.carry.columns,
+        &destination,
+    )?;
     job.load_model(&finding.resources)?;
     job.guarded(async {
-        let sql = statement(args, destination.shows_texts(&table)?);
+        let sql = statement(args, destination.shows_texts(&table)?)?;
         job.write(job.rows(&sql).await?, &destination, Ok).await
     })
     .await?;
@@ -37,15 +43,18 @@ pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> 
 
 /// The statement, with the texts if `texts`. Rows with equal scores keep their order; those without
 /// a text come last.
-fn statement(args: &RerankArgs, texts: bool) -> String {
-    let text = if texts { ", text" } else { "" };
+fn statement(args: &RerankArgs, texts: bool) -> Result<String> {
+    let own = ["id", "rank", "score"];
+    let mut columns = own.map(str::to_string).to_vec();
+    columns.extend(carried(&own, texts, &args.carry.columns)?);
     let limit = args.top_k.map(|rows| format!(" LIMIT {rows}")).unwrap_or_default();
-    format!(
-        "WITH scored AS (SELECT id, text, row_number() OVER () AS place, rerank({}, text) AS score FROM {INPUT}), \
-         ranked AS (SELECT *, row_number() OVER (ORDER BY score DESC NULLS LAST, place) AS rank FROM scored) \
-         SELECT id, CAST(rank AS INT UNSIGNED) AS rank, score{text} FROM ranked ORDER BY rank{limit}",
-        literal(&args.query)
-    )
+    Ok(format!(
+        "WITH scored AS (SELECT *, row_number() OVER () AS place, rerank({}, text) AS score FROM {INPUT}), \
+         ranked AS (SELECT *, CAST(row_number() OVER (ORDER BY score DESC NULLS LAST, place) AS INT UNSIGNED) AS rank \
+         FROM scored) SELECT {} FROM ranked ORDER BY rank{limit}",
+        literal(&args.query),
+        columns.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -60,8 +69,11 @@ mod tests {
         let line = ["sembla", "rerank", "in.csv", "--query", "it's late", "-k", "3"];
         let cli = Cli::try_parse_from(line).expect("arguments");
         let Some(Command::Rerank(args)) = cli.command else { panic!("it re-ranks") };
-        let sql = statement(&args, true);
+        let sql = statement(&args, true).expect("a statement");
         assert!(sql.contains("rerank('it''s late', text)"), "{sql}");
-        assert!(sql.ends_with("score, text FROM ranked ORDER BY rank LIMIT 3"), "{sql}");
+        assert!(
+            sql.ends_with("SELECT id, rank, score, text FROM ranked ORDER BY rank LIMIT 3"),
+            "{sql}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::interrupt::Interrupt;
 
 use super::INPUT;
 use super::job::{Destination, Job, counted};
-use super::statement::{Call, Text, select, values};
+use super::statement::{Call, Text, carried, select, values};
 
 /// The table of queries.
 const QUERIES: &str = "queries";
@@ -20,14 +20,20 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
     let finding = &args.finding;
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &destination)?;
+    let table = job.register(
+        INPUT,
+        &finding.input.inputs,
+        &finding.input,
+        &args.carry.columns,
+        &destination,
+    )?;
     let queries = register_queries(args, &job).await?;
     if !(table.has_vectors && args.queries_vectors.is_some()) {
         job.load_model(&finding.resources)?;
     }
     let mut hits = 0;
     job.guarded(async {
-        let sql = statement(args, destination.shows_texts(&table)?);
+        let sql = statement(args, destination.shows_texts(&table)?)?;
         job.write(job.rows(&sql).await?, &destination, |batch| {
             hits += batch.num_rows() as u64;
             Ok(batch)
@@ -53,6 +59,7 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<u64> {
             text: args.queries_column.as_deref(),
             id: args.queries_id.as_deref(),
             vectors: args.queries_vectors.as_deref(),
+            others: &[],
             outputs: &[],
         };
         return Ok(register(job.session(), QUERIES, source)?.rows);
@@ -62,7 +69,7 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<u64> {
 }
 
 /// The statement, with the texts of queries and hits if `texts`.
-fn statement(args: &SearchArgs, texts: bool) -> String {
+fn statement(args: &SearchArgs, texts: bool) -> Result<String> {
     let call = Call::new("semantic_search", INPUT)
         .relation("queries", Some(QUERIES))
         .number("top_k", args.top_k)
@@ -71,14 +78,12 @@ fn statement(args: &SearchArgs, texts: bool) -> String {
         .number("oversample", args.oversample)
         .text("query_prompt", args.query_prompt.as_deref())
         .text("document_prompt", args.document_prompt.as_deref());
+    let own = ["query_id", "rank", "id", "score"];
+    let carried = carried(&own, texts, &args.carry.columns)?;
     let query = Text { name: "query", table: QUERIES, id: "query_id" };
-    let hit = Text { name: "text", table: INPUT, id: "id" };
-    let shown: &[Text<'_>] = match texts {
-        true if args.queries.is_some() || args.query.len() > 1 => &[query, hit],
-        true => &[hit],
-        false => &[],
-    };
-    select(&["query_id", "rank", "id", "score"], &call, shown)
+    let several = args.queries.is_some() || args.query.len() > 1;
+    let shown: &[Text<'_>] = if texts && several { &[query] } else { &[] };
+    Ok(select(&own, shown, &carried, &call))
 }
 
 #[cfg(test)]
@@ -93,7 +98,7 @@ mod tests {
         let Some(Command::Search(args)) = cli.expect("arguments").command else {
             panic!("it is a search")
         };
-        statement(&args, false)
+        statement(&args, false).expect("a statement")
     }
 
     #[test]

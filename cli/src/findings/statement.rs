@@ -5,6 +5,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::failure::{Failure, Result};
+
 /// A call of a finding with named options: `clusters(input, algorithm => 'kmeans', k => 20)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Call(String);
@@ -45,34 +47,67 @@ impl Call {
     }
 }
 
+/// The columns that go along with a finding's `own`: `text` if `text`, then `names`, in quotes.
+///
+/// # Errors
+/// When one has the name of one of the finding's own.
+pub(crate) fn carried(own: &[&str], text: bool, names: &[String]) -> Result<Vec<String>> {
+    let mut columns = Vec::new();
+    if text {
+        columns.push("text".to_string());
+    }
+    for name in names {
+        if name == "id" && own.contains(&"id") {
+            continue;
+        }
+        if own.contains(&name.as_str()) {
+            return Err(Failure::user(format!(
+                "column '{name}' can't go along, since the rows have a '{name}' of their own"
+            )));
+        }
+        let column = if name == "text" { name.clone() } else { identifier(name) };
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    Ok(columns)
+}
+
+/// A name as SQL.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// A text as a SQL literal.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A statement that gives `columns` of a finding in its own order, with texts of other tables
-/// beside them.
-///
-/// `texts` names what is added: the new column, the table that has it, and the column of the
-/// finding that is the table's id.
-pub(crate) fn select(columns: &[&str], call: &Call, texts: &[Text<'_>]) -> String {
+/// A statement that gives the columns `own` of a finding in its own order, then `texts` that other
+/// tables have, then what the finding carried along.
+pub(crate) fn select(own: &[&str], texts: &[Text<'_>], carried: &[String], call: &Call) -> String {
     let call = call.sql();
+    let columns: Vec<_> = own.iter().copied().chain(carried.iter().map(String::as_str)).collect();
     if texts.is_empty() {
         return format!("SELECT {} FROM {call}", columns.join(", "));
     }
-    let mut sql = format!(
-        "WITH found AS (SELECT {}, row_number() OVER () AS place FROM {call}) SELECT {}",
+    let found = |column: &str| format!("found.{column}");
+    let given: Vec<_> = own
+        .iter()
+        .map(|column| found(column))
+        .chain(texts.iter().map(|text| format!("{0}.text AS {0}", text.name)))
+        .chain(carried.iter().map(|column| found(column)))
+        .collect();
+    let joins = texts.iter().map(|Text { name, table, id }| {
+        format!(" JOIN {table} AS {name} ON {name}.id = found.{id}")
+    });
+    format!(
+        "WITH found AS (SELECT {}, row_number() OVER () AS place FROM {call}) SELECT {} FROM found{} \
+         ORDER BY found.place",
         columns.join(", "),
-        columns.iter().map(|column| format!("found.{column}")).collect::<Vec<_>>().join(", "),
-    );
-    for text in texts {
-        let _ = write!(sql, ", {0}.text AS {0}", text.name);
-    }
-    sql += " FROM found";
-    for text in texts {
-        let _ = write!(sql, " JOIN {} AS {1} ON {1}.id = found.{2}", text.table, text.name, text.id);
-    }
-    sql + " ORDER BY found.place"
+        given.join(", "),
+        joins.collect::<String>()
+    )
 }
 
 /// A text that is shown beside an id.
@@ -93,7 +128,10 @@ pub(crate) fn values(texts: &[String]) -> String {
         .enumerate()
         .map(|(number, text)| format!("({number}, {})", literal(text)))
         .collect();
-    format!("SELECT CAST(id AS BIGINT UNSIGNED) AS id, text FROM (VALUES {}) AS q (id, text)", rows.join(", "))
+    format!(
+        "SELECT CAST(id AS BIGINT UNSIGNED) AS id, text FROM (VALUES {}) AS q (id, text)",
+        rows.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -117,13 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn columns_go_along_once_and_in_quotes() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let columns = carried(&["id", "score"], true, &names(&["a \"b\"", "text", "id", "url"]));
+        assert_eq!(columns.expect("columns"), ["text", "\"a \"\"b\"\"\"", "\"url\""]);
+        assert!(carried(&["id", "score"], false, &names(&["score"])).is_err());
+    }
+
+    #[test]
     fn texts_stand_beside_their_ids_in_the_order_of_the_finding() {
         let call = Call::new("paraphrase_mining", "input");
         let text = |name, id| Text { name, table: "input", id };
         let sql = select(
             &["score", "id_a", "id_b"],
-            &call,
             &[text("text_a", "id_a"), text("text_b", "id_b")],
+            &[],
+            &call,
         );
         assert_eq!(
             sql,

@@ -142,10 +142,7 @@ mod tests {
         let mut duplicates = Duplicates::default();
         let kept = duplicates.count(&batch).expect("counted");
         assert_eq!(kept.of(&batch).expect("rows").num_rows(), 2);
-        assert_eq!(
-            duplicates.to_string(),
-            "2 dropped (1 exact, 1 near), 1 kept, 1 without a text"
-        );
+        assert_eq!(duplicates.to_string(), "2 dropped (1 exact, 1 near), 1 kept, 1 without a text");
     }
 
     #[test]

@@ -186,7 +186,8 @@ mod tests {
             fs::write(root.join(name), "x").expect("file");
         }
         let pattern = root.to_string_lossy().into_owned();
-        let files = resolve(&[pattern.clone(), pattern], &[Path::new("/nowhere/x")]).expect("files");
+        let files =
+            resolve(&[pattern.clone(), pattern], &[Path::new("/nowhere/x")]).expect("files");
         let names: Vec<_> =
             files.iter().map(|file| file.path.strip_prefix(root).expect("below")).collect();
         assert_eq!(names, ["a.parquet", "b/1.csv", "b/2.csv"].map(Path::new));

@@ -1,4 +1,5 @@
-//! Input files as a table of a session, with columns of fixed names: `id`, `text`, `embedding`.
+//! Input files as a table of a session, with columns of fixed names, `id`, `text` and `embedding`,
+//! and any others after them.
 //!
 //! The table has one partition, so that its rows come in the order of the files, and a row number
 //! is an id that a person can find again. Each scan reads the files anew, and only a few batches
@@ -36,6 +37,8 @@ pub(crate) struct Source<'a> {
     pub(crate) id: Option<&'a str>,
     /// The column of vectors, where they are made already.
     pub(crate) vectors: Option<&'a str>,
+    /// Further columns, which keep their names.
+    pub(crate) others: &'a [String],
     /// Files that the command will write, which can't be inputs.
     pub(crate) outputs: &'a [&'a Path],
 }
@@ -88,10 +91,10 @@ impl Stream {
             Some(column) => Some(column.to_string()),
             None => default_text(&files, source)?,
         };
-        let other = [source.id, source.vectors].into_iter().flatten().map(str::to_string);
-        let other: Vec<_> = other.collect();
-        let wanted =
-            Wanted { text: text.as_deref(), columns: Some(&other), output_column: None };
+        let named = [source.id, source.vectors].into_iter().flatten().map(str::to_string);
+        let others = others(source, text.as_deref())?;
+        let read: Vec<_> = named.chain(others.iter().cloned()).collect();
+        let wanted = Wanted { text: text.as_deref(), columns: Some(&read), output_column: None };
         let plan = Plan::of(files, &wanted)?;
         let mut columns = vec![source.id.map(|id| plan.column(id)).transpose()?];
         let id = match columns.first() {
@@ -113,6 +116,11 @@ impl Stream {
             }
             columns.push(Some(column));
             fields.push(Field::new(VECTORS, data_type.clone(), true));
+        }
+        for name in &others {
+            let column = plan.column(name)?;
+            columns.push(Some(column));
+            fields.push(Field::new(name, plan.schema.field(column).data_type().clone(), true));
         }
         let schema = Arc::new(Schema::new(fields));
         Ok(Self { plan: Arc::new(plan), columns: columns.into(), schema })
@@ -164,6 +172,31 @@ fn renamed(
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// The other columns that are to be read. One that is the id or the text already, under that name,
+/// is not read twice.
+fn others(source: Source<'_>, text: Option<&str>) -> Result<Vec<String>> {
+    let mut others: Vec<String> = Vec::new();
+    for name in source.others {
+        let fixed = match name.as_str() {
+            ID => Some(source.id),
+            TEXT => Some(text),
+            VECTORS => Some(source.vectors),
+            _ => None,
+        };
+        match fixed {
+            Some(column) if column == Some(name) => {}
+            Some(_) => {
+                return Err(Failure::user(format!(
+                    "column '{name}' can't go along, since the rows have an '{name}' of their own"
+                )));
+            }
+            None if others.contains(name) => {}
+            None => others.push(name.clone()),
+        }
+    }
+    Ok(others)
 }
 
 /// The column of texts when none is named: `text`, else the only one of text. Where there are
@@ -235,7 +268,7 @@ mod tests {
         let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
         let session = Session::new(options).expect("a session");
         let inputs = [path("a.csv"), path("b.jsonl")];
-        let source = Source { inputs: &inputs, text, id, vectors: None, outputs: &[] };
+        let source = Source { inputs: &inputs, text, id, vectors: None, others: &[], outputs: &[] };
         let table = register(&session, "input", source)?;
         assert_eq!((table.rows, table.has_text, table.has_vectors), (3, true, false));
         let mut statements = session.parse(query).expect("SQL");

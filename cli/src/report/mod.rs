@@ -77,10 +77,7 @@ pub(crate) fn check(args: &ReportArgs, overwrite: bool) -> Result<()> {
         return Ok(());
     };
     if !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")) {
-        return Err(Failure::user(format!(
-            "the report {} does not end in .html",
-            path.display()
-        )));
+        return Err(Failure::user(format!("the report {} does not end in .html", path.display())));
     }
     whole_file::check(path, overwrite)
 }

@@ -89,9 +89,10 @@
   }
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const family = getComputedStyle(document.body).fontFamily;
   const theme = () => ({
-    font: { family: getComputedStyle(document.body).fontFamily, color: style("--ink") },
-    hoverlabel: { bgcolor: style("--card"), bordercolor: style("--line"), align: "left", font: { color: style("--ink"), size: 13 } },
+    font: { family, color: style("--ink") },
+    hoverlabel: { bgcolor: style("--card"), bordercolor: style("--faint"), align: "left", font: { family, color: style("--ink"), size: 13 } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--faint"), activecolor: style("--ink") },
   });
 
@@ -115,6 +116,9 @@
   addEventListener("keydown", (event) => { if (event.key === "Escape") clear.click(); });
 
   Plotly.newPlot(plot, chart.data, { ...chart.layout, ...theme() }, chart.config).then(() => {
+    // Between the points and the drawing that has the text under the pointer.
+    const drawings = plot.querySelectorAll(".main-svg");
+    drawings[0].parentNode.insertBefore(labels, drawings[drawings.length - 1]);
     plot.on("plotly_afterplot", paint);
     plot.on("plotly_relayouting", placeLabels);
     plot.on("plotly_click", (event) => {

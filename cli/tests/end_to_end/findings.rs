@@ -56,7 +56,8 @@ fn search_finds_what_is_nearest() {
     let hits: Vec<_> = found[1..].iter().map(|line| cells(line)[..3].join(" ")).collect();
     assert_eq!(hits[..2], ["0 1 0", "0 2 4"], "equal scores come in the order of the rows");
     assert_eq!(hits.len(), 3);
-    let named = lines(&place, "search", &["--query", "Where is my card?", "-k", "1", "--id", "key"]);
+    let named =
+        lines(&place, "search", &["--query", "Where is my card?", "-k", "1", "--id", "key"]);
     assert_eq!(cells(&named[1])[..3], ["0", "1", "100"]);
 }
 
@@ -99,12 +100,9 @@ fn mine_gives_pairs_best_first() {
 #[test]
 fn dedup_tells_what_to_keep_and_why() {
     let place = questions();
-    let run = place.run(&["dedup", "in.csv", "-m", "potion", "--threshold", "0.95", "--format", "csv"]);
-    assert!(
-        run.err.starts_with("12 rows: 2 dropped (1 exact, 1 near), 10 kept; "),
-        "{}",
-        run.err
-    );
+    let run =
+        place.run(&["dedup", "in.csv", "-m", "potion", "--threshold", "0.95", "--format", "csv"]);
+    assert!(run.err.starts_with("12 rows: 2 dropped (1 exact, 1 near), 10 kept; "), "{}", run.err);
     let out = run.ok();
     let found: Vec<_> = out.lines().collect();
     assert_eq!(found[0], "id,cluster_id,representative_id,is_kept,score,reason");
