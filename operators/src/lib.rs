@@ -7,12 +7,13 @@
 //! and the number of threads never show.
 
 pub mod approximate;
-pub mod approximate;
 pub mod bitext;
+pub mod cluster;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;
 pub mod error;
+pub mod evaluate;
 pub mod fusion;
 pub mod hamming;
 pub mod host;

@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Word};
 
 use crate::SqlError;
+use crate::findings;
 
 /// One statement, ready to run.
 #[derive(Clone, Debug)]
@@ -102,19 +103,28 @@ fn parse_one(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {
 }
 
 /// `SHOW FUNCTIONS` as a query. DataFusion's own leaves out every function whose type depends on
-/// its arguments.
+/// its arguments, and knows nothing of findings.
 fn listing_all(statement: EngineStatement) -> Result<EngineStatement, SqlError> {
     let EngineStatement::Statement(inner) = &statement else { return Ok(statement) };
     let condition = match inner.as_ref() {
         SqlStatement::ShowFunctions { filter: None } => String::new(),
         SqlStatement::ShowFunctions {
             filter: Some(filter @ (ShowStatementFilter::Like(_) | ShowStatementFilter::ILike(_))),
-        } => format!("WHERE routine_name {filter}"),
+        } => format!("WHERE function_name {filter}"),
         _ => return Ok(statement),
     };
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let findings: Vec<String> = findings::documentation()
+        .map(|(name, usage, about)| {
+            format!("({}, 'TABLE', {}, {})", literal(name), literal(&usage), literal(&about))
+        })
+        .collect();
     let query = format!(
-        "SELECT DISTINCT routine_name AS function_name, function_type, syntax_example, description
-         FROM information_schema.routines {condition} ORDER BY function_name"
+        "SELECT DISTINCT * FROM (
+           SELECT routine_name AS function_name, function_type, syntax_example, description
+           FROM information_schema.routines UNION ALL VALUES {}
+         ) {condition} ORDER BY function_name",
+        findings.join(", ")
     );
     Ok(DFParser::parse_sql(&query)?.pop_front().unwrap_or(statement))
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::finding::Finding;
-use super::options::{Kind, OptionDef, Options};
+use super::options::{Kind, OptionDef, OptionValue, Options};
 use super::roles::InputTypes;
 use crate::SqlError;
 use crate::functions::Engine;
@@ -17,8 +17,10 @@ pub(crate) enum Need {
     No,
     /// Where the input has them.
     IfThere,
-    /// Always; an input without them is a mistake.
+    /// Always; an input without them is a mistake, and vectors are made of texts.
     Must,
+    /// Always, unless an option is given; where the input has them then.
+    MustUnless(&'static str),
 }
 
 /// An input of a finding.
@@ -163,6 +165,36 @@ impl Declaration {
             .map(str::to_string)
             .chain(options.iter().map(|option| option.name.to_string()))
             .collect()
+    }
+
+    /// How it is called, with the defaults of its options.
+    pub(crate) fn usage(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for (position, input) in self.inputs.iter().enumerate() {
+            if position == 0 {
+                parts.push(input.name.to_string());
+            }
+            parts.extend(input.single.map(|single| format!("{single} => …")));
+            if position > 0 {
+                parts.push(format!("{} => …", input.name));
+            }
+        }
+        parts.extend(self.all_options().iter().map(|option| match option.kind.default_value() {
+            Some(OptionValue::Text(word)) => format!("{} => '{word}'", option.name),
+            Some(value) => format!("{} => {value}", option.name),
+            None => format!("{} => …", option.name),
+        }));
+        format!("{}({})", self.name, parts.join(", "))
+    }
+
+    /// What comes out, what goes in, and a query that shows it.
+    pub(crate) fn documentation(&self) -> String {
+        let inputs = self.inputs.iter().map(|input| (input.name, input.about));
+        let options = self.all_options();
+        let options = options.iter().map(|option| (option.name, option.about));
+        let parts: Vec<String> =
+            inputs.chain(options).map(|(name, about)| format!("{name}: {about}")).collect();
+        format!("{} {} Example: {}", self.about, parts.join(" "), self.example)
     }
 
     /// The finding's name as plans write it: `ParaphraseMining`.

@@ -1,7 +1,7 @@
 //! Which columns of an input play which role: those that options name, else those whose names and
 //! types leave no doubt.
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::RelationPlannerContext;
@@ -9,8 +9,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, ident, lit}
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Value, ValueWithSpan};
 
 use super::declaration::{Declaration, InputDef, Need};
-use super::options::{Kind, Options};
+use super::options::{Kind, OptionValue, Options};
 use super::roles::Roles;
+use super::topics_over_time::{BIN, TIME};
 use crate::SqlError;
 
 /// Columns that options name, as they were written, by option.
@@ -102,9 +103,12 @@ impl Resolver<'_> {
         text: Option<&Expr>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<Option<(Expr, Option<String>)>> {
-        if self.input.vectors == Need::No {
-            return Ok(None);
-        }
+        let need = match self.input.vectors {
+            Need::No => return Ok(None),
+            Need::MustUnless(option) if self.is_given(option) => Need::IfThere,
+            Need::MustUnless(_) => Need::Must,
+            need => need,
+        };
         if let Some(vector) = self.named("vector", context)? {
             let data_type = vector.get_type(self.schema)?;
             if !is_vector(&data_type) {
@@ -123,9 +127,9 @@ impl Resolver<'_> {
         let vectors = self.names(|field| is_float_vector(field.data_type()));
         match (vectors.as_slice(), text) {
             ([only], _) => Ok(Some((self.column(only), None))),
+            ([], _) if need != Need::Must => Ok(None),
             ([], Some(text)) => Ok(Some(self.embedded(text))),
-            ([], None) if self.input.vectors == Need::Must => Err(self.no_text()),
-            ([], None) => Ok(None),
+            ([], None) => Err(self.no_text()),
             (several, _) => Err(self.mistake(format!(
                 "{} has several columns of vectors: {}; name one with vector => …",
                 self.called(),
@@ -170,10 +174,39 @@ impl Resolver<'_> {
             if matches!(option.kind, Kind::Column)
                 && let Some(extra) = self.named(option.name, context)?
             {
-                extras.push((option.name, extra));
+                extras.push((option.name, self.binned(option.name, extra, context)?));
             }
         }
         Ok(extras)
+    }
+
+    /// A time as the start of its bin, where the finding has bins.
+    fn binned(
+        &self,
+        option: &str,
+        time: Expr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Expr> {
+        let Some(OptionValue::Interval(width)) = self.options.get(BIN).filter(|_| option == TIME)
+        else {
+            return Ok(time);
+        };
+        let data_type = time.get_type(self.schema)?;
+        let time = match data_type {
+            DataType::Timestamp(..) => time,
+            DataType::Date32 | DataType::Date64 => {
+                cast(time, DataType::Timestamp(TimeUnit::Nanosecond, None))
+            }
+            other => {
+                return Err(self.mistake(format!(
+                    "time is {}, which holds {other}; bins need a timestamp or a date",
+                    shown(&time)
+                )));
+            }
+        };
+        let date_bin = context.context_provider().get_function_meta("date_bin");
+        let date_bin = date_bin.ok_or_else(|| self.mistake("date_bin is not there".into()))?;
+        Ok(date_bin.call(vec![lit(width.clone()), time]))
     }
 
     /// The column that an option names, if it was given.
@@ -230,6 +263,10 @@ impl Resolver<'_> {
         })
     }
 
+    fn is_given(&self, option: &str) -> bool {
+        self.given.iter().any(|(name, _)| *name == option)
+    }
+
     fn field(&self, name: &str) -> Option<&Field> {
         self.schema.fields().iter().find(|field| field.name() == name).map(AsRef::as_ref)
     }
@@ -251,13 +288,13 @@ impl Resolver<'_> {
     }
 
     fn no_text(&self) -> datafusion::error::DataFusionError {
-        let what = if self.input.vectors == Need::No { "text" } else { "text or vector" };
+        let what = if self.input.vectors == Need::No { "texts" } else { "texts or vectors" };
         let several = self.names(|field| is_text(field.data_type()));
         self.mistake(if several.is_empty() {
             let columns = self.schema.fields().iter();
             let columns: Vec<_> =
                 columns.map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-            format!("{} has no column of {what}s; it has {}", self.called(), columns.join(", "))
+            format!("{} has no column of {what}; it has {}", self.called(), columns.join(", "))
         } else {
             format!(
                 "{} has several columns of strings: {}; name one with text => …",

@@ -35,22 +35,51 @@ mod run;
 mod table;
 
 mod bitext_mining;
+mod clustering;
+mod clusters;
+mod communities;
+mod dedup;
 mod hits;
+mod hybrid_search;
+mod map_2d;
 mod pairs;
 mod paraphrase_mining;
+mod reranker;
+mod retrieve_rerank;
 mod semantic_search;
+mod text_search;
+mod topic_options;
+mod topic_table;
+mod topics;
+mod topics_over_time;
 
-pub(crate) use exec::Planner;
-pub(crate) use host::Listener;
 pub use host::Progress;
 
 /// All findings.
-static FINDINGS: &[&Declaration] =
-    &[&semantic_search::DECLARATION, &paraphrase_mining::DECLARATION, &bitext_mining::DECLARATION];
+static FINDINGS: &[&Declaration] = &[
+    &semantic_search::DECLARATION,
+    &text_search::DECLARATION,
+    &hybrid_search::DECLARATION,
+    &retrieve_rerank::DECLARATION,
+    &paraphrase_mining::DECLARATION,
+    &bitext_mining::DECLARATION,
+    &dedup::DECLARATION,
+    &communities::DECLARATION,
+    &clusters::DECLARATION,
+    &topics::DECLARATION,
+    &topic_table::DECLARATION,
+    &topics_over_time::DECLARATION,
+    &map_2d::DECLARATION,
+];
 
 /// The finding of that name, in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Declaration> {
     FINDINGS.iter().copied().find(|finding| finding.name == name)
+}
+
+/// The name, the call and the documentation of each finding.
+pub(crate) fn documentation() -> impl Iterator<Item = (&'static str, String, String)> {
+    FINDINGS.iter().map(|finding| (finding.name, finding.usage(), finding.documentation()))
 }
 
 /// Makes findings known to a session's SQL planner.

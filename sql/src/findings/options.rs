@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -166,7 +166,8 @@ impl Options {
 }
 
 impl Kind {
-    fn default_value(&self) -> Option<OptionValue> {
+    /// What an option of this kind is when it is not given, if anything.
+    pub(crate) fn default_value(&self) -> Option<OptionValue> {
         match self {
             Self::Count { default, .. } => default.map(OptionValue::Count),
             Self::Number { default, .. } => default.map(OptionValue::Number),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use sembla_operators::{Host, Loan, Neighbours, host, neighbours};
 
-use super::declaration::{Declaration, InputDef, Planning, VECTORS};
+use super::declaration::{Declaration, Planning};
 use super::finding::{Emit, Finding};
 use super::hits::{self, Hit};
-use super::options::{Kind, OptionDef, cosine};
+use super::options::{OptionDef, cosine};
 use super::roles::InputTypes;
 use super::table::Table;
 use crate::SqlError;

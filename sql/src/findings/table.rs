@@ -128,6 +128,11 @@ impl Table {
         self.roles.text.as_ref()?.text(self.origin(row as u32) as usize)
     }
 
+    /// All texts; NULL is the empty one.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        (0..self.rows()).map(|row| self.text(row).unwrap_or_default()).collect()
+    }
+
     /// The ids of some rows.
     ///
     /// # Errors

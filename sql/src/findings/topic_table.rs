@@ -1,0 +1,132 @@
+//! `topic_table(input)`: what topics are about.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, ListArray, ListBuilder, StringArray, StringBuilder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use sembla_operators::Host;
+use sembla_operators::topics::{self, ScoredWord, Topic, TopicOptions};
+
+use super::clustering::{ALGORITHM, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
+use super::declaration::{Declaration, InputDef, Need, Planning, VECTORS};
+use super::finding::{Emit, Finding, Found};
+use super::roles::{InputTypes, column, list_of};
+use super::table::Table;
+use super::topic_options::{
+    MERGE_THRESHOLD, NGRAMS, REDUCE_FREQUENT_WORDS, REDUCE_TO, RowTopics, STOP_WORDS, Source,
+    TOPIC, WORDS, described,
+};
+use crate::SqlError;
+use crate::error::arrow_error;
+
+pub(crate) static DECLARATION: Declaration = Declaration {
+    name: "topic_table",
+    about: "What topics are about: topic_id, size, words (by c-TF-IDF, the best first), label, representative_ids and \
+            representatives (texts that stand for the topic), coherence (mean NPMI of its words). Topics are found as topics() \
+            finds them with the same options, or given by topic => column.",
+    example: "SELECT topic_id, size, label FROM topic_table('questions.parquet', k => 20)",
+    inputs: &[TEXTS_IN_TOPICS],
+    options: &[
+        TOPIC,
+        ALGORITHM,
+        K,
+        THRESHOLD,
+        LINKAGE,
+        MIN_SIZE,
+        SEED,
+        REDUCE_TO,
+        MERGE_THRESHOLD,
+        WORDS,
+        NGRAMS,
+        STOP_WORDS,
+        REDUCE_FREQUENT_WORDS,
+    ],
+    carries: false,
+    plan,
+};
+
+/// Texts, with vectors where topics are to be found.
+pub(crate) const TEXTS_IN_TOPICS: InputDef =
+    InputDef { texts: Need::Must, vectors: Need::MustUnless("topic"), ..VECTORS };
+
+#[derive(Debug)]
+struct TopicTable {
+    source: Source,
+    options: TopicOptions,
+}
+
+fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    let options = described(planning.options)?;
+    Ok(Arc::new(TopicTable { source: Source::of(planning)?, options }))
+}
+
+impl Finding for TopicTable {
+    fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
+        let [Some(input)] = inputs else { return Vec::new() };
+        vec![
+            column("topic_id", self.source.data_type(input)),
+            column("size", DataType::Int64),
+            column("words", list_of(DataType::Utf8)),
+            column("label", DataType::Utf8),
+            column("representative_ids", list_of(input.id())),
+            column("representatives", list_of(DataType::Utf8)),
+            Field::new("coherence", DataType::Float64, true),
+        ]
+    }
+
+    fn run(
+        &self,
+        tables: &[Option<Table>],
+        host: &dyn Host,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let [Some(table)] = tables else { return Ok(()) };
+        let of_rows = self.source.topics(table, host)?;
+        let vectors = Some(table.vectors()).filter(|vectors| vectors.rows() > 0);
+        let found =
+            topics::describe(&table.texts(), &of_rows.of_rows, vectors, &self.options, host)?;
+        emit(Found { columns: columns(table, &of_rows, &found)?, rows: Vec::new() })
+    }
+}
+
+fn columns(table: &Table, of_rows: &RowTopics, found: &[Topic]) -> Result<Vec<ArrayRef>, SqlError> {
+    let numbers: Vec<u32> = found.iter().map(|topic| topic.topic).collect();
+    let texts = |topic: &Topic| {
+        let texts = topic.representatives.iter().map(|row| table.text(*row as usize));
+        texts.map(Option::unwrap_or_default).map(str::to_string).collect::<Vec<_>>()
+    };
+    Ok(vec![
+        of_rows.column(&numbers)?,
+        Arc::new(Int64Array::from_iter_values(found.iter().map(|topic| topic.size as i64))),
+        words(found.iter().map(|topic| topic.words.as_slice())),
+        Arc::new(StringArray::from_iter_values(found.iter().map(|topic| &topic.label))),
+        representative_ids(table, found)?,
+        lists(found.iter().map(texts)),
+        Arc::new(found.iter().map(|topic| topic.coherence).collect::<Float64Array>()),
+    ])
+}
+
+/// Words of topics, without their weights.
+pub(crate) fn words<'a>(topics: impl Iterator<Item = &'a [ScoredWord]>) -> ArrayRef {
+    lists(topics.map(|words| words.iter().map(|word| word.word.clone()).collect()))
+}
+
+fn lists(rows: impl Iterator<Item = Vec<String>>) -> ArrayRef {
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for texts in rows {
+        texts.iter().for_each(|text| builder.values().append_value(text));
+        builder.append(true);
+    }
+    Arc::new(builder.finish())
+}
+
+fn representative_ids(table: &Table, found: &[Topic]) -> Result<ArrayRef, SqlError> {
+    let ids = table.ids(found.iter().flat_map(|topic| topic.representatives.iter().copied()))?;
+    let lengths = found.iter().map(|topic| topic.representatives.len());
+    let item = Arc::new(Field::new_list_field(ids.data_type().clone(), true));
+    let list = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), ids, None);
+    Ok(Arc::new(list.map_err(|error| arrow_error(&error))?))
+}
