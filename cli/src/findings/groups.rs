@@ -5,6 +5,8 @@
 //! over that table. Before that, the finding is planned over the input, so that a wrong option is
 //! told at once.
 
+use std::path::Path;
+
 use crate::args::{
     CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, Format, ReportArgs, TopicsArgs,
 };
@@ -237,7 +239,7 @@ impl<'a> Grouping<'a> {
         let inputs = finding.input.inputs.join(", ");
         let title = match &args.title {
             Some(title) => title.clone(),
-            None => format!("{}s of {inputs}", capitalised(kind.name)),
+            None => format!("{}s of {}", capitalised(kind.name), names(&finding.input.inputs)),
         };
         let mut facts = vec![("Texts", inputs)];
         facts.extend(self.job.model().map(|model| ("Model", model)));
@@ -311,6 +313,20 @@ fn map_query(kind: Kind, points: usize) -> String {
         "SELECT {columns} FROM ({numbered}) WHERE total <= {points} OR place * {points} % total < {points}"
     );
     format!("SELECT x, y, {}, text FROM map_2d(({picked}))", kind.id)
+}
+
+/// The names of the inputs without their folders, the first few.
+fn names(inputs: &[String]) -> String {
+    const NAMES: usize = 3;
+    let name = |input: &String| {
+        let name = Path::new(input).file_name();
+        name.map_or_else(|| input.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let named: Vec<_> = inputs.iter().take(NAMES).map(name).collect();
+    match inputs.len().saturating_sub(NAMES) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// The word with a capital first letter.

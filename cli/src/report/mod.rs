@@ -48,7 +48,7 @@ pub(crate) struct Group {
     pub(crate) size: u64,
     /// The words that stand for it, the weightiest first.
     pub(crate) words: Vec<String>,
-    /// How alike its texts are, from 0 to 1.
+    /// How often its words stand together, from -1 to 1.
     pub(crate) coherence: Option<f64>,
     /// Texts that show what it is about.
     pub(crate) examples: Vec<String>,

@@ -13,6 +13,9 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Allows what is in the page, and no request to anywhere.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:";
+/// What the number says.
+const COHERENCE: &str =
+    "How often its words stand together in a text: from −1, never, to 1, always";
 /// Words in the name of a group.
 const LABEL_WORDS: usize = 3;
 
@@ -147,7 +150,10 @@ fn group_item(html: &mut String, page: &Page, group: &Group, index: usize, large
         }
         html.push_str("</ul>\n");
     }
-    let coherence = group.coherence.map(|value| format!(" · coherence {value:.2}"));
+    let coherence = group.coherence.map(|value| {
+        let value = format!("{value:.2}").replace('-', "−");
+        format!(" · <span title=\"{COHERENCE}\">coherence {value}</span>")
+    });
     let _ = writeln!(
         html,
         "<p class=\"fine\">{} {}{}</p>\n</li>",
