@@ -42,6 +42,8 @@ pub(crate) struct InputDef {
     pub(crate) default_prompt: Option<&'static str>,
     /// The option that gives one text or vector in place of the input.
     pub(crate) single: Option<&'static str>,
+    /// Columns that are known by these names, for an input that is no table of texts or vectors.
+    pub(crate) columns: &'static [&'static str],
 }
 
 /// An input whose vectors are compared, with the options that most findings have.
@@ -54,6 +56,7 @@ pub(crate) const VECTORS: InputDef = InputDef {
     prompt: "prompt",
     default_prompt: None,
     single: None,
+    columns: &[],
 };
 
 /// What a finding gets to know when it is planned.
@@ -129,7 +132,8 @@ impl Declaration {
     pub(crate) fn all_options(&self) -> Vec<OptionDef> {
         let uses = |need: fn(&InputDef) -> Need| self.inputs.iter().any(|i| need(i) != Need::No);
         let vectors = uses(|input| input.vectors);
-        let mut all = vec![ID];
+        let named = self.inputs.iter().all(|input| !input.columns.is_empty());
+        let mut all = if named { Vec::new() } else { vec![ID] };
         if vectors || uses(|input| input.texts) {
             all.push(TEXT);
         }

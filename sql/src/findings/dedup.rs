@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, StringArray};
-use arrow::compute::{SortOptions, interleave, rank};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, StringArray};
+use arrow::compute::{SortOptions, cast, interleave, rank};
+use arrow::datatypes::{DataType, Field, Float32Type};
 use sembla_operators::dedup::{
     self, Confirmation, Distinct, Input, Keep, Mode, Near, Reason, Side, Verdict,
 };
-use sembla_operators::{Host, OperatorError, Pair, UnitVectors};
+use sembla_operators::{Host, Loan, OperatorError, Pair, UnitVectors};
 
 use super::declaration::{Declaration, InputDef, Need, Planning, VECTORS};
 use super::finding::{Emit, Finding, Found};
+use super::keys::Keys;
 use super::options::{Kind, OptionDef, cosine};
 use super::reranker::{RERANKER, Reranker};
 use super::roles::{InputTypes, column};
@@ -30,12 +31,21 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             is kept.",
     example: "SELECT * FROM dedup('questions.parquet', threshold => 0.9) WHERE is_kept",
     inputs: &[
-        InputDef { texts: Need::IfThere, ..VECTORS },
+        InputDef { texts: Need::IfThere, vectors: Need::MustUnless("pairs"), ..VECTORS },
         InputDef {
             name: "against",
             about: "An earlier corpus: rows that it has already are dropped.",
             required: false,
             texts: Need::IfThere,
+            vectors: Need::MustUnless("pairs"),
+            ..VECTORS
+        },
+        InputDef {
+            name: "pairs",
+            about: "Pairs that were saved: score, id_a, id_b, at the threshold or a lower one. Nothing is embedded or compared then.",
+            required: false,
+            vectors: Need::No,
+            columns: &["id_a", "id_b", "score"],
             ..VECTORS
         },
     ],
@@ -109,9 +119,12 @@ struct Confirm {
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     let options = planning.options;
     let wrong = |message: &str| Err(SqlError::Statement(message.into()));
-    let [Some(input), against] = planning.inputs else {
-        return Err(SqlError::Bug("dedup has two inputs".into()));
+    let [Some(input), against, pairs] = planning.inputs else {
+        return Err(SqlError::Bug("dedup has three inputs".into()));
     };
+    if let Some(pairs) = pairs {
+        check_pairs(pairs, against.is_some())?;
+    }
     let keep_by = input.extra("keep_by").is_some();
     let preference = match (options.text("keep"), keep_by) {
         (Some(_), true) => return wrong("keep and keep_by don't go together; give one of them"),
@@ -136,9 +149,12 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     {
         return wrong("confirm_margin and confirm_score need reranker => 'model'");
     }
+    if pairs.is_some() && matches!(preference, Preference::Centroid) {
+        return wrong("keep => 'centroid' needs vectors; pairs have no centre");
+    }
     let with_texts =
         |types: &Option<InputTypes>| types.as_ref().is_none_or(|t| t.roles.text.is_some());
-    if confirm.is_some() && !planning.inputs.iter().all(with_texts) {
+    if confirm.is_some() && !planning.inputs.iter().take(2).all(with_texts) {
         return wrong("a reranker needs texts; name their column with text => …");
     }
     Ok(Arc::new(Dedup {
@@ -151,6 +167,17 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
             score: options.number("confirm_score").unwrap_or(0.5),
         }),
     }))
+}
+
+fn check_pairs(pairs: &InputTypes, against: bool) -> Result<(), SqlError> {
+    let missing = ["id_a", "id_b", "score"].into_iter().find(|name| pairs.extra(name).is_none());
+    match missing {
+        Some(name) => Err(SqlError::Statement(format!("pairs have no column '{name}'"))),
+        None if against => Err(SqlError::Statement(
+            "pairs and against don't go together; pairs are of rows of the input".into(),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What makes rows equal: their text; a row without one equals no other.
@@ -186,11 +213,11 @@ impl Finding for Dedup {
         host: &dyn Host,
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
-        let [Some(table), against] = tables else { return Ok(()) };
+        let [Some(table), against, pairs] = tables else { return Ok(()) };
         let keep = self.keep(table)?;
         let distinct = Distinct::of(keys(table, false), &keep)?;
         let selected: UnitVectors;
-        let vectors = if distinct.standing().len() == table.rows() {
+        let vectors = if pairs.is_some() || distinct.standing().len() == table.rows() {
             table.vectors()
         } else {
             selected = table.vectors().select(distinct.standing());
@@ -200,11 +227,12 @@ impl Finding for Dedup {
             Some(earlier) => dedup::equal_rows(keys(table, false), keys(earlier, true)),
             None => Vec::new(),
         };
-        let input = Input {
-            distinct: &distinct,
-            near: Near::Vectors { rows: vectors, earlier: against.as_ref().map(Table::vectors) },
-            equal_earlier: &equal_earlier,
+        let saved = pairs.as_ref().map(|pairs| saved_pairs(table, pairs, host)).transpose()?;
+        let near = match &saved {
+            Some((pairs, _)) => Near::Pairs { within: pairs, earlier: &[] },
+            None => Near::Vectors { rows: vectors, earlier: against.as_ref().map(Table::vectors) },
         };
+        let input = Input { distinct: &distinct, near, equal_earlier: &equal_earlier };
         let judge = |side: Side, pairs: &[Pair]| {
             let earlier = against.as_ref().filter(|_| side == Side::Earlier).unwrap_or(table);
             self.judge(table, earlier, pairs, host)
@@ -259,6 +287,32 @@ impl Dedup {
         })?;
         Ok(scores.iter().map(|score| f64::from(*score) >= confirm.score).collect())
     }
+}
+
+/// Pairs that were saved, by row. Those of ids that the table does not have are left out.
+fn saved_pairs<'h>(
+    table: &Table,
+    pairs: &Table,
+    host: &'h dyn Host,
+) -> Result<(Vec<Pair>, Loan<'h>), SqlError> {
+    let loan = Loan::new(host, pairs.rows() * size_of::<Pair>())?;
+    let all = |name| -> Result<ArrayRef, SqlError> {
+        let missing = || SqlError::Bug(format!("pairs lack {name}"));
+        pairs.extra(name, 0..pairs.rows() as u32)?.ok_or_else(missing)
+    };
+    let ids = table.ids(0..table.rows() as u32)?;
+    let as_id = |column: ArrayRef| cast(&column, ids.data_type()).map_err(|e| arrow_error(&e));
+    let mut rows = Keys::default();
+    // Ids differ, so each one's number is its row.
+    rows.of(&ids)?;
+    let a = rows.find(&as_id(all("id_a")?)?)?;
+    let b = rows.find(&as_id(all("id_b")?)?)?;
+    let scores = cast(&all("score")?, &DataType::Float32).map_err(|error| arrow_error(&error))?;
+    let scores = scores.as_primitive::<Float32Type>().iter();
+    let pair = |((a, b), score): ((&Option<u32>, &Option<u32>), Option<f32>)| {
+        Some(Pair { a: (*a)?, b: (*b)?, score: score? })
+    };
+    Ok((a.iter().zip(&b).zip(scores).filter_map(pair).collect(), loan))
 }
 
 /// The columns of the verdicts.

@@ -25,6 +25,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) is_first: bool,
     pub(crate) schema: &'a DFSchema,
     pub(crate) given: &'a GivenColumns,
+    /// The names of all that was given by name.
+    pub(crate) names_given: &'a [String],
     pub(crate) options: &'a Options,
     /// The function that embeds.
     pub(crate) embed: &'a ScalarUDF,
@@ -41,6 +43,9 @@ impl Resolver<'_> {
         &self,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<(Roles<Expr>, String)> {
+        if !self.input.columns.is_empty() {
+            return self.known_columns(context);
+        }
         let mut words = Vec::new();
         let id = match self.named("id", context)? {
             Some(id) => Some(id),
@@ -71,6 +76,28 @@ impl Resolver<'_> {
         let vector = vector.map(|(vector, _)| vector);
         let text = text.map(|text| self.plain_text(text)).transpose()?;
         Ok((Roles { id, text, vector, groups, extras }, words.join(", ")))
+    }
+
+    /// The columns of an input that are known by their names. So that those of two inputs can be
+    /// compared, strings are of one type and whole numbers too.
+    fn known_columns(
+        &self,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(Roles<Expr>, String)> {
+        let mut extras = Vec::new();
+        for name in self.input.columns {
+            if let Some(field) = self.field(name) {
+                let column = self.column(name);
+                extras.push((*name, match field.data_type() {
+                    data_type if is_text(data_type) => cast(column, DataType::Utf8),
+                    data_type if data_type.is_integer() => cast(column, DataType::Int64),
+                    _ => column,
+                }));
+            }
+        }
+        let words: Vec<_> = extras.iter().map(|(name, _)| name.to_string()).collect();
+        let groups = self.groups(context)?;
+        Ok((Roles { id: None, text: None, vector: None, groups, extras }, words.join(", ")))
     }
 
     /// The column of texts, if there is one.
@@ -264,7 +291,7 @@ impl Resolver<'_> {
     }
 
     fn is_given(&self, option: &str) -> bool {
-        self.given.iter().any(|(name, _)| *name == option)
+        self.names_given.iter().any(|name| name == option)
     }
 
     fn field(&self, name: &str) -> Option<&Field> {

@@ -41,9 +41,11 @@ mod communities;
 mod dedup;
 mod hits;
 mod hybrid_search;
+mod keys;
 mod map_2d;
 mod pairs;
 mod paraphrase_mining;
+mod ranking_metrics;
 mod reranker;
 mod retrieve_rerank;
 mod semantic_search;
@@ -53,6 +55,8 @@ mod topic_table;
 mod topics;
 mod topics_over_time;
 
+pub(crate) use exec::Planner;
+pub(crate) use host::Listener;
 pub use host::Progress;
 
 /// All findings.
@@ -70,6 +74,7 @@ static FINDINGS: &[&Declaration] = &[
     &topic_table::DECLARATION,
     &topics_over_time::DECLARATION,
     &map_2d::DECLARATION,
+    &ranking_metrics::DECLARATION,
 ];
 
 /// The finding of that name, in lower case.

@@ -67,6 +67,8 @@ struct Call {
     inputs: Vec<Option<Source>>,
     columns: GivenColumns,
     options: Options,
+    /// The names of all that was given by name, in lower case.
+    names: Vec<String>,
 }
 
 /// What an input is given as.
@@ -83,9 +85,8 @@ impl Call {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<Self> {
         let inputs = declaration.inputs.iter().map(|_| None).collect();
-        let mut call =
-            Self { declaration, inputs, columns: Vec::new(), options: Options::default() };
-        let mut seen: Vec<String> = Vec::new();
+        let (columns, options, names) = Default::default();
+        let mut call = Self { declaration, inputs, columns, options, names };
         for (position, arg) in args.iter().enumerate() {
             let name = name_of(arg);
             let value = match arg {
@@ -104,11 +105,11 @@ impl Call {
                 continue;
             };
             let name = name.to_lowercase();
-            if seen.contains(&name) {
+            if call.names.contains(&name) {
                 return Err(call.mistake(format!("{name} is given twice")));
             }
             call.set(&name, value, context)?;
-            seen.push(name);
+            call.names.push(name);
         }
         declaration.all_options().iter().for_each(|option| call.options.complete(option));
         call.check_inputs()?;
@@ -301,12 +302,22 @@ impl Call {
             is_first: first.is_none(),
             schema: plan.schema(),
             given: &self.columns,
+            names_given: &self.names,
             options: &self.options,
             embed,
             default_model,
         };
         let (mut roles, words) = resolver.roles(context)?;
         if let Some(first) = first {
+            if let (Some(id), Some(other)) = (&mut roles.id, &first.roles.id) {
+                let (own, wanted) =
+                    (id.get_type(plan.schema())?, other.get_type(first.plan.schema())?);
+                let alike = own.is_string() && wanted.is_string()
+                    || own.is_integer() && wanted.is_integer();
+                if alike {
+                    *id = std::mem::take(id).cast_to(&wanted, plan.schema())?;
+                }
+            }
             for (group, other) in roles.groups.iter_mut().zip(&first.roles.groups) {
                 let wanted = other.get_type(first.plan.schema())?;
                 *group = std::mem::take(group).cast_to(&wanted, plan.schema())?;
