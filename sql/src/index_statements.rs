@@ -89,11 +89,15 @@ pub(crate) async fn create(session: &Session, create: CreateIndex) -> Result<Out
         )));
     }
     if !is_there && session.context().table_exist(name.as_str())? {
-        return Err(SqlError::Statement(format!("there is a table '{name}'; name the index differently")));
+        return Err(SqlError::Statement(format!(
+            "there is a table '{name}'; name the index differently"
+        )));
     }
     let options = IndexOptions::read(&options)?;
     let Some(path) = options.path.clone() else {
-        return Err(SqlError::Statement(format!("CREATE INDEX {name} needs the option path = '…'")));
+        return Err(SqlError::Statement(format!(
+            "CREATE INDEX {name} needs the option path = '…'"
+        )));
     };
     let index = match query {
         Some(query) => build(session, &path, &query, &options).await?,
@@ -172,10 +176,7 @@ pub(crate) async fn insert(
 }
 
 /// The index and the query of an `INSERT INTO` an index.
-pub(crate) fn inserted(
-    session: &Session,
-    statement: &EngineStatement,
-) -> Option<(String, String)> {
+pub(crate) fn inserted(session: &Session, statement: &EngineStatement) -> Option<(String, String)> {
     let EngineStatement::Statement(statement) = statement else { return None };
     let SqlStatement::Insert(insert) = statement.as_ref() else { return None };
     let TableObject::TableName(name) = &insert.table else { return None };

@@ -106,9 +106,9 @@ impl Session {
         match statement {
             Statement::CreateModel(create) => self.create_model(create),
             Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
-            Statement::ShowModels => {
-                Ok(Outcome::Rows(self.context.read_batch(models_table::rows(&self.engine.models)?)?))
-            }
+            Statement::ShowModels => Ok(Outcome::Rows(
+                self.context.read_batch(models_table::rows(&self.engine.models)?)?,
+            )),
             Statement::CreateIndex(create) => index_statements::create(self, create).await,
             Statement::DropIndex { name, if_exists } => {
                 index_statements::drop(self, &name, if_exists)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
 use arrow::array::{ArrayRef, Float32Array, UInt32Array};
+use arrow::datatypes::{DataType, Field};
 use sembla_operators::approximate::SEARCH_EXPANSION;
 use sembla_operators::{Host, neighbours};
 
@@ -30,7 +30,10 @@ struct Search {
 ///
 /// # Errors
 /// Options that mean nothing to an index.
-pub(crate) fn plan(planning: &Planning<'_>, index: &Arc<Index>) -> Result<Arc<dyn Finding>, SqlError> {
+pub(crate) fn plan(
+    planning: &Planning<'_>,
+    index: &Arc<Index>,
+) -> Result<Arc<dyn Finding>, SqlError> {
     let options = planning.options;
     if options.text("candidates").is_some_and(|candidates| candidates != "exact") {
         return Err(SqlError::Statement(

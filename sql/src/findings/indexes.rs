@@ -217,7 +217,10 @@ impl Index {
             contents.vectors.add(&keys, &vectors.select(&found), host)?;
             let columns = self.schema.fields().iter().map(|field| {
                 batch.column_by_name(field.name()).cloned().ok_or_else(|| {
-                    SqlError::Statement(format!("the index has a column '{}', and the rows don't", field.name()))
+                    SqlError::Statement(format!(
+                        "the index has a column '{}', and the rows don't",
+                        field.name()
+                    ))
                 })
             });
             let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;

@@ -88,11 +88,14 @@ impl Resolver<'_> {
         for name in self.input.columns {
             if let Some(field) = self.field(name) {
                 let column = self.column(name);
-                extras.push((*name, match field.data_type() {
-                    data_type if is_text(data_type) => cast(column, DataType::Utf8),
-                    data_type if data_type.is_integer() => cast(column, DataType::Int64),
-                    _ => column,
-                }));
+                extras.push((
+                    *name,
+                    match field.data_type() {
+                        data_type if is_text(data_type) => cast(column, DataType::Utf8),
+                        data_type if data_type.is_integer() => cast(column, DataType::Int64),
+                        _ => column,
+                    },
+                ));
             }
         }
         let words: Vec<_> = extras.iter().map(|(name, _)| name.to_string()).collect();

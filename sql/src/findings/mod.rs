@@ -59,9 +59,9 @@ mod topics;
 mod topics_over_time;
 
 pub(crate) use exec::Planner;
+pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
-pub use host::Progress;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[

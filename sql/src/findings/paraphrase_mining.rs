@@ -135,8 +135,7 @@ impl Paraphrases {
         let min_score = neighbours::check_threshold(self.options.threshold.unwrap_or(-1.0))?;
         let (top_k, index) = (self.options.top_k, ApproximateOptions::default());
         let expansion = SEARCH_EXPANSION.max(top_k);
-        let found =
-            approximate::top_k_within(vectors, top_k, min_score, &index, expansion, host)?;
+        let found = approximate::top_k_within(vectors, top_k, min_score, &index, expansion, host)?;
         let loan = Loan::new(host, found.iter().map(Vec::len).sum::<usize>() * size_of::<Pair>())?;
         let of_row = |(row, found): (u32, &Vec<Neighbour>)| {
             let pair = move |other: &Neighbour| Pair {

@@ -95,13 +95,9 @@ impl Finding for Search {
             let vectors = queries.vectors().select(&some);
             let found = match &coded {
                 Some((coded, _)) => coded.search(&vectors, &self.coded_options(), host)?,
-                None => neighbours::top_k(
-                    &vectors,
-                    corpus.vectors(),
-                    self.top_k,
-                    self.min_score,
-                    host,
-                )?,
+                None => {
+                    neighbours::top_k(&vectors, corpus.vectors(), self.top_k, self.min_score, host)?
+                }
             };
             let mut rows = Vec::new();
             for query in 0..found.rows() {

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use sembla_operators::cluster::silhouette;
 use sembla_operators::evaluate::{Contingency, spearman};
-use sembla_operators::{UnitVectors, Unbounded};
+use sembla_operators::{Unbounded, UnitVectors};
 
 use super::declaration::{Declaration, Parameter};
 use super::vectors::{Shape, Vectors, item_field};
@@ -68,13 +68,37 @@ struct Agreement {
 /// All functions of this file.
 pub(crate) fn functions() -> Vec<AggregateUDF> {
     let partitions = [
-        (Measure::AdjustedRandIndex, "adjusted_rand_index", "Adjusted Rand index: agreement of labels and clusters on pairs of rows, 1 at best and about 0 by chance."),
-        (Measure::NormalizedMutualInformation, "normalized_mutual_info", "Normalised mutual information of labels and clusters, 0 to 1 (arithmetic mean of entropies)."),
-        (Measure::AdjustedMutualInformation, "adjusted_mutual_info", "Mutual information of labels and clusters beyond chance, 1 at best."),
+        (
+            Measure::AdjustedRandIndex,
+            "adjusted_rand_index",
+            "Adjusted Rand index: agreement of labels and clusters on pairs of rows, 1 at best and about 0 by chance.",
+        ),
+        (
+            Measure::NormalizedMutualInformation,
+            "normalized_mutual_info",
+            "Normalised mutual information of labels and clusters, 0 to 1 (arithmetic mean of entropies).",
+        ),
+        (
+            Measure::AdjustedMutualInformation,
+            "adjusted_mutual_info",
+            "Mutual information of labels and clusters beyond chance, 1 at best.",
+        ),
         (Measure::VMeasure, "v_measure", "Harmonic mean of homogeneity and completeness."),
-        (Measure::Homogeneity, "homogeneity", "How far each cluster holds rows of one label, 0 to 1."),
-        (Measure::Completeness, "completeness", "How far the rows of each label are in one cluster, 0 to 1."),
-        (Measure::Purity, "purity", "Share of rows that have the most frequent label of their cluster."),
+        (
+            Measure::Homogeneity,
+            "homogeneity",
+            "How far each cluster holds rows of one label, 0 to 1.",
+        ),
+        (
+            Measure::Completeness,
+            "completeness",
+            "How far the rows of each label are in one cluster, 0 to 1.",
+        ),
+        (
+            Measure::Purity,
+            "purity",
+            "Share of rows that have the most frequent label of their cluster.",
+        ),
     ];
     let partitions = partitions.into_iter().map(|(measure, name, about)| {
         let example = format!(
@@ -110,7 +134,8 @@ impl Agreement {
         about: &str,
         example: &str,
     ) -> AggregateUDF {
-        let about = format!("{about} Float64. Rows with a NULL are passed over; NULL if none is left.");
+        let about =
+            format!("{about} Float64. Rows with a NULL are passed over; NULL if none is left.");
         let declaration = Declaration::new(name, parameters, 2, &about, example);
         AggregateUDF::from(Self { declaration, measure })
     }
