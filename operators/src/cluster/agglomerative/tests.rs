@@ -145,7 +145,8 @@ fn micro_clusters_stand_in_for_too_many_rows() {
         let few = agglomerative(&vectors, linkage, Cut::Count(4), 100, 3, &Unbounded).expect("few");
         assert!(few.micro_clusters.is_some_and(|count| count <= 100 && count > 50));
         assert_eq!(canonical(&few.groups), expected, "{linkage:?}");
-        let refused = agglomerative(&vectors, linkage, Cut::Count(4), 2000, 3, &poor).expect("fits");
+        let refused =
+            agglomerative(&vectors, linkage, Cut::Count(4), 2000, 3, &poor).expect("fits");
         assert!(refused.micro_clusters.is_some_and(|count| count < 500));
         assert_eq!(canonical(&refused.groups), expected, "{linkage:?}");
     }
