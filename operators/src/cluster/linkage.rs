@@ -87,7 +87,7 @@ pub(super) fn merges(
             chain.push(nearest);
             continue;
         }
-        if merges.len() % MERGES_PER_REPORT == 0 {
+        if merges.len().is_multiple_of(MERGES_PER_REPORT) {
             host.progress("merging", merges.len() as u64, n as u64);
         }
         chain.truncate(chain.len() - 2);
