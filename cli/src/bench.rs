@@ -11,9 +11,10 @@ use std::time::Instant;
 use sembla_models::{CancelToken, Model, ModelKind, Prompt};
 
 use crate::args::BenchArgs;
-use crate::embed::{count, rate, texts_of};
+use crate::embed::texts_of;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
+use crate::progress::{count, rate};
 
 /// One line of the table.
 struct Measured {

@@ -8,13 +8,18 @@ mod args;
 mod bench;
 mod embed;
 mod failure;
+mod findings;
+mod input;
 mod interrupt;
 mod model_flags;
 mod models;
 mod output;
+mod progress;
 mod query;
+mod report;
 mod scan;
 mod shell;
+mod whole_file;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -80,6 +85,12 @@ fn run(command: Option<Command>) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     match command {
         Some(Command::Embed(args)) => embed::run(&args, &interrupt),
+        Some(Command::Search(args)) => block_on(|| findings::search::run(&args, &interrupt)),
+        Some(Command::Mine(args)) => block_on(|| findings::mine::run(&args, &interrupt)),
+        Some(Command::Dedup(args)) => block_on(|| findings::dedup::run(&args, &interrupt)),
+        Some(Command::Cluster(args)) => block_on(|| findings::groups::cluster(&args, &interrupt)),
+        Some(Command::Topics(args)) => block_on(|| findings::groups::topics(&args, &interrupt)),
+        Some(Command::Rerank(args)) => block_on(|| findings::rerank::run(&args, &interrupt)),
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),

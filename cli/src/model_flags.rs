@@ -30,6 +30,11 @@ impl ModelFlags {
         Ok(spec)
     }
 
+    /// Whether `--model` was given.
+    pub(crate) fn is_named(&self) -> bool {
+        self.model.is_some()
+    }
+
     /// The model's name or path, instead of `--model`.
     pub(crate) fn named(mut self, model: &str) -> Self {
         self.model = Some(model.to_string());

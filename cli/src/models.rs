@@ -5,8 +5,8 @@ use std::io::Write;
 use sembla_models::{Model, ModelInfo, ModelKind, builtin, quantize};
 
 use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
-use crate::embed::count;
 use crate::failure::{Failure, Result};
+use crate::progress::count;
 
 /// Runs the command.
 ///

@@ -1,8 +1,8 @@
 //! Sums of products of 8-bit codes, exact: one vector of unsigned codes with many of signed ones.
 //!
-//! With AVX-512 VNNI one instruction multiplies and adds 64 codes; four rows are gone over together,
-//! so that the vector is loaded once for them. Elsewhere the compiler makes of the plain loop what it
-//! can. Integer sums have one result in any order.
+//! With AVX-512 VNNI one instruction multiplies and adds 64 codes; four rows are gone over
+//! together, so that the vector is loaded once for them. Elsewhere the compiler makes of the plain
+//! loop what it can. Integer sums have one result in any order.
 
 /// Writes the sum of the products of the codes of `a` and of each of the vectors that lie one after
 /// another in `others`, as many as `out` has room for. Exact up to 60 000 components.

@@ -76,8 +76,8 @@ dispatched! {
     differing_bits = differing_bits_body(a: &[u8], b: &[u8]) -> u64
 }
 dispatched! {
-    /// The number of bits that differ between a vector and each of those that lie one after another,
-    /// as far as there is room for them.
+    /// The number of bits that differ between a vector and each of those that lie one after
+    /// another, as far as there is room for them.
     with ["avx512f", "avx512bw", "avx512vpopcntdq", "popcnt"]
     each_differing_bits = each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) -> ()
 }

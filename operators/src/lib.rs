@@ -15,6 +15,7 @@ pub mod componentwise;
 pub mod dedup;
 pub mod error;
 pub mod evaluate;
+mod forest;
 pub mod fusion;
 pub mod hamming;
 pub mod host;

@@ -115,8 +115,8 @@ pub fn mine_between(
     })
 }
 
-/// Gives every pair of two rows with a cosine of at least `threshold` to `sink`, once, the lower row
-/// first, in no order. Nothing is kept: memory does not grow with the number of pairs.
+/// Gives every pair of two rows with a cosine of at least `threshold` to `sink`, once, the lower
+/// row first, in no order. Nothing is kept: memory does not grow with the number of pairs.
 ///
 /// # Errors
 /// A threshold that is no cosine, what the host or the sink says.

@@ -1,11 +1,11 @@
 //! Semantic search in two stages: candidates by codes of 8 bits or 1 bit a component, then their
 //! exact cosines.
 //!
-//! Codes are made once for a corpus and read for each query, a quarter or a thirty-second of what the
-//! vectors would be. The `k * oversample` rows with the best codes are candidates, and the best `k`
-//! of them are the result: each score is the exact cosine, but a row that the codes misplace by far
-//! is missed. The exact search is [`crate::neighbours::top_k`]; it takes many queries together and is
-//! as fast for hundreds of them. Codes are for queries that come one or a few at a time.
+//! Codes are made once for a corpus and read for each query, a quarter or a thirty-second of what
+//! the vectors would be. The `k * oversample` rows with the best codes are candidates, and the best
+//! `k` of them are the result: each score is the exact cosine, but a row that the codes misplace by
+//! far is missed. The exact search is [`crate::neighbours::top_k`]; it takes many queries together
+//! and is as fast for hundreds of them. Codes are for queries that come one or a few at a time.
 //!
 //! Blocks of codes stay in cache while several queries go over them. Candidates are the best by the
 //! score of the codes, then by row, so the result is the same for any number of threads.

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// The best `limit` of all that is pushed. Which those are doesn't depend on the order of pushes, as
-/// long as no two are equal.
+/// The best `limit` of all that is pushed. Which those are doesn't depend on the order of pushes,
+/// as long as no two are equal.
 pub(crate) struct Shortlist<T> {
     limit: usize,
     /// Less is better.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sembla_models::ModelInfo;
 use serde::{Deserialize, Serialize};
 
-use super::inputs::InputFile;
+use crate::input::InputFile;
 
 /// The layout of the work folder; another number is another Sembla.
 const VERSION: u32 = 1;

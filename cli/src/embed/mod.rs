@@ -4,16 +4,12 @@
 //! batches, so memory does not grow with the input. What was finished survives a kill (see
 //! `work.rs`).
 
-mod inputs;
+mod figures;
 mod manifest;
 mod parts;
-mod plan;
-mod progress;
-mod rows;
 mod vectors;
 mod work;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -22,16 +18,14 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema};
 use sembla_models::{CancelToken, Model, ModelKind, Prompt};
 
-pub(crate) use progress::{count, rate};
-
 use crate::args::EmbedArgs;
 use crate::failure::{Failure, Result};
+use crate::input::{Plan, Rows, Wanted, resolve};
 use crate::interrupt::Interrupt;
+use crate::progress::count;
+use figures::Figures;
 use manifest::{Columns, Manifest};
 use parts::{Layout, PartWriter};
-use plan::{Plan, Wanted};
-use progress::Progress;
-use rows::Rows;
 use work::{Begin, Output, Work};
 
 /// Batches that wait between two threads.
@@ -48,11 +42,11 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let spec = args.model.spec()?;
     let plan = Plan::new(
-        inputs::resolve(&args.inputs, &args.output)?,
+        resolve(&args.inputs, &[&args.output])?,
         &Wanted {
-            text: &args.column,
+            text: Some(&args.column),
             columns: args.columns.as_deref(),
-            output_column: &args.output_column,
+            output_column: Some(&args.output_column),
         },
     )?;
     let model = Model::load(&spec)?;
@@ -72,10 +66,10 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
     if work.rows > 0 {
         eprintln!("going on after {} rows of {}", count(work.rows), count(plan.rows));
     }
-    let mut progress = Progress::new(&model, work.rows, plan.rows);
+    let mut figures = Figures::new(&model, work.rows, plan.rows);
     let guard = interrupt.guard(CancelToken::new());
-    let result = embed_all(args, &plan, &model, &mut work, &mut progress, guard.token());
-    progress.clear();
+    let result = embed_all(args, &plan, &model, &mut work, &mut figures, guard.token());
+    figures.clear();
     result.map_err(|failure| match failure {
         Failure::Interrupted(_) => interrupted(&work, plan.rows),
         other => other,
@@ -84,7 +78,7 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
         parts::join(&work)?;
     }
     work.publish(&output)?;
-    eprintln!("{}", progress.summary(&output.path));
+    eprintln!("{}", figures.summary(&output.path));
     Ok(())
 }
 
@@ -94,12 +88,13 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
 /// When the file or its column can't be read.
 pub(crate) fn texts_of(input: &str, column: &str, limit: usize) -> Result<Vec<String>> {
     const BATCH_ROWS: usize = 4096;
-    let files = inputs::resolve(&[input.to_string()], Path::new(""))?;
-    let wanted = Wanted { text: column, columns: Some(&[]), output_column: "" };
+    let files = resolve(&[input.to_string()], &[])?;
+    let wanted = Wanted { text: Some(column), columns: Some(&[]), output_column: None };
     let plan = Plan::new(files, &wanted)?;
+    let text = plan.column(column)?;
     let mut texts = Vec::new();
     for batch in Rows::new(&plan, 0, BATCH_ROWS) {
-        let batch = vectors::Texts::new(batch?.column(plan.text))?;
+        let batch = vectors::Texts::new(batch?.column(text))?;
         texts.extend(batch.present().into_iter().map(str::to_string));
         if texts.len() >= limit {
             break;
@@ -137,7 +132,7 @@ fn embed_all(
     plan: &Plan,
     model: &Model,
     work: &mut Work,
-    progress: &mut Progress,
+    figures: &mut Figures,
     cancel: &CancelToken,
 ) -> Result<()> {
     let dimension = model.info().dimension;
@@ -150,14 +145,15 @@ fn embed_all(
         Layout::new(schema, &work.manifest, &args.output_column, dimension, args.part_rows);
     let rows = Rows::new(plan, work.rows, args.batch_rows);
     let writer = PartWriter::new(work, &layout);
-    let embedder = Embedder { plan, model, layout: &layout, prompt: prompt(args), cancel };
+    let text = plan.column(&args.column)?;
+    let embedder = Embedder { plan, text, model, layout: &layout, prompt: prompt(args), cancel };
 
     thread::scope(|scope| {
         let (to_model, from_reader) = sync_channel(QUEUE_BATCHES_MAX);
         let (to_writer, from_model) = sync_channel(QUEUE_BATCHES_MAX);
         scope.spawn(move || read(rows, &to_model));
         let writing = scope.spawn(move || write(writer, &from_model));
-        let embedded = embedder.run(from_reader, to_writer, progress);
+        let embedded = embedder.run(from_reader, to_writer, figures);
         let written = writing
             .join()
             .unwrap_or_else(|_| Err(Failure::other("internal error: the writer panicked")));
@@ -197,6 +193,8 @@ fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Resu
 /// The middle of the pipeline.
 struct Embedder<'a> {
     plan: &'a Plan,
+    /// Index of the text among the plan's columns.
+    text: usize,
     model: &'a Model,
     layout: &'a Layout,
     prompt: Prompt<'a>,
@@ -209,13 +207,13 @@ impl Embedder<'_> {
         &self,
         from_reader: Receiver<Result<RecordBatch>>,
         to_writer: SyncSender<RecordBatch>,
-        progress: &mut Progress,
+        figures: &mut Figures,
     ) -> Result<()> {
         for batch in from_reader {
             self.cancel.check()?;
             let batch = batch?;
             let (vectors, nulls) = self.embed(&batch)?;
-            progress.add(batch.num_rows(), nulls);
+            figures.add(batch.num_rows(), nulls);
             let mut columns: Vec<ArrayRef> =
                 self.plan.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
             columns.push(vectors);
@@ -231,7 +229,7 @@ impl Embedder<'_> {
 
     /// The vectors of a batch, and how many of its texts are NULL.
     fn embed(&self, batch: &RecordBatch) -> Result<(ArrayRef, usize)> {
-        let texts = vectors::Texts::new(batch.column(self.plan.text))?;
+        let texts = vectors::Texts::new(batch.column(self.text))?;
         let embeddings = self.model.embed(&texts.present(), self.prompt, self.cancel)?;
         let vectors = vectors::column(embeddings, self.model.info().dimension, &texts)?;
         Ok((vectors, texts.nulls()))

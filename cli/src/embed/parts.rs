@@ -19,8 +19,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::manifest::Manifest;
-use super::work::{Work, finish_file, unfinished, write_whole};
+use super::work::Work;
 use crate::failure::{Failure, Result, one_line};
+use crate::whole_file::{finish, unfinished, write_whole};
 
 /// Bytes of vectors in a row group: what the writer holds in memory.
 const GROUP_BYTES: usize = 64 << 20;
@@ -141,7 +142,7 @@ impl<'a> PartWriter<'a> {
     fn close(&mut self, part: Part) -> Result<()> {
         let path = self.work.part(self.work.parts);
         let file = part.writer.into_inner()?;
-        finish_file(&file, &path)?;
+        finish(&file, &path)?;
         self.work.parts += 1;
         self.work.rows += part.rows;
         Ok(())

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::inputs::PARTIAL;
 use super::manifest::Manifest;
 use crate::failure::{Failure, Result};
+use crate::input::PARTIAL;
+use crate::whole_file::{parent, sync_parent, unfinished, write_whole};
 
 /// Where the rows go.
 #[derive(Clone, Debug)]
@@ -184,8 +185,6 @@ impl Work {
 
 const MANIFEST: &str = "manifest.json";
 const PARTS: &str = "parts";
-/// The ending of a file that is being written.
-const UNFINISHED: &str = "tmp";
 
 /// The file name of a part.
 fn part_name(number: usize) -> String {
@@ -258,49 +257,6 @@ fn finished_parts(folder: &Path) -> Result<(usize, u64)> {
         rows += u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
         number += 1;
     }
-}
-
-/// Writes a file under another name, makes sure that it is on disk, and gives it its name.
-///
-/// # Errors
-/// Those of `write` and of the disk.
-pub(crate) fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
-    let mut file = File::create(unfinished(path)).map_err(|error| Failure::file(path, &error))?;
-    let result = write(&mut file)?;
-    finish_file(&file, path)?;
-    Ok(result)
-}
-
-/// Gives a written file its name, once it is on disk.
-///
-/// # Errors
-/// Those of the disk.
-pub(crate) fn finish_file(file: &File, path: &Path) -> Result<()> {
-    let fail = |error: std::io::Error| Failure::file(path, &error);
-    file.sync_all().map_err(fail)?;
-    fs::rename(unfinished(path), path).map_err(fail)?;
-    sync_parent(path)
-}
-
-/// The name of the file at `path` while it is written.
-pub(crate) fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension(UNFINISHED)
-}
-
-/// The folder that holds `path`.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Makes sure that a rename is on disk.
-fn sync_parent(path: &Path) -> Result<()> {
-    let parent = parent(path);
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Failure::file(parent, &error))
 }
 
 /// Whether the folder holds parts and nothing else.

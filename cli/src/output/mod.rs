@@ -4,6 +4,7 @@
 //! to the writer that is given, never to standard error.
 
 mod cells;
+mod file;
 mod table;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer as JsonWr
 
 use crate::args::Format;
 use crate::failure::{Failure, Result};
+pub(crate) use file::ResultFile;
 use table::Table;
 
 /// Prints one result.

@@ -135,7 +135,10 @@ fn ctrl_c_stops_within_a_second() {
     let endless = "SELECT count(*) FROM generate_series(1, 100000000) AS a (x), \
          generate_series(1, 100000) AS b (y) WHERE x % 7 = y % 5";
     let embed = ["embed", "in.parquet", "-o", "out.parquet", "-c", "text", "-m", "potion"];
-    for args in [&["sql", endless][..], &embed[..]] {
+    let mine = ["mine", "in.parquet", "-o", "out.parquet", "-m", "potion"];
+    let topics =
+        ["topics", "in.parquet", "-o", "out.parquet", "-m", "potion", "-a", "kmeans", "-k9"];
+    for args in [&["sql", endless][..], &embed[..], &mine[..], &topics[..]] {
         let child = place
             .command(args)
             .stdout(Stdio::null())
@@ -154,5 +157,6 @@ fn ctrl_c_stops_within_a_second() {
         // A second on an idle machine; the bound here leaves room for a busy one.
         assert!(asked.elapsed() < Duration::from_secs(4), "{args:?} took {:?}", asked.elapsed());
     }
-    assert!(!place.path("out.parquet").exists());
+    let left = fs::read_dir(place.path(".")).expect("a folder").count();
+    assert_eq!(left, 2, "only the input and the parts of embed are left");
 }

@@ -4,5 +4,7 @@ mod embed;
 mod errors;
 #[cfg(unix)]
 mod examples;
+mod finding_errors;
+mod findings;
 mod place;
 mod sql;

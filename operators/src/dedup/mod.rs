@@ -5,10 +5,10 @@
 //! The rest is told apart by meaning, in one of two modes:
 //!
 //! - [`Mode::Star`]: rows in the order of [`Keep`]; a row is dropped if it is within the threshold
-//!   of a row kept before it. So each dropped row is similar to a row that is there, and no two kept
-//!   rows are similar. See [`star`](mod@star).
+//!   of a row kept before it. So each dropped row is similar to a row that is there, and no two
+//!   kept rows are similar.
 //! - [`Mode::Closure`]: rows that similar rows connect are one cluster, and [`Keep`] chooses one of
-//!   each. Two rows of a cluster may be unlike each other. See [`closure`](mod@closure).
+//!   each. Two rows of a cluster may be unlike each other.
 //!
 //! A row without a direction is similar to no row; it can be equal to one.
 
@@ -205,9 +205,9 @@ struct Dropped {
 /// (equal: the one that was kept first).
 ///
 /// Cost: [`Mode::Star`] compares each distinct row with those kept before it, in memory that does
-/// not depend on the number of similar pairs; [`Mode::Closure`] compares all distinct rows and keeps
-/// no pair either. [`Keep::Centroid`] needs a closure first. With a [`Confirmation`] all pairs from
-/// `threshold - margin` on are kept, 12 bytes each.
+/// not depend on the number of similar pairs; [`Mode::Closure`] compares all distinct rows and
+/// keeps no pair either. [`Keep::Centroid`] needs a closure first. With a [`Confirmation`] all
+/// pairs from `threshold - margin` on are kept, 12 bytes each.
 ///
 /// # Errors
 /// Options that can't be, vectors or ranks that don't match the rows, pairs of rows that are not

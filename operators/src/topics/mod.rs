@@ -3,8 +3,8 @@
 //!
 //! Which row is of which topic is decided elsewhere (by clusters, or by a column); `None` is a row
 //! of no topic. Each file is one step: [`words`] splits texts, [`counts`] counts by topic,
-//! [`ctfidf`] weighs, [`coherence`] judges, [`merge`] joins topics, [`over_time`] looks at bins of
-//! time.
+//! [`ctfidf`] weighs, [`coherence`] judges, [`mod@merge`] joins topics, [`mod@over_time`] looks at
+//! bins of time.
 
 pub mod coherence;
 pub mod counts;

@@ -1,10 +1,24 @@
 //! What the command line takes. The words of `--help` live here; nothing is done here.
+//!
+//! This file has the command itself, SQL and what commands share; `embed`, `models` and `findings`
+//! have the rest.
+
+mod embed;
+mod findings;
+mod models;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::model_flags::ModelFlags;
+pub(crate) use embed::EmbedArgs;
+pub(crate) use findings::{
+    CarryArgs, ClusterArgs, ClusterOptions, DedupArgs, FindingArgs, InputArgs, MineArgs,
+    OutputArgs, ReportArgs, RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
+};
+pub(crate) use models::{
+    BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,
+};
 
 /// SQL over what text means.
 #[derive(Debug, Parser)]
@@ -17,6 +31,8 @@ use crate::model_flags::ModelFlags;
         sembla\n  \
         sembla sql \"SELECT text FROM 'tickets.parquet' ORDER BY similarity(text, 'refund late') DESC LIMIT 5\"\n  \
         sembla embed tickets.parquet -o vectors.parquet --column text\n  \
+        sembla search tickets.parquet --query 'the refund is late'\n  \
+        sembla topics tickets.parquet --report topics.html\n  \
         sembla models list\n\n\
         Exit codes: 0 success, 1 a failure of the outside world or of Sembla, 2 a mistake in the request or the\n\
         input, 130 Ctrl-C. Results go to standard output, all other words to standard error."
@@ -40,6 +56,18 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Turn a text column of many files into vectors in Parquet; resumes after a kill
     Embed(Box<EmbedArgs>),
+    /// Find the texts that are nearest in meaning to a query, or to each of many
+    Search(Box<SearchArgs>),
+    /// Find the pairs of texts that say the same
+    Mine(Box<MineArgs>),
+    /// Find exact and near duplicates, and which of them to keep
+    Dedup(Box<DedupArgs>),
+    /// Put texts that are alike into clusters
+    Cluster(Box<ClusterArgs>),
+    /// Find the topics of texts, with words and examples
+    Topics(Box<TopicsArgs>),
+    /// Order texts by how well they answer a query, with a cross-encoder
+    Rerank(Box<RerankArgs>),
     /// List, inspect, export and quantise models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -120,159 +148,19 @@ pub(crate) enum Format {
     Ndjson,
 }
 
-/// `sembla embed`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL \
-    vectors.\n\n\
-    Finished parts are kept in OUT.partial until the end. Started again with the same arguments after a kill,\n\
-    the run goes on where it was and gives the same rows.\n\n\
-    Examples:\n  \
-    sembla embed tickets.parquet -o vectors.parquet --column text\n  \
-    sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
-    sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
-)]
-pub(crate) struct EmbedArgs {
-    /// Files, folders or globs to read, in this order
-    #[arg(required = true, value_name = "IN")]
-    pub(crate) inputs: Vec<String>,
-
-    /// The .parquet file or the folder to write
-    #[arg(short, long, value_name = "OUT")]
-    pub(crate) output: PathBuf,
-
-    /// Column that holds the text
-    #[arg(short, long, value_name = "COLUMN")]
-    pub(crate) column: String,
-
-    /// Name of the new column of vectors
-    #[arg(long, value_name = "NAME", default_value = "embedding")]
-    pub(crate) output_column: String,
-
-    /// Input columns to keep, separated by commas [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub(crate) columns: Option<Vec<String>>,
-
-    /// Prompt of the model to put before each text: the name of one that its configuration has
-    #[arg(long, value_name = "NAME")]
-    pub(crate) prompt: Option<String>,
-
-    /// Replace OUT if it exists
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-
-    /// Throw away the parts of an unfinished run and start anew
-    #[arg(long)]
-    pub(crate) restart: bool,
-
-    /// Rows that the model gets at a time
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2048)]
-    pub(crate) batch_rows: usize,
-
-    /// Rows of a part: what a kill can lose at most; a part also ends after 30 s [default: 256 MiB
-    /// of vectors]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) part_rows: Option<usize>,
-
-    /// The model.
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-}
-
-/// `sembla models …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelsCommand {
-    /// Show the models that come with Sembla and where they are
-    List,
-    /// Load a model and show what is known of it
-    Inspect(InspectArgs),
-    /// Write the ONNX graph that Sembla runs to a file
-    Export(ExportArgs),
-    /// Write an 8-bit copy of a model directory
-    Quantize(QuantizeArgs),
-}
-
-/// `sembla models inspect`.
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// Built-in name, model directory, .onnx file or hub id
-    #[arg(value_name = "NAME or PATH")]
-    pub(crate) name: String,
-
-    /// How to load it.
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-}
-
-/// `sembla models export`.
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// Built-in name, model directory or hub id
-    #[arg(value_name = "NAME or PATH")]
-    pub(crate) name: String,
-
-    /// The .onnx file to write
-    #[arg(value_name = "OUT.onnx")]
-    pub(crate) output: PathBuf,
-
-    /// How to build it.
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-}
-
-/// `sembla models quantize`.
-#[derive(Debug, Args)]
-pub(crate) struct QuantizeArgs {
-    /// Model directory, built-in name or hub id with 32-bit weights
-    #[arg(value_name = "IN")]
-    pub(crate) input: String,
-
-    /// The new directory
-    #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-}
-
-/// `sembla bench …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Texts and tokens a second of a model on this machine, per precision
-    Embed(BenchArgs),
-}
-
-/// `sembla bench embed`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  sembla bench embed\n  \
-    sembla bench embed -m sentence-transformers/all-MiniLM-L6-v2 --precision f32,q8 --rows 5000\n\n\
-    --precision takes several here, separated by commas.")]
-pub(crate) struct BenchArgs {
-    /// Texts of a run
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2000)]
-    pub(crate) rows: usize,
-
-    /// Measured runs, after one that warms up; the median counts
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 3)]
-    pub(crate) runs: usize,
-
-    /// Parquet, CSV or JSON lines file with texts [default: the customer questions of
-    /// examples/data]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) input: Option<String>,
-
-    /// Column of --input that holds the text
-    #[arg(short, long, value_name = "COLUMN", default_value = "text")]
-    pub(crate) column: String,
-
-    /// The model.
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-}
-
 /// Reads a whole number of at least one.
 fn positive(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err("write a whole number of at least 1".to_string()),
+    }
+}
+
+/// Reads a number that is one: neither infinite nor NaN.
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) => Ok(number),
+        _ => Err("write a number such as 0.8".to_string()),
     }
 }
 

@@ -1,15 +1,15 @@
-//! What a person sees while an embedding run works: a bar on standard error if that is a terminal,
-//! and one line of figures at the end.
+//! The figures of an embedding run: on a bar while it works, and in one line at the end.
 
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use sembla_models::{Model, ModelStats};
 
+use crate::progress::{bar, count, rate};
+
 /// The figures of a run.
-pub(crate) struct Progress {
+pub(crate) struct Figures {
     bar: ProgressBar,
     model: Model,
     begun: Instant,
@@ -21,22 +21,13 @@ pub(crate) struct Progress {
     resumed: u64,
 }
 
-impl Progress {
+impl Figures {
     /// Begins with `resumed` of `total` rows done.
     pub(crate) fn new(model: &Model, resumed: u64, total: u64) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(4)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
         let template = "{bar:30} {human_pos}/{human_len} rows  {msg}  ETA {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let bar = bar(Some(total), template);
         bar.set_position(resumed);
         bar.reset_eta();
-        bar.enable_steady_tick(Duration::from_millis(500));
         Self { bar, model: model.clone(), begun: Instant::now(), rows: 0, nulls: 0, resumed }
     }
 
@@ -98,35 +89,4 @@ fn figures(stats: &ModelStats) -> String {
         count(stats.truncated),
         count(stats.cache_hits)
     )
-}
-
-/// Events per second with at most three digits that matter.
-pub(crate) fn rate(events: u64, seconds: f64) -> String {
-    let rate = events as f64 / seconds.max(1e-9);
-    if rate < 10.0 { format!("{rate:.1}") } else { count(rate.round() as u64) }
-}
-
-/// A number with commas between its thousands.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_have_commas() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
-            assert_eq!(count(number), text);
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Which files an embedding run reads: resolves files, folders and globs, in a fixed order. Opens
-//! none of them.
+//! Which files a command reads: resolves files, folders and globs, in a fixed order. Opens none of
+//! them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -41,15 +41,18 @@ pub(crate) struct InputFile {
 /// path. A file that is named twice is read once.
 ///
 /// # Errors
-/// When a pattern matches nothing, a named file has an unknown ending, or `output` is among the
-/// inputs.
-pub(crate) fn resolve(patterns: &[String], output: &Path) -> Result<Vec<InputFile>> {
+/// When a pattern matches nothing, a named file has an unknown ending, or one of `outputs` is among
+/// the inputs.
+pub(crate) fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<InputFile>> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for pattern in patterns {
         for path in matches(pattern)? {
             let real = fs::canonicalize(&path).map_err(|error| Failure::file(&path, &error))?;
-            if fs::canonicalize(output).is_ok_and(|output| real.starts_with(output)) {
+            let is_input = |output: &&&Path| {
+                fs::canonicalize(output).is_ok_and(|output| real.starts_with(output))
+            };
+            if let Some(output) = outputs.iter().find(is_input) {
                 return Err(Failure::user(format!(
                     "the output {} is also an input (by '{pattern}'); write it somewhere else",
                     output.display()
@@ -183,7 +186,8 @@ mod tests {
             fs::write(root.join(name), "x").expect("file");
         }
         let pattern = root.to_string_lossy().into_owned();
-        let files = resolve(&[pattern.clone(), pattern], Path::new("/nowhere/x")).expect("files");
+        let files =
+            resolve(&[pattern.clone(), pattern], &[Path::new("/nowhere/x")]).expect("files");
         let names: Vec<_> =
             files.iter().map(|file| file.path.strip_prefix(root).expect("below")).collect();
         assert_eq!(names, ["a.parquet", "b/1.csv", "b/2.csv"].map(Path::new));

@@ -1,4 +1,4 @@
-//! What an embedding run reads and keeps: looks at every file before the first text is embedded, so
+//! What a command reads of its files: looks at every file before the first text meets a model, so
 //! that a wrong column or a torn file is reported at once and not after hours.
 //!
 //! Parquet tells its columns and rows in its footer. CSV and JSON files are read through once,
@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use flate2::read::MultiGzDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use super::inputs::{FileFormat, InputFile};
+use super::files::{FileFormat, InputFile};
 use crate::failure::{Failure, Result, one_line};
 
 /// A file, with what was found in it.
@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) files: Vec<PlannedFile>,
     /// The columns that are read, the same for every file.
     pub(crate) schema: SchemaRef,
-    /// Index in `schema` of the text.
-    pub(crate) text: usize,
     /// Indexes in `schema` of the columns that the output keeps, in its order.
     pub(crate) kept: Vec<usize>,
     /// Rows of all files.
@@ -49,22 +47,29 @@ pub(crate) struct Plan {
 
 /// What the user asked for.
 pub(crate) struct Wanted<'a> {
-    /// The column of texts.
-    pub(crate) text: &'a str,
+    /// The column of texts; `None` where only other columns are wanted.
+    pub(crate) text: Option<&'a str>,
     /// The columns to keep; `None` is all of the first file.
     pub(crate) columns: Option<&'a [String]>,
-    /// The new column.
-    pub(crate) output_column: &'a str,
+    /// A new column that the kept ones must not hide.
+    pub(crate) output_column: Option<&'a str>,
 }
 
 impl Plan {
     /// Looks at all files.
     ///
     /// # Errors
-    /// When a file can't be read, a column is missing or of differing types, the text is not text,
-    /// or the new column has the name of one that is kept.
+    /// When a file can't be read, and what [`Plan::of`] says.
     pub(crate) fn new(inputs: Vec<InputFile>, wanted: &Wanted<'_>) -> Result<Self> {
-        let files = inputs.into_iter().map(scan).collect::<Result<Vec<_>>>()?;
+        Self::of(scan_all(inputs)?, wanted)
+    }
+
+    /// The plan of files that were looked at.
+    ///
+    /// # Errors
+    /// When a column is missing or of differing types, the text is not text, or the new column has
+    /// the name of one that is kept.
+    pub(crate) fn of(files: Vec<PlannedFile>, wanted: &Wanted<'_>) -> Result<Self> {
         let first = files.first().ok_or_else(|| Failure::user("there is no input file"))?;
         let mut kept_names: Vec<String> = match wanted.columns {
             Some(columns) => columns.to_vec(),
@@ -72,29 +77,41 @@ impl Plan {
         };
         let mut seen = HashSet::new();
         kept_names.retain(|name| seen.insert(name.clone()));
-        if kept_names.iter().any(|name| name == wanted.output_column) {
+        if let Some(new) = wanted.output_column
+            && kept_names.iter().any(|name| name == new)
+        {
             return Err(Failure::user(format!(
-                "the input has a column '{0}' already; name the vectors' column with --output-column, or leave '{0}' \
-                 out of --columns",
-                wanted.output_column
+                "the input has a column '{new}' already; name the vectors' column with --output-column, or leave '{new}' \
+                 out of --columns"
             )));
         }
         let mut read_names = kept_names.clone();
-        if !read_names.iter().any(|name| name == wanted.text) {
-            read_names.push(wanted.text.to_string());
+        if let Some(text) = wanted.text
+            && !read_names.iter().any(|name| name == text)
+        {
+            read_names.push(text.to_string());
         }
         let fields = read_names
             .iter()
-            .map(|name| unified(&files, name, name == wanted.text))
+            .map(|name| unified(&files, name, wanted.text == Some(name)))
             .collect::<Result<Vec<_>>>()?;
         let position = |name: &String| read_names.iter().position(|other| other == name);
         Ok(Self {
-            text: position(&wanted.text.to_string()).unwrap_or_default(),
             kept: kept_names.iter().filter_map(position).collect(),
             schema: Arc::new(Schema::new(fields)),
             rows: files.iter().map(|file| file.rows).sum(),
             files,
         })
+    }
+
+    /// The index of a column that was wanted.
+    ///
+    /// # Errors
+    /// When the plan does not have it.
+    pub(crate) fn column(&self, name: &str) -> Result<usize> {
+        self.schema
+            .index_of(name)
+            .map_err(|_| Failure::other(format!("internal error: column '{name}' is not read")))
     }
 }
 
@@ -173,6 +190,14 @@ fn missing(file: &PlannedFile, name: &str) -> Failure {
         file.input.path.display(),
         names.join(", ")
     ))
+}
+
+/// Looks at files.
+///
+/// # Errors
+/// When one can't be read, or is not what its name says.
+pub(crate) fn scan_all(inputs: Vec<InputFile>) -> Result<Vec<PlannedFile>> {
+    inputs.into_iter().map(scan).collect()
 }
 
 /// Looks at one file.

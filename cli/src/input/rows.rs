@@ -12,7 +12,7 @@ use arrow::json::ReaderBuilder as JsonReaderBuilder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::inputs::FileFormat;
+use super::files::FileFormat;
 use super::plan::{Plan, PlannedFile, open_text, unreadable};
 use crate::failure::{Failure, Result};
 

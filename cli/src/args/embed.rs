@@ -1,0 +1,68 @@
+//! What `sembla embed` takes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::positive;
+use crate::model_flags::ModelFlags;
+
+/// `sembla embed`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
+    folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL \
+    vectors.\n\n\
+    Finished parts are kept in OUT.partial until the end. Started again with the same arguments after a kill,\n\
+    the run goes on where it was and gives the same rows.\n\n\
+    Examples:\n  \
+    sembla embed tickets.parquet -o vectors.parquet --column text\n  \
+    sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
+    sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
+)]
+pub(crate) struct EmbedArgs {
+    /// Files, folders or globs to read, in this order
+    #[arg(required = true, value_name = "IN")]
+    pub(crate) inputs: Vec<String>,
+
+    /// The .parquet file or the folder to write
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Column that holds the text
+    #[arg(short, long, value_name = "COLUMN")]
+    pub(crate) column: String,
+
+    /// Name of the new column of vectors
+    #[arg(long, value_name = "NAME", default_value = "embedding")]
+    pub(crate) output_column: String,
+
+    /// Input columns to keep, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) columns: Option<Vec<String>>,
+
+    /// Prompt of the model to put before each text: the name of one that its configuration has
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
+
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// Throw away the parts of an unfinished run and start anew
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// Rows that the model gets at a time
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2048)]
+    pub(crate) batch_rows: usize,
+
+    /// Rows of a part: what a kill can lose at most; a part also ends after 30 s [default: 256 MiB
+    /// of vectors]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) part_rows: Option<usize>,
+
+    /// The model.
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+}

@@ -1,0 +1,336 @@
+//! `sembla cluster` and `sembla topics`: texts in groups, the groups' words and examples, and the
+//! report that shows both.
+//!
+//! Texts are embedded once, into a table of the session; groups, words and the map are findings
+//! over that table. Before that, the finding is planned over the input, so that a wrong option is
+//! told at once.
+
+use std::path::Path;
+
+use crate::args::{
+    CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, Format, ReportArgs, TopicsArgs,
+};
+use crate::failure::{Failure, Result};
+use crate::input::InputTable;
+use crate::interrupt::Interrupt;
+use crate::output::ResultFile;
+use crate::report::{self, Page};
+
+use super::INPUT;
+use super::described::{read_groups, read_points};
+use super::job::{Destination, Job, counted};
+use super::statement::{Call, carried, select};
+use super::tally::Groups;
+
+/// The table of texts with their vectors.
+const TEXTS: &str = "texts";
+/// The table of texts with their vectors and groups.
+const GROUPED: &str = "grouped";
+/// The table of the groups themselves.
+const DESCRIBED: &str = "described";
+
+/// How clusters and topics differ.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    /// The finding.
+    function: &'static str,
+    /// The column that says which group a row is in.
+    id: &'static str,
+    /// What a group is called.
+    name: &'static str,
+}
+
+const CLUSTERS: Kind = Kind { function: "clusters", id: "cluster_id", name: "cluster" };
+const TOPICS: Kind = Kind { function: "topics", id: "topic_id", name: "topic" };
+
+/// `sembla cluster`.
+///
+/// # Errors
+/// When the input, the options or the output are not as they should be, or on Ctrl-C.
+pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result<()> {
+    let call = |input: &str| with_options(Call::new(CLUSTERS.function, input), &args.options);
+    let asked =
+        Asked { kind: CLUSTERS, finding: &args.finding, carry: &args.carry, report: &args.report };
+    let destination = Destination::new(&args.finding.output)?;
+    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
+    let has_report = args.report.report.is_some();
+    if has_report {
+        work.need_texts("a report shows")?;
+    }
+    let job = work.job.clone();
+    job.guarded(async {
+        let carried = work.carried(work.destination.shows_texts(&work.table)?)?;
+        if !has_report {
+            return work.write_rows(&select(&work.own(), &[], &carried, &call(INPUT))).await;
+        }
+        work.group().await?;
+        work.write_rows(&work.rows_of(&carried)).await?;
+        work.describe(|words| words).await?;
+        work.write_report().await
+    })
+    .await?;
+    work.tell();
+    Ok(())
+}
+
+/// `sembla topics`.
+///
+/// # Errors
+/// As [`cluster`].
+pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<()> {
+    let output = &args.finding.output;
+    let topic_file = args.topics.as_deref();
+    let topic_file = topic_file.map(|path| ResultFile::new(path, output.overwrite)).transpose()?;
+    let destination = Destination::new(output)?.and(topic_file.as_ref());
+    let call = |input: &str| topics_call(args, input);
+    let asked =
+        Asked { kind: TOPICS, finding: &args.finding, carry: &args.carry, report: &args.report };
+    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
+    work.need_texts("topics are made of")?;
+    let job = work.job.clone();
+    job.guarded(async {
+        work.group().await?;
+        let to_file = work.destination.file.is_some();
+        if to_file || output.format != Format::Table {
+            let carried = work.carried(output.text)?;
+            work.write_rows(&work.rows_of(&carried)).await?;
+        } else {
+            work.count_rows().await?;
+        }
+        work.describe(|words| with_words(words, args)).await?;
+        if let Some(file) = topic_file {
+            job.write(job.rows(TOPIC_ROWS).await?, &Destination::to(file), Ok).await?;
+        }
+        let printed = match output.format {
+            Format::Table => Some(TOPICS_FOR_PEOPLE),
+            _ if to_file => Some(TOPIC_ROWS),
+            _ => None,
+        };
+        if let Some(sql) = printed {
+            let stdout = Destination::stdout(output.format);
+            job.write(job.rows(sql).await?, &stdout, Ok).await?;
+        }
+        work.write_report().await
+    })
+    .await?;
+    work.tell();
+    Ok(())
+}
+
+/// What the user asked for, as far as clusters and topics have it alike.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    kind: Kind,
+    finding: &'a FindingArgs,
+    carry: &'a CarryArgs,
+    report: &'a ReportArgs,
+}
+
+/// The work of one command.
+struct Grouping<'a> {
+    asked: Asked<'a>,
+    job: Job<'a>,
+    destination: Destination,
+    table: InputTable,
+    /// The finding over a table.
+    call: &'a dyn Fn(&str) -> Call,
+    groups: Groups,
+}
+
+impl<'a> Grouping<'a> {
+    /// Opens the session and the input, and loads the model if one is needed.
+    fn begin(
+        asked: Asked<'a>,
+        destination: Destination,
+        call: &'a dyn Fn(&str) -> Call,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self> {
+        let finding = asked.finding;
+        report::check(asked.report, finding.output.overwrite)?;
+        let job = Job::begin(&finding.resources, interrupt)?;
+        let inputs = &finding.input.inputs;
+        let table =
+            job.register(INPUT, inputs, &finding.input, &asked.carry.columns, &destination)?;
+        if !table.has_vectors {
+            job.load_model(&finding.resources)?;
+        }
+        let groups = Groups::new(asked.kind.name);
+        Ok(Self { asked, job, destination, table, call, groups })
+    }
+
+    /// # Errors
+    /// When there is no column of text; `what` says what needs one.
+    fn need_texts(&self, what: &str) -> Result<()> {
+        if self.table.has_text {
+            return Ok(());
+        }
+        Err(Failure::user(format!("{what} texts; --column names their column")))
+    }
+
+    /// The columns that the finding gives.
+    fn own(&self) -> [&'static str; 2] {
+        ["id", self.asked.kind.id]
+    }
+
+    /// The columns that go along with the rows.
+    fn carried(&self, texts: bool) -> Result<Vec<String>> {
+        carried(&self.own(), texts, &self.asked.carry.columns)
+    }
+
+    /// Embeds the input and groups it, into the table [`GROUPED`].
+    async fn group(&self) -> Result<()> {
+        // Planned and thrown away: it tells what is wrong with the options before texts are
+        // embedded.
+        self.job
+            .rows(&select(&self.own(), &[], &self.carried(false)?, &(self.call)(INPUT)))
+            .await?;
+        let mut carried = self.carried(true)?;
+        let vectors = if self.table.has_vectors { "embedding" } else { "embed(text) AS embedding" };
+        let texts = format!("SELECT id, {vectors}, {} FROM {INPUT}", carried.join(", "));
+        carried.push("embedding".to_string());
+        let grouped = select(&self.own(), &[], &carried, &(self.call)(TEXTS));
+        self.job.execute(&format!("CREATE TABLE {TEXTS} AS {texts}")).await?;
+        self.job.execute(&format!("CREATE TABLE {GROUPED} AS {grouped}")).await?;
+        self.job.execute(&format!("DROP TABLE {TEXTS}")).await
+    }
+
+    /// The query for the rows and their groups.
+    fn rows_of(&self, carried: &[String]) -> String {
+        let columns: Vec<_> =
+            self.own().into_iter().chain(carried.iter().map(String::as_str)).collect();
+        format!("SELECT {} FROM {GROUPED}", columns.join(", "))
+    }
+
+    /// Writes the rows of a query, and counts their groups.
+    async fn write_rows(&mut self, sql: &str) -> Result<()> {
+        let groups = &mut self.groups;
+        let id = self.asked.kind.id;
+        let rows = self.job.rows(sql).await?;
+        self.job
+            .write(rows, &self.destination, |batch| {
+                groups.count(&batch, id)?;
+                Ok(batch)
+            })
+            .await
+    }
+
+    /// Counts the groups of the rows.
+    async fn count_rows(&mut self) -> Result<()> {
+        let id = self.asked.kind.id;
+        for batch in self.job.collect(&self.rows_of(&[])).await? {
+            self.groups.count(&batch, id)?;
+        }
+        Ok(())
+    }
+
+    /// Describes the groups by words and examples, into the table [`DESCRIBED`].
+    async fn describe(&self, options: impl FnOnce(Call) -> Call) -> Result<()> {
+        let call = Call::new("topic_table", GROUPED).relation("topic", Some(self.asked.kind.id));
+        let sql = select(&TOPIC_COLUMNS, &[], &[], &options(call));
+        self.job.execute(&format!("CREATE TABLE {DESCRIBED} AS {sql}")).await
+    }
+
+    /// Writes the report, if one is wanted.
+    async fn write_report(&self) -> Result<()> {
+        let Asked { kind, finding, report: args, .. } = self.asked;
+        let Some(path) = &args.report else {
+            return Ok(());
+        };
+        let inputs = finding.input.inputs.join(", ");
+        let title = match &args.title {
+            Some(title) => title.clone(),
+            None => format!("{}s of {}", capitalised(kind.name), names(&finding.input.inputs)),
+        };
+        let mut facts = vec![("Texts", inputs)];
+        facts.extend(self.job.model().map(|model| ("Model", model)));
+        facts.push(("Finding", (self.call)(INPUT).sql()));
+        facts.push(("Program", format!("sembla {}", env!("CARGO_PKG_VERSION"))));
+        let points = self.job.collect(&map_query(kind, args.map_points)).await?;
+        let page = Page {
+            title,
+            group_name: kind.name,
+            rows: self.groups.rows(),
+            ungrouped: self.groups.none(),
+            groups: read_groups(&self.job.collect(TOPIC_ROWS).await?)?,
+            points: read_points(&points, kind.id)?,
+            facts,
+        };
+        report::write(&page, path)?;
+        eprintln!("the report is {}", path.display());
+        Ok(())
+    }
+
+    /// Ends with a line on what was found.
+    fn tell(&self) {
+        let words = format!("{}: {}", counted(self.table.rows, "row"), self.groups);
+        self.job.told(&words, self.table.rows);
+    }
+}
+
+/// The groups as a program reads them.
+const TOPIC_ROWS: &str = "SELECT * FROM described";
+/// The groups as a person reads them.
+const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, ', ') AS words, \
+    round(coherence, 3) AS coherence, representatives[1] AS example FROM described";
+
+/// The columns of `topic_table` that are used.
+const TOPIC_COLUMNS: [&str; 7] =
+    ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
+
+/// The call with the options of clusters.
+fn with_options(call: Call, options: &ClusterOptions) -> Call {
+    call.text("algorithm", options.algorithm.as_deref())
+        .number("k", options.k)
+        .number("threshold", options.threshold)
+        .text("linkage", options.linkage.as_deref())
+        .number("min_size", options.min_size)
+        .number("seed", options.seed)
+}
+
+/// The call with the options of words.
+fn with_words(call: Call, args: &TopicsArgs) -> Call {
+    call.number("words", args.words)
+        .number("ngrams", args.ngrams)
+        .text("stop_words", args.stop_words.as_deref())
+}
+
+/// The finding of the command `topics`.
+fn topics_call(args: &TopicsArgs, input: &str) -> Call {
+    with_words(with_options(Call::new(TOPICS.function, input), &args.options), args)
+        .number("reduce_to", args.reduce_to)
+        .number("merge_threshold", args.merge_threshold)
+}
+
+/// The query for the map: at most `points` texts, evenly picked.
+fn map_query(kind: Kind, points: usize) -> String {
+    let columns = format!("{}, text, embedding", kind.id);
+    let numbered = format!(
+        "SELECT {columns}, row_number() OVER () - 1 AS place, count(*) OVER () AS total FROM {GROUPED} \
+         WHERE embedding IS NOT NULL"
+    );
+    // Of `total` places those where the share of `points` that lies before reaches a new whole.
+    let picked = format!(
+        "SELECT {columns} FROM ({numbered}) WHERE total <= {points} OR place * {points} % total < {points}"
+    );
+    format!("SELECT x, y, {}, text FROM map_2d(({picked}))", kind.id)
+}
+
+/// The names of the inputs without their folders, the first few.
+fn names(inputs: &[String]) -> String {
+    const NAMES: usize = 3;
+    let name = |input: &String| {
+        let name = Path::new(input).file_name();
+        name.map_or_else(|| input.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let named: Vec<_> = inputs.iter().take(NAMES).map(name).collect();
+    match inputs.len().saturating_sub(NAMES) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The word with a capital first letter.
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,250 @@
+//! What every command on findings does around its statement: a session whose rows keep their order,
+//! progress, Ctrl-C, and rows that go to standard output or to a file.
+
+use std::io::BufWriter;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use futures::StreamExt;
+use sembla_sql::{Outcome, Session, SessionOptions};
+
+use crate::args::{Format, InputArgs, OutputArgs, ResourceArgs};
+use crate::failure::{Failure, Result};
+use crate::input::{InputTable, Source, register};
+use crate::interrupt::Interrupt;
+use crate::output::{ResultFile, RowPrinter};
+use crate::progress::{Stages, count, rate};
+
+/// Work in progress. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Job<'a> {
+    session: Session,
+    stages: Arc<Stages>,
+    interrupt: &'a Interrupt,
+    begun: Instant,
+}
+
+impl<'a> Job<'a> {
+    /// Opens a session. Its queries have one partition, so that rows keep the order of the files;
+    /// models and findings use all cores by themselves.
+    ///
+    /// # Errors
+    /// When an option can't be had.
+    pub(crate) fn begin(resources: &ResourceArgs, interrupt: &'a Interrupt) -> Result<Self> {
+        let session = Session::new(SessionOptions {
+            memory_limit_bytes: resources.memory_limit,
+            target_partitions: Some(1),
+            ..SessionOptions::default()
+        })?;
+        let stages = Arc::new(Stages::default());
+        session.set_progress(Arc::clone(&stages) as _);
+        Ok(Self { session, stages, interrupt, begun: Instant::now() })
+    }
+
+    /// The session.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Loads the model that the flags describe, and makes it the one that is used.
+    ///
+    /// # Errors
+    /// What loading says.
+    pub(crate) fn load_model(&self, resources: &ResourceArgs) -> Result<()> {
+        let spec = resources.model.spec()?;
+        let name = spec.source.clone();
+        self.session.models().add(&name, spec)?;
+        Ok(self.session.set_default_model(&name)?)
+    }
+
+    /// Makes the inputs the table `name`; `others` are further columns of it.
+    ///
+    /// # Errors
+    /// When a file or a column is not what it should be.
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        inputs: &[String],
+        args: &InputArgs,
+        others: &[String],
+        output: &Destination,
+    ) -> Result<InputTable> {
+        let outputs: Vec<_> =
+            output.file.iter().chain(&output.other).map(ResultFile::path).collect();
+        let source = Source {
+            inputs,
+            text: args.column.as_deref(),
+            id: args.id.as_deref(),
+            vectors: args.vectors.as_deref(),
+            others,
+            outputs: &outputs,
+        };
+        register(&self.session, name, source)
+    }
+
+    /// Runs `work` so that Ctrl-C ends it, and takes the bars away at its end.
+    ///
+    /// # Errors
+    /// Those of the work, and [`Failure::Interrupted`].
+    pub(crate) async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let guard = self.interrupt.guard(self.session.cancel_token().clone());
+        let result = tokio::select! {
+            result = work => result,
+            () = guard.pressed() => Err(Failure::Interrupted(None)),
+        };
+        self.stages.clear();
+        if guard.was_pressed() { Err(Failure::Interrupted(None)) } else { result }
+    }
+
+    /// Plans a query.
+    ///
+    /// # Errors
+    /// What planning says.
+    pub(crate) async fn rows(&self, sql: &str) -> Result<DataFrame> {
+        tracing::info!("{sql}");
+        let mut last = None;
+        for statement in self.session.parse(sql)? {
+            last = Some(self.session.execute(statement).await?);
+        }
+        match last {
+            Some(Outcome::Rows(rows)) => Ok(rows),
+            _ => Err(Failure::other("internal error: a statement gave no rows")),
+        }
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// What the query says.
+    pub(crate) async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        Ok(self.rows(sql).await?.collect().await?)
+    }
+
+    /// The model that is used, in words; `None` when none was loaded.
+    pub(crate) fn model(&self) -> Option<String> {
+        let models = self.session.models().list();
+        let info = models.into_iter().find(|entry| entry.is_default)?.model?.info().clone();
+        Some(format!("{} ({}, {} components)", info.name, info.precision, info.dimension))
+    }
+
+    /// Runs a statement to its end, for what it leaves in the session.
+    ///
+    /// # Errors
+    /// What the statement says.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
+        self.collect(sql).await.map(|_| ())
+    }
+
+    /// Writes all rows to their destination; each batch is what `change` makes of it.
+    ///
+    /// # Errors
+    /// Those of the query and of the output.
+    pub(crate) async fn write(
+        &self,
+        rows: DataFrame,
+        destination: &Destination,
+        mut change: impl FnMut(RecordBatch) -> Result<RecordBatch>,
+    ) -> Result<()> {
+        let mut stream = rows.execute_stream().await?;
+        let schema = stream.schema();
+        let Some(file) = &destination.file else {
+            let mut out = BufWriter::new(std::io::stdout());
+            let mut printer = RowPrinter::new(destination.format, None, &schema, &mut out)?;
+            while let Some(batch) = stream.next().await {
+                self.stages.clear();
+                printer.write(&change(batch?)?)?;
+            }
+            return printer.finish();
+        };
+        let mut unfinished = file.create()?;
+        let mut writer = unfinished.rows(&schema)?;
+        while let Some(batch) = stream.next().await {
+            writer.write(&change(batch?)?)?;
+        }
+        writer.finish()?;
+        unfinished.publish()
+    }
+
+    /// Ends a line about `rows` rows with the time that they took.
+    pub(crate) fn told(&self, words: &str, rows: u64) {
+        self.stages.clear();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        eprintln!("{words}; {seconds:.1} s, {} rows/s", rate(rows, seconds));
+    }
+}
+
+/// Where the rows of a result go.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    /// The file; `None` is standard output.
+    pub(crate) file: Option<ResultFile>,
+    /// A second file that the command writes.
+    other: Option<ResultFile>,
+    /// The format on standard output.
+    format: Format,
+    /// Whether texts were asked for outside of a table.
+    text: bool,
+}
+
+impl Destination {
+    /// The destination that the user named.
+    ///
+    /// # Errors
+    /// When the file can't be written there.
+    pub(crate) fn new(args: &OutputArgs) -> Result<Self> {
+        let file = args.output.as_deref().map(|path| ResultFile::new(path, args.overwrite));
+        let file = file.transpose()?;
+        Ok(Self { file, other: None, format: args.format, text: args.text })
+    }
+
+    /// This destination, of a command that writes another file too.
+    pub(crate) fn and(self, other: Option<&ResultFile>) -> Self {
+        Self { other: other.cloned(), ..self }
+    }
+
+    /// A file.
+    pub(crate) fn to(file: ResultFile) -> Self {
+        Self { file: Some(file), other: None, format: Format::Table, text: false }
+    }
+
+    /// Standard output.
+    pub(crate) fn stdout(format: Format) -> Self {
+        Self { file: None, other: None, format, text: false }
+    }
+
+    /// Whether texts stand beside ids: a person needs them, a program only if it asks.
+    ///
+    /// # Errors
+    /// When they were asked for and `table` has none.
+    pub(crate) fn shows_texts(&self, table: &InputTable) -> Result<bool> {
+        if self.text && !table.has_text {
+            return Err(Failure::user("there is no column of text to show; --column names one"));
+        }
+        let for_people = self.file.is_none() && self.format == Format::Table;
+        Ok(table.has_text && (self.text || for_people))
+    }
+}
+
+/// `3 topics`, `1 topic`.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    let (stem, many) = match one.strip_suffix('y') {
+        Some(stem) if number != 1 => (stem, "ies"),
+        _ if number != 1 => (one, "s"),
+        _ => (one, ""),
+    };
+    format!("{} {stem}{many}", count(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_plurals() {
+        let words =
+            [counted(1, "query"), counted(2, "query"), counted(0, "row"), counted(1200, "hit")];
+        assert_eq!(words, ["1 query", "2 queries", "0 rows", "1,200 hits"]);
+    }
+}

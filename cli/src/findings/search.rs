@@ -1,0 +1,116 @@
+//! `sembla search`: the texts that are nearest in meaning to one query or to each of many.
+
+use crate::args::SearchArgs;
+use crate::failure::Result;
+use crate::input::{Source, register};
+use crate::interrupt::Interrupt;
+
+use super::INPUT;
+use super::job::{Destination, Job, counted};
+use super::statement::{Call, Text, carried, select, values};
+
+/// The table of queries.
+const QUERIES: &str = "queries";
+
+/// Runs the command.
+///
+/// # Errors
+/// When the input, the options or the output are not as they should be, or on Ctrl-C.
+pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> {
+    let finding = &args.finding;
+    let destination = Destination::new(&finding.output)?;
+    let job = Job::begin(&finding.resources, interrupt)?;
+    let table = job.register(
+        INPUT,
+        &finding.input.inputs,
+        &finding.input,
+        &args.carry.columns,
+        &destination,
+    )?;
+    let queries = register_queries(args, &job).await?;
+    if !(table.has_vectors && args.queries_vectors.is_some()) {
+        job.load_model(&finding.resources)?;
+    }
+    let mut hits = 0;
+    job.guarded(async {
+        let sql = statement(args, destination.shows_texts(&table)?)?;
+        job.write(job.rows(&sql).await?, &destination, |batch| {
+            hits += batch.num_rows() as u64;
+            Ok(batch)
+        })
+        .await
+    })
+    .await?;
+    let words = format!(
+        "{} over {}: {}",
+        counted(queries, "query"),
+        counted(table.rows, "row"),
+        counted(hits, "hit")
+    );
+    job.told(&words, table.rows);
+    Ok(())
+}
+
+/// Makes the queries a table, and counts them.
+async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<u64> {
+    if let Some(file) = &args.queries {
+        let source = Source {
+            inputs: std::slice::from_ref(file),
+            text: args.queries_column.as_deref(),
+            id: args.queries_id.as_deref(),
+            vectors: args.queries_vectors.as_deref(),
+            others: &[],
+            outputs: &[],
+        };
+        return Ok(register(job.session(), QUERIES, source)?.rows);
+    }
+    job.execute(&format!("CREATE VIEW {QUERIES} AS {}", values(&args.query))).await?;
+    Ok(args.query.len() as u64)
+}
+
+/// The statement, with the texts of queries and hits if `texts`.
+fn statement(args: &SearchArgs, texts: bool) -> Result<String> {
+    let call = Call::new("semantic_search", INPUT)
+        .relation("queries", Some(QUERIES))
+        .number("top_k", args.top_k)
+        .number("threshold", args.threshold)
+        .text("candidates", args.candidates.as_deref())
+        .number("oversample", args.oversample)
+        .text("query_prompt", args.query_prompt.as_deref())
+        .text("document_prompt", args.document_prompt.as_deref());
+    let own = ["query_id", "rank", "id", "score"];
+    let carried = carried(&own, texts, &args.carry.columns)?;
+    let query = Text { name: "query", table: QUERIES, id: "query_id" };
+    let several = args.queries.is_some() || args.query.len() > 1;
+    let shown: &[Text<'_>] = if texts && several { &[query] } else { &[] };
+    Ok(select(&own, shown, &carried, &call))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn sql(line: &[&str]) -> String {
+        let cli = Cli::try_parse_from([&["sembla", "search", "in.csv"], line].concat());
+        let Some(Command::Search(args)) = cli.expect("arguments").command else {
+            panic!("it is a search")
+        };
+        statement(&args, false).expect("a statement")
+    }
+
+    #[test]
+    fn options_go_into_the_statement() {
+        assert_eq!(
+            sql(&["--query", "lost card"]),
+            "SELECT query_id, rank, id, score FROM semantic_search(input, queries => queries)"
+        );
+        assert_eq!(
+            sql(&["--queries", "q.csv", "-k", "3", "--threshold", "-0.5", "--candidates", "int8"]),
+            "SELECT query_id, rank, id, score FROM semantic_search(input, queries => queries, top_k => 3, \
+             threshold => -0.5, candidates => 'int8')"
+        );
+    }
+}

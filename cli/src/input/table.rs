@@ -1,0 +1,303 @@
+//! Input files as a table of a session, with columns of fixed names, `id`, `text` and `embedding`,
+//! and any others after them.
+//!
+//! The table has one partition, so that its rows come in the order of the files, and a row number
+//! is an id that a person can find again. Each scan reads the files anew, and only a few batches
+//! are in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::streaming::PartitionStream;
+use sembla_sql::{Session, SqlError};
+
+use super::{Plan, PlannedFile, Rows, Wanted, is_text, resolve, scan_all};
+use crate::failure::{Failure, Result, one_line};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8192;
+/// Batches that wait between the reader and the query.
+const QUEUE_BATCHES_MAX: usize = 2;
+
+/// Which files a table has, and which of their columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// Files, folders and globs.
+    pub(crate) inputs: &'a [String],
+    /// The column of texts; `None` is `text`, else the only one of text.
+    pub(crate) text: Option<&'a str>,
+    /// The column of ids; `None` is the row number, from 0.
+    pub(crate) id: Option<&'a str>,
+    /// The column of vectors, where they are made already.
+    pub(crate) vectors: Option<&'a str>,
+    /// Further columns, which keep their names.
+    pub(crate) others: &'a [String],
+    /// Files that the command will write, which can't be inputs.
+    pub(crate) outputs: &'a [&'a Path],
+}
+
+/// A table that was registered.
+#[derive(Clone, Debug)]
+pub(crate) struct InputTable {
+    /// The rows of all files.
+    pub(crate) rows: u64,
+    /// Whether there is a column `text`.
+    pub(crate) has_text: bool,
+    /// Whether there is a column `embedding`.
+    pub(crate) has_vectors: bool,
+}
+
+/// Makes the files of `source` the table `name` of the session.
+///
+/// # Errors
+/// When a file or a column is not there or not what it should be.
+pub(crate) fn register(session: &Session, name: &str, source: Source<'_>) -> Result<InputTable> {
+    let stream = Stream::new(source)?;
+    let schema = Arc::clone(&stream.schema);
+    let table = InputTable {
+        rows: stream.plan.rows,
+        has_text: schema.index_of(TEXT).is_ok(),
+        has_vectors: schema.index_of(VECTORS).is_ok(),
+    };
+    let provider = StreamingTable::try_new(schema, vec![Arc::new(stream)])?;
+    session.context().register_table(name, Arc::new(provider))?;
+    Ok(table)
+}
+
+const ID: &str = "id";
+const TEXT: &str = "text";
+const VECTORS: &str = "embedding";
+
+/// The rows of the files, under the table's names.
+#[derive(Debug)]
+struct Stream {
+    plan: Arc<Plan>,
+    /// For each column of the table its index in the plan; `None` is the row number.
+    columns: Arc<[Option<usize>]>,
+    schema: SchemaRef,
+}
+
+impl Stream {
+    fn new(source: Source<'_>) -> Result<Self> {
+        let files = scan_all(resolve(source.inputs, source.outputs)?)?;
+        let text = match source.text {
+            Some(column) => Some(column.to_string()),
+            None => default_text(&files, source)?,
+        };
+        let named = [source.id, source.vectors].into_iter().flatten().map(str::to_string);
+        let others = others(source, text.as_deref())?;
+        let read: Vec<_> = named.chain(others.iter().cloned()).collect();
+        let wanted = Wanted { text: text.as_deref(), columns: Some(&read), output_column: None };
+        let plan = Plan::of(files, &wanted)?;
+        let mut columns = vec![source.id.map(|id| plan.column(id)).transpose()?];
+        let id = match columns.first() {
+            Some(Some(column)) => plan.schema.field(*column).data_type().clone(),
+            _ => DataType::UInt64,
+        };
+        let mut fields = vec![Field::new(ID, id, true)];
+        if let Some(text) = &text {
+            columns.push(Some(plan.column(text)?));
+            fields.push(Field::new(TEXT, DataType::Utf8, true));
+        }
+        if let Some(vectors) = source.vectors {
+            let column = plan.column(vectors)?;
+            let data_type = plan.schema.field(column).data_type();
+            if !is_vector(data_type) {
+                return Err(Failure::user(format!(
+                    "column '{vectors}' holds {data_type}, not vectors"
+                )));
+            }
+            columns.push(Some(column));
+            fields.push(Field::new(VECTORS, data_type.clone(), true));
+        }
+        for name in &others {
+            let column = plan.column(name)?;
+            columns.push(Some(column));
+            fields.push(Field::new(name, plan.schema.field(column).data_type().clone(), true));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        Ok(Self { plan: Arc::new(plan), columns: columns.into(), schema })
+    }
+}
+
+impl PartitionStream for Stream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut stream =
+            RecordBatchReceiverStream::builder(Arc::clone(&self.schema), QUEUE_BATCHES_MAX);
+        let sender = stream.tx();
+        let (plan, columns) = (Arc::clone(&self.plan), Arc::clone(&self.columns));
+        let schema = Arc::clone(&self.schema);
+        stream.spawn_blocking(move || {
+            let mut row = 0;
+            for batch in Rows::new(&plan, 0, BATCH_ROWS) {
+                let batch = batch.map_err(into_engine)?;
+                let rows = batch.num_rows();
+                let batch = renamed(&batch, &columns, &schema, row)?;
+                row += rows as u64;
+                if sender.blocking_send(Ok(batch)).is_err() {
+                    // The query needs no more rows.
+                    break;
+                }
+            }
+            Ok(())
+        });
+        stream.build()
+    }
+}
+
+/// The batch with the table's columns; `first` is the number of its first row.
+fn renamed(
+    batch: &RecordBatch,
+    columns: &[Option<usize>],
+    schema: &SchemaRef,
+    first: u64,
+) -> Result<RecordBatch, DataFusionError> {
+    let columns = columns.iter().zip(schema.fields()).map(|(column, field)| match column {
+        Some(column) => cast(batch.column(*column), field.data_type()),
+        None => {
+            let numbers = first..first + batch.num_rows() as u64;
+            Ok(Arc::new(UInt64Array::from_iter_values(numbers)) as ArrayRef)
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// The other columns that are to be read. One that is the id or the text already, under that name,
+/// is not read twice.
+fn others(source: Source<'_>, text: Option<&str>) -> Result<Vec<String>> {
+    let mut others: Vec<String> = Vec::new();
+    for name in source.others {
+        let fixed = match name.as_str() {
+            ID => Some(source.id),
+            TEXT => Some(text),
+            VECTORS => Some(source.vectors),
+            _ => None,
+        };
+        match fixed {
+            Some(column) if column == Some(name) => {}
+            Some(_) => {
+                return Err(Failure::user(format!(
+                    "column '{name}' can't go along, since the rows have an '{name}' of their own"
+                )));
+            }
+            None if others.contains(name) => {}
+            None => others.push(name.clone()),
+        }
+    }
+    Ok(others)
+}
+
+/// The column of texts when none is named: `text`, else the only one of text. Where there are
+/// vectors, texts may be missing.
+fn default_text(files: &[PlannedFile], source: Source<'_>) -> Result<Option<String>> {
+    let Some(file) = files.first() else {
+        return Ok(None);
+    };
+    let fields = file.schema.fields();
+    if fields.iter().any(|field| field.name() == TEXT) {
+        return Ok(Some(TEXT.to_string()));
+    }
+    let texts: Vec<_> = fields
+        .iter()
+        .filter(|field| is_text(field.data_type()) && Some(field.name().as_str()) != source.id)
+        .map(|field| field.name().as_str())
+        .collect();
+    match texts[..] {
+        [only] => Ok(Some(only.to_string())),
+        _ if source.vectors.is_some() => Ok(None),
+        [] => Err(Failure::user(format!(
+            "{} has no column of text; its columns: {}",
+            file.input.path.display(),
+            fields.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+        ))),
+        _ => Err(Failure::user(format!(
+            "which column of {} holds the text? --column names it: {}",
+            file.input.path.display(),
+            texts.join(", ")
+        ))),
+    }
+}
+
+/// Whether the type is a list of numbers.
+fn is_vector(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::FixedSizeList(field, _) | DataType::List(field) | DataType::LargeList(field) => {
+            field.data_type().is_numeric()
+        }
+        _ => false,
+    }
+}
+
+/// The failure of a reader, as the engine passes it on.
+fn into_engine(failure: Failure) -> DataFusionError {
+    match failure {
+        Failure::User(message) => SqlError::Data(message),
+        Failure::Other(message) => SqlError::Io(message),
+        Failure::Interrupted(_) => SqlError::Cancelled,
+        Failure::OutputClosed => SqlError::Io(one_line("the input was closed")),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sembla_sql::{Outcome, SessionOptions};
+
+    use super::*;
+
+    /// The rows of a query over a table of two files, one of CSV and one of JSON lines.
+    async fn rows(query: &str, text: Option<&str>, id: Option<&str>) -> Result<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        fs::write(path("a.csv"), "key,body\nx,one\ny,2\n").expect("written");
+        fs::write(path("b.jsonl"), "{\"key\": \"z\", \"body\": null}\n").expect("written");
+        let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
+        let session = Session::new(options).expect("a session");
+        let inputs = [path("a.csv"), path("b.jsonl")];
+        let source = Source { inputs: &inputs, text, id, vectors: None, others: &[], outputs: &[] };
+        let table = register(&session, "input", source)?;
+        assert_eq!((table.rows, table.has_text, table.has_vectors), (3, true, false));
+        let mut statements = session.parse(query).expect("SQL");
+        let Outcome::Rows(rows) = session.execute(statements.remove(0)).await? else {
+            panic!("{query} gives rows");
+        };
+        let mut csv = arrow::csv::WriterBuilder::new().with_header(false).build(Vec::new());
+        for batch in rows.collect().await? {
+            csv.write(&batch).expect("written");
+        }
+        Ok(String::from_utf8(csv.into_inner()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn rows_come_in_the_order_of_the_files_and_are_numbered_from_0() {
+        let found = rows("SELECT * FROM input", Some("body"), None).await;
+        assert_eq!(found.expect("rows"), "0,one\n1,2\n2,\n");
+    }
+
+    #[tokio::test]
+    async fn a_column_can_name_the_rows_and_the_only_text_is_found() {
+        let query = "SELECT text, id FROM input WHERE id <> 'y'";
+        assert_eq!(rows(query, None, Some("key")).await.expect("rows"), "one,x\n,z\n");
+    }
+
+    #[tokio::test]
+    async fn a_text_that_could_be_two_columns_is_asked_for() {
+        let failure = rows("SELECT 1", None, None).await.expect_err("two columns of text");
+        let message = failure.message().expect("words");
+        assert!(message.ends_with("--column names it: key, body"), "{message}");
+    }
+}
