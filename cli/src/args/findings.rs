@@ -234,7 +234,7 @@ pub(crate) struct DedupArgs {
 /// How texts are put into clusters.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClusterOptions {
-    /// How clusters are found
+    /// How clusters are found [default: kmeans]
     #[arg(
         short,
         long,
@@ -243,7 +243,7 @@ pub(crate) struct ClusterOptions {
     )]
     pub(crate) algorithm: Option<String>,
 
-    /// Number of clusters
+    /// Number of clusters [default for kmeans: the square root of half the rows, at most 100]
     #[arg(short, long, value_name = "N", value_parser = positive)]
     pub(crate) k: Option<usize>,
 
@@ -289,7 +289,7 @@ pub(crate) struct ReportArgs {
 #[command(after_help = format!("{FILES_HELP}\n\n\
     Columns: id, cluster_id, which is NULL for a row of no cluster.\n\n\
     Examples:\n  \
-    sembla cluster questions.parquet --algorithm kmeans --k 20\n  \
+    sembla cluster questions.parquet --k 20\n  \
     sembla cluster questions.parquet --algorithm agglomerative --threshold 0.4 -o clusters.parquet \\\n    \
     --report clusters.html"))]
 pub(crate) struct ClusterArgs {
@@ -318,7 +318,7 @@ pub(crate) struct ClusterArgs {
     representatives) are printed as a table, or as --format says where OUT is given, and go to --topics FILE.\n\n\
     Examples:\n  \
     sembla topics questions.parquet --report topics.html\n  \
-    sembla topics questions.parquet -a kmeans --k 20 --words 5 -o topic_of_text.parquet --topics topics.csv"))]
+    sembla topics questions.parquet --k 20 --words 5 -o topic_of_text.parquet --topics topics.csv"))]
 pub(crate) struct TopicsArgs {
     /// The clusters that become topics.
     #[command(flatten)]

@@ -175,7 +175,8 @@ fn topics_have_words_and_every_text_has_its_topic() {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
         .map(|topic| {
-            assert_eq!(topic["words"].as_array().map(Vec::len), Some(4), "{topic}");
+            let words = topic["words"].as_array().map(Vec::len);
+            assert!(words.is_some_and(|words| (2..=4).contains(&words)), "{topic}");
             topic["size"].as_u64().expect("a number")
         })
         .sum();
