@@ -195,7 +195,9 @@ pub(crate) struct MineArgs {
     Examples:\n  \
     sembla dedup corpus.parquet --id id -o duplicates.parquet\n  \
     sembla dedup corpus.parquet --only-kept --text --columns url,date -o clean.parquet\n  \
-    sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest"))]
+    sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest\n  \
+    sembla mine corpus.parquet --threshold 0.8 --all-pairs -o pairs.parquet\n  \
+    sembla dedup corpus.parquet --pairs pairs.parquet --threshold 0.85 --format csv"))]
 pub(crate) struct DedupArgs {
     /// From which similarity on two texts are duplicates [default: 0.9]
     #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
@@ -213,6 +215,10 @@ pub(crate) struct DedupArgs {
     /// Earlier rows: what they have already is dropped here; its columns have the same names
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<String>,
+
+    /// Pairs that `mine --all-pairs` saved: another threshold then costs nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub(crate) pairs: Option<String>,
 
     /// Cross-encoder that confirms the pairs near the threshold
     #[arg(long, value_name = "NAME or PATH")]
