@@ -3,8 +3,9 @@
     python benches/quality.py search CRANFIELD_FOLDER     nDCG@10 of the ways to search
     python benches/quality.py bitext TATOEBA_FOLDER       F1 of bitext mining, per language
     python benches/quality.py clusters                    ARI and NMI on the 77 intents of examples/data
+    python benches/quality.py planted TEXTS [PAIRS.csv]   precision and recall of deduplication, per kind of duplicate
 
-The folders hold `cran.all.1400.xml`, `cran.qry.xml` and `cranqrel.trec.txt`, and `tatoeba.xxx-eng.{xxx,eng}`. Sembla does
+TEXTS and PAIRS are those of scripts/make-planted-duplicates.py. The folders hold `cran.all.1400.xml`, `cran.qry.xml` and `cranqrel.trec.txt`, and `tatoeba.xxx-eng.{xxx,eng}`. Sembla does
 all the work through SQL; Python prepares the files. MODEL=path takes another model than minilm.
 """
 import csv
@@ -122,6 +123,30 @@ def clusters():
         print(f"| {name} | {row['n']} | {float(row['ari']):.3f} | {float(row['nmi']):.3f} |")
 
 
+def planted(texts, pairs=None):
+    path = WORK / "planted.parquet"
+    command = [sys.executable, str(ROOT / "scripts" / "make-planted-duplicates.py"), texts, str(path)]
+    command += ["--paraphrases", pairs] if pairs else []
+    command += ["--column", "2"] if texts.endswith("ag_news/test.csv") else []
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    kinds = ["exact", "case_space", "typo", "swap", "reworded"] + (["paraphrase"] if pairs else [])
+    print("| model | threshold | precision |", " | ".join(kinds), "|")
+    print("|---|---:|---:|" + "---:|" * len(kinds))
+    for model in dict.fromkeys(["potion", MODEL]):
+        prepare = f"CREATE TABLE planted AS SELECT *, embed(text, '{model}') AS embedding FROM '{path}';"
+        for threshold in (0.95, 0.9, 0.85, 0.8):
+            rows = sql(
+                f"{prepare} CREATE TABLE d AS SELECT id, representative_id, is_kept, original_id, kind "
+                f"FROM dedup(planted, threshold => {threshold});"
+                "SELECT a.kind, avg(CASE WHEN a.representative_id = o.representative_id THEN 1.0 ELSE 0.0 END) AS share "
+                "FROM d a JOIN d o ON a.original_id = o.id WHERE a.kind <> 'original' GROUP BY a.kind UNION ALL "
+                "SELECT 'precision', avg(CASE WHEN a.original_id = r.original_id THEN 1.0 ELSE 0.0 END) "
+                "FROM d a JOIN d r ON a.representative_id = r.id WHERE NOT a.is_kept")
+            found = {row["kind"]: float(row["share"]) for row in rows}
+            shares = [f"{found.get(kind, 0):.3f}" for kind in ["precision", *kinds]]
+            print(f"| {model} | {threshold} |", " | ".join(shares), "|")
+
+
 def main():
     WORK.mkdir(parents=True, exist_ok=True)
     match sys.argv[1:]:
@@ -129,6 +154,8 @@ def main():
             search(pathlib.Path(folder))
         case ["bitext", folder]:
             bitext(pathlib.Path(folder))
+        case ["planted", texts, *pairs]:
+            planted(texts, *pairs)
         case ["clusters"]:
             clusters()
         case _:
