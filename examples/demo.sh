@@ -7,3 +7,4 @@ begun=$(date +%s)
 "$sembla" sql --echo --timing --file examples/demo.sql
 echo
 echo "That took $(($(date +%s) - begun)) s on $(nproc) cores. Go on with your own questions: $sembla"
+echo "Or look at a map of their topics: $sembla topics examples/data/banking77.parquet -m potion --report topics.html"

@@ -16,11 +16,25 @@ SELECT round(similarity(one, two), 3) AS similarity, one, two
 FROM (VALUES ('My card has not arrived', 'Where is the card that I ordered?'),
              ('My card has not arrived', 'How do I change my PIN?')) AS pairs (one, two);
 
--- The same question in other words: the most similar pairs of an intent that are not the same text.
-SELECT round(cos_sim(a.embedding, b.embedding), 3) AS score, a.text AS one, b.text AS two
-FROM questions AS a JOIN questions AS b
-  ON a.intent = b.intent AND a.id < b.id AND lower(a.text) <> lower(b.text)
-ORDER BY score DESC, a.id, b.id LIMIT 6;
+-- Search as a finding: the nearest questions to each of several, in one pass.
+SELECT query_id, rank, round(score, 3) AS score, text
+FROM semantic_search(questions, top_k => 2,
+                     queries => (SELECT * FROM (VALUES (1, 'the machine ate my card'), (2, 'is there a fee for euros?')) AS q (id, text)));
+
+-- The same question in other words: the best of 4.7 million pairs that are not the same text.
+SELECT round(score, 3) AS score, a.text AS one, b.text AS two
+FROM paraphrase_mining(questions, threshold => 0.9) AS pairs
+JOIN questions AS a ON a.id = id_a JOIN questions AS b ON b.id = id_b
+WHERE lower(a.text) <> lower(b.text)
+ORDER BY score DESC, a.id, b.id LIMIT 5;
+
+-- Duplicates: how many questions repeat an earlier one, word for word or nearly?
+SELECT coalesce(reason, 'kept') AS fate, count(*) AS questions
+FROM dedup(questions, threshold => 0.95) GROUP BY fate ORDER BY questions DESC;
+
+-- Topics: what are these questions about?
+SELECT size, array_to_string(words, ', ') AS words, representatives[1] AS example
+FROM topic_table(questions, algorithm => 'kmeans', k => 25, words => 5) ORDER BY size DESC LIMIT 8;
 
 -- Intents from examples: the mean vector of each intent is its centre, and a new question goes to the nearest ones.
 CREATE TABLE centres AS

@@ -1,13 +1,15 @@
 //! What a person sees while long work goes on: a bar on standard error, if that is a terminal.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// A bar that is drawn on a terminal and nowhere else. Its template can use `{bar}`, `{human_pos}`,
-/// `{human_len}`, `{msg}`, `{per_sec}` and `{eta}`.
+/// A bar that is drawn on a terminal and nowhere else. Its template can use indicatif's keys, and
+/// `{rate}`.
 pub(crate) fn bar(total: Option<u64>, template: &str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr_with_hz(4)
@@ -16,15 +18,25 @@ pub(crate) fn bar(total: Option<u64>, template: &str) -> ProgressBar {
     };
     let bar = ProgressBar::with_draw_target(total, target);
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A bar that can't be drawn is no reason to stop.
+            let _ = write!(out, "{}/s", count(state.per_sec().round() as u64));
+        }));
     }
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
 }
 
+/// The stage in which each row is embedded once.
+pub(crate) const EMBEDDING: &str = "embedding";
+
 /// The bars of work in stages: each stage has a bar of its own, which goes when the next begins.
 #[derive(Default)]
-pub(crate) struct Stages(Mutex<Option<Stage>>);
+pub(crate) struct Stages {
+    current: Mutex<Option<Stage>>,
+    /// Rows of all inputs.
+    rows: AtomicU64,
+}
 
 struct Stage {
     name: String,
@@ -33,6 +45,11 @@ struct Stage {
 }
 
 impl Stages {
+    /// Tells that so many more rows will be read.
+    pub(crate) fn expect_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         if let Some(stage) = self.lock().take() {
@@ -41,12 +58,15 @@ impl Stages {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Stage>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl sembla_sql::Progress for Stages {
     fn update(&self, stage: &str, done: u64, total: Option<u64>) {
+        // A query does not know how many rows its inputs have.
+        let rows = || Some(self.rows.load(Ordering::Relaxed));
+        let total = total.or_else(|| if stage == EMBEDDING { rows() } else { None });
         let mut current = self.lock();
         let shown = current.take().filter(|shown| shown.name == stage && shown.total == total);
         let shown = shown.unwrap_or_else(|| Stage::begin(stage, total));
@@ -58,8 +78,8 @@ impl sembla_sql::Progress for Stages {
 impl Stage {
     fn begin(name: &str, total: Option<u64>) -> Self {
         let template = match total {
-            Some(_) => "{msg}  {bar:30} {human_pos}/{human_len}  {per_sec}  ETA {eta}",
-            None => "{msg}  {human_pos}  {per_sec}",
+            Some(_) => "{msg}  {bar:30} {human_pos}/{human_len}  {rate}  ETA {eta}",
+            None => "{msg}  {human_pos}  {rate}",
         };
         let bar = bar(total, template);
         bar.set_message(name.to_string());

@@ -195,7 +195,9 @@ pub(crate) struct MineArgs {
     Examples:\n  \
     sembla dedup corpus.parquet --id id -o duplicates.parquet\n  \
     sembla dedup corpus.parquet --only-kept --text --columns url,date -o clean.parquet\n  \
-    sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest"))]
+    sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest\n  \
+    sembla mine corpus.parquet --threshold 0.8 --all-pairs -o pairs.parquet\n  \
+    sembla dedup corpus.parquet --pairs pairs.parquet --threshold 0.85 --format csv"))]
 pub(crate) struct DedupArgs {
     /// From which similarity on two texts are duplicates [default: 0.9]
     #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
@@ -213,6 +215,10 @@ pub(crate) struct DedupArgs {
     /// Earlier rows: what they have already is dropped here; its columns have the same names
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<String>,
+
+    /// Pairs that `mine --all-pairs` saved: another threshold then costs nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub(crate) pairs: Option<String>,
 
     /// Cross-encoder that confirms the pairs near the threshold
     #[arg(long, value_name = "NAME or PATH")]
@@ -234,7 +240,7 @@ pub(crate) struct DedupArgs {
 /// How texts are put into clusters.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClusterOptions {
-    /// How clusters are found
+    /// How clusters are found [default: kmeans]
     #[arg(
         short,
         long,
@@ -243,7 +249,7 @@ pub(crate) struct ClusterOptions {
     )]
     pub(crate) algorithm: Option<String>,
 
-    /// Number of clusters
+    /// Number of clusters [default for kmeans: the square root of half the rows, at most 100]
     #[arg(short, long, value_name = "N", value_parser = positive)]
     pub(crate) k: Option<usize>,
 
@@ -289,7 +295,7 @@ pub(crate) struct ReportArgs {
 #[command(after_help = format!("{FILES_HELP}\n\n\
     Columns: id, cluster_id, which is NULL for a row of no cluster.\n\n\
     Examples:\n  \
-    sembla cluster questions.parquet --algorithm kmeans --k 20\n  \
+    sembla cluster questions.parquet --k 20\n  \
     sembla cluster questions.parquet --algorithm agglomerative --threshold 0.4 -o clusters.parquet \\\n    \
     --report clusters.html"))]
 pub(crate) struct ClusterArgs {
@@ -318,7 +324,7 @@ pub(crate) struct ClusterArgs {
     representatives) are printed as a table, or as --format says where OUT is given, and go to --topics FILE.\n\n\
     Examples:\n  \
     sembla topics questions.parquet --report topics.html\n  \
-    sembla topics questions.parquet -a kmeans --k 20 --words 5 -o topic_of_text.parquet --topics topics.csv"))]
+    sembla topics questions.parquet --k 20 --words 5 -o topic_of_text.parquet --topics topics.csv"))]
 pub(crate) struct TopicsArgs {
     /// The clusters that become topics.
     #[command(flatten)]

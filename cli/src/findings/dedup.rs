@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
     if let Some(file) = &args.against {
         job.register(EARLIER, std::slice::from_ref(file), &finding.input, &[], &destination)?;
     }
-    if !table.has_vectors {
+    if args.pairs.is_none() && !table.has_vectors {
         job.load_model(&finding.resources)?;
     }
     let mut duplicates = Duplicates::default();
@@ -54,6 +54,7 @@ fn statement(args: &DedupArgs, texts: bool) -> Result<String> {
         .text("keep", args.keep.as_deref())
         .text("mode", args.mode.as_deref())
         .relation("against", args.against.as_ref().map(|_| EARLIER))
+        .text("pairs", args.pairs.as_deref())
         .text("reranker", args.reranker.as_deref());
     let own = ["id", "cluster_id", "representative_id", "is_kept", "score", "reason"];
     Ok(select(&own, &[], &carried(&own, texts, &args.carry.columns)?, &call))

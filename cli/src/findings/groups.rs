@@ -48,11 +48,15 @@ const TOPICS: Kind = Kind { function: "topics", id: "topic_id", name: "topic" };
 /// # Errors
 /// When the input, the options or the output are not as they should be, or on Ctrl-C.
 pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result<()> {
-    let call = |input: &str| with_options(Call::new(CLUSTERS.function, input), &args.options);
-    let asked =
-        Asked { kind: CLUSTERS, finding: &args.finding, carry: &args.carry, report: &args.report };
+    let asked = Asked {
+        kind: CLUSTERS,
+        finding: &args.finding,
+        options: &args.options,
+        carry: &args.carry,
+        report: &args.report,
+    };
     let destination = Destination::new(&args.finding.output)?;
-    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
+    let mut work = Grouping::begin(asked, destination, &|call| call, interrupt)?;
     let has_report = args.report.report.is_some();
     if has_report {
         work.need_texts("a report shows")?;
@@ -61,7 +65,7 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
     job.guarded(async {
         let carried = work.carried(work.destination.shows_texts(&work.table)?)?;
         if !has_report {
-            return work.write_rows(&select(&work.own(), &[], &carried, &call(INPUT))).await;
+            return work.write_rows(&select(&work.own(), &[], &carried, &work.call(INPUT))).await;
         }
         work.group().await?;
         work.write_rows(&work.rows_of(&carried)).await?;
@@ -82,10 +86,15 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
     let topic_file = args.topics.as_deref();
     let topic_file = topic_file.map(|path| ResultFile::new(path, output.overwrite)).transpose()?;
     let destination = Destination::new(output)?.and(topic_file.as_ref());
-    let call = |input: &str| topics_call(args, input);
-    let asked =
-        Asked { kind: TOPICS, finding: &args.finding, carry: &args.carry, report: &args.report };
-    let mut work = Grouping::begin(asked, destination, &call, interrupt)?;
+    let asked = Asked {
+        kind: TOPICS,
+        finding: &args.finding,
+        options: &args.options,
+        carry: &args.carry,
+        report: &args.report,
+    };
+    let more = |call| topic_options(call, args);
+    let mut work = Grouping::begin(asked, destination, &more, interrupt)?;
     work.need_texts("topics are made of")?;
     let job = work.job.clone();
     job.guarded(async {
@@ -122,6 +131,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
 struct Asked<'a> {
     kind: Kind,
     finding: &'a FindingArgs,
+    options: &'a ClusterOptions,
     carry: &'a CarryArgs,
     report: &'a ReportArgs,
 }
@@ -132,8 +142,10 @@ struct Grouping<'a> {
     job: Job<'a>,
     destination: Destination,
     table: InputTable,
-    /// The finding over a table.
-    call: &'a dyn Fn(&str) -> Call,
+    /// The number of clusters, if there is one.
+    k: Option<usize>,
+    /// Adds the options that only this command has.
+    more: &'a dyn Fn(Call) -> Call,
     groups: Groups,
 }
 
@@ -142,7 +154,7 @@ impl<'a> Grouping<'a> {
     fn begin(
         asked: Asked<'a>,
         destination: Destination,
-        call: &'a dyn Fn(&str) -> Call,
+        more: &'a dyn Fn(Call) -> Call,
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
         let finding = asked.finding;
@@ -155,7 +167,21 @@ impl<'a> Grouping<'a> {
             job.load_model(&finding.resources)?;
         }
         let groups = Groups::new(asked.kind.name);
-        Ok(Self { asked, job, destination, table, call, groups })
+        let k = number_of_clusters(asked.options, table.rows);
+        Ok(Self { asked, job, destination, table, k, more, groups })
+    }
+
+    /// The finding over a table.
+    fn call(&self, input: &str) -> Call {
+        let options = self.asked.options;
+        let call = Call::new(self.asked.kind.function, input)
+            .text("algorithm", options.algorithm.as_deref())
+            .number("k", self.k)
+            .number("threshold", options.threshold)
+            .text("linkage", options.linkage.as_deref())
+            .number("min_size", options.min_size)
+            .number("seed", options.seed);
+        (self.more)(call)
     }
 
     /// # Errors
@@ -181,15 +207,13 @@ impl<'a> Grouping<'a> {
     async fn group(&self) -> Result<()> {
         // Planned and thrown away: it tells what is wrong with the options before texts are
         // embedded.
-        self.job
-            .rows(&select(&self.own(), &[], &self.carried(false)?, &(self.call)(INPUT)))
-            .await?;
+        self.job.rows(&select(&self.own(), &[], &self.carried(false)?, &self.call(INPUT))).await?;
         let mut carried = self.carried(true)?;
         let vectors = if self.table.has_vectors { "embedding" } else { "embed(text) AS embedding" };
         let texts = format!("SELECT id, {vectors}, {} FROM {INPUT}", carried.join(", "));
         carried.push("embedding".to_string());
-        let grouped = select(&self.own(), &[], &carried, &(self.call)(TEXTS));
-        self.job.execute(&format!("CREATE TABLE {TEXTS} AS {texts}")).await?;
+        let grouped = select(&self.own(), &[], &carried, &self.call(TEXTS));
+        self.job.embed_into(TEXTS, &texts).await?;
         self.job.execute(&format!("CREATE TABLE {GROUPED} AS {grouped}")).await?;
         self.job.execute(&format!("DROP TABLE {TEXTS}")).await
     }
@@ -243,7 +267,7 @@ impl<'a> Grouping<'a> {
         };
         let mut facts = vec![("Texts", inputs)];
         facts.extend(self.job.model().map(|model| ("Model", model)));
-        facts.push(("Finding", (self.call)(INPUT).sql()));
+        facts.push(("Finding", self.call(INPUT).sql()));
         facts.push(("Program", format!("sembla {}", env!("CARGO_PKG_VERSION"))));
         let points = self.job.collect(&map_query(kind, args.map_points)).await?;
         let page = Page {
@@ -277,14 +301,13 @@ const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, '
 const TOPIC_COLUMNS: [&str; 7] =
     ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
 
-/// The call with the options of clusters.
-fn with_options(call: Call, options: &ClusterOptions) -> Call {
-    call.text("algorithm", options.algorithm.as_deref())
-        .number("k", options.k)
-        .number("threshold", options.threshold)
-        .text("linkage", options.linkage.as_deref())
-        .number("min_size", options.min_size)
-        .number("seed", options.seed)
+/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from the
+/// number of rows.
+fn number_of_clusters(options: &ClusterOptions, rows: u64) -> Option<usize> {
+    const CLUSTERS_MAX: f64 = 100.0;
+    let needs_one = matches!(options.algorithm.as_deref(), None | Some("kmeans" | "minibatch"));
+    let guess = || (rows as f64 / 2.0).sqrt().round().clamp(1.0, CLUSTERS_MAX) as usize;
+    options.k.or_else(|| (needs_one && options.threshold.is_none()).then(guess))
 }
 
 /// The call with the options of words.
@@ -294,9 +317,9 @@ fn with_words(call: Call, args: &TopicsArgs) -> Call {
         .text("stop_words", args.stop_words.as_deref())
 }
 
-/// The finding of the command `topics`.
-fn topics_call(args: &TopicsArgs, input: &str) -> Call {
-    with_words(with_options(Call::new(TOPICS.function, input), &args.options), args)
+/// The call with the options of `topics` that clusters do not have.
+fn topic_options(call: Call, args: &TopicsArgs) -> Call {
+    with_words(call, args)
         .number("reduce_to", args.reduce_to)
         .number("merge_threshold", args.merge_threshold)
 }

@@ -7,15 +7,16 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
 use futures::StreamExt;
-use sembla_sql::{Outcome, Session, SessionOptions};
+use sembla_sql::{Outcome, Progress, Session, SessionOptions};
 
 use crate::args::{Format, InputArgs, OutputArgs, ResourceArgs};
 use crate::failure::{Failure, Result};
 use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
 use crate::output::{ResultFile, RowPrinter};
-use crate::progress::{Stages, count, rate};
+use crate::progress::{EMBEDDING, Stages, count, rate};
 
 /// Work in progress. Clones share it.
 #[derive(Clone)]
@@ -81,7 +82,28 @@ impl<'a> Job<'a> {
             others,
             outputs: &outputs,
         };
-        register(&self.session, name, source)
+        let table = register(&self.session, name, source)?;
+        self.stages.expect_rows(table.rows);
+        Ok(table)
+    }
+
+    /// Makes the rows of a query that embeds the table `name` of the session, in memory.
+    ///
+    /// # Errors
+    /// What the query says.
+    pub(crate) async fn embed_into(&self, name: &str, sql: &str) -> Result<()> {
+        let mut stream = self.rows(sql).await?.execute_stream().await?;
+        let schema = stream.schema();
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            self.stages.update(EMBEDDING, rows, None);
+            batches.push(batch);
+        }
+        let table = MemTable::try_new(schema, vec![batches])?;
+        self.session.context().register_table(name, Arc::new(table))?;
+        Ok(())
     }
 
     /// Runs `work` so that Ctrl-C ends it, and takes the bars away at its end.

@@ -114,7 +114,13 @@ impl fmt::Display for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", counted(self.sizes.len() as u64, self.name))?;
         if let (Some(least), Some(most)) = (self.sizes.values().min(), self.sizes.values().max()) {
-            write!(f, " of {} to {} rows", count(*least), count(*most))?;
+            match (least, most) {
+                (least, most) if least < most => {
+                    write!(f, " of {} to {} rows", count(*least), count(*most))?;
+                }
+                (1, _) => f.write_str(" of 1 row")?,
+                _ => write!(f, " of {} rows", count(*most))?,
+            }
         }
         if self.none > 0 {
             write!(f, ", {} in none", count(self.none))?;

@@ -21,8 +21,8 @@ use sembla_sql::{Session, SqlError};
 use super::{Plan, PlannedFile, Rows, Wanted, is_text, resolve, scan_all};
 use crate::failure::{Failure, Result, one_line};
 
-/// Rows of a batch.
-const BATCH_ROWS: usize = 8192;
+/// Rows of a batch: few, so that a person sees how far a model is.
+const BATCH_ROWS: usize = 1024;
 /// Batches that wait between the reader and the query.
 const QUEUE_BATCHES_MAX: usize = 2;
 

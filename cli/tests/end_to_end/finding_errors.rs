@@ -52,10 +52,11 @@ fn words_that_are_not_known_are_answered_with_those_that_are() {
 
 #[test]
 fn options_are_checked_before_texts_are_embedded() {
-    expect(&[
-        ("cluster in.csv --algorithm kmeans --report r.html", "k", "kmeans"),
-        ("topics in.csv --algorithm agglomerative --k 2 --threshold 0.5", "k", "threshold"),
-    ]);
+    let both = "--algorithm agglomerative --k 2 --threshold 0.5";
+    for command in ["topics in.csv", "cluster in.csv --report page.html"] {
+        let line = fails(&place(), &format!("{command} {both}"));
+        assert!(line.contains("takes k or a threshold, not both"), "{line}");
+    }
 }
 
 #[test]
