@@ -103,9 +103,9 @@ pub(crate) async fn create(session: &Session, create: CreateIndex) -> Result<Out
         Some(query) => build(session, &path, &query, &options).await?,
         None => open(session, &path).await?,
     };
-    let rows = index.read().len();
+    let rows = counted(index.read().len());
     let verb = if is_there { "replaced" } else { "created" };
-    let done = format!("index '{name}' {verb}: {rows} rows in {}", path.display());
+    let done = format!("index '{name}' {verb}: {rows} in {}", path.display());
     indexes.add(&name, index);
     show_rows(session, &name)?;
     Ok(Outcome::Done(done))
@@ -171,8 +171,8 @@ pub(crate) async fn insert(
     with_host(session, |host| index.append(&batches, host))?;
     save(session, &index)?;
     show_rows(session, name)?;
-    let added = index.read().len() - before;
-    Ok(Outcome::Done(format!("{added} rows added to index '{name}'")))
+    let added = counted(index.read().len() - before);
+    Ok(Outcome::Done(format!("{added} added to index '{name}'")))
 }
 
 /// The index and the query of an `INSERT INTO` an index.
@@ -278,6 +278,11 @@ fn show_rows(session: &Session, name: &str) -> Result<(), SqlError> {
     session.context().deregister_table(name)?;
     session.context().register_table(name, table(&index)?)?;
     Ok(())
+}
+
+/// A number of rows for people.
+fn counted(rows: usize) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 fn unknown(name: &str) -> SqlError {
