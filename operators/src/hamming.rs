@@ -11,6 +11,12 @@ pub fn distance(a: &[u8], b: &[u8]) -> Result<u64, DimensionMismatch> {
     Ok(lanes::differing_bits(a, b))
 }
 
+/// The number of bits in which a packed vector differs from each of those that lie one after
+/// another, as many as `out` has room for.
+pub(crate) fn distances(a: &[u8], others: &[u8], out: &mut [i32]) {
+    lanes::each_differing_bits(a, others, out);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

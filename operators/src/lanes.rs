@@ -11,14 +11,19 @@ const LANES: usize = 32;
 
 type Lanes = [f32; LANES];
 
-/// Compiles a function for several instruction sets and picks one when it is called.
+/// Compiles a function for several instruction sets and picks one when it is called. The widest has
+/// AVX-512F, or the features that are named.
 macro_rules! dispatched {
-    ($(#[$doc:meta])* $name:ident = $body:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+    (
+        $(#[$doc:meta])*
+        with [$($feature:tt),+]
+        $name:ident = $body:ident($($arg:ident: $type:ty),*) -> $out:ty
+    ) => {
         $(#[$doc])*
         pub(crate) fn $name($($arg: $type),*) -> $out {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f")]
+                #[target_feature($(enable = $feature),+)]
                 fn avx512($($arg: $type),*) -> $out {
                     $body($($arg),*)
                 }
@@ -26,8 +31,8 @@ macro_rules! dispatched {
                 fn avx2($($arg: $type),*) -> $out {
                     $body($($arg),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the processor has AVX-512F, which is all that the function asks for.
+                if $(std::arch::is_x86_feature_detected!($feature))&&+ {
+                    // SAFETY: the processor has all features that the function asks for.
                     return unsafe { avx512($($arg),*) };
                 }
                 if std::arch::is_x86_feature_detected!("avx2") {
@@ -36,6 +41,16 @@ macro_rules! dispatched {
                 }
             }
             $body($($arg),*)
+        }
+    };
+    (
+        $(#[$doc:meta])*
+        $name:ident = $body:ident($($arg:ident: $type:ty),*) -> $out:ty
+    ) => {
+        dispatched! {
+            $(#[$doc])*
+            with ["avx512f"]
+            $name = $body($($arg: $type),*) -> $out
         }
     };
 }
@@ -60,7 +75,12 @@ dispatched! {
     /// Number of bits that differ. The longer slice's surplus counts for nothing.
     differing_bits = differing_bits_body(a: &[u8], b: &[u8]) -> u64
 }
-
+dispatched! {
+    /// The number of bits that differ between a vector and each of those that lie one after
+    /// another, as far as there is room for them.
+    with ["avx512f", "avx512bw", "avx512vpopcntdq", "popcnt"]
+    each_differing_bits = each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) -> ()
+}
 #[inline(always)]
 fn dot_body(a: &[f32], b: &[f32]) -> f64 {
     sum_pairs(a, b, |x, y| x * y)
@@ -153,6 +173,13 @@ fn differing_bits_body(a: &[u8], b: &[u8]) -> u64 {
     whole + rest
 }
 
+#[inline(always)]
+fn each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) {
+    for (other, out) in others.chunks_exact(a.len().max(1)).zip(out) {
+        *out = differing_bits_body(a, other) as i32;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +231,23 @@ mod tests {
                 })
                 .sum();
             assert_eq!(differing_bits(&a, &b), slow, "{len}");
+        }
+    }
+
+    #[test]
+    fn each_of_many_gets_what_it_gets_alone() {
+        for length in [1, 7, 48, 384, 1000] {
+            let codes = |seed| -> Vec<u8> {
+                let codes = random_vector(length * 9, seed);
+                codes.into_iter().map(|x| (x * 128.0 + 128.0) as u8).collect()
+            };
+            let (query, others) = (&codes(1)[..length], codes(2));
+            let mut distances = [0; 9];
+            each_differing_bits(query, &others, &mut distances);
+            for (other, found) in others.chunks(length).zip(distances) {
+                let differing = other.iter().zip(query).map(|(x, y)| (x ^ y).count_ones());
+                assert_eq!(found as u32, differing.sum::<u32>());
+            }
         }
     }
 }

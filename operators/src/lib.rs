@@ -9,11 +9,13 @@
 pub mod approximate;
 pub mod bitext;
 pub mod cluster;
+mod code_dots;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;
 pub mod error;
 pub mod evaluate;
+mod forest;
 pub mod fusion;
 pub mod hamming;
 pub mod host;
@@ -23,6 +25,7 @@ pub mod mining;
 pub mod neighbours;
 pub mod quantize;
 pub mod search;
+mod shortlist;
 pub mod similarity;
 #[cfg(test)]
 mod test_rows;

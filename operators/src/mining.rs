@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::neighbours::{self, Neighbour, Neighbours, Pair, PairSink};
+use crate::shortlist::Shortlist;
 use crate::unit::UnitVectors;
 
 /// Rows whose neighbours one thread looks through before it looks at the host again.
@@ -114,8 +115,8 @@ pub fn mine_between(
     })
 }
 
-/// Gives every pair of two rows with a cosine of at least `threshold` to `sink`, once, the lower row
-/// first, in no order. Nothing is kept: memory does not grow with the number of pairs.
+/// Gives every pair of two rows with a cosine of at least `threshold` to `sink`, once, the lower
+/// row first, in no order. Nothing is kept: memory does not grow with the number of pairs.
 ///
 /// # Errors
 /// A threshold that is no cosine, what the host or the sink says.
@@ -155,73 +156,24 @@ fn best_pairs(
     rows: usize,
     options: &Options,
     host: &dyn Host,
-    pairs_of: impl Fn(usize, &mut Best) + Sync,
+    pairs_of: impl Fn(usize, &mut Shortlist<Pair>) + Sync,
 ) -> Result<Vec<Pair>> {
     let pairs_max = options.max_pairs.saturating_mul(2 * rayon::current_num_threads());
     let pairs_max = pairs_max.min(rows.saturating_mul(options.top_k));
     let _loan = Loan::new(host, pairs_max.saturating_mul(size_of::<Pair>()))?;
+    let empty = || Shortlist::new(options.max_pairs, Pair::best_first);
     let best = (0..rows.div_ceil(ROWS_PER_TASK))
         .into_par_iter()
-        .try_fold(
-            || Best::new(options.max_pairs),
-            |mut best, task| {
-                check(host)?;
-                let end = rows.min((task + 1) * ROWS_PER_TASK);
-                (task * ROWS_PER_TASK..end).for_each(|row| pairs_of(row, &mut best));
-                Ok::<_, OperatorError>(best)
-            },
-        )
-        .try_reduce(|| Best::new(options.max_pairs), |best, other| Ok(best.merged(other)))?;
-    Ok(best.sorted())
-}
-
-/// The best of many pairs, in memory for twice their number.
-struct Best {
-    limit: usize,
-    /// At least the best `limit` of all that were pushed, in no order.
-    pairs: Vec<Pair>,
-    /// What is not better than this is not among the best.
-    bound: Option<Pair>,
-}
-
-impl Best {
-    fn new(limit: usize) -> Self {
-        Self { limit, pairs: Vec::new(), bound: None }
-    }
-
-    fn push(&mut self, pair: Pair) {
-        if self.bound.is_some_and(|bound| pair.best_first(&bound).is_gt()) {
-            return;
-        }
-        self.pairs.push(pair);
-        if self.pairs.len() >= self.limit.saturating_mul(2) {
-            self.cut();
-        }
-    }
-
-    /// Lets go of all but the best.
-    fn cut(&mut self) {
-        if self.pairs.len() > self.limit {
-            let (_, worst, _) = self.pairs.select_nth_unstable_by(self.limit - 1, Pair::best_first);
-            self.bound = Some(*worst);
-            self.pairs.truncate(self.limit);
-        }
-    }
-
-    fn merged(mut self, mut other: Self) -> Self {
-        if self.pairs.len() < other.pairs.len() {
-            std::mem::swap(&mut self, &mut other);
-        }
-        other.pairs.into_iter().for_each(|pair| self.push(pair));
-        self
-    }
-
-    /// The best, best first.
-    fn sorted(mut self) -> Vec<Pair> {
-        self.cut();
-        self.pairs.par_sort_unstable_by(Pair::best_first);
-        self.pairs
-    }
+        .try_fold(empty, |mut best, task| {
+            check(host)?;
+            let end = rows.min((task + 1) * ROWS_PER_TASK);
+            (task * ROWS_PER_TASK..end).for_each(|row| pairs_of(row, &mut best));
+            Ok::<_, OperatorError>(best)
+        })
+        .try_reduce(empty, |best, other| Ok(best.merged(other)))?;
+    let mut pairs = best.into_best();
+    pairs.par_sort_unstable_by(Pair::best_first);
+    Ok(pairs)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A text index in memory: BM25 over words, by tantivy.
 //!
 //! A query is a bag of words: rows score by each word that they hold, a word that the query repeats
-//! counts as often, and nothing in it is a command. Words are those of [`crate::topics::words`] (pairs
-//! of characters in scripts without spaces), stemmed where tantivy knows the language.
+//! counts as often, and nothing in it is a command. Words are those of [`crate::topics::words`]
+//! (pairs of characters in scripts without spaces), stemmed where tantivy knows the language.
 //!
 //! There is one segment, written by one thread in the order of rows, and scores are summed in
 //! one order, so equal texts have equal scores and results depend on the input alone. That is also

@@ -3,7 +3,8 @@
 //! [`Session`] parses and runs statements. It adds to DataFusion's SQL the functions that run
 //! models (`embed`, `rerank`, …), the functions on vectors (`cos_sim`, `vector_avg`, …), the
 //! statements `CREATE MODEL`, `DROP MODEL` and `SHOW MODELS`, named arguments that can be left out,
-//! and files, folders and globs in `FROM`.
+//! files, folders and globs in `FROM`, findings in `FROM` (`semantic_search`, `dedup`, `topics`,
+//! …), and the statements `CREATE INDEX`, `DROP INDEX` and `SHOW INDEXES`.
 //!
 //! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing
 //! results and reading what the user types belong to the command line.
@@ -13,6 +14,7 @@ pub mod error;
 mod files;
 mod findings;
 mod functions;
+mod index_statements;
 mod models_table;
 pub mod registry;
 pub mod session;

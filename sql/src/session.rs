@@ -10,10 +10,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelSpec};
 
 use crate::files::Files;
-use crate::findings::{self, Listener, Progress};
+use crate::findings::{self, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
-use crate::{Models, SqlError, arguments, models_table};
+use crate::{Models, SqlError, arguments, index_statements, models_table};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +42,8 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Session {
     context: SessionContext,
-    models: Arc<Models>,
-    cancel: CancelToken,
+    engine: Engine,
     parameters: Arc<ParameterNames>,
-    progress: Listener,
 }
 
 impl Session {
@@ -75,14 +73,14 @@ impl Session {
         let engine = Engine {
             models: Arc::new(Models::new()),
             cancel: CancelToken::new(),
-            progress: Listener::default(),
+            progress: Default::default(),
+            indexes: Default::default(),
         };
         let context = SessionContext::new_with_config_rt(config, runtime);
         let context = with_files_and_findings(context, &engine);
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
-        let Engine { models, cancel, progress } = engine;
-        Ok(Self { context, models, cancel, parameters, progress })
+        Ok(Self { context, engine, parameters })
     }
 
     /// The statements of a text.
@@ -108,15 +106,30 @@ impl Session {
         match statement {
             Statement::CreateModel(create) => self.create_model(create),
             Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
-            Statement::ShowModels => {
-                Ok(Outcome::Rows(self.context.read_batch(models_table::rows(&self.models)?)?))
+            Statement::ShowModels => Ok(Outcome::Rows(
+                self.context.read_batch(models_table::rows(&self.engine.models)?)?,
+            )),
+            Statement::CreateIndex(create) => index_statements::create(self, create).await,
+            Statement::DropIndex { name, if_exists } => {
+                index_statements::drop(self, &name, if_exists)
+            }
+            Statement::ShowIndexes => {
+                Ok(Outcome::Rows(self.context.read_batch(index_statements::rows(self)?)?))
             }
             Statement::Engine(mut statement) => {
+                if let Some((name, query)) = index_statements::inserted(self, &statement) {
+                    return index_statements::insert(self, &name, &query).await;
+                }
                 arguments::place(&mut statement, &self.parameters)?;
                 let plan = self.context.state().statement_to_plan(*statement).await?;
                 Ok(Outcome::Rows(self.context.execute_logical_plan(plan).await?))
             }
         }
+    }
+
+    /// What functions and findings share with this session.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The DataFusion context.
@@ -127,17 +140,17 @@ impl Session {
     /// The token that every call of a model gets. Setting it stops running queries at the next
     /// batch; [`CancelToken::reset`] makes the session usable again.
     pub fn cancel_token(&self) -> &CancelToken {
-        &self.cancel
+        &self.engine.cancel
     }
 
     /// Sets who listens to the progress of findings, from the next query on.
     pub fn set_progress(&self, progress: Arc<dyn Progress>) {
-        self.progress.set(progress);
+        self.engine.progress.set(progress);
     }
 
     /// The models.
     pub fn models(&self) -> &Arc<Models> {
-        &self.models
+        &self.engine.models
     }
 
     /// Makes `name` the model that is used when none is named.
@@ -145,12 +158,12 @@ impl Session {
     /// # Errors
     /// When the name is not known.
     pub fn set_default_model(&self, name: &str) -> Result<(), SqlError> {
-        Ok(self.models.set_default(name)?)
+        Ok(self.engine.models.set_default(name)?)
     }
 
     fn create_model(&self, create: CreateModel) -> Result<Outcome, SqlError> {
         let CreateModel { name, or_replace, if_not_exists, options } = create;
-        if self.models.contains(&name) && !or_replace {
+        if self.engine.models.contains(&name) && !or_replace {
             if if_not_exists {
                 return Ok(Outcome::Done(format!("model '{name}' is there already")));
             }
@@ -167,7 +180,7 @@ impl Session {
                 "CREATE MODEL {name} needs the option path = '…'"
             )));
         }
-        let model = blocking(|| self.models.add(&name, spec))?;
+        let model = blocking(|| self.engine.models.add(&name, spec))?;
         let info = model.info();
         Ok(Outcome::Done(format!(
             "model '{name}' created: {} in {} on {}",
@@ -176,13 +189,13 @@ impl Session {
     }
 
     fn drop_model(&self, name: &str, if_exists: bool) -> Result<Outcome, SqlError> {
-        if self.models.remove(name) {
+        if self.engine.models.remove(name) {
             return Ok(Outcome::Done(format!("model '{name}' dropped")));
         }
         if if_exists {
             return Ok(Outcome::Done(format!("there is no model '{name}'")));
         }
-        Err(self.models.unknown(name).into())
+        Err(self.engine.models.unknown(name).into())
     }
 }
 

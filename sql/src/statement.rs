@@ -30,6 +30,17 @@ pub enum Statement {
     },
     /// `SHOW MODELS`.
     ShowModels,
+    /// `CREATE INDEX`.
+    CreateIndex(CreateIndex),
+    /// `DROP INDEX`.
+    DropIndex {
+        /// The name.
+        name: String,
+        /// Whether it is no mistake when there is none.
+        if_exists: bool,
+    },
+    /// `SHOW INDEXES`.
+    ShowIndexes,
     /// A statement that DataFusion runs.
     Engine(Box<EngineStatement>),
 }
@@ -47,12 +58,30 @@ pub struct CreateModel {
     pub options: Vec<(String, String)>,
 }
 
+/// `CREATE [OR REPLACE] INDEX [IF NOT EXISTS] name WITH (key = value, …) [AS query]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// The name.
+    pub name: String,
+    /// Whether an index of that name gives way.
+    pub or_replace: bool,
+    /// Whether an index of that name stays and this statement does nothing.
+    pub if_not_exists: bool,
+    /// The options, in the order they were written, as text.
+    pub options: Vec<(String, String)>,
+    /// What it is built of; without it, it is opened.
+    pub query: Option<String>,
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateModel(create) => write!(f, "CREATE MODEL {}", create.name),
             Self::DropModel { name, .. } => write!(f, "DROP MODEL {name}"),
             Self::ShowModels => f.write_str("SHOW MODELS"),
+            Self::CreateIndex(create) => write!(f, "CREATE INDEX {}", create.name),
+            Self::DropIndex { name, .. } => write!(f, "DROP INDEX {name}"),
+            Self::ShowIndexes => f.write_str("SHOW INDEXES"),
             Self::Engine(statement) => statement.fmt(f),
         }
     }
@@ -91,9 +120,23 @@ fn parse_one(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["CREATE", "MODEL", ..] | ["CREATE", "OR", "REPLACE", "MODEL"] => {
-            parse_create(parser).map_err(syntax)
+            Ok(Statement::CreateModel(parse_create(parser).map_err(syntax)?))
         }
-        ["DROP", "MODEL", ..] => parse_drop(parser).map_err(syntax),
+        ["CREATE", "INDEX", ..] | ["CREATE", "OR", "REPLACE", "INDEX"] => {
+            parse_create_index(parser).map_err(syntax)
+        }
+        ["DROP", "MODEL", ..] => {
+            let (name, if_exists) = parse_drop(parser).map_err(syntax)?;
+            Ok(Statement::DropModel { name, if_exists })
+        }
+        ["DROP", "INDEX", ..] => {
+            let (name, if_exists) = parse_drop(parser).map_err(syntax)?;
+            Ok(Statement::DropIndex { name, if_exists })
+        }
+        ["SHOW", "INDEXES", ..] => {
+            skip(parser, 2);
+            Ok(Statement::ShowIndexes)
+        }
         ["SHOW", "MODELS", ..] => {
             skip(parser, 2);
             Ok(Statement::ShowModels)
@@ -143,7 +186,8 @@ fn skip(parser: &mut DFParser<'_>, tokens: usize) {
     }
 }
 
-fn parse_create(parser: &mut DFParser<'_>) -> Result<Statement, ParserError> {
+/// What models and indexes have in common.
+fn parse_create(parser: &mut DFParser<'_>) -> Result<CreateModel, ParserError> {
     skip(parser, 1);
     let parser = &mut parser.parser;
     let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
@@ -154,13 +198,22 @@ fn parse_create(parser: &mut DFParser<'_>) -> Result<Statement, ParserError> {
     parser.expect_token(&Token::LParen)?;
     let options = parser.parse_comma_separated(parse_option)?;
     parser.expect_token(&Token::RParen)?;
-    Ok(Statement::CreateModel(CreateModel { name, or_replace, if_not_exists, options }))
+    Ok(CreateModel { name, or_replace, if_not_exists, options })
 }
 
-fn parse_drop(parser: &mut DFParser<'_>) -> Result<Statement, ParserError> {
+fn parse_create_index(parser: &mut DFParser<'_>) -> Result<Statement, ParserError> {
+    let CreateModel { name, or_replace, if_not_exists, options } = parse_create(parser)?;
+    let query = match parser.parser.parse_keyword(Keyword::AS) {
+        true => Some(parser.parser.parse_query()?.to_string()),
+        false => None,
+    };
+    Ok(Statement::CreateIndex(CreateIndex { name, or_replace, if_not_exists, options, query }))
+}
+
+fn parse_drop(parser: &mut DFParser<'_>) -> Result<(String, bool), ParserError> {
     skip(parser, 2);
     let if_exists = parser.parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
-    Ok(Statement::DropModel { name: name_of(&mut parser.parser)?, if_exists })
+    Ok((name_of(&mut parser.parser)?, if_exists))
 }
 
 type TokenParser<'a> = datafusion::sql::sqlparser::parser::Parser<'a>;

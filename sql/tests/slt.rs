@@ -7,7 +7,7 @@
 //! * `statement error TEXT` and a statement: it must fail with TEXT in its message, and the message
 //!   must be one line.
 //! * `query` and a statement, then `----` and the rows: one line for each, columns with a space
-//!   between, NULL as NULL.
+//!   between, NULL as NULL. A value of several lines, such as a plan, takes several.
 //! * `require PATH`: the file is skipped, with a message, where PATH (from the repository) is not
 //!   there.
 //!
@@ -89,7 +89,9 @@ async fn run_file(path: &Path, failures: &mut Vec<String>) {
 }
 
 fn mask(rows: Vec<String>, tmp: &str) -> Vec<String> {
-    rows.into_iter().map(|row| row.replace(tmp, "$TMP")).collect()
+    // Plans name files without the first slash.
+    let bare = tmp.trim_start_matches('/');
+    rows.into_iter().map(|row| row.replace(tmp, "$TMP").replace(bare, "$TMP")).collect()
 }
 
 fn check(record: &Record, found: &Result<Vec<String>, SqlError>) -> Result<(), String> {
@@ -127,7 +129,9 @@ async fn run(session: &Session, sql: &str) -> Result<Vec<String>, SqlError> {
             Outcome::Done(line) => vec![line],
             Outcome::Rows(frame) => {
                 let batches = frame.collect().await?;
-                batches.iter().flat_map(show).collect()
+                let rows: Vec<String> = batches.iter().flat_map(show).collect();
+                let lines = rows.iter().flat_map(|row| row.lines());
+                lines.filter(|line| !line.trim().is_empty()).map(str::to_string).collect()
             }
         };
     }

@@ -64,7 +64,7 @@ impl ApproximateIndex {
         let bytes =
             Self::bytes_for(footer.rows as usize, footer.dimension as usize, &footer.options);
         let _loan = Loan::new(host, bytes)?;
-        let index = Self::new(footer.dimension as usize, &footer.options)?;
+        let mut index = Self::new(footer.dimension as usize, &footer.options)?;
         index.index.load(name(path)?).map_err(failed)?;
         let as_saved = index.rows() as u64 == footer.rows
             && index.dimension() as u64 == footer.dimension
@@ -72,6 +72,7 @@ impl ApproximateIndex {
         if !as_saved {
             return Err(damaged(path));
         }
+        index.compare_by_own_cosine();
         index.reserve(index.rows())?;
         Ok(index)
     }
@@ -108,8 +109,8 @@ struct Footer {
 }
 
 impl Footer {
-    /// Name, version, storage, dimension, rows, connectivity, expansion, length, checksum, and at the
-    /// end a checksum of the footer itself. Little-endian.
+    /// Name, version, storage, dimension, rows, connectivity, expansion, length, checksum, and at
+    /// the end a checksum of the footer itself. Little-endian.
     fn to_bytes(self) -> [u8; FOOTER_BYTES] {
         let storage =
             Storage::NAMES.iter().position(|(_, storage)| *storage == self.options.storage);
@@ -175,8 +176,8 @@ fn checksum(file: &mut File, length: u64, host: &dyn Host, path: &Path) -> Resul
     Ok(checksum.0)
 }
 
-/// FNV-1a over words of 8 bytes (the last one filled with zeros), with the high half folded in after
-/// each. Blocks must be added at multiples of 8 bytes.
+/// FNV-1a over words of 8 bytes (the last one filled with zeros), with the high half folded in
+/// after each. Blocks must be added at multiples of 8 bytes.
 struct Checksum(u64);
 
 impl Checksum {

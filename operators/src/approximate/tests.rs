@@ -52,6 +52,11 @@ fn most_of_the_exact_neighbours_are_found() {
         let corpus = rows(5000, 48, centres, 1);
         let queries = rows(200, 48, centres, 2);
         let index = index_of(&corpus, &ApproximateOptions { storage, ..Default::default() });
+        let estimate = ApproximateIndex::bytes_for(5000, 48, index.options());
+
+        let share = index.bytes() as f64 / estimate as f64;
+        eprintln!("{} bytes, {estimate} expected", index.bytes());
+        assert!((0.7..1.3).contains(&share), "{share}");
         let recall = recall(&index, &queries, &corpus);
         eprintln!("recall@10, {centres} centres, {storage:?}: {recall:.4}");
         assert!(recall >= least, "{centres} centres, {storage:?}: {recall}");
@@ -111,7 +116,7 @@ fn rows_without_direction_few_rows_and_more_threads() {
     let found =
         pool.install(|| index_of(&many, &options).search(&many, 1, 64, &Unbounded).expect("found"));
     let itself = found.iter().zip(0u64..).filter(|(hits, row)| hits[0].key == row * 10).count();
-    assert!(itself > 2970, "{itself}");
+    assert!(itself >= 2995, "{itself}");
     // An index that few threads built is searched by many.
     let index = index_of(&many, &options);
     assert_eq!(pool.install(|| index.search(&many, 1, 64, &Unbounded)).expect("found").len(), 3000);
@@ -179,6 +184,9 @@ fn a_saved_index_finds_the_same() {
     for storage in [Storage::F32, Storage::F16, Storage::I8] {
         let options = ApproximateOptions { storage, connectivity: 12, expansion: 100 };
         let mut index = index_of(&vectors, &options);
+        // What is done to a row that a parallel build lost.
+        index.index.remove(10).expect("removed");
+        index.index.add(10, vectors.row(1)).expect("added again");
         let file = Scratch::new(&format!("same-{storage:?}"));
         index.save(&file.0, &Unbounded).expect("saved");
         index.save(&file.0, &Unbounded).expect("saved in place of itself");

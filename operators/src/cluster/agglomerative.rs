@@ -13,6 +13,7 @@ use super::linkage::{Distances, Merge, merges};
 use super::seeding::Random;
 use super::{Cut, Found, Linkage, means, members};
 use crate::error::{OperatorError, Result};
+use crate::forest::Forest;
 use crate::host::{Host, Loan, check};
 use crate::lanes;
 use crate::unit::{UnitVectors, normalize};
@@ -122,22 +123,11 @@ fn cut_tree(
             merges.partition_point(|merge| f64::from(merge.height) < threshold)
         }
     };
-    let mut group_of: Vec<u32> = (0..n as u32).collect();
+    let forest = Forest::new(n);
     for Merge { a, b, .. } in &merges[..made.min(merges.len())] {
-        let (a, b) = (root(&mut group_of, *a), root(&mut group_of, *b));
-        group_of[a.max(b) as usize] = a.min(b);
+        forest.unite(*a, *b);
     }
-    Ok((0..n as u32).map(|point| Some(root(&mut group_of, point))).collect())
-}
-
-/// The lowest point of a point's group; halves the way there.
-fn root(group_of: &mut [u32], mut point: u32) -> u32 {
-    while group_of[point as usize] != point {
-        let above = group_of[group_of[point as usize] as usize];
-        group_of[point as usize] = above;
-        point = above;
-    }
-    point
+    Ok((0..n as u32).map(|point| Some(forest.root(point))).collect())
 }
 
 /// The distances between all points, some points at a time on each thread.

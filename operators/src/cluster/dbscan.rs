@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Result;
+use crate::forest::Forest;
 use crate::host::{Host, Loan};
 use crate::neighbours::{self, Pair};
 use crate::unit::UnitVectors;
@@ -73,48 +74,6 @@ fn rank(score: f32, row: u32) -> u64 {
 /// The row of a rank.
 fn ranked(rank: u64) -> u32 {
     !(rank as u32)
-}
-
-/// Groups of rows that grow together under many threads. A row's parent is lower than itself, so
-/// the root of a group is its lowest row, in whatever order rows were united.
-struct Forest {
-    parents: Vec<AtomicU32>,
-}
-
-impl Forest {
-    fn new(rows: usize) -> Self {
-        Self { parents: (0..rows as u32).map(AtomicU32::new).collect() }
-    }
-
-    fn root(&self, mut row: u32) -> u32 {
-        loop {
-            let parent = self.parents[row as usize].load(Ordering::Relaxed);
-            if parent == row {
-                return row;
-            }
-            let above = self.parents[parent as usize].load(Ordering::Relaxed);
-            // Halves the way; a parent only ever becomes lower.
-            self.parents[row as usize].fetch_min(above, Ordering::Relaxed);
-            row = above;
-        }
-    }
-
-    fn unite(&self, a: u32, b: u32) {
-        let (mut low, mut high) = (a, b);
-        loop {
-            (low, high) = (self.root(low), self.root(high));
-            if low == high {
-                return;
-            }
-            if low > high {
-                std::mem::swap(&mut low, &mut high);
-            }
-            let parent = &self.parents[high as usize];
-            if parent.compare_exchange(high, low, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

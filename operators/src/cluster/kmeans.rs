@@ -7,7 +7,7 @@
 use super::seeding::{Random, plus_plus};
 use super::{means, members};
 use crate::error::{OperatorError, Result};
-use crate::host::{Host, Loan};
+use crate::host::{Host, Loan, Quiet};
 use crate::neighbours::{self, Neighbours};
 use crate::unit::UnitVectors;
 
@@ -66,6 +66,7 @@ pub(super) fn kmeans(
     seed: u64,
     host: &dyn Host,
 ) -> Result<Vec<Option<u32>>> {
+    let _centres = Loan::new(host, 3 * k * vectors.dimension() * size_of::<f32>())?;
     let mut random = Random::new(seed);
     let mut best: Option<Partition> = None;
     for _ in 0..runs {
@@ -110,7 +111,7 @@ pub(super) fn nearest_centres(
     host: &dyn Host,
 ) -> Result<Partition> {
     let _found = Loan::new(host, Neighbours::bytes(vectors.rows(), 1))?;
-    let found = neighbours::top_k(vectors, centres, 1, -1.0, host)?;
+    let found = neighbours::top_k(vectors, centres, 1, -1.0, &Quiet(host))?;
     let nearest = |row| {
         let none = || OperatorError::Bug(format!("row {row} is near no centre"));
         found.of(row).first().copied().ok_or_else(none)

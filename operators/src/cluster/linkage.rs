@@ -82,12 +82,12 @@ pub(super) fn merges(
         let tip = chain[chain.len() - 1];
         let before = chain.len().checked_sub(2).map(|position| chain[position]);
         let (nearest, distance) = nearest(&distances, &active, tip, before);
+        check(host)?;
         if before != Some(nearest) {
             chain.push(nearest);
             continue;
         }
-        check(host)?;
-        if merges.len() % MERGES_PER_REPORT == 0 {
+        if merges.len().is_multiple_of(MERGES_PER_REPORT) {
             host.progress("merging", merges.len() as u64, n as u64);
         }
         chain.truncate(chain.len() - 2);

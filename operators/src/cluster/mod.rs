@@ -24,6 +24,9 @@ use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::unit::UnitVectors;
 
+/// Bytes of a row in lists of rows, of clusters and of members, for all algorithms.
+const ROW_BYTES: usize = 64;
+
 /// Which cluster each row is in, and what the clusters are like.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Clustering {
@@ -75,6 +78,7 @@ pub fn cluster(
     host: &dyn Host,
 ) -> Result<Clustering> {
     algorithm.check()?;
+    let _state = Loan::new(host, vectors.rows() * ROW_BYTES)?;
     let directed: Vec<u32> = (0..vectors.rows())
         .filter(|row| vectors.has_direction(*row))
         .map(|row| row as u32)

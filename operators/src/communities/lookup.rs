@@ -1,5 +1,5 @@
-//! Communities when the similar pairs don't fit into memory: what the next candidates are similar to
-//! is looked up when their turn is near.
+//! Communities when the similar pairs don't fit into memory: what the next candidates are similar
+//! to is looked up when their turn is near.
 //!
 //! A block of candidates that are still free is compared with the rows that are still free. Some of
 //! the block are taken by others before their turn, and their comparison was in vain: blocks shrink

@@ -2,15 +2,15 @@
 //! sentence-transformers 6.2.0's `community_detection` finds them.
 //!
 //! A row with at least `min_size` similar rows, itself included, is a candidate centre. Candidates
-//! take their turn by the number of their similar rows, most first (equal: the lower row); one whose
-//! row is not yet in a community takes all its similar rows that are not either, if that makes
-//! `min_size` rows.
+//! take their turn by the number of their similar rows, most first (equal: the lower row); one
+//! whose row is not yet in a community takes all its similar rows that are not either, if that
+//! makes `min_size` rows.
 //!
 //! The result needs the similar rows of each candidate, which can be n² of them. They are counted
 //! first, and kept while they fit into [`KEPT_BYTES_MAX`] and into what the host lends. If they
 //! don't, the lists of the next candidates are looked up again, a block at a time, among the rows
-//! that are still free ([`lookup`]): no candidate is looked up twice, so all blocks together cost at
-//! most twice the first pass.
+//! that are still free (`lookup`): no candidate is looked up twice, so all blocks together cost
+//! at most twice the first pass.
 
 mod lookup;
 
@@ -53,8 +53,8 @@ impl Default for Options {
 ///
 /// A row without a direction is in none.
 ///
-/// Cost: one pass over all pairs, and at most two more when the similar pairs don't fit into memory.
-/// Memory: up to [`KEPT_BYTES_MAX`] and a few bytes a row.
+/// Cost: one pass over all pairs, and at most two more when the similar pairs don't fit into
+/// memory. Memory: up to [`KEPT_BYTES_MAX`] and a few bytes a row.
 ///
 /// # Errors
 /// Options that can't be, what the host says.

@@ -74,13 +74,20 @@ fn topics_are_found_block_by_block() {
 
 #[test]
 fn pairs_are_kept_only_as_far_as_the_host_lends() {
-    let vectors = random_topics(800, 4, 16, 0.3, 5);
+    let vectors = random_topics(2400, 4, 16, 0.3, 5);
     let options = Options { threshold: 0.5, min_size: 3 };
-    let base = 800 * BYTES_PER_ROW;
-    let poor = Limited { limit: base + 800 * 900, ..Limited::default() };
-    let got = communities(&vectors, &options, &poor).expect("without the pairs");
-    assert_eq!(rows_of(&got), slow_communities(&vectors, &options));
-    assert_eq!(poor.lent.into_inner(), 0);
+    let wanted = slow_communities(&vectors, &options);
+    let rich = Limited { limit: usize::MAX, ..Limited::default() };
+    let poor = Limited { limit: 6 << 20, ..Limited::default() };
+    // What each thread borrows should not decide.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+    threads.install(|| {
+        for host in [rich, poor] {
+            let got = communities(&vectors, &options, &host).expect("with or without the pairs");
+            assert_eq!(rows_of(&got), wanted);
+            assert_eq!(host.lent.into_inner(), 0);
+        }
+    });
 }
 
 #[test]

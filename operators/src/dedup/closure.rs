@@ -4,14 +4,14 @@
 //! depend on their order.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::pairs::Similar;
 use super::places::Places;
 use super::{Dropped, Side, near};
-use crate::error::{OperatorError, Result};
+use crate::error::Result;
+use crate::forest::Forest;
 use crate::host::{Host, Loan, check};
 use crate::neighbours::{self, Pair};
 use crate::unit::{self, UnitVectors};
@@ -38,10 +38,10 @@ pub(super) fn clusters(similar: &Similar<'_>, open: &[u32], host: &dyn Host) -> 
     let forest = match similar {
         Similar::Pairs { pairs, .. } => {
             let places = Places::new(open);
-            let mut forest = Forest::new(open.len());
+            let forest = Forest::new(open.len());
             for pair in &pairs.pairs {
                 if let (Some(a), Some(b)) = (places.of(pair.a), places.of(pair.b)) {
-                    forest.connect(a, b);
+                    forest.unite(a, b);
                 }
             }
             forest
@@ -55,20 +55,18 @@ pub(super) fn clusters(similar: &Similar<'_>, open: &[u32], host: &dyn Host) -> 
             connected(&vectors.select(open), *threshold, host)?
         }
     };
-    Ok(forest.into_clusters(open))
+    Ok(into_clusters(&forest, open))
 }
 
 /// The forest of rows with a cosine of at least `threshold`.
 fn connected(vectors: &UnitVectors, threshold: f32, host: &dyn Host) -> Result<Forest> {
-    let poisoned = || OperatorError::Bug("a thread panicked among clusters".into());
-    let forest = Mutex::new(Forest::new(vectors.rows()));
+    let forest = Forest::new(vectors.rows());
     let sink = |pairs: &[Pair]| {
-        let mut forest = forest.lock().map_err(|_| poisoned())?;
-        pairs.iter().for_each(|pair| forest.connect(pair.a, pair.b));
+        pairs.iter().for_each(|pair| forest.unite(pair.a, pair.b));
         Ok(())
     };
     neighbours::pairs_within(vectors, threshold, host, &sink)?;
-    forest.into_inner().map_err(|_| poisoned())
+    Ok(forest)
 }
 
 /// The rows of all clusters, those nearest to the centre of their cluster first (equally near: the
@@ -156,43 +154,18 @@ fn score(drops: &mut [(u32, Dropped)], similar: &Similar<'_>) {
     }
 }
 
-/// Union-find over rows. The root of a tree is its lowest row.
-struct Forest {
-    parents: Vec<u32>,
-}
-
-impl Forest {
-    fn new(rows: usize) -> Self {
-        Self { parents: (0..rows as u32).collect() }
-    }
-
-    fn root(&mut self, mut row: u32) -> u32 {
-        while self.parents[row as usize] != row {
-            let grandparent = self.parents[self.parents[row as usize] as usize];
-            self.parents[row as usize] = grandparent;
-            row = grandparent;
-        }
-        row
-    }
-
-    fn connect(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.parents[a.max(b) as usize] = a.min(b);
-    }
-
-    /// The trees, whose rows are places in `open`, as clusters of what is at those places.
-    fn into_clusters(mut self, open: &[u32]) -> Clusters {
-        let mut places: Vec<(u32, u32)> =
-            (0..open.len() as u32).map(|place| (self.root(place), place)).collect();
-        places.par_sort_unstable();
-        let clusters = places.chunk_by(|x, y| x.0 == y.0);
-        let ends = clusters.scan(0, |end, cluster| {
-            *end += cluster.len();
-            Some(*end)
-        });
-        Clusters {
-            ends: ends.collect(),
-            rows: places.iter().map(|(_, place)| open[*place as usize]).collect(),
-        }
+/// The groups, whose members are places in `open`, as clusters of what is at those places.
+fn into_clusters(forest: &Forest, open: &[u32]) -> Clusters {
+    let mut places: Vec<(u32, u32)> =
+        (0..open.len() as u32).map(|place| (forest.root(place), place)).collect();
+    places.par_sort_unstable();
+    let clusters = places.chunk_by(|x, y| x.0 == y.0);
+    let ends = clusters.scan(0, |end, cluster| {
+        *end += cluster.len();
+        Some(*end)
+    });
+    Clusters {
+        ends: ends.collect(),
+        rows: places.iter().map(|(_, place)| open[*place as usize]).collect(),
     }
 }

@@ -5,10 +5,10 @@
 //! The rest is told apart by meaning, in one of two modes:
 //!
 //! - [`Mode::Star`]: rows in the order of [`Keep`]; a row is dropped if it is within the threshold
-//!   of a row kept before it. So each dropped row is similar to a row that is there, and no two kept
-//!   rows are similar. See [`star`](mod@star).
+//!   of a row kept before it. So each dropped row is similar to a row that is there, and no two
+//!   kept rows are similar.
 //! - [`Mode::Closure`]: rows that similar rows connect are one cluster, and [`Keep`] chooses one of
-//!   each. Two rows of a cluster may be unlike each other. See [`closure`](mod@closure).
+//!   each. Two rows of a cluster may be unlike each other.
 //!
 //! A row without a direction is similar to no row; it can be equal to one.
 
@@ -120,6 +120,10 @@ pub struct Input<'a> {
     pub equal_earlier: &'a [Option<u32>],
 }
 
+/// Says of each pair of two rows, or of a row (`a`) and an earlier one (`b`), whether they are
+/// duplicates.
+pub type Judge<'a> = dyn Fn(Side, &[Pair]) -> Result<Vec<bool>> + Sync + 'a;
+
 /// Asks someone who knows better about the pairs near the threshold, such as a cross-encoder.
 #[derive(Clone, Copy)]
 pub struct Confirmation<'a> {
@@ -128,9 +132,8 @@ pub struct Confirmation<'a> {
     pub margin: f64,
     /// Pairs that are asked about at a time; at least 1.
     pub batch: usize,
-    /// Says of each pair of two rows, or of a row (`a`) and an earlier one (`b`), whether they are
-    /// duplicates. The best pairs come first.
-    pub judge: &'a (dyn Fn(Side, &[Pair]) -> Result<Vec<bool>> + Sync),
+    /// Who is asked. The best pairs come first.
+    pub judge: &'a Judge<'a>,
 }
 
 /// How duplicates are found.
@@ -202,9 +205,9 @@ struct Dropped {
 /// (equal: the one that was kept first).
 ///
 /// Cost: [`Mode::Star`] compares each distinct row with those kept before it, in memory that does
-/// not depend on the number of similar pairs; [`Mode::Closure`] compares all distinct rows and keeps
-/// no pair either. [`Keep::Centroid`] needs a closure first. With a [`Confirmation`] all pairs from
-/// `threshold - margin` on are kept, 12 bytes each.
+/// not depend on the number of similar pairs; [`Mode::Closure`] compares all distinct rows and
+/// keeps no pair either. [`Keep::Centroid`] needs a closure first. With a [`Confirmation`] all
+/// pairs from `threshold - margin` on are kept, 12 bytes each.
 ///
 /// # Errors
 /// Options that can't be, vectors or ranks that don't match the rows, pairs of rows that are not

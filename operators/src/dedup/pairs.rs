@@ -1,5 +1,5 @@
-//! Which distinct rows are similar: by their vectors, or by a list of pairs that were saved or had to
-//! be confirmed.
+//! Which distinct rows are similar: by their vectors, or by a list of pairs that were saved or had
+//! to be confirmed.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -2,8 +2,8 @@
 //! was kept before it.
 //!
 //! With vectors, the rows are halved: the first half is settled, the second is compared with what
-//! was kept of it, and is then settled itself. So each row meets exactly the rows kept before it, the
-//! comparisons are large where most of them are, and no list of pairs is longer than a
+//! was kept of it, and is then settled itself. So each row meets exactly the rows kept before it,
+//! the comparisons are large where most of them are, and no list of pairs is longer than
 //! [`LEAF_ROWS`]² / 2.
 
 use super::pairs::{PairList, Similar};
@@ -14,14 +14,14 @@ use crate::neighbours::{self, Neighbour, Pair};
 use crate::unit::UnitVectors;
 
 /// Rows that are settled by all their pairs at once.
-const LEAF_ROWS: usize = 1024;
+const LEAF_ROWS: usize = 2048;
 
 /// Rows that are compared with as many others in one call: their copies are the memory that is
 /// needed.
 const CHUNK_ROWS: usize = 1 << 15;
 
-/// For each row of `order`, the most similar of the rows kept before it (equal: the one kept first),
-/// as a place in `order`; `None` for a row that is kept.
+/// For each row of `order`, the most similar of the rows kept before it (equal: the one kept
+/// first), as a place in `order`; `None` for a row that is kept.
 pub(super) fn nearest_kept(
     similar: Similar<'_>,
     order: &[u32],

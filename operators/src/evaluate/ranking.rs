@@ -112,6 +112,7 @@ impl RankingMeans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::similarity::tests::random_vector;
 
     fn judged(pairs: &[(char, f64)]) -> HashMap<char, f64> {
         pairs.iter().copied().collect()
@@ -168,6 +169,55 @@ mod tests {
         near(worse, [(2.0 + 0.5) / (2.0 + 1.0 / 3f64.log2()), 1.0, 5.0 / 6.0, 1.0, 2.0 / 3.0]);
         let none = ranking_metrics(&['c', 'd'], &gains, 2).expect("relevant documents");
         near(none, [0.0; 5]);
+    }
+
+    /// Each measure by its definition, counting anew at every rank.
+    fn slow(ranked: &[u32], judgements: &HashMap<u32, f64>, k: usize) -> [f64; 5] {
+        let gain = |rank: usize| {
+            let first = !ranked[..rank - 1].contains(&ranked[rank - 1]);
+            judgements.get(&ranked[rank - 1]).copied().filter(|_| first).unwrap_or(0.0)
+        };
+        let ranks = || 1..=k.min(ranked.len());
+        let hits = |until: usize| (1..=until).filter(|rank| gain(*rank) > 0.0).count() as f64;
+        let mut best: Vec<f64> = judgements.values().copied().filter(|gain| *gain > 0.0).collect();
+        let relevant = best.len() as f64;
+        best.sort_by(|a, b| b.total_cmp(a));
+        let dcg: f64 = ranks().map(|rank| gain(rank) / (rank as f64 + 1.0).log2()).sum();
+        let ideal = (1..).zip(best).take(k);
+        let ideal: f64 = ideal.map(|(rank, gain)| gain / f64::from(1 + rank).log2()).sum();
+        let first = ranks().find(|rank| gain(*rank) > 0.0);
+        let found = hits(k.min(ranked.len()));
+        let precise = ranks().filter(|rank| gain(*rank) > 0.0).map(|rank| hits(rank) / rank as f64);
+        [
+            dcg / ideal,
+            first.map_or(0.0, |rank| 1.0 / rank as f64),
+            precise.sum::<f64>() / relevant.min(k as f64),
+            found / relevant,
+            found / k as f64,
+        ]
+    }
+
+    #[test]
+    fn random_rankings_are_measured_as_their_definitions_say() {
+        let mut measured = 0;
+        for seed in 0..60 {
+            let draw = |len, seed, to: f32| -> Vec<u32> {
+                let random = random_vector(len, seed);
+                random.iter().map(|x| ((x + 1.0) / 2.0 * to) as u32).collect()
+            };
+            let ranked = draw(seed as usize % 13, seed + 1, 20.0);
+            let documents = draw(seed as usize % 9, seed + 100, 20.0);
+            let grades = draw(documents.len(), seed + 200, 4.0);
+            let judgements: HashMap<u32, f64> =
+                documents.into_iter().zip(grades.into_iter().map(f64::from)).collect();
+            for k in [1, 3, 10] {
+                if let Some(fast) = ranking_metrics(&ranked, &judgements, k) {
+                    near(fast, slow(&ranked, &judgements, k));
+                    measured += 1;
+                }
+            }
+        }
+        assert!(measured > 100);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! PCA shows the directions of the largest variance and is fast. t-SNE (van der Maaten 2008, by the
 //! crate bhtsne with Barnes–Hut) shows neighbourhoods. It begins at the PCA and runs on one thread,
 //! because bhtsne's sums on many threads have no fixed order: so a map depends on its input alone.
-//! Above [`MapOptions::rows_max`] rows a map is made of an even sample, and every other row is placed
-//! among those of the sample that it is nearest to.
+//! Above [`MapOptions::rows_max`] rows a map is made of an even sample. By PCA the other rows fall
+//! on the sample's plane; by t-SNE each is placed among those of the sample that it is nearest to.
 
 mod pca;
 mod tsne;
@@ -87,16 +87,27 @@ pub fn map(
 
     let _loan = Loan::new(host, directed.len() * vectors.dimension() * size_of::<f32>())?;
     let sample = vectors.select(&sampled);
-    let start = pca::two_components(&sample, host)?;
-    let places: Vec<[f32; 2]> = match options.method {
-        Method::Pca => start.iter().map(|place| place.map(|x| x as f32)).collect(),
-        Method::Tsne => tsne::fit(&sample, &start, options, host)?,
+    let others_vectors = vectors.select(&others);
+    let plane = pca::Plane::fit(&sample, host)?;
+    let start = plane.places(&sample);
+    let (places, placed) = match options.method {
+        Method::Pca => (rounded(&start), rounded(&plane.places(&others_vectors))),
+        Method::Tsne => {
+            let places = tsne::fit(&sample, &start, options, host)?;
+            let placed = place_others(&others_vectors, &sample, &places, host)?;
+            (places, placed)
+        }
     };
     let mut found = vec![None; rows];
-    sampled.iter().zip(&places).for_each(|(row, place)| found[*row as usize] = Some(*place));
-    let placed = place_others(&vectors.select(&others), &sample, &places, host)?;
-    others.iter().zip(placed).for_each(|(row, place)| found[*row as usize] = Some(place));
+    for (row, place) in sampled.iter().zip(places).chain(others.iter().zip(placed)) {
+        found[*row as usize] = Some(place);
+    }
     Ok(found)
+}
+
+/// Coordinates as they are drawn.
+fn rounded(places: &[[f64; 2]]) -> Vec<[f32; 2]> {
+    places.iter().map(|place| place.map(|x| x as f32)).collect()
 }
 
 fn check_options(options: &MapOptions) -> Result<()> {

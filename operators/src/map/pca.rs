@@ -1,8 +1,8 @@
 //! The principal components of vectors, for pictures.
 //!
-//! Subspace iteration on the covariance (Halko, Martinsson and Tropp 2011, with Rayleigh–Ritz at the
-//! end), which is never formed: each step multiplies the centred rows twice. The start is fixed and
-//! sums run in blocks of fixed size, so the result depends on the input alone. Each component
+//! Subspace iteration on the covariance (Halko, Martinsson and Tropp 2011, with Rayleigh–Ritz at
+//! the end), which is never formed: each step multiplies the centred rows twice. The start is fixed
+//! and sums run in blocks of fixed size, so the result depends on the input alone. Each component
 //! points to where its largest entry is positive.
 
 use rayon::prelude::*;
@@ -23,34 +23,50 @@ const CHANGE_MIN: f64 = 1e-9;
 /// Rows whose products are summed by one thread.
 const ROWS_PER_TASK: usize = 256;
 
-/// The coordinates of each row along the two directions of the largest variance.
-///
-/// # Errors
-/// What the host says.
-pub(super) fn two_components(vectors: &UnitVectors, host: &dyn Host) -> Result<Vec<[f64; 2]>> {
-    let directions = directions(vectors, 2, host)?;
-    let mean = mean(vectors);
-    let along = |row: usize, direction: &[f64]| -> f64 {
-        let centred = vectors.row(row).iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean);
-        centred.zip(direction).map(|(x, d)| x * d).sum()
-    };
-    let coordinate =
-        |row, number: usize| directions.get(number).map_or(0.0, |direction| along(row, direction));
-    let rows = (0..vectors.rows()).into_par_iter();
-    Ok(rows.map(|row| [coordinate(row, 0), coordinate(row, 1)]).collect())
+/// The plane of the largest variance of some vectors.
+pub(super) struct Plane {
+    mean: Vec<f64>,
+    directions: Vec<Vec<f64>>,
 }
 
-/// The directions of the largest variance, the largest first; fewer than wanted in fewer dimensions.
-fn directions(vectors: &UnitVectors, wanted: usize, host: &dyn Host) -> Result<Vec<Vec<f64>>> {
+impl Plane {
+    /// The plane of these vectors.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub(super) fn fit(vectors: &UnitVectors, host: &dyn Host) -> Result<Self> {
+        let mean = mean(vectors);
+        let directions = directions(vectors, &mean, 2, host)?;
+        Ok(Self { mean, directions })
+    }
+
+    /// The coordinates of each vector; 0 along a direction that there isn't.
+    pub(super) fn places(&self, vectors: &UnitVectors) -> Vec<[f64; 2]> {
+        let along = |row: usize, number: usize| -> f64 {
+            let Some(direction) = self.directions.get(number) else { return 0.0 };
+            let components = vectors.row(row).iter().zip(&self.mean).zip(direction);
+            components.map(|((x, mean), d)| (f64::from(*x) - mean) * d).sum()
+        };
+        (0..vectors.rows()).into_par_iter().map(|row| [along(row, 0), along(row, 1)]).collect()
+    }
+}
+
+/// The directions of the largest variance, the largest first; fewer than wanted in fewer
+/// dimensions.
+fn directions(
+    vectors: &UnitVectors,
+    mean: &[f64],
+    wanted: usize,
+    host: &dyn Host,
+) -> Result<Vec<Vec<f64>>> {
     let dimension = vectors.dimension();
     let size = (wanted + EXTRA_DIRECTIONS).min(dimension);
-    let mean = mean(vectors);
     let mut basis = start(dimension, size);
     orthonormalize(&mut basis);
     let mut values: Vec<f64> = vec![0.0; size];
     for _ in 0..STEPS_MAX {
         check(host)?;
-        let image = covariance_times(vectors, &mean, &basis, host)?;
+        let image = covariance_times(vectors, mean, &basis, host)?;
         let (turned, found) = rayleigh_ritz(&basis, &image);
         let scale = found.first().copied().unwrap_or(0.0).abs();
         let change = |(new, old): (&f64, &f64)| (new - old).abs() <= CHANGE_MIN * scale;
@@ -175,9 +191,9 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     for row in a.iter_mut().chain(vectors.iter_mut()) {
         (row[p], row[q]) = turn(row[p], row[q]);
     }
-    for column in 0..a.len() {
-        (a[p][column], a[q][column]) = turn(a[p][column], a[q][column]);
-    }
+    let (above, below) = a.split_at_mut(q);
+    let (Some(row_p), Some(row_q)) = (above.get_mut(p), below.first_mut()) else { return };
+    row_p.iter_mut().zip(row_q).for_each(|(x, y)| (*x, *y) = turn(*x, *y));
 }
 
 /// Makes directions orthogonal and of length one (modified Gram–Schmidt, twice). One that depends
@@ -255,7 +271,7 @@ mod tests {
                 row.iter_mut().zip(0..).for_each(|(x, i)| *x /= 1.0 + i as f32);
             }
             let vectors = UnitVectors::new(dimension, values).expect("rows");
-            let fast = directions(&vectors, 2, &Unbounded).expect("directions");
+            let fast = directions(&vectors, &mean(&vectors), 2, &Unbounded).expect("directions");
             for (fast, slow) in fast.iter().zip(slow(&vectors, 2)) {
                 let cosine = dot(fast, &slow).abs();
                 assert!(cosine > 1.0 - 1e-5, "{rows} x {dimension}: {cosine}");
@@ -269,7 +285,7 @@ mod tests {
     fn one_row_equal_rows_and_one_dimension() {
         let places = |dimension, values| {
             let vectors = UnitVectors::new(dimension, values).expect("rows");
-            two_components(&vectors, &Unbounded).expect("places")
+            Plane::fit(&vectors, &Unbounded).expect("a plane").places(&vectors)
         };
         assert_eq!(places(3, vec![1.0, 2.0, 3.0]), [[0.0, 0.0]]);
         assert!(places(2, [3.0, 4.0].repeat(9)).iter().flatten().all(|x| x.abs() < 1e-6));

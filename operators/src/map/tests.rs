@@ -63,6 +63,12 @@ fn many_rows_are_placed_among_a_sample() {
     let places = mapped(&vectors, &options);
     assert!(places.iter().all(Option::is_some));
     assert!(kept_together(&places) > 0.95, "{}", kept_together(&places));
+    let pca = MapOptions { method: Method::Pca, ..options };
+    let flat = mapped(&vectors, &pca);
+    assert!(kept_together(&flat) > 0.9, "{}", kept_together(&flat));
+    let distinct: std::collections::HashSet<[u32; 2]> =
+        flat.iter().flatten().map(|place| place.map(f32::to_bits)).collect();
+    assert_eq!(distinct.len(), 600, "every row has a place of its own on the plane");
     let other = mapped(&vectors, &MapOptions { seed: 1, ..options });
     assert_ne!(places, other);
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bhtsne::{Neighbor, tSNE};
 
-use super::MapOptions;
+use super::{MapOptions, rounded};
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::neighbours;
@@ -33,7 +33,7 @@ pub(super) fn fit(
 ) -> Result<Vec<[f32; 2]>> {
     let rows = vectors.rows();
     if rows < ROWS_MIN || start.iter().all(|place| *place == start[0]) {
-        return Ok(start.iter().map(|place| place.map(|x| x as f32)).collect());
+        return Ok(rounded(start));
     }
     let perplexity = options.perplexity.min((rows - 1) as f32 / 3.0);
     let count = (3.0 * perplexity) as usize;

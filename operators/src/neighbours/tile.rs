@@ -230,13 +230,13 @@ mod avx512 {
                 [_mm512_loadu_ps(floor), _mm512_loadu_ps(floor.add(LANES))],
             )
         };
-        for row in 0..TILE_ROWS_MAX {
+        for (row, products) in products.iter().enumerate() {
             let limit = _mm512_set1_ps(limits.limit[row]);
             let inverse = _mm512_set1_ps(limits.inverse[row]);
             let mut values = [_mm512_setzero_ps(); WIDE];
             let mut passed = 0_u32;
             for half in 0..WIDE {
-                values[half] = _mm512_mul_ps(products[row][half], scale[half]);
+                values[half] = _mm512_mul_ps(products[half], scale[half]);
                 // Where the limit is NaN, so is the lesser of the two: nothing passes.
                 let least = _mm512_min_ps(_mm512_mul_ps(floor[half], inverse), limit);
                 let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(values[half], least);

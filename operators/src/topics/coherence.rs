@@ -1,9 +1,13 @@
 //! Coherence: whether the words of a topic occur in the same texts.
 //!
 //! Normalised pointwise mutual information (Bouma 2009), with whole texts as documents:
-//! `NPMI(a, b) = ln(p(a, b) / (p(a) · p(b))) / -ln p(a, b)`, where `p` is a share of all texts. It is
-//! 1 when two words only occur together, 0 when they are independent, -1 when they never meet. A
-//! topic's coherence is the mean over all pairs of its top words.
+//!
+//! `NPMI(a, b) = ln(p(a, b) / (p(a) · p(b))) / -ln p(a, b)`
+//!
+//! where `p` is a share of all texts. It is 1 when two words only occur together, 0 when they are
+//! independent, -1 when they never meet. A topic's coherence is the mean over all pairs of its top
+//! words. Two rare words seldom meet in a short text, so topics of short texts are mostly below 0;
+//! figures compare within one set of texts.
 
 use std::collections::HashMap;
 

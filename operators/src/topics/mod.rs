@@ -1,9 +1,10 @@
-//! What topics are about: their words, a label, texts that stand for them, and how well the words go
-//! together.
+//! What topics are about: their words, a label, texts that stand for them, and how well the words
+//! go together.
 //!
-//! Which row is of which topic is decided elsewhere (by clusters, or by a column); `None` is a row of
-//! no topic. Each file is one step: [`words`] splits texts, [`counts`] counts by topic, [`ctfidf`]
-//! weighs, [`coherence`] judges, [`merge`] joins topics, [`over_time`] looks at bins of time.
+//! Which row is of which topic is decided elsewhere (by clusters, or by a column); `None` is a row
+//! of no topic. Each file is one step: [`words`] splits texts, [`counts`] counts by topic,
+//! [`ctfidf`] weighs, [`coherence`] judges, [`mod@merge`] joins topics, [`mod@over_time`] looks at
+//! bins of time.
 
 pub mod coherence;
 pub mod counts;
@@ -132,16 +133,21 @@ pub fn label(words: &[ScoredWord]) -> String {
     told.join(", ")
 }
 
-/// Whether two words share all but an ending of at most two characters, or the words of one are
-/// all in the other.
+/// Whether two words differ by their endings only, or the words of one are all in the other.
 fn says_the_same(a: &str, b: &str) -> bool {
     let all_in =
         |a: &str, b: &str| a.split(' ').all(|word| b.split(' ').any(|other| other == word));
-    let ending = |long: &str, short: &str| {
-        let rest = long.strip_prefix(short).map(|rest| rest.chars().count());
-        short.chars().count() >= 3 && rest.is_some_and(|rest| rest <= 2)
-    };
-    all_in(a, b) || all_in(b, a) || ending(a, b) || ending(b, a)
+    all_in(a, b) || all_in(b, a) || differ_by_ending(a, b)
+}
+
+/// Whether one word is another with up to two letters more (`card`, `cards`), or both have endings
+/// of up to three letters after at least two thirds of the longer one (`exchange`, `exchanging`).
+fn differ_by_ending(a: &str, b: &str) -> bool {
+    let same = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+    let (a, b) = (a.chars().count(), b.chars().count());
+    let (longer, shorter) = (a.max(b), a.min(b));
+    let grown = same >= 3 && same == shorter && longer - same <= 2;
+    grown || (same >= 5 && longer - same <= 3 && same * 3 >= longer * 2)
 }
 
 /// The rows of each topic, in order.

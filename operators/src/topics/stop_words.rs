@@ -112,7 +112,7 @@ pub fn guess_languages(texts: &[&str]) -> Vec<&'static str> {
 /// What the guess is made from.
 #[derive(Default)]
 struct Counts {
-    /// Number of words, of scripts with spaces.
+    /// Number of words, and of characters of scripts without spaces.
     words: f64,
     /// How many of them are stop words of exactly these languages, as bits.
     by_languages: HashMap<u64, f64>,
@@ -134,6 +134,7 @@ fn count_words(texts: &[&str]) -> Counts {
             }
             Piece::Word(_) => {}
             Piece::Run(run) => {
+                counts.words += run.chars().count() as f64;
                 let script = run.chars().next().and_then(unspaced);
                 counts.scripts.extend(script.filter(|script| !counts.scripts.contains(script)));
             }
@@ -173,6 +174,7 @@ mod tests {
             ["es"]
         );
         assert_eq!(guess_languages(&["我的银行卡丢了"]), ["zh"]);
+        assert_eq!(guess_languages(&["我的银行卡丢了，Tom 的也丢了"]), ["zh"]);
         assert_eq!(guess_languages(&["銀行のカードを失くしました"]), ["ja"]);
         let mut both = guess_languages(&[ENGLISH, GERMAN]);
         both.sort_unstable();

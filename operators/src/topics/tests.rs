@@ -64,6 +64,8 @@ fn labels_do_not_repeat_themselves() {
     );
     assert_eq!(label(&words(&["exchange rate", "rate", "euro"])), "exchange rate, euro");
     assert_eq!(label(&words(&["aa", "bb", "cc", "dd", "ee"])), "aa, bb, cc, dd");
+    let endings = ["exchange", "exchanging", "currency", "currencies", "internet", "interest"];
+    assert_eq!(label(&words(&endings)), "exchange, currency, internet, interest");
     assert_eq!(label(&[]), "");
 }
 

@@ -1,10 +1,12 @@
 //! What is declared about a finding once: its inputs, its options, and what it says of itself.
 //!
-//! The check of names and values, EXPLAIN, the error messages and `SHOW FUNCTIONS` all read it here.
+//! The check of names and values, EXPLAIN, the error messages and `SHOW FUNCTIONS` all read it
+//! here.
 
 use std::sync::Arc;
 
 use super::finding::Finding;
+use super::indexes::Index;
 use super::options::{Kind, OptionDef, OptionValue, Options};
 use super::roles::InputTypes;
 use crate::SqlError;
@@ -69,6 +71,8 @@ pub(crate) struct Planning<'a> {
     pub(crate) inputs: &'a [Option<InputTypes>],
     /// The models.
     pub(crate) engine: &'a Engine,
+    /// The index that stands in the place of the first input, if one does.
+    pub(crate) index: Option<&'a Arc<Index>>,
 }
 
 /// A finding: what it takes, and how it is made.

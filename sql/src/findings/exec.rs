@@ -120,8 +120,8 @@ fn embeds(input: &Input) -> bool {
     matches!(&input.roles.vector, Some(Expr::ScalarFunction(call)) if call.name() == "embed")
 }
 
-/// The order of rows is part of an input's meaning: it numbers rows and decides between equals. So a
-/// sort below is kept, which the optimizer else drops where no operator asks for its order.
+/// The order of rows is part of an input's meaning: it numbers rows and decides between equals. So
+/// a sort below is kept, which the optimizer else drops where no operator asks for its order.
 fn in_order(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
         let order = OrderingRequirements::from(sort.expr().clone());

@@ -1,5 +1,5 @@
-//! `hybrid_search(corpus, query => 'text' | queries => …)`: by meaning and by words at once, the two
-//! rankings fused by reciprocal ranks.
+//! `hybrid_search(corpus, query => 'text' | queries => …)`: by meaning and by words at once, the
+//! two rankings fused by reciprocal ranks.
 
 use std::sync::Arc;
 

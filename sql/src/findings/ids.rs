@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use arrow::array::Array;
+use arrow::array::{Array, ArrayRef};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sembla_operators::{Host, Loan, host};
@@ -42,15 +42,22 @@ pub(crate) fn check(input: &str, ids: &Column, host: &dyn Host) -> Result<(), Sq
         host::check(host)?;
         for (row, id) in rows.iter().enumerate() {
             if !seen.insert(id.data()) {
-                let options = FormatOptions::default();
-                let shown = ArrayFormatter::try_new(piece.as_ref(), &options)
-                    .map_err(|error| arrow_error(&error))?;
                 return Err(SqlError::Data(format!(
                     "id {} is in the {input} twice; ids must differ: name another column with id => …, or keep one row of each",
-                    shown.value(row)
+                    shown(piece, row)?
                 )));
             }
         }
     }
     Ok(())
+}
+
+/// A value as messages show it.
+///
+/// # Errors
+/// When arrow can't write values of its type.
+pub(crate) fn shown(column: &ArrayRef, row: usize) -> Result<String, SqlError> {
+    let options = FormatOptions::default();
+    let column = ArrayFormatter::try_new(column.as_ref(), &options);
+    Ok(column.map_err(|error| arrow_error(&error))?.value(row).to_string())
 }

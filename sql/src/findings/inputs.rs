@@ -52,7 +52,7 @@ impl Resolver<'_> {
             None => self.field("id").map(|_| self.column("id")),
         };
         words.push(format!("id={}", id.as_ref().map_or("row number".into(), shown)));
-        let text = self.text(context)?;
+        let text = self.text(id.as_ref(), context)?;
         let vector = self.vector(text.as_ref(), context)?;
         match &vector {
             Some((vector, None)) => words.push(format!("vector={}", shown(vector))),
@@ -88,11 +88,14 @@ impl Resolver<'_> {
         for name in self.input.columns {
             if let Some(field) = self.field(name) {
                 let column = self.column(name);
-                extras.push((*name, match field.data_type() {
-                    data_type if is_text(data_type) => cast(column, DataType::Utf8),
-                    data_type if data_type.is_integer() => cast(column, DataType::Int64),
-                    _ => column,
-                }));
+                extras.push((
+                    *name,
+                    match field.data_type() {
+                        data_type if is_text(data_type) => cast(column, DataType::Utf8),
+                        data_type if data_type.is_integer() => cast(column, DataType::Int64),
+                        _ => column,
+                    },
+                ));
             }
         }
         let words: Vec<_> = extras.iter().map(|(name, _)| name.to_string()).collect();
@@ -100,8 +103,12 @@ impl Resolver<'_> {
         Ok((Roles { id: None, text: None, vector: None, groups, extras }, words.join(", ")))
     }
 
-    /// The column of texts, if there is one.
-    fn text(&self, context: &mut dyn RelationPlannerContext) -> Result<Option<Expr>> {
+    /// The column of texts, if there is one. Ids may be strings, but are not taken for texts.
+    fn text(
+        &self,
+        id: Option<&Expr>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<Expr>> {
         if self.input.texts == Need::No && self.input.vectors == Need::No {
             return Ok(None);
         }
@@ -118,7 +125,9 @@ impl Resolver<'_> {
         if self.field("text").is_some_and(|field| is_text(field.data_type())) {
             return Ok(Some(self.column("text")));
         }
-        Ok(match self.names(|field| is_text(field.data_type())).as_slice() {
+        let mut names = self.names(|field| is_text(field.data_type()));
+        names.retain(|name| id.is_none_or(|id| shown(id) != *name));
+        Ok(match names.as_slice() {
             [only] => Some(self.column(only)),
             _ => None,
         })
@@ -315,8 +324,9 @@ impl Resolver<'_> {
     }
 
     fn no_text(&self) -> datafusion::error::DataFusionError {
-        let what = if self.input.vectors == Need::No { "texts" } else { "texts or vectors" };
-        let several = self.names(|field| is_text(field.data_type()));
+        let what = if self.input.texts == Need::Must { "texts" } else { "texts or vectors" };
+        let mut several = self.names(|field| is_text(field.data_type()));
+        several.retain(|name| name != "id");
         self.mistake(if several.is_empty() {
             let columns = self.schema.fields().iter();
             let columns: Vec<_> =

@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn values_keep_their_number() {
         let mut keys = Keys::default();
-        let column = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let column =
+            |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
         let first = keys.of(&column(vec![Some("a"), None, Some("b"), Some("a")]));
         assert_eq!(first.expect("strings"), [Some(0), None, Some(1), Some(0)]);
         let found = keys.find(&column(vec![Some("b"), Some("c"), None]));

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The way of a finding: [`rewrite`] makes every input a query before the statement is planned;
-//! [`planner`] plans the inputs, lets [`inputs`] find their columns and [`options`] read the options, and
-//! makes a [`node`] of the logical plan; [`exec`] runs it: [`collect`] reads (and embeds) the inputs, and
-//! [`run`] calls the [`finding`] for each of the [`groups`].
+//! [`planner`] plans the inputs, lets [`inputs`] find their columns and [`options`] read the
+//! options, and makes a [`node`] of the logical plan; [`exec`] runs it: [`collect`] reads (and
+//! embeds) the inputs, and [`run`] calls the [`finding`] for each of the [`groups`].
 //!
 //! *Invariant:* a finding itself sees tables and a host, nothing of queries.
 
@@ -41,6 +41,9 @@ mod communities;
 mod dedup;
 mod hits;
 mod hybrid_search;
+pub(crate) mod index_rows;
+mod indexed_search;
+pub(crate) mod indexes;
 mod keys;
 mod map_2d;
 mod pairs;
@@ -56,8 +59,9 @@ mod topics;
 mod topics_over_time;
 
 pub(crate) use exec::Planner;
-pub(crate) use host::Listener;
 pub use host::Progress;
+pub(crate) use host::{Listener, QueryHost};
+pub(crate) use indexes::Indexes;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[
@@ -79,7 +83,8 @@ static FINDINGS: &[&Declaration] = &[
 
 /// The finding of that name, in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Declaration> {
-    FINDINGS.iter().copied().find(|finding| finding.name == name)
+    let unlisted = [&index_rows::DECLARATION];
+    FINDINGS.iter().copied().chain(unlisted).find(|finding| finding.name == name)
 }
 
 /// The name, the call and the documentation of each finding.

@@ -84,9 +84,10 @@ impl FindingNode {
     /// The finding with its inputs and options in one line, for EXPLAIN.
     pub(crate) fn words(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
+        let several = self.given().count() > 1;
         for (definition, input) in self.declaration.inputs.iter().zip(&self.inputs) {
             match input {
-                Some(input) if self.declaration.inputs.len() > 1 => {
+                Some(input) if several => {
                     parts.push(format!("{}=({})", definition.name, input.words));
                 }
                 Some(input) => parts.push(input.words.clone()),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::{DataType, Field};
+use sembla_operators::neighbours::PairSink;
 use sembla_operators::{OperatorError, Pair};
 
 use super::finding::{Emit, Found};
@@ -45,9 +46,7 @@ pub(crate) fn stream(
     a: &Table,
     b: &Table,
     emit: &mut Emit<'_>,
-    find: impl FnOnce(
-        &(dyn Fn(&[Pair]) -> Result<(), OperatorError> + Sync),
-    ) -> Result<(), OperatorError>,
+    find: impl FnOnce(&PairSink<'_>) -> Result<(), OperatorError>,
 ) -> Result<(), SqlError> {
     let emit = Mutex::new(emit);
     // The operator knows errors by their message; the error itself waits here.

@@ -1,10 +1,11 @@
-//! `paraphrase_mining(input [, other])`: the most similar pairs of rows, within one input or between
-//! two.
+//! `paraphrase_mining(input [, other])`: the most similar pairs of rows, within one input or
+//! between two.
 
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
-use sembla_operators::{Host, mining};
+use sembla_operators::approximate::{self, ApproximateOptions, SEARCH_EXPANSION};
+use sembla_operators::{Host, Loan, Neighbour, Pair, UnitVectors, mining, neighbours};
 
 use super::declaration::{Declaration, InputDef, Planning, VECTORS};
 use super::finding::{Emit, Finding};
@@ -46,6 +47,11 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             kind: Kind::Flag { default: false },
             about: "Every pair with at least the threshold, as it is found.",
         },
+        OptionDef {
+            name: "approximate",
+            kind: Kind::Flag { default: false },
+            about: "Finds nearest rows by an approximate index: some pairs are missed, and a million rows take minutes, not hours.",
+        },
     ],
     carries: false,
     plan,
@@ -56,6 +62,7 @@ struct Paraphrases {
     options: mining::Options,
     /// The threshold of all pairs, if those are wanted.
     every_pair: Option<f64>,
+    approximate: bool,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
@@ -68,13 +75,19 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
         (true, threshold) => threshold,
         (false, _) => None,
     };
+    let approximate = options.flag("approximate");
+    if approximate && (every_pair.is_some() || matches!(planning.inputs, [_, Some(_)])) {
+        return Err(SqlError::Statement(
+            "approximate goes with one input and without all_pairs; leave it out".into(),
+        ));
+    }
     let defaults = mining::Options::default();
     let options = mining::Options {
         top_k: options.count("top_k").unwrap_or(defaults.top_k),
         max_pairs: options.count("max_pairs").unwrap_or(defaults.max_pairs),
         threshold,
     };
-    Ok(Arc::new(Paraphrases { options, every_pair }))
+    Ok(Arc::new(Paraphrases { options, every_pair, approximate }))
 }
 
 impl Finding for Paraphrases {
@@ -90,6 +103,10 @@ impl Finding for Paraphrases {
     ) -> Result<(), SqlError> {
         let [Some(a), other] = tables else { return Ok(()) };
         match (other, self.every_pair) {
+            (None, None) if self.approximate => {
+                let (found, _loan) = self.approximately(a.vectors(), host)?;
+                pairs::give(a, a, &found, emit)
+            }
             (None, None) => {
                 let found = mining::mine(a.vectors(), &self.options, host)?;
                 pairs::give(a, a, &found, emit)
@@ -105,5 +122,33 @@ impl Finding for Paraphrases {
                 mining::every_pair_between(a.vectors(), b.vectors(), threshold, host, sink)
             }),
         }
+    }
+}
+
+impl Paraphrases {
+    /// The best pairs by an approximate index that is built for them.
+    fn approximately<'h>(
+        &self,
+        vectors: &UnitVectors,
+        host: &'h dyn Host,
+    ) -> Result<(Vec<Pair>, Loan<'h>), SqlError> {
+        let min_score = neighbours::check_threshold(self.options.threshold.unwrap_or(-1.0))?;
+        let (top_k, index) = (self.options.top_k, ApproximateOptions::default());
+        let expansion = SEARCH_EXPANSION.max(top_k);
+        let found = approximate::top_k_within(vectors, top_k, min_score, &index, expansion, host)?;
+        let loan = Loan::new(host, found.iter().map(Vec::len).sum::<usize>() * size_of::<Pair>())?;
+        let of_row = |(row, found): (u32, &Vec<Neighbour>)| {
+            let pair = move |other: &Neighbour| Pair {
+                a: row.min(other.row),
+                b: row.max(other.row),
+                score: other.score,
+            };
+            found.iter().map(pair).collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<Pair> = (0..).zip(&found).flat_map(of_row).collect();
+        pairs.sort_unstable_by(Pair::best_first);
+        pairs.dedup_by_key(|pair| (pair.a, pair.b));
+        pairs.truncate(self.options.max_pairs);
+        Ok((pairs, loan))
     }
 }

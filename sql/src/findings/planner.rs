@@ -18,11 +18,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::declaration::{Declaration, InputDef, Planning};
+use super::indexes::Index;
 use super::inputs::{GivenColumns, Resolver, is_vector, shown};
 use super::node::{FindingNode, Input};
 use super::options::{Kind, OptionDef, Options};
 use super::rewrite::declaration_of;
 use super::roles::InputTypes;
+use super::semantic_search;
 use crate::SqlError;
 use crate::arguments::{name_of, nearest};
 use crate::functions::Engine;
@@ -215,11 +217,14 @@ impl Call {
                 Err(error) => Err(self.mistake(error.to_string())),
             };
         }
-        let expr = context.sql_to_expr(value.clone(), &DFSchema::empty())?;
+        let no_constant =
+            || self.mistake(format!("{} is {value}; it must be a constant", option.name));
+        let expr = context.sql_to_expr(value.clone(), &DFSchema::empty());
+        let expr = expr.map_err(|_| no_constant())?;
         let simplify = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).build();
         match ExprSimplifier::new(simplify).simplify(expr)?.unalias() {
             Expr::Literal(value, _) => Ok(value),
-            _ => Err(self.mistake(format!("{} is {value}; it must be a constant", option.name))),
+            _ => Err(no_constant()),
         }
     }
 
@@ -231,10 +236,15 @@ impl Call {
     ) -> Result<FindingNode> {
         let embed = context.context_provider().get_function_meta("embed");
         let embed = embed.ok_or_else(|| DataFusionError::Internal("embed is not there".into()))?;
-        let default_model = engine.models.default_name();
+        let index = self.index(engine)?;
+        let default_model = match index.as_ref().and_then(|index| index.model()) {
+            Some(model) => model.to_string(),
+            None => engine.models.default_name(),
+        };
         let mut inputs: Vec<Option<Input>> = Vec::new();
         for (position, definition) in self.declaration.inputs.iter().enumerate() {
             let planned = match self.inputs.get(position) {
+                _ if position == 0 && index.is_some() => None,
                 Some(Some(source)) => {
                     let plan = self.source(definition, source, context)?;
                     let first = inputs.first().and_then(Option::as_ref);
@@ -250,9 +260,25 @@ impl Call {
         let types: Vec<Option<InputTypes>> = types.collect::<Result<_>>()?;
         self.check_dimensions(&types)?;
         let name = self.declaration.name;
-        let planning = Planning { name, options: &self.options, inputs: &types, engine };
+        let (options, index) = (&self.options, index.as_ref());
+        let planning = Planning { name, options, inputs: &types, engine, index };
         let finding = (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
         FindingNode::new(self.declaration, finding, inputs, self.options_in_words())
+    }
+
+    /// The index that is named in the place of the first input.
+    fn index(&self, engine: &Engine) -> Result<Option<Arc<Index>>> {
+        let Some(Some(Source::Query(query))) = self.inputs.first() else { return Ok(None) };
+        let query = query.to_string();
+        let Some(name) = query.strip_prefix("SELECT * FROM ") else { return Ok(None) };
+        let index = engine.indexes.get(&name.to_lowercase());
+        if index.is_some() && self.declaration.name != semantic_search::DECLARATION.name {
+            return Ok(None);
+        }
+        if index.is_some() && self.names.iter().any(|name| name == "partition_by") {
+            return Err(self.mistake("partition_by means nothing to an index".into()));
+        }
+        Ok(index)
     }
 
     /// The query of an input, its columns qualified by the input's name.
@@ -299,7 +325,7 @@ impl Call {
         let resolver = Resolver {
             declaration: self.declaration,
             input: definition,
-            is_first: first.is_none(),
+            is_first: self.declaration.inputs.first().is_some_and(|i| i.name == definition.name),
             schema: plan.schema(),
             given: &self.columns,
             names_given: &self.names,
@@ -307,6 +333,7 @@ impl Call {
             embed,
             default_model,
         };
+        let is_first = resolver.is_first;
         let (mut roles, words) = resolver.roles(context)?;
         if let Some(first) = first {
             if let (Some(id), Some(other)) = (&mut roles.id, &first.roles.id) {
@@ -324,7 +351,7 @@ impl Call {
             }
         }
         let mut carried = Vec::new();
-        if self.declaration.carries && first.is_none() {
+        if self.declaration.carries && is_first {
             let shown_already: Vec<String> =
                 roles.id.iter().chain(&roles.groups).map(shown).collect();
             let names = plan.schema().fields().iter().map(|field| field.name().clone());

@@ -31,7 +31,7 @@ impl Reranker {
     /// When the model is not known or gives no single score for a pair.
     pub(crate) fn given(planning: &Planning<'_>) -> Result<Option<Self>, SqlError> {
         let Some(name) = planning.options.text(RERANKER.name) else { return Ok(None) };
-        let model = planning.engine.scorer(planning.name, Some(name))?;
+        let model = planning.engine.scorer(planning.name, RERANKER.name, Some(name))?;
         Ok(Some(Self { model, cancel: planning.engine.cancel.clone() }))
     }
 

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
-use sembla_operators::{Host, Loan, Neighbours, host, neighbours};
+use sembla_operators::search::{self, CodedCorpus, Coding};
+use sembla_operators::{Host, Loan, Neighbours, UnitVectors, host, neighbours};
 
 use super::declaration::{Declaration, Planning};
 use super::finding::{Emit, Finding};
 use super::hits::{self, Hit};
-use super::options::{OptionDef, cosine};
+use super::indexed_search;
+use super::options::{Kind, OptionDef, cosine};
 use super::roles::InputTypes;
 use super::table::Table;
 use crate::SqlError;
@@ -20,12 +22,27 @@ const QUERIES_TOGETHER: usize = 4096;
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "semantic_search",
     about: "The top_k rows of a corpus that mean most nearly what a query says: query_id, rank (from 1), id, score (cosine), \
-            and the other columns of the corpus. Exact.",
+            and the other columns of the corpus. Exact, but over an index.",
     example: "SELECT rank, score, text FROM semantic_search('questions.parquet', query => 'my card is lost', top_k => 3)",
     inputs: &[hits::CORPUS, hits::QUERIES],
     options: &[
         hits::TOP_K,
         OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a row." },
+        OptionDef {
+            name: "candidates",
+            kind: Kind::Choice { of: &["exact", "int8", "binary"], default: Some("exact") },
+            about: "'int8' and 'binary' choose candidates by small codes and compare only those exactly.",
+        },
+        OptionDef {
+            name: "oversample",
+            kind: Kind::Count { least: 1, default: Some(4) },
+            about: "Candidates by codes, in multiples of top_k.",
+        },
+        OptionDef {
+            name: "expansion",
+            kind: Kind::Count { least: 1, default: None },
+            about: "Of an index: candidates that the search holds; more find better and take time.",
+        },
     ],
     carries: true,
     plan,
@@ -35,13 +52,27 @@ pub(crate) static DECLARATION: Declaration = Declaration {
 struct Search {
     top_k: usize,
     min_score: f32,
+    /// How candidates are chosen, and how many for each row that is wanted; `None` compares all.
+    candidates: Option<(Coding, usize)>,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    if let Some(index) = planning.index {
+        return indexed_search::plan(planning, index);
+    }
+    if planning.options.count("expansion").is_some() {
+        return Err(SqlError::Statement("expansion means something to an index only".into()));
+    }
     let top_k = planning.options.count("top_k").unwrap_or(1);
     let min_score =
         neighbours::check_threshold(planning.options.number("threshold").unwrap_or(-1.0))?;
-    Ok(Arc::new(Search { top_k, min_score }))
+    let oversample = planning.options.count("oversample").unwrap_or(1);
+    let candidates = match planning.options.text("candidates") {
+        Some("int8") => Some((Coding::Int8, oversample)),
+        Some("binary") => Some((Coding::Binary, oversample)),
+        _ => None,
+    };
+    Ok(Arc::new(Search { top_k, min_score, candidates }))
 }
 
 impl Finding for Search {
@@ -56,12 +87,18 @@ impl Finding for Search {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let [Some(corpus), Some(queries)] = tables else { return Ok(()) };
+        let coded = self.candidates.map(|(coding, _)| code(corpus.vectors(), coding, host));
+        let coded = coded.transpose()?;
         for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
             host::check(host)?;
             let _loan = Loan::new(host, Neighbours::bytes(some.len(), self.top_k))?;
             let vectors = queries.vectors().select(&some);
-            let found =
-                neighbours::top_k(&vectors, corpus.vectors(), self.top_k, self.min_score, host)?;
+            let found = match &coded {
+                Some((coded, _)) => coded.search(&vectors, &self.coded_options(), host)?,
+                None => {
+                    neighbours::top_k(&vectors, corpus.vectors(), self.top_k, self.min_score, host)?
+                }
+            };
             let mut rows = Vec::new();
             for query in 0..found.rows() {
                 rows.extend(found.of(query).iter().zip(1..).map(|(neighbour, rank)| Hit {
@@ -75,4 +112,21 @@ impl Finding for Search {
         }
         Ok(())
     }
+}
+
+impl Search {
+    fn coded_options(&self) -> search::Options {
+        let oversample = self.candidates.map_or(1, |(_, oversample)| oversample);
+        search::Options { k: self.top_k, min_score: self.min_score, oversample }
+    }
+}
+
+/// A corpus with its codes, and the memory of its vectors, which are copied.
+fn code<'h>(
+    vectors: &UnitVectors,
+    coding: Coding,
+    host: &'h dyn Host,
+) -> Result<(CodedCorpus<'h>, Loan<'h>), SqlError> {
+    let loan = Loan::new(host, size_of_val(vectors.values()))?;
+    Ok((CodedCorpus::new(vectors.clone(), coding, host)?, loan))
 }

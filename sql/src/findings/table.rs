@@ -1,7 +1,7 @@
 //! A collected input: ids, texts, vectors and the columns that go along, row by row.
 //!
-//! Columns stay in the pieces that they came in. What is found is gathered from them, so a column of
-//! texts is never copied as a whole.
+//! Columns stay in the pieces that they came in. What is found is gathered from them, so a column
+//! of texts is never copied as a whole.
 
 use std::sync::Arc;
 

@@ -9,11 +9,12 @@ use datafusion::prelude::SessionContext;
 use sembla_models::CancelToken;
 
 use crate::Models;
-use crate::findings::Listener;
+use crate::findings::{Indexes, Listener};
 pub(crate) use model_argument::blocking;
-pub(crate) use vectors::Vectors;
+pub(crate) use vectors::{Vectors, item_field, vector_type};
 
 mod aggregates;
+mod agreement;
 mod declaration;
 mod embed;
 mod model_argument;
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     pub(crate) models: Arc<Models>,
     pub(crate) cancel: CancelToken,
     pub(crate) progress: Listener,
+    pub(crate) indexes: Indexes,
 }
 
 impl PartialEq for Engine {
@@ -64,7 +66,7 @@ pub(crate) fn register(context: &SessionContext, engine: &Engine) -> ParameterNa
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udf(function);
     }
-    for function in aggregates::functions() {
+    for function in aggregates::functions().into_iter().chain(agreement::functions()) {
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udaf(function);
     }

@@ -70,16 +70,21 @@ impl Engine {
         Ok(model)
     }
 
-    /// A model that gives one score for a pair of texts.
+    /// A model that gives one score for a pair of texts; `argument` is what names it.
     ///
     /// # Errors
     /// When it embeds or gives several scores, and those of [`Engine::model`].
-    pub(crate) fn scorer(&self, function: &str, name: Option<&str>) -> Result<Model, SqlError> {
+    pub(crate) fn scorer(
+        &self,
+        function: &str,
+        argument: &str,
+        name: Option<&str>,
+    ) -> Result<Model, SqlError> {
         let model = self.model(name)?;
         let info = model.info();
         if info.kind != ModelKind::CrossEncoder {
             return Err(SqlError::Statement(format!(
-                "{function} needs a cross-encoder; model '{}' embeds: name another with model => '…'",
+                "{function} needs a cross-encoder; model '{}' embeds: name another with {argument} => '…'",
                 self.called(name)
             )));
         }

@@ -85,7 +85,7 @@ impl TextPairFunction {
     fn model(&self, name: Option<&str>) -> Result<Model, SqlError> {
         match self.comparison {
             Comparison::Vectors => self.engine.encoder(self.declaration.name, name),
-            Comparison::Score => self.engine.scorer(self.declaration.name, name),
+            Comparison::Score => self.engine.scorer(self.declaration.name, "model", name),
         }
     }
 

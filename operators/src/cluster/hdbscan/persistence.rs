@@ -8,6 +8,7 @@
 //! no cluster.
 
 use super::spanning_tree::Edge;
+use crate::forest::Forest;
 
 /// Bytes of state a row.
 pub(super) const ROW_BYTES: usize = size_of::<Merge>() + 3 * size_of::<u32>();
@@ -51,18 +52,17 @@ pub(super) fn clusters(rows: usize, edges: &[Edge], min_size: usize) -> Vec<Opti
 impl Tree {
     fn new(rows: usize, edges: &[Edge]) -> Self {
         let mut tree = Self { rows, merges: Vec::with_capacity(edges.len()) };
-        // The root of each row's group in a forest, and the node that stands for a root's group.
-        let mut parents: Vec<u32> = (0..rows as u32).collect();
+        let forest = Forest::new(rows);
+        // The node that a group of the forest is, by the group's root.
         let mut node_of: Vec<u32> = (0..rows as u32).collect();
         for edge in edges {
-            let (a, b) = (root(&mut parents, edge.a), root(&mut parents, edge.b));
+            let (a, b) = (forest.root(edge.a), forest.root(edge.b));
             let (left, right) = (node_of[a as usize], node_of[b as usize]);
-            let (rows_a, rows_b) = (tree.rows_below(left), tree.rows_below(right));
-            let (small, large) = if rows_a < rows_b { (a, b) } else { (b, a) };
-            parents[small as usize] = large;
-            node_of[large as usize] = (rows + tree.merges.len()) as u32;
+            forest.unite(a, b);
+            node_of[a.min(b) as usize] = (rows + tree.merges.len()) as u32;
+            let below = tree.rows_below(left) + tree.rows_below(right);
             let lambda = 1.0 / f64::from(edge.distance).max(DISTANCE_MIN);
-            tree.merges.push(Merge { left, right, lambda, rows: rows_a + rows_b });
+            tree.merges.push(Merge { left, right, lambda, rows: below });
         }
         tree
     }
@@ -130,14 +130,4 @@ fn most_stable(groups: &[Group]) -> Vec<Option<u32>> {
         clusters[number] = clusters[group.parent].or(own);
     }
     clusters
-}
-
-/// The root of a row's group; halves the way there.
-fn root(parents: &mut [u32], mut row: u32) -> u32 {
-    while parents[row as usize] != row {
-        let above = parents[parents[row as usize] as usize];
-        parents[row as usize] = above;
-        row = above;
-    }
-    row
 }

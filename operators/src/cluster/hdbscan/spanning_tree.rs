@@ -54,7 +54,7 @@ pub(super) fn spanning_tree(
     let mut reached = 0;
     while !outside.is_empty() {
         check(host)?;
-        if edges.len() % ROWS_PER_REPORT == 0 {
+        if edges.len().is_multiple_of(ROWS_PER_REPORT) {
             // What is left is a triangle: its area is the time.
             let (total, left) = (rows as u64, outside.len() as u64);
             host.progress("joining rows", total * total - left * left, total * total);
