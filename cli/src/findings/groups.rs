@@ -304,8 +304,8 @@ const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, '
 const TOPIC_COLUMNS: [&str; 7] =
     ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
 
-/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from the
-/// number of rows.
+/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from
+/// the number of rows.
 fn number_of_clusters(options: &ClusterOptions, rows: u64) -> Option<usize> {
     const CLUSTERS_MAX: f64 = 100.0;
     let needs_one = matches!(options.algorithm.as_deref(), None | Some("kmeans" | "minibatch"));
