@@ -31,8 +31,9 @@ pub(crate) fn bar(total: Option<u64>, template: &str) -> ProgressBar {
 pub(crate) const EMBEDDING: &str = "embedding";
 
 /// The bars of work in stages: each stage has a bar of its own, which goes when the next begins.
-#[derive(Default)]
 pub(crate) struct Stages {
+    /// Whether anybody can see a bar.
+    is_shown: bool,
     current: Mutex<Option<Stage>>,
     /// Rows of all inputs.
     rows: AtomicU64,
@@ -45,6 +46,12 @@ struct Stage {
 }
 
 impl Stages {
+    /// Bars on standard error, if that is a terminal.
+    pub(crate) fn new() -> Self {
+        let is_shown = std::io::stderr().is_terminal();
+        Self { is_shown, current: Mutex::default(), rows: AtomicU64::new(0) }
+    }
+
     /// Tells that so many more rows will be read.
     pub(crate) fn expect_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -64,6 +71,9 @@ impl Stages {
 
 impl sembla_sql::Progress for Stages {
     fn update(&self, stage: &str, done: u64, total: Option<u64>) {
+        if !self.is_shown {
+            return;
+        }
         // A query does not know how many rows its inputs have.
         let rows = || Some(self.rows.load(Ordering::Relaxed));
         let total = total.or_else(|| if stage == EMBEDDING { rows() } else { None });

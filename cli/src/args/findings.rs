@@ -12,7 +12,7 @@ use super::{Format, bytes, finite, positive};
 use crate::model_flags::ModelFlags;
 
 const FILES_HELP: &str = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them,\nor globs. OUT is a .parquet, .csv or .ndjson file.";
+    folders of them, or globs. OUT is a .parquet, .csv or .ndjson file.";
 
 /// Which rows a command reads.
 #[derive(Clone, Debug, Args)]
@@ -93,8 +93,8 @@ pub(crate) struct FindingArgs {
 /// `sembla search`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Columns: query_id, rank, id, score. A query_id is the row number of the query, from 0, or what --queries-id \
-    names.\n\n\
+    Columns: query_id, rank, id, score. A query_id is the row number of the query, from 0, or what \
+    --queries-id names.\n\n\
     Examples:\n  \
     sembla search tickets.parquet --query 'the refund is late' --top-k 5\n  \
     sembla search 'docs/*.csv' --column body --queries questions.csv -o hits.parquet\n  \
@@ -190,8 +190,8 @@ pub(crate) struct MineArgs {
 /// `sembla dedup`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Columns: id, cluster_id, representative_id, is_kept, score, reason (exact or near). With --only-kept, just the\n\
-    rows to keep.\n\n\
+    Columns: id, cluster_id, representative_id, is_kept, score, reason (exact or near). With --only-kept, \
+    just the rows to keep.\n\n\
     Examples:\n  \
     sembla dedup corpus.parquet --id id -o duplicates.parquet\n  \
     sembla dedup corpus.parquet --only-kept --text --columns url,date -o clean.parquet\n  \
@@ -319,8 +319,8 @@ pub(crate) struct ClusterArgs {
 /// `sembla topics`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Two tables come of it. The topic of each text (columns id, topic_id, which is NULL for a text of no topic) goes\n\
-    to OUT, or is printed as csv, json or ndjson. The topics themselves (topic_id, size, label, words, coherence,\n\
+    Two tables come of it. The topic of each text (columns id, topic_id, which is NULL for a text of no topic) goes \
+    to OUT, or is printed as csv, json or ndjson. The topics themselves (topic_id, size, label, words, coherence, \
     representatives) are printed as a table, or as --format says where OUT is given, and go to --topics FILE.\n\n\
     Examples:\n  \
     sembla topics questions.parquet --report topics.html\n  \

@@ -85,6 +85,9 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
     let output = &args.finding.output;
     let topic_file = args.topics.as_deref();
     let topic_file = topic_file.map(|path| ResultFile::new(path, output.overwrite)).transpose()?;
+    if topic_file.is_some() && args.topics == output.output {
+        return Err(Failure::user("--output and --topics name the same file"));
+    }
     let destination = Destination::new(output)?.and(topic_file.as_ref());
     let asked = Asked {
         kind: TOPICS,
@@ -301,8 +304,8 @@ const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, '
 const TOPIC_COLUMNS: [&str; 7] =
     ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
 
-/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from the
-/// number of rows.
+/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from
+/// the number of rows.
 fn number_of_clusters(options: &ClusterOptions, rows: u64) -> Option<usize> {
     const CLUSTERS_MAX: f64 = 100.0;
     let needs_one = matches!(options.algorithm.as_deref(), None | Some("kmeans" | "minibatch"));

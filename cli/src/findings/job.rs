@@ -39,7 +39,7 @@ impl<'a> Job<'a> {
             target_partitions: Some(1),
             ..SessionOptions::default()
         })?;
-        let stages = Arc::new(Stages::default());
+        let stages = Arc::new(Stages::new());
         session.set_progress(Arc::clone(&stages) as _);
         Ok(Self { session, stages, interrupt, begun: Instant::now() })
     }
