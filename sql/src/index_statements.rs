@@ -206,19 +206,19 @@ pub(crate) fn drop(session: &Session, name: &str, if_exists: bool) -> Result<Out
 /// When arrow can't put the columns together.
 pub(crate) fn rows(session: &Session) -> Result<RecordBatch, SqlError> {
     let indexes = session.engine().indexes.list();
-    let text = |of: &dyn Fn(&(String, Arc<Index>)) -> Option<String>| -> ArrayRef {
-        Arc::new(indexes.iter().map(of).collect::<StringArray>())
-    };
+    let names = indexes.iter().map(|(name, _)| name.as_str());
+    let models = indexes.iter().map(|(_, index)| index.model());
+    let paths = indexes.iter().map(|(_, index)| index.path.display().to_string());
     let number = |of: &dyn Fn(&Index) -> usize| -> ArrayRef {
         let numbers = indexes.iter().map(|(_, index)| of(index) as u64);
         Arc::new(UInt64Array::from_iter_values(numbers))
     };
     let batch = RecordBatch::try_from_iter_with_nullable([
-        ("name", text(&|(name, _)| Some(name.clone())), false),
+        ("name", Arc::new(StringArray::from_iter_values(names)) as ArrayRef, false),
         ("rows", number(&|index| index.read().len()), false),
         ("dimension", number(&|index| index.read().vectors.dimension()), false),
-        ("model", text(&|(_, index)| index.model().map(str::to_string)), true),
-        ("path", text(&|(_, index)| Some(index.path.display().to_string())), false),
+        ("model", Arc::new(models.collect::<StringArray>()), true),
+        ("path", Arc::new(StringArray::from_iter_values(paths)), false),
     ]);
     batch.map_err(|error| SqlError::Bug(error.to_string()))
 }

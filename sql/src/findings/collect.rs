@@ -120,7 +120,7 @@ impl InputExec {
         let columns = batch.columns();
         let carried: Vec<ArrayRef> =
             self.carried.iter().filter_map(|position| columns.get(*position).cloned()).collect();
-        let bytes = roles.all().chain(&carried).map(|array| bytes_of(array)).sum();
+        let bytes = roles.all().chain(&carried).map(bytes_of).sum();
         host.keep(bytes)?;
         part.batches.push(Piece { rows, roles, carried });
         Ok(())

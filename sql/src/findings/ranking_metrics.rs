@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type};
-use sembla_operators::evaluate::{RankingMeans, RankingMetrics, ranking_metrics};
+use sembla_operators::evaluate::{RankingMeans, ranking_metrics};
 use sembla_operators::{Host, host};
 
 use super::declaration::{Declaration, InputDef, Need, Planning, VECTORS};
@@ -104,19 +104,15 @@ impl Finding for Metrics {
         let means = self.means(results, judgements, host)?;
         let measured = means.means();
         let k = self.k;
-        let named: [(&str, fn(&RankingMetrics) -> f64); 5] = [
-            ("ndcg", |metrics| metrics.ndcg),
-            ("mrr", |metrics| metrics.mrr),
-            ("map", |metrics| metrics.map),
-            ("recall", |metrics| metrics.recall),
-            ("precision", |metrics| metrics.precision),
-        ];
-        let names = named.iter().map(|(name, _)| format!("{name}@{k}"));
-        let values = named.iter().map(|(_, value)| measured.as_ref().map(value));
+        let names = ["ndcg", "mrr", "map", "recall", "precision"];
+        let values = match measured {
+            Some(m) => [m.ndcg, m.mrr, m.map, m.recall, m.precision].map(Some),
+            None => [None; 5],
+        };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(names)),
-            Arc::new(values.collect::<Float64Array>()),
-            Arc::new(Int64Array::from_value(means.queries() as i64, named.len())),
+            Arc::new(StringArray::from_iter_values(names.map(|name| format!("{name}@{k}")))),
+            Arc::new(Float64Array::from_iter(values)),
+            Arc::new(Int64Array::from_value(means.queries() as i64, names.len())),
         ];
         emit(Found { columns, rows: Vec::new() })
     }

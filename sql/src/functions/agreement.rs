@@ -50,7 +50,8 @@ enum Measure {
     AdjustedRandIndex,
     NormalizedMutualInformation,
     AdjustedMutualInformation,
-    VMeasure,
+    /// The V-measure.
+    BalancedMean,
     Homogeneity,
     Completeness,
     Purity,
@@ -83,7 +84,7 @@ pub(crate) fn functions() -> Vec<AggregateUDF> {
             "adjusted_mutual_info",
             "Mutual information of labels and clusters beyond chance, 1 at best.",
         ),
-        (Measure::VMeasure, "v_measure", "Harmonic mean of homogeneity and completeness."),
+        (Measure::BalancedMean, "v_measure", "Harmonic mean of homogeneity and completeness."),
         (
             Measure::Homogeneity,
             "homogeneity",
@@ -256,7 +257,7 @@ impl Accumulator for Partition {
             Measure::AdjustedRandIndex => self.counts.adjusted_rand_index(),
             Measure::NormalizedMutualInformation => self.counts.normalized_mutual_information(),
             Measure::AdjustedMutualInformation => self.counts.adjusted_mutual_information(),
-            Measure::VMeasure => self.counts.v_measure(),
+            Measure::BalancedMean => self.counts.v_measure(),
             Measure::Homogeneity => self.counts.homogeneity(),
             Measure::Completeness => self.counts.completeness(),
             Measure::Purity => self.counts.purity(),
