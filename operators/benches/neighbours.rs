@@ -1,5 +1,6 @@
-//! How long the search for neighbours takes as the rows grow, and how near the machine's own rate
-//! of multiplication it comes.
+//! How long the search for neighbours takes as the rows grow, and how many operations a second that
+//! is, counted on the triangle: each two rows once. `benches/findings_vs_peers.py growth` puts them
+//! beside the rate of a dense f32 product.
 //!
 //! `cargo bench -p sembla-operators --bench neighbours -- [ROWS…]`; with `VECTORS=file.f32` (and
 //! `DIMENSION`, 384 if not said) on real vectors instead of made ones.
@@ -24,11 +25,9 @@ fn main() {
     }
     let dimension =
         std::env::var("DIMENSION").ok().and_then(|text| text.parse().ok()).unwrap_or(384);
-    let rate = multiplication_rate(dimension);
-    println!("f32 multiplication, all cores: {rate:.0} Gop/s");
     println!(
-        "{:>9} {:>9} {:>12} {:>12} {:>10} {:>10}",
-        "rows", "top 10 s", "Gop/s", "of f32 rate", "pairs s", "pairs"
+        "{:>9} {:>9} {:>9} {:>9} {:>9} {:>10}",
+        "rows", "top 10 s", "Gop/s", "pairs s", "Gop/s", "pairs"
     );
     for rows in rows {
         let vectors = UnitVectors::new(dimension, values(rows, dimension)).expect("rows");
@@ -43,12 +42,13 @@ fn main() {
         })
         .expect("found");
         let pairs = begun.elapsed().as_secs_f64();
-        // The triangle: each two rows once, two operations a component.
+        // Two operations a component.
         let operations = rows as f64 * rows as f64 * dimension as f64 / 1e9;
-        let (reached, found) = (operations / top, found.into_inner());
         println!(
-            "{rows:>9} {top:>9.2} {reached:>12.0} {:>11.0}% {pairs:>10.2} {found:>10}",
-            100.0 * reached / rate
+            "{rows:>9} {top:>9.2} {:>9.0} {pairs:>9.2} {:>9.0} {:>10}",
+            operations / top,
+            operations / pairs,
+            found.into_inner()
         );
     }
 }
@@ -82,43 +82,4 @@ fn values(rows: usize, dimension: usize) -> Vec<f32> {
         values.extend(base.iter().map(|x| x + far * noise()));
     }
     values
-}
-
-/// Operations a second of a dense product of matrices in f32 on all cores: what any exact search
-/// by multiplication is measured against.
-fn multiplication_rate(dimension: usize) -> f64 {
-    let rows = 4096;
-    let (a, b) = (values(rows, dimension), values(rows, dimension));
-    let mut product = vec![0.0_f32; rows * rows];
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
-        let begun = Instant::now();
-        // SAFETY: the three matrices have the sizes and strides that are said.
-        unsafe {
-            gemm::gemm(
-                rows,
-                rows,
-                dimension,
-                product.as_mut_ptr(),
-                1,
-                rows as isize,
-                false,
-                a.as_ptr(),
-                1,
-                dimension as isize,
-                b.as_ptr(),
-                dimension as isize,
-                1,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::Rayon(0),
-            );
-        }
-        black_box(&product);
-        best = best.min(begun.elapsed().as_secs_f64());
-    }
-    2.0 * rows as f64 * rows as f64 * dimension as f64 / best / 1e9
 }
