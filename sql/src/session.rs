@@ -210,6 +210,7 @@ fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionC
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
         .with_query_planner(Arc::new(findings::Planner { engine: engine.clone() }))
+        .with_physical_optimizer_rule(Arc::new(findings::KeepOrder))
         .build();
     let context = SessionContext::from(state);
     files.set_session(&context);

@@ -1,7 +1,7 @@
 //! The best finds of many rows while they are looked for by many threads.
 //!
-//! Every row has a bound: no score below it can be among its `k` best any more. Bounds only rise and
-//! are read without a lock; the finds of a block of rows are behind one lock.
+//! Every row has a bound: no score below it can be among its `k` best any more. Bounds only rise
+//! and are read without a lock; the finds of a block of rows are behind one lock.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

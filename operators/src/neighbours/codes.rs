@@ -19,8 +19,8 @@ use crate::unit::UnitVectors;
 /// The greatest code.
 const CODE_MAX: f32 = 127.0;
 
-/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call of
-/// the library's function would keep the compiler from doing many at once.
+/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call
+/// of the library's function would keep the compiler from doing many at once.
 const ROUNDING: f32 = 12_582_912.0;
 
 /// Dimensions above this could overflow the 32-bit sums of 8-bit products.
@@ -167,8 +167,8 @@ impl Rounded {
     }
 }
 
-/// Packs rows in f32: per group of `width` rows and component, that component of its rows. Rows that
-/// are missing from the last group are zeros.
+/// Packs rows in f32: per group of `width` rows and component, that component of its rows. Rows
+/// that are missing from the last group are zeros.
 pub(super) fn pack(vectors: &UnitVectors, rows: Range<usize>, width: usize, out: &mut Vec<f32>) {
     let dimension = vectors.dimension();
     out.clear();

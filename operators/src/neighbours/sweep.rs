@@ -1,5 +1,5 @@
-//! The way over all pairs: blocks of rows against blocks of columns, on all cores, within one set of
-//! vectors the upper triangle only.
+//! The way over all pairs: blocks of rows against blocks of columns, on all cores, within one set
+//! of vectors the upper triangle only.
 //!
 //! A block of rows stays in the second-level cache, a panel of columns in the first; tiles run down
 //! the block. What survives a tile is handed to a [`Collect`] a panel at a time, so that bounds
@@ -18,7 +18,8 @@ use crate::unit::UnitVectors;
 /// Rows of a block, at most; with 384 components in 8 bits they take 400 kB.
 const BLOCK_ROWS_MAX: usize = 1024;
 
-/// Blocks of columns that a thread takes at a time: the packing of a block of rows is used so often.
+/// Blocks of columns that a thread takes at a time: the packing of a block of rows is used so
+/// often.
 const COLUMN_BLOCKS: usize = 8;
 
 /// Survivors that are waited for before they are handed over.

@@ -28,6 +28,7 @@ mod ids;
 mod inputs;
 mod node;
 mod options;
+mod order;
 mod planner;
 pub(crate) mod rewrite;
 mod roles;
@@ -62,6 +63,7 @@ pub(crate) use exec::Planner;
 pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
+pub(crate) use order::KeepOrder;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[

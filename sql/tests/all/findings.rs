@@ -1,5 +1,5 @@
-//! What `.slt` files can't show of findings: memory limits, cancelling, readers that leave, progress
-//! and metrics.
+//! What `.slt` files can't show of findings: memory limits, cancelling, readers that leave,
+//! progress and metrics.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,85 @@
+//! Keeps rows in their order on the way into a finding and out of it.
+//!
+//! DataFusion deals batches to partitions in turn where an operator can use more of them, and their
+//! order is lost then. For a finding the order means something: its input's numbers rows and decides
+//! between equals, and its output comes best first. So these steps are taken out of its input and
+//! from above it, up to the next operator that does not keep an order anyway.
+//! What is lost is little: a finding embeds and computes on all cores by itself.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::physical_expr::Partitioning;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::repartition::RepartitionExec;
+
+use super::exec::FindingExec;
+
+/// The rule, for the end of physical planning.
+#[derive(Debug)]
+pub(crate) struct KeepOrder;
+
+impl PhysicalOptimizerRule for KeepOrder {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let kept = plan.transform_down(|node| {
+            if deals_in_turn(&node) && leads_to_finding(&node) {
+                return Ok(Transformed::yes(undealt(node)?));
+            }
+            if !node.is::<FindingExec>() {
+                return Ok(Transformed::no(node));
+            }
+            let inputs = node.children().into_iter().map(|input| undealt(Arc::clone(input)));
+            let inputs = inputs.collect::<Result<Vec<_>>>()?;
+            Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?))
+        })?;
+        Ok(kept.data)
+    }
+
+    fn name(&self) -> &str {
+        "keep_order_of_findings"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Whether a node deals batches to partitions in turn.
+fn deals_in_turn(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let dealing = node.downcast_ref::<RepartitionExec>();
+    dealing.is_some_and(|node| matches!(node.partitioning(), Partitioning::RoundRobinBatch(_)))
+}
+
+/// The only child of a node that would keep the order of its rows.
+fn passed_through(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let keeps = deals_in_turn(node) || node.maintains_input_order() == [true];
+    match node.children().as_slice() {
+        [child] if keeps && !node.is::<FindingExec>() => Some(Arc::clone(child)),
+        _ => None,
+    }
+}
+
+fn leads_to_finding(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut node = Arc::clone(node);
+    while let Some(child) = passed_through(&node) {
+        node = child;
+    }
+    node.is::<FindingExec>()
+}
+
+/// A plan without the steps that deal, down to the first node that keeps no order.
+fn undealt(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    match passed_through(&node) {
+        None => Ok(node),
+        Some(child) if deals_in_turn(&node) => undealt(child),
+        Some(child) => replace_children_if_necessary(node, vec![undealt(child)?]),
+    }
+}

@@ -1,0 +1,6 @@
+//! The tests of SQL in one program: linking the engine takes longer than running them.
+
+mod findings;
+mod goldens;
+mod session;
+mod slt;
