@@ -118,8 +118,8 @@ def clusters():
     print("| clusters | found | ARI | NMI |")
     print("|---|---:|---:|---:|")
     for name, options in ways.items():
-        row = sql(f"{prepare} SELECT count(DISTINCT cluster_id) AS n, adjusted_rand_index(intent, cluster_id) AS ari, "
-                  f"normalized_mutual_info(intent, cluster_id) AS nmi FROM clusters(q, {options})")[0]
+        row = sql(f"{prepare} SELECT count(DISTINCT cluster_id) AS n, adjusted_rand_index(intent, c) AS ari, "
+                  f"normalized_mutual_info(intent, c) AS nmi FROM (SELECT *, coalesce(cluster_id, -1) AS c FROM clusters(q, {options}))")[0]
         print(f"| {name} | {row['n']} | {float(row['ari']):.3f} | {float(row['nmi']):.3f} |")
 
 
