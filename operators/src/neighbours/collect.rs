@@ -31,9 +31,15 @@ impl KeepBest<'_> {
     }
 
     /// Raises bounds by what many candidates are at least, without computing any of them anew: the
-    /// `k`-th best of them less the error is a bound.
+    /// `k`-th best of them less the error is a bound. Does nothing where there are fewer than that
+    /// to a row, or to a column, on average.
     fn prune(&self, candidates: &mut [Candidate], error: f32, key: fn(&Candidate) -> u32) {
         let k = self.best.k();
+        let keys = candidates.iter().map(key);
+        let (Some(low), Some(high)) = (keys.clone().min(), keys.max()) else { return };
+        if candidates.len() <= k.saturating_mul((high - low) as usize + 1) {
+            return;
+        }
         candidates.sort_unstable_by_key(key);
         let mut scores = Vec::new();
         for group in candidates.chunk_by(|x, y| key(x) == key(y)) {
