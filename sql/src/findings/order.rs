@@ -1,10 +1,10 @@
 //! Keeps rows in their order on the way into a finding and out of it.
 //!
 //! DataFusion deals batches to partitions in turn where an operator can use more of them, and their
-//! order is lost then. For a finding the order means something: its input's numbers rows and decides
-//! between equals, and its output comes best first. So these steps are taken out of its input and
-//! from above it, up to the next operator that does not keep an order anyway.
-//! What is lost is little: a finding embeds and computes on all cores by itself.
+//! order is lost then. For a finding the order means something: its input's numbers rows and
+//! decides between equals, and its output comes best first. So these steps are taken out of its
+//! input and from above it, up to the next operator that does not keep an order anyway. What is
+//! lost is little: a finding embeds and computes on all cores by itself.
 
 use std::sync::Arc;
 
