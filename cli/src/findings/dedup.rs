@@ -20,13 +20,7 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(
-        INPUT,
-        &finding.input.inputs,
-        &finding.input,
-        &args.carry.columns,
-        &destination,
-    )?;
+    let table = job.register_input(finding, &args.carry.columns, &destination)?;
     if let Some(file) = &args.against {
         job.register(EARLIER, std::slice::from_ref(file), &finding.input, &[], &destination)?;
     }

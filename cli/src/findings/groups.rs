@@ -163,9 +163,7 @@ impl<'a> Grouping<'a> {
         let finding = asked.finding;
         report::check(asked.report, finding.output.overwrite)?;
         let job = Job::begin(&finding.resources, interrupt)?;
-        let inputs = &finding.input.inputs;
-        let table =
-            job.register(INPUT, inputs, &finding.input, &asked.carry.columns, &destination)?;
+        let table = job.register_input(finding, &asked.carry.columns, &destination)?;
         if !table.has_vectors {
             job.load_model(&finding.resources)?;
         }

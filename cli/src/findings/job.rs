@@ -11,7 +11,8 @@ use datafusion::datasource::MemTable;
 use futures::StreamExt;
 use sembla_sql::{Outcome, Progress, Session, SessionOptions};
 
-use crate::args::{Format, InputArgs, OutputArgs, ResourceArgs};
+use super::INPUT;
+use crate::args::{FindingArgs, Format, InputArgs, OutputArgs, ResourceArgs};
 use crate::failure::{Failure, Result};
 use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
@@ -58,6 +59,19 @@ impl<'a> Job<'a> {
         let name = spec.source.clone();
         self.session.models().add(&name, spec)?;
         Ok(self.session.set_default_model(&name)?)
+    }
+
+    /// Makes the inputs of a command the table [`INPUT`]; `others` are further columns of it.
+    ///
+    /// # Errors
+    /// When a file or a column is not what it should be.
+    pub(crate) fn register_input(
+        &self,
+        args: &FindingArgs,
+        others: &[String],
+        output: &Destination,
+    ) -> Result<InputTable> {
+        self.register(INPUT, &args.input.inputs, &args.input, others, output)
     }
 
     /// Makes the inputs the table `name`; `others` are further columns of it.

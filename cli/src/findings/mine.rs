@@ -19,7 +19,7 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(INPUT, &finding.input.inputs, &finding.input, &[], &destination)?;
+    let table = job.register_input(finding, &[], &destination)?;
     let other = match &args.with {
         Some(file) => {
             job.register(OTHER, std::slice::from_ref(file), &finding.input, &[], &destination)?.rows

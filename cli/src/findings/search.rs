@@ -20,13 +20,7 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
     let finding = &args.finding;
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register(
-        INPUT,
-        &finding.input.inputs,
-        &finding.input,
-        &args.carry.columns,
-        &destination,
-    )?;
+    let table = job.register_input(finding, &args.carry.columns, &destination)?;
     let queries = register_queries(args, &job).await?;
     if !(table.has_vectors && args.queries_vectors.is_some()) {
         job.load_model(&finding.resources)?;

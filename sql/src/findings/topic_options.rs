@@ -55,6 +55,28 @@ pub(crate) const TOPIC: OptionDef = OptionDef {
     about: "The column of topics, where they are known; nothing is clustered then.",
 };
 
+/// The options of a finding about topics: its own, those of clusters, and those of words.
+macro_rules! topic_options {
+    ($($own:expr),*) => {
+        &[
+            $($own,)*
+            $crate::findings::clustering::ALGORITHM,
+            $crate::findings::clustering::K,
+            $crate::findings::clustering::THRESHOLD,
+            $crate::findings::clustering::LINKAGE,
+            $crate::findings::clustering::MIN_SIZE,
+            $crate::findings::clustering::SEED,
+            $crate::findings::topic_options::REDUCE_TO,
+            $crate::findings::topic_options::MERGE_THRESHOLD,
+            $crate::findings::topic_options::WORDS,
+            $crate::findings::topic_options::NGRAMS,
+            $crate::findings::topic_options::STOP_WORDS,
+            $crate::findings::topic_options::REDUCE_FREQUENT_WORDS,
+        ]
+    };
+}
+pub(crate) use topic_options;
+
 /// Where the topics of rows come from.
 #[derive(Debug)]
 pub(crate) enum Source {

@@ -10,15 +10,11 @@ use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 use sembla_operators::topics::{self, ScoredWord, Topic, TopicOptions};
 
-use super::clustering::{ALGORITHM, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
 use super::declaration::{Declaration, InputDef, Need, Planning, VECTORS};
 use super::finding::{Emit, Finding, Found};
 use super::roles::{InputTypes, column, list_of};
 use super::table::Table;
-use super::topic_options::{
-    MERGE_THRESHOLD, NGRAMS, REDUCE_FREQUENT_WORDS, REDUCE_TO, RowTopics, STOP_WORDS, Source,
-    TOPIC, WORDS, described,
-};
+use super::topic_options::{RowTopics, Source, TOPIC, described, topic_options};
 use crate::SqlError;
 use crate::error::arrow_error;
 
@@ -29,21 +25,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             finds them with the same options, or given by topic => column.",
     example: "SELECT topic_id, size, label FROM topic_table('questions.parquet', k => 20)",
     inputs: &[TEXTS_IN_TOPICS],
-    options: &[
-        TOPIC,
-        ALGORITHM,
-        K,
-        THRESHOLD,
-        LINKAGE,
-        MIN_SIZE,
-        SEED,
-        REDUCE_TO,
-        MERGE_THRESHOLD,
-        WORDS,
-        NGRAMS,
-        STOP_WORDS,
-        REDUCE_FREQUENT_WORDS,
-    ],
+    options: topic_options!(TOPIC),
     carries: false,
     plan,
 };

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 
-use super::clustering::{self, ALGORITHM, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
+use super::clustering;
 use super::declaration::{Declaration, Planning, VECTORS};
 use super::finding::{Emit, Finding, Found};
 use super::roles::InputTypes;
 use super::table::Table;
-use super::topic_options::{
-    MERGE_THRESHOLD, NGRAMS, REDUCE_FREQUENT_WORDS, REDUCE_TO, STOP_WORDS, Source, WORDS, described,
-};
+use super::topic_options::{Source, described, topic_options};
 use crate::SqlError;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
@@ -21,20 +19,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             the same options tells what the topics are about; the options about words make no difference here.",
     example: "SELECT topic_id, text FROM topics('questions.parquet', k => 20)",
     inputs: &[VECTORS],
-    options: &[
-        ALGORITHM,
-        K,
-        THRESHOLD,
-        LINKAGE,
-        MIN_SIZE,
-        SEED,
-        REDUCE_TO,
-        MERGE_THRESHOLD,
-        WORDS,
-        NGRAMS,
-        STOP_WORDS,
-        REDUCE_FREQUENT_WORDS,
-    ],
+    options: topic_options!(),
     carries: true,
     plan,
 };

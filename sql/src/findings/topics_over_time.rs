@@ -7,16 +7,12 @@ use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 use sembla_operators::topics::{self, TopicInTime, TopicOptions};
 
-use super::clustering::{ALGORITHM, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
 use super::declaration::{Declaration, Planning};
 use super::finding::{Emit, Finding, Found};
 use super::options::{Kind, OptionDef};
 use super::roles::{InputTypes, column, list_of};
 use super::table::Table;
-use super::topic_options::{
-    MERGE_THRESHOLD, NGRAMS, REDUCE_FREQUENT_WORDS, REDUCE_TO, STOP_WORDS, Source, TOPIC, Values,
-    WORDS, described,
-};
+use super::topic_options::{Source, TOPIC, Values, described, topic_options};
 use super::topic_table::{TEXTS_IN_TOPICS, words};
 use crate::SqlError;
 
@@ -31,27 +27,15 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             c-TF-IDF). Topics are found over all rows, or given by topic => column. Rows without a time are left out.",
     example: "SELECT bin, topic_id, size FROM topics_over_time('tickets.parquet', time => created_at, bin => INTERVAL '1 day', k => 20)",
     inputs: &[TEXTS_IN_TOPICS],
-    options: &[
+    options: topic_options!(
         OptionDef { name: TIME, kind: Kind::Column, about: "The column of times." },
         OptionDef {
             name: BIN,
             kind: Kind::Interval,
             about: "How wide bins are; without it each value of time is a bin.",
         },
-        TOPIC,
-        ALGORITHM,
-        K,
-        THRESHOLD,
-        LINKAGE,
-        MIN_SIZE,
-        SEED,
-        REDUCE_TO,
-        MERGE_THRESHOLD,
-        WORDS,
-        NGRAMS,
-        STOP_WORDS,
-        REDUCE_FREQUENT_WORDS,
-    ],
+        TOPIC
+    ),
     carries: false,
     plan,
 };
