@@ -62,6 +62,22 @@ pub fn mine(vectors: &UnitVectors, options: &Options, host: &dyn Host) -> Result
     }
     let found = neighbours::top_k_within(vectors, options.top_k, min_score, host)?;
     let _found_loan = Loan::new(host, Neighbours::bytes(found.rows(), options.top_k))?;
+    mine_neighbours(&found, options, host)
+}
+
+/// The best pairs of a row and one of its neighbours within one set, however these were found; what
+/// [`mine`] makes of the nearest.
+///
+/// # Errors
+/// What the host says.
+pub fn mine_neighbours(
+    found: &Neighbours,
+    options: &Options,
+    host: &dyn Host,
+) -> Result<Vec<Pair>> {
+    if options.max_pairs == 0 {
+        return Ok(Vec::new());
+    }
     best_pairs(found.rows(), options, host, |row, best| {
         for neighbour in found.of(row) {
             let other = neighbour.row as usize;
@@ -147,8 +163,7 @@ pub fn every_pair_between(
 /// Whether neighbours, best first, have this one. A pair has one score from both sides, to the bit,
 /// so its place in the order is known.
 fn contains(best_first: &[Neighbour], wanted: Neighbour) -> bool {
-    let order = |at: &Neighbour| wanted.score.total_cmp(&at.score).then(at.row.cmp(&wanted.row));
-    best_first.binary_search_by(order).is_ok()
+    best_first.binary_search_by(|at| at.best_first(&wanted)).is_ok()
 }
 
 /// The best pairs of those that `pairs_of` pushes for each row, which are all different.

@@ -249,7 +249,7 @@ impl<'a> CodedCorpus<'a> {
             })
             .filter(|neighbour| neighbour.score >= options.min_score)
             .collect();
-        found.sort_by(|x, y| y.score.total_cmp(&x.score).then(x.row.cmp(&y.row)));
+        found.sort_by(Neighbour::best_first);
         found.truncate(options.k);
         found
     }

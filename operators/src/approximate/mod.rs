@@ -17,7 +17,7 @@ use usearch::ffi::{IndexOptions, MetricKind, ScalarKind};
 
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
-use crate::neighbours::Neighbour;
+use crate::neighbours::{Neighbour, Neighbours};
 use crate::unit::{UnitVectors, cosine, normalize};
 
 /// The largest `connectivity` and `expansion` that can be asked for.
@@ -357,9 +357,9 @@ pub fn top_k_within(
     options: &ApproximateOptions,
     expansion: usize,
     host: &dyn Host,
-) -> Result<Vec<Vec<Neighbour>>> {
+) -> Result<Neighbours> {
     let rows = vectors.rows();
-    let _loan = Loan::new(host, rows * k * size_of::<Neighbour>())?;
+    let _loan = Loan::new(host, Neighbours::bytes(rows, k))?;
     let mut index = ApproximateIndex::new(vectors.dimension().max(1), options)?;
     let keys: Vec<u64> = (0..rows as u64).collect();
     index.add(&keys, vectors, host)?;
@@ -376,11 +376,11 @@ pub fn top_k_within(
             .map(neighbour)
             .filter(|neighbour| neighbour.score >= min_score)
             .collect();
-        found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        found.sort_unstable_by(Neighbour::best_first);
         found.truncate(k);
         found
     };
-    Ok(found.into_iter().enumerate().map(neighbours).collect())
+    Ok(Neighbours::from_rows(found.into_iter().enumerate().map(neighbours).collect()))
 }
 
 fn check_expansion(expansion: usize) -> Result<()> {

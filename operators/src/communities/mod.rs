@@ -134,7 +134,7 @@ impl Growth<'_> {
         let score = |row: u32| self.vectors.cosine(centre as usize, self.vectors, row as usize);
         let mut members: Vec<Neighbour> =
             free.map(|row| Neighbour { row: *row, score: score(*row) }).collect();
-        members.sort_by(|x, y| y.score.total_cmp(&x.score).then(x.row.cmp(&y.row)));
+        members.sort_by(Neighbour::best_first);
         members.insert(0, Neighbour { row: centre, score: 1.0 });
         members.iter().for_each(|member| self.is_taken[member.row as usize] = true);
         self.communities.push(members);

@@ -42,6 +42,13 @@ pub struct Neighbour {
     pub score: f32,
 }
 
+impl Neighbour {
+    /// The order of neighbours: the higher score first, then the lower row.
+    pub fn best_first(&self, other: &Self) -> std::cmp::Ordering {
+        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
+    }
+}
+
 /// Two rows and their cosine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {

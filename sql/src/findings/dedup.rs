@@ -296,18 +296,15 @@ fn saved_pairs<'h>(
     host: &'h dyn Host,
 ) -> Result<(Vec<Pair>, Loan<'h>), SqlError> {
     let loan = Loan::new(host, pairs.rows() * size_of::<Pair>())?;
-    let all = |name| -> Result<ArrayRef, SqlError> {
-        let missing = || SqlError::Bug(format!("pairs lack {name}"));
-        pairs.extra(name, 0..pairs.rows() as u32)?.ok_or_else(missing)
-    };
     let ids = table.ids(0..table.rows() as u32)?;
     let as_id = |column: ArrayRef| cast(&column, ids.data_type()).map_err(|e| arrow_error(&e));
     let mut rows = Keys::default();
     // Ids differ, so each one's number is its row.
     rows.of(&ids)?;
-    let a = rows.find(&as_id(all("id_a")?)?)?;
-    let b = rows.find(&as_id(all("id_b")?)?)?;
-    let scores = cast(&all("score")?, &DataType::Float32).map_err(|error| arrow_error(&error))?;
+    let a = rows.find(&as_id(pairs.whole("id_a")?)?)?;
+    let b = rows.find(&as_id(pairs.whole("id_b")?)?)?;
+    let scores =
+        cast(&pairs.whole("score")?, &DataType::Float32).map_err(|error| arrow_error(&error))?;
     let scores = scores.as_primitive::<Float32Type>().iter();
     let pair = |((a, b), score): ((&Option<u32>, &Option<u32>), Option<f32>)| {
         Some(Pair { a: (*a)?, b: (*b)?, score: score? })

@@ -58,6 +58,19 @@ pub(crate) struct Hit {
     pub(crate) score: f32,
 }
 
+/// The hits of a query from what it found, best first: rows and scores.
+pub(crate) fn ranked(
+    query: u32,
+    found: impl IntoIterator<Item = (u32, f32)>,
+) -> impl Iterator<Item = Hit> {
+    found.into_iter().zip(1..).map(move |((row, score), rank)| Hit { query, rank, row, score })
+}
+
+/// How many rows of a first stage the second looks at.
+pub(crate) const fn candidates_k(about: &'static str) -> OptionDef {
+    OptionDef { name: "candidates_k", kind: Kind::Count { least: 1, default: Some(100) }, about }
+}
+
 /// The columns.
 pub(crate) fn columns(inputs: &[Option<InputTypes>]) -> Vec<Field> {
     let [Some(corpus), Some(queries)] = inputs else { return Vec::new() };

@@ -31,11 +31,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     ],
     options: &[
         hits::TOP_K,
-        OptionDef {
-            name: "candidates_k",
-            kind: Kind::Count { least: 1, default: Some(100) },
-            about: "Rows of each ranking that are fused.",
-        },
+        hits::candidates_k("Rows of each ranking that are fused."),
         OptionDef {
             name: "rrf_k",
             kind: Kind::Number {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use sembla_operators::approximate::{self, ApproximateOptions, SEARCH_EXPANSION};
-use sembla_operators::{Host, Loan, Neighbour, Pair, UnitVectors, mining, neighbours};
+use sembla_operators::{Host, Loan, Neighbours, Pair, UnitVectors, mining, neighbours};
 
 use super::declaration::{Declaration, InputDef, Planning, VECTORS};
 use super::finding::{Emit, Finding};
@@ -104,7 +104,7 @@ impl Finding for Paraphrases {
         let [Some(a), other] = tables else { return Ok(()) };
         match (other, self.every_pair) {
             (None, None) if self.approximate => {
-                let (found, _loan) = self.approximately(a.vectors(), host)?;
+                let found = self.approximately(a.vectors(), host)?;
                 pairs::give(a, a, &found, emit)
             }
             (None, None) => {
@@ -127,28 +127,12 @@ impl Finding for Paraphrases {
 
 impl Paraphrases {
     /// The best pairs by an approximate index that is built for them.
-    fn approximately<'h>(
-        &self,
-        vectors: &UnitVectors,
-        host: &'h dyn Host,
-    ) -> Result<(Vec<Pair>, Loan<'h>), SqlError> {
+    fn approximately(&self, vectors: &UnitVectors, host: &dyn Host) -> Result<Vec<Pair>, SqlError> {
         let min_score = neighbours::check_threshold(self.options.threshold.unwrap_or(-1.0))?;
         let (top_k, index) = (self.options.top_k, ApproximateOptions::default());
         let expansion = SEARCH_EXPANSION.max(top_k);
         let found = approximate::top_k_within(vectors, top_k, min_score, &index, expansion, host)?;
-        let loan = Loan::new(host, found.iter().map(Vec::len).sum::<usize>() * size_of::<Pair>())?;
-        let of_row = |(row, found): (u32, &Vec<Neighbour>)| {
-            let pair = move |other: &Neighbour| Pair {
-                a: row.min(other.row),
-                b: row.max(other.row),
-                score: other.score,
-            };
-            found.iter().map(pair).collect::<Vec<_>>()
-        };
-        let mut pairs: Vec<Pair> = (0..).zip(&found).flat_map(of_row).collect();
-        pairs.sort_unstable_by(Pair::best_first);
-        pairs.dedup_by_key(|pair| (pair.a, pair.b));
-        pairs.truncate(self.options.max_pairs);
-        Ok((pairs, loan))
+        let _loan = Loan::new(host, Neighbours::bytes(found.rows(), top_k))?;
+        Ok(mining::mine_neighbours(&found, &self.options, host)?)
     }
 }

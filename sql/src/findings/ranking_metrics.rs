@@ -127,8 +127,8 @@ impl Metrics {
     ) -> Result<RankingMeans, SqlError> {
         let mut queries = Keys::default();
         let mut documents = Keys::default();
-        let judged_queries = queries.of(&all(judgements, "query_id")?)?;
-        let judged_documents = documents.of(&all(judgements, "id")?)?;
+        let judged_queries = queries.of(&judgements.whole("query_id")?)?;
+        let judged_documents = documents.of(&judgements.whole("id")?)?;
         let relevance = numbers(judgements, "relevance")?;
         let mut judged: Vec<HashMap<u32, f64>> = Vec::new();
         for (row, query) in judged_queries.iter().enumerate() {
@@ -163,8 +163,8 @@ fn ranked(
     queries: &mut Keys,
     documents: &mut Keys,
 ) -> Result<Vec<Vec<u32>>, SqlError> {
-    let of_queries = queries.of(&all(results, "query_id")?)?;
-    let of_documents = documents.of(&all(results, "id")?)?;
+    let of_queries = queries.of(&results.whole("query_id")?)?;
+    let of_documents = documents.of(&results.whole("id")?)?;
     let by_rank = results.extra("rank", 0..0)?.is_some();
     let places = numbers(results, if by_rank { "rank" } else { "score" })?;
     let mut ranked: Vec<Vec<(f64, usize, u32)>> = vec![Vec::new(); judged];
@@ -182,12 +182,7 @@ fn ranked(
     Ok(ranked.into_iter().map(|of_query| documents(of_query).collect()).collect())
 }
 
-fn all(table: &Table, name: &str) -> Result<ArrayRef, SqlError> {
-    let missing = || SqlError::Bug(format!("there is no column {name}"));
-    table.extra(name, 0..table.rows() as u32)?.ok_or_else(missing)
-}
-
 fn numbers(table: &Table, name: &str) -> Result<Float64Array, SqlError> {
-    let numbers = cast(&all(table, name)?, &DataType::Float64);
+    let numbers = cast(&table.whole(name)?, &DataType::Float64);
     Ok(numbers.map_err(|error| arrow_error(&error))?.as_primitive::<Float64Type>().clone())
 }

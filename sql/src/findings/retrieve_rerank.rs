@@ -10,7 +10,6 @@ use sembla_operators::{Host, Loan, Neighbours, host, neighbours};
 use super::declaration::{Declaration, InputDef, Need, Planning};
 use super::finding::{Emit, Finding};
 use super::hits::{self, Hit};
-use super::options::{Kind, OptionDef};
 use super::reranker::{RERANKER, Reranker};
 use super::roles::{InputTypes, column};
 use super::table::Table;
@@ -30,15 +29,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         InputDef { texts: Need::Must, ..hits::CORPUS },
         InputDef { texts: Need::Must, ..hits::QUERIES },
     ],
-    options: &[
-        hits::TOP_K,
-        OptionDef {
-            name: "candidates_k",
-            kind: Kind::Count { least: 1, default: Some(100) },
-            about: "Rows that the cross-encoder looks at.",
-        },
-        RERANKER,
-    ],
+    options: &[hits::TOP_K, hits::candidates_k("Rows that the cross-encoder looks at."), RERANKER],
     carries: true,
     plan,
 };

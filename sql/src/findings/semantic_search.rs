@@ -9,7 +9,7 @@ use sembla_operators::{Host, Loan, Neighbours, UnitVectors, host, neighbours};
 
 use super::declaration::{Declaration, Planning};
 use super::finding::{Emit, Finding};
-use super::hits::{self, Hit};
+use super::hits;
 use super::indexed_search;
 use super::options::{Kind, OptionDef, cosine};
 use super::roles::InputTypes;
@@ -100,13 +100,9 @@ impl Finding for Search {
                 }
             };
             let mut rows = Vec::new();
-            for query in 0..found.rows() {
-                rows.extend(found.of(query).iter().zip(1..).map(|(neighbour, rank)| Hit {
-                    query: start + query as u32,
-                    rank,
-                    row: neighbour.row,
-                    score: neighbour.score,
-                }));
+            for place in 0..found.rows() {
+                let found = found.of(place).iter().map(|hit| (hit.row, hit.score));
+                rows.extend(hits::ranked(start + place as u32, found));
             }
             hits::give(corpus, queries, &rows, Vec::new(), emit)?;
         }

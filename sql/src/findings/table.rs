@@ -154,6 +154,15 @@ impl Table {
         column.map(|(_, column)| self.gather(column, rows)).transpose()
     }
 
+    /// All values of a column that planning has seen.
+    ///
+    /// # Errors
+    /// When it is not there, or arrow can't put them into one array.
+    pub(crate) fn whole(&self, name: &str) -> Result<ArrayRef, SqlError> {
+        let missing = || SqlError::Bug(format!("there is no column {name}"));
+        self.extra(name, 0..self.rows() as u32)?.ok_or_else(missing)
+    }
+
     /// The values of some rows of one of this table's columns.
     pub(super) fn gather(
         &self,

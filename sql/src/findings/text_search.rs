@@ -9,7 +9,7 @@ use sembla_operators::{Host, Loan, host};
 
 use super::declaration::{Declaration, Planning};
 use super::finding::{Emit, Finding};
-use super::hits::{self, Hit};
+use super::hits;
 use super::options::{Kind, OptionDef};
 use super::roles::InputTypes;
 use super::table::Table;
@@ -85,11 +85,8 @@ impl Finding for Search {
             let found = index.search_all(&asked, self.top_k, host)?;
             let mut rows = Vec::new();
             for (query, found) in (start..).zip(found) {
-                let hit = |(hit, rank): (_, u32)| {
-                    let sembla_operators::text_index::TextHit { row, score } = hit;
-                    Hit { query, rank, row, score }
-                };
-                rows.extend(found.into_iter().zip(1..).map(hit));
+                let found = found.into_iter().map(|hit| (hit.row, hit.score));
+                rows.extend(hits::ranked(query, found));
             }
             hits::give(corpus, queries, &rows, Vec::new(), emit)?;
         }
