@@ -1,0 +1,20 @@
+//! How streams run: rows come from a source, go through the row part of a query, gather in windows
+//! of event time, go through the window part, and leave through a sink together with the progress
+//! that they stand for.
+//!
+//! - *Invariant:* the sink's progress is the truth. A state file is written first, and the commit of
+//!   the sink names it; what no commit names never happened.
+//! - *Invariant:* every queue is bounded by rows and by bytes.
+//! - *Invariant:* watermarks never go back, and nothing vanishes: a row is in a result, or late, or
+//!   rejected, and each of these is counted.
+//! - *Absent:* text, models, SQL, Kafka. An Arrow batch is the word that is shared with them.
+
+mod error;
+pub mod sink;
+pub mod source;
+pub mod stage;
+
+pub use error::{Error, Fault, Result};
+pub use sink::{Output, Progress, Sink};
+pub use source::{Assignment, Partition, Rejected, Source, SourceBatch, SourceEvent};
+pub use stage::{ClosedWindow, Pane, RowStage, StateTable, Window, WindowStage};

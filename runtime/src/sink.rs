@@ -1,0 +1,79 @@
+//! Where results go to: the trait that connectors implement, and the progress that a commit carries.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Assignment, Partition, Rejected, Result};
+
+/// How far a pipeline has come: what the results that are committed stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The number of the commit, from 1.
+    pub epoch: u64,
+    /// The state file that belongs to it; `None` for a pipeline without state.
+    pub state: Option<String>,
+    /// By source, by partition: where reading goes on.
+    pub positions: BTreeMap<String, BTreeMap<Partition, i64>>,
+    /// Whether every bounded source had ended and every window was closed.
+    pub is_complete: bool,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Output<'a> {
+    /// Rows of the result, in the sink's schema.
+    Rows(&'a RecordBatch),
+    /// Rows that came after their windows had closed, as the window's input had them.
+    Late(&'a RecordBatch),
+    /// Records that could not be used.
+    Rejected(&'a [Rejected]),
+}
+
+/// A sink. Its life: `recover`, then any number of `write` and `commit`; after an error of kind
+/// [`crate::Error::Fenced`] it is `recover`ed again.
+#[async_trait]
+pub trait Sink: Send {
+    /// Fences off earlier instances, undoes what they left uncommitted, and reads the progress that
+    /// the last commit carried. `assignment` is by source.
+    ///
+    /// # Errors
+    /// When the outside world fails, or the progress can't be read.
+    async fn recover(
+        &mut self,
+        pipeline: &str,
+        assignment: &BTreeMap<String, Assignment>,
+    ) -> Result<Option<Progress>>;
+
+    /// Writes into what the next commit makes visible.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] for rows that the sink can't represent, or when the outside world
+    /// fails.
+    async fn write(&mut self, output: Output<'_>) -> Result<()>;
+
+    /// Makes everything since the last commit visible, together with the progress, or nothing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Fenced`] when another instance has taken over or the outcome is unknown.
+    async fn commit(&mut self, progress: &Progress) -> Result<()>;
+
+    /// Gives up what was written since the last commit.
+    ///
+    /// # Errors
+    /// When the outside world fails.
+    async fn abort(&mut self) -> Result<()>;
+
+    /// Whether it has a place for records that can't be used.
+    fn takes_rejected(&self) -> bool;
+
+    /// Whether it has a place for late rows.
+    fn takes_late(&self) -> bool;
+
+    /// What it promises, for EXPLAIN: `exactly once`, `at least once`.
+    fn promise(&self) -> &'static str;
+}

@@ -1,0 +1,104 @@
+//! Where rows come from: the trait that connectors implement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::Result;
+
+/// The name of an input partition, unique within its source: `messages/3` for Kafka, `0` for files.
+pub type Partition = Arc<str>;
+
+/// The partitions that this instance reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Their names.
+    pub partitions: Vec<Partition>,
+    /// Whether these are all partitions of the source; false when other instances read the rest.
+    pub is_whole: bool,
+}
+
+/// A record that can't be turned into a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Where it came from.
+    pub partition: Partition,
+    /// Its position there: an offset in Kafka, a row number in files.
+    pub position: i64,
+    /// Its time in microseconds since 1970, where the source knows one.
+    pub timestamp_us: Option<i64>,
+    /// Its key, as it was.
+    pub key: Option<Bytes>,
+    /// Its raw bytes. A row that was rejected after decoding is given as JSON.
+    pub payload: Option<Bytes>,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// Rows of one partition, in the order of their positions.
+#[derive(Clone, Debug)]
+pub struct SourceBatch {
+    /// Where they came from.
+    pub partition: Partition,
+    /// The rows, in the source's schema.
+    pub rows: RecordBatch,
+    /// Of each row its place among all rows of the source: the offset in Kafka, the row's number in
+    /// the whole data set for files. With the partition it settles the order of rows of equal time.
+    pub sequences: Vec<i64>,
+    /// Records between these rows that can't be used.
+    pub rejected: Vec<Rejected>,
+    /// The position where reading goes on after this batch.
+    pub next: i64,
+    /// Bytes that were read for it.
+    pub bytes: usize,
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Some rows.
+    Batch(SourceBatch),
+    /// A partition that has no more rows, ever.
+    End(Partition),
+    /// The assignment changes. Everything that was read is committed or given up before the answer
+    /// is sent; then `assigned` is called again.
+    Reassign(oneshot::Sender<()>),
+}
+
+/// A source of rows. Its life: `assigned`, `start`, any number of `next`; and again from `assigned`
+/// after [`SourceEvent::Reassign`].
+#[async_trait]
+pub trait Source: Send {
+    /// The schema of its rows.
+    fn schema(&self) -> SchemaRef;
+
+    /// Waits until this instance has partitions.
+    ///
+    /// # Errors
+    /// When the outside world fails.
+    async fn assigned(&mut self) -> Result<Assignment>;
+
+    /// Begins to read each partition at its position; one that is not in the map begins where the
+    /// source's options say, or at its beginning when the map has others (it is new then).
+    ///
+    /// # Errors
+    /// When a position is not there any more, or the outside world fails.
+    async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()>;
+
+    /// The next event. Dropping the future loses nothing. While nobody asks, the source stops
+    /// reading ahead once its own bounded queues are full, and keeps its place in a group.
+    ///
+    /// # Errors
+    /// When the outside world fails. `None` when every partition has ended.
+    async fn next(&mut self) -> Result<Option<SourceEvent>>;
+
+    /// How many records are known to lie ahead of what was given out, by partition; for metrics.
+    fn lag(&self) -> BTreeMap<Partition, i64> {
+        BTreeMap::new()
+    }
+}
