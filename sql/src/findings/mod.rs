@@ -59,11 +59,12 @@ mod topic_table;
 mod topics;
 mod topics_over_time;
 
-pub(crate) use exec::Planner;
+pub(crate) use exec::{Planner, in_order};
 pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
 pub(crate) use order::KeepOrder;
+pub(crate) use planner::named;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[
