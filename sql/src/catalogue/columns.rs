@@ -14,9 +14,10 @@ use datafusion::logical_expr::ExprSchemable;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType as SqlDataType, Expr as SqlExpr, ExprWithAlias, Value,
 };
+use sembla_connectors::formats::Metadata;
 
 use super::connector::FILES;
-use super::source::{Metadata, SourceColumn, TIME_TYPE, Watermark};
+use super::source::{SourceColumn, TIME_TYPE, Watermark};
 use crate::SqlError;
 use crate::arguments::constant;
 use crate::interval;
@@ -41,10 +42,17 @@ pub(super) fn columns(
         let named = format!("{what}: column '{name}'");
         let data_type = data_type(state, &column.data_type)
             .map_err(|error| SqlError::Statement(format!("{named}: {}", SqlError::from(error))))?;
-        let metadata = column.metadata.as_deref();
-        let metadata = metadata.map(|key| Metadata::parse(&named, key, &data_type)).transpose()?;
+        let metadata = column.metadata.as_deref().map(Metadata::parse).transpose();
+        let metadata =
+            metadata.map_err(|error| SqlError::Statement(format!("{named}: {error}")))?;
         let field = Arc::new(Field::new(name, data_type, !column.not_null));
-        columns.push(SourceColumn { field, metadata });
+        let column = SourceColumn { field, metadata };
+        if let Some(metadata) = metadata {
+            metadata
+                .check(&column.column())
+                .map_err(|error| SqlError::Statement(format!("{what}: {error}")))?;
+        }
+        columns.push(column);
     }
     Ok(columns)
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 mod columns;
 pub(crate) mod connector;
+mod convert;
 mod read;
 mod sink;
 mod source;
@@ -18,7 +19,7 @@ pub(crate) mod statements;
 mod table;
 
 pub(crate) use sink::SinkDef;
-pub(crate) use source::{Metadata, SourceColumn, SourceDef, TIME_TYPE, Watermark};
+pub(crate) use source::{SourceColumn, SourceDef, TIME_TYPE, Watermark};
 pub(crate) use table::StreamTable;
 
 /// Sources and sinks by name; clones share them.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatchOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -18,6 +17,7 @@ use datafusion::physical_plan::{
 };
 use futures::TryStreamExt;
 
+use super::convert::{NumberUnit, convert};
 use super::source::SourceDef;
 use crate::SqlError;
 use crate::files;
@@ -33,6 +33,9 @@ pub(super) async fn scan(
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let path = source.options.get("path").unwrap_or_default();
+    let unit = source.options.get(NumberUnit::OPTION);
+    let unit = NumberUnit::parse(unit)
+        .map_err(|why| SqlError::Statement(format!("source '{}': {why}", source.name)))?;
     let table = files::open(state, path).await?;
     let found = table.schema();
     let wanted: Vec<usize> = match projection {
@@ -53,7 +56,7 @@ pub(super) async fn scan(
             Err(_) if files::may_lack_fields(path) && field.is_nullable() => None,
             Err(_) => return Err(missing(source, path, field.name(), &found).into()),
         };
-        columns.push(Column { field, from });
+        columns.push(Column { field, from, unit });
     }
     let input = table.scan(state, Some(&read), &[], limit).await?;
     Ok(Arc::new(SourceFilesExec::new(Arc::clone(source), columns, input)))
@@ -74,18 +77,19 @@ struct Column {
     field: FieldRef,
     /// Its position in what is read; `None` where the files don't have it.
     from: Option<usize>,
+    /// What numbers count where it holds times.
+    unit: NumberUnit,
 }
 
 impl Column {
     /// The values of a batch, of the declared type.
-    fn convert(&self, source: &str, batch: &RecordBatch) -> Result<ArrayRef, SqlError> {
-        let declared = self.field.data_type();
+    fn values(&self, source: &str, batch: &RecordBatch) -> Result<ArrayRef, SqlError> {
+        let data_type = self.field.data_type();
         let name = self.field.name();
         let Some(found) = self.from.and_then(|position| batch.columns().get(position)) else {
-            return Ok(new_null_array(declared, batch.num_rows()));
+            return Ok(new_null_array(data_type, batch.num_rows()));
         };
-        let strict = CastOptions { safe: false, ..Default::default() };
-        let values = cast_with_options(found, declared, &strict).map_err(|error| {
+        let values = convert(found, data_type, self.unit).map_err(|error| {
             let error = crate::error::arrow_error(&error);
             SqlError::Data(format!("source '{source}': column '{name}': {error}"))
         })?;
@@ -124,13 +128,13 @@ impl SourceFilesExec {
 }
 
 /// A batch as a source declares it.
-fn convert(
+fn declared(
     source: &str,
     columns: &[Column],
     schema: &SchemaRef,
     batch: &RecordBatch,
 ) -> Result<RecordBatch> {
-    let arrays = columns.iter().map(|column| column.convert(source, batch));
+    let arrays = columns.iter().map(|column| column.values(source, batch));
     let arrays = arrays.collect::<Result<Vec<_>, SqlError>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
@@ -197,7 +201,7 @@ impl ExecutionPlan for SourceFilesExec {
         let (source, columns) = (Arc::clone(&self.source), self.columns.clone());
         let schema = Arc::clone(&self.schema);
         let converted = self.input.execute(partition, context)?.and_then(move |batch| {
-            std::future::ready(convert(&source.name, &columns, &schema, &batch))
+            std::future::ready(declared(&source.name, &columns, &schema, &batch))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), converted)))
     }

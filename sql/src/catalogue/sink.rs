@@ -6,7 +6,7 @@ use super::source::in_words;
 use crate::statement::StreamOptions;
 
 /// A place that results go to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SinkDef {
     /// Its name.
     pub(crate) name: String,

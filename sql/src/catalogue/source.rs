@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use sembla_connectors::formats::{Column, Metadata};
 
-use crate::SqlError;
 use crate::interval;
 use crate::statement::StreamOptions;
 
@@ -12,7 +12,7 @@ use crate::statement::StreamOptions;
 pub(crate) const TIME_TYPE: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 /// A source of rows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SourceDef {
     /// Its name.
     pub(crate) name: String,
@@ -53,7 +53,7 @@ impl SourceDef {
 }
 
 /// A column of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SourceColumn {
     /// Its name, type, and whether it can be NULL.
     pub(crate) field: FieldRef,
@@ -66,8 +66,21 @@ impl SourceColumn {
     pub(crate) fn words(&self) -> String {
         let field = in_words(&self.field);
         match &self.metadata {
-            Some(metadata) => format!("{field} METADATA FROM '{}'", metadata.name()),
+            Some(metadata) => {
+                let name = Metadata::NAMES.get(*metadata as usize).copied().unwrap_or_default();
+                format!("{field} METADATA FROM '{name}'")
+            }
             None => field,
+        }
+    }
+
+    /// The column as connectors take it.
+    pub(crate) fn column(&self) -> Column {
+        Column {
+            name: self.field.name().clone(),
+            data_type: self.field.data_type().clone(),
+            nullable: self.field.is_nullable(),
+            metadata: self.metadata,
         }
     }
 }
@@ -79,7 +92,7 @@ pub(super) fn in_words(field: &Field) -> String {
 }
 
 /// The time of rows, and how far behind the latest one others may come.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Watermark {
     /// The name of the column, which is of [`TIME_TYPE`] and never NULL.
     pub(crate) column: String,
@@ -95,69 +108,5 @@ impl Watermark {
             0 => column.clone(),
             delay => format!("{column} AS {column} - INTERVAL '{}'", interval::Shown(delay)),
         }
-    }
-}
-
-/// What a column can hold of a record, apart from the fields of its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Metadata {
-    /// Its key.
-    Key,
-    /// Its timestamp.
-    Timestamp,
-    /// The number of its partition.
-    Partition,
-    /// Its offset in the partition.
-    Offset,
-    /// The name of its topic.
-    Topic,
-    /// Its headers, as a JSON object.
-    Headers,
-}
-
-impl Metadata {
-    /// All, with what they are called in SQL and the types that they can have.
-    const ALL: &[(Self, &str, &[DataType])] = &[
-        (Self::Key, "key", &[DataType::Utf8, DataType::Binary]),
-        (Self::Timestamp, "timestamp", &[TIME_TYPE]),
-        (Self::Partition, "partition", &[DataType::Int32, DataType::Int64]),
-        (Self::Offset, "offset", &[DataType::Int64]),
-        (Self::Topic, "topic", &[DataType::Utf8]),
-        (Self::Headers, "headers", &[DataType::Utf8]),
-    ];
-
-    /// What it is called in SQL.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(other, ..)| *other == self).map_or("", |(_, name, _)| name)
-    }
-
-    /// What a column of that type holds. `what` is the column, for messages.
-    ///
-    /// # Errors
-    /// [`SqlError::Statement`] for what no record has, and for a type that can't hold it.
-    pub(super) fn parse(what: &str, key: &str, data_type: &DataType) -> Result<Self, SqlError> {
-        let Some((metadata, _, types)) = Self::ALL.iter().find(|(_, name, _)| *name == key) else {
-            let known: Vec<String> =
-                Self::ALL.iter().map(|(_, name, _)| format!("'{name}'")).collect();
-            return Err(SqlError::Statement(format!(
-                "{what} is METADATA FROM '{key}', which no record has; it is one of {}",
-                known.join(", ")
-            )));
-        };
-        if !types.contains(data_type) {
-            let sql = |data_type: &DataType| match data_type {
-                DataType::Utf8 => "VARCHAR",
-                DataType::Binary => "BYTEA",
-                DataType::Int32 => "INT",
-                DataType::Int64 => "BIGINT",
-                _ => "TIMESTAMP",
-            };
-            let types: Vec<&str> = types.iter().map(sql).collect();
-            return Err(SqlError::Statement(format!(
-                "{what} is METADATA FROM '{key}' and holds {data_type}; declare it {}",
-                types.join(" or ")
-            )));
-        }
-        Ok(*metadata)
     }
 }
