@@ -9,11 +9,13 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelSpec};
 
+use crate::catalogue::{Catalogue, statements as catalogue};
 use crate::files::Files;
 use crate::findings::{self, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
-use crate::{Models, SqlError, arguments, index_statements, models_table};
+use crate::vector_type::VectorType;
+use crate::{Models, SqlError, arguments, index_statements, models_table, windows};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -75,11 +77,13 @@ impl Session {
             cancel: CancelToken::new(),
             progress: Default::default(),
             indexes: Default::default(),
+            catalogue: Default::default(),
         };
         let context = SessionContext::new_with_config_rt(config, runtime);
         let context = with_files_and_findings(context, &engine);
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
+        windows::register(&context)?;
         Ok(Self { context, engine, parameters })
     }
 
@@ -116,7 +120,20 @@ impl Session {
             Statement::ShowIndexes => {
                 Ok(Outcome::Rows(self.context.read_batch(index_statements::rows(self)?)?))
             }
+            Statement::CreateSource(create) => catalogue::create_source(self, create),
+            Statement::DropSource { name, if_exists } => {
+                catalogue::drop_source(self, &name, if_exists)
+            }
+            Statement::ShowSources => {
+                Ok(Outcome::Rows(self.context.read_batch(catalogue::sources(self)?)?))
+            }
+            Statement::CreateSink(create) => catalogue::create_sink(self, create),
+            Statement::DropSink { name, if_exists } => catalogue::drop_sink(self, &name, if_exists),
+            Statement::ShowSinks => {
+                Ok(Outcome::Rows(self.context.read_batch(catalogue::sinks(self)?)?))
+            }
             Statement::Engine(mut statement) => {
+                catalogue::refuse_drop(self, &statement)?;
                 if let Some((name, query)) = index_statements::inserted(self, &statement) {
                     return index_statements::insert(self, &name, &query).await;
                 }
@@ -130,6 +147,11 @@ impl Session {
     /// What functions and findings share with this session.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The sources and sinks.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.engine.catalogue
     }
 
     /// The DataFusion context.
@@ -209,6 +231,7 @@ fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionC
         .into_state_builder()
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
+        .with_type_planner(Arc::new(VectorType))
         .with_query_planner(Arc::new(findings::Planner { engine: engine.clone() }))
         .with_physical_optimizer_rule(Arc::new(findings::KeepOrder))
         .build();

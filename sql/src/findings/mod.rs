@@ -60,12 +60,13 @@ mod topic_table;
 mod topics;
 mod topics_over_time;
 
-pub(crate) use exec::Planner;
+pub(crate) use exec::{Planner, in_order};
 pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
 pub(crate) use node::{FindingNode, Input};
 pub(crate) use order::KeepOrder;
+pub(crate) use planner::named;
 pub(crate) use roles::Roles;
 
 /// All findings.
