@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::DynamicFileCatalog;
+use datafusion::common::config::ConfigExtension;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -14,6 +15,7 @@ use crate::files::Files;
 use crate::findings::{self, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
+use crate::streams::{self, StreamPlan, StreamSettings};
 use crate::vector_type::VectorType;
 use crate::{Models, SqlError, arguments, index_statements, models_table, windows};
 
@@ -32,12 +34,13 @@ pub struct SessionOptions {
 }
 
 /// What came of a statement.
-#[derive(Debug)]
 pub enum Outcome {
     /// A result that has not run yet; collect it or stream it.
     Rows(DataFrame),
     /// The statement is done; this is one line to tell the user.
     Done(String),
+    /// A pipeline that has not run yet.
+    Stream(Box<StreamPlan>),
 }
 
 /// A session. Clones share everything.
@@ -55,6 +58,7 @@ impl Session {
     /// When an option can't be had, such as a spill folder that can't be written.
     pub fn new(options: SessionOptions) -> Result<Self, SqlError> {
         let mut config = SessionConfig::new().with_information_schema(true);
+        config.options_mut().extensions.insert(StreamSettings::default());
         // The order of a sub-query means something where a finding reads it.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         if let Some(partitions) = options.target_partitions {
@@ -134,6 +138,9 @@ impl Session {
             }
             Statement::Engine(mut statement) => {
                 catalogue::refuse_drop(self, &statement)?;
+                if let Some(insertion) = streams::insertion(self, &statement) {
+                    return insertion.execute(self).await;
+                }
                 if let Some((name, query)) = index_statements::inserted(self, &statement) {
                     return index_statements::insert(self, &name, &query).await;
                 }
@@ -152,6 +159,22 @@ impl Session {
     /// The sources and sinks.
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.engine.catalogue
+    }
+
+    /// The names of the parameters of functions.
+    pub(crate) fn parameters(&self) -> &ParameterNames {
+        &self.parameters
+    }
+
+    /// Sets an option of the pipelines that are planned from now on, as `SET stream.key` does.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] for an unknown option or a value that it can't have.
+    pub fn set_stream_option(&self, key: &str, value: &str) -> Result<(), SqlError> {
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        let key = format!("{}.{key}", StreamSettings::PREFIX);
+        Ok(state.config_mut().options_mut().set(&key, value)?)
     }
 
     /// The DataFusion context.

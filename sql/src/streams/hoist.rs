@@ -41,7 +41,7 @@ pub(super) fn hoist(plan: LogicalPlan, window: &WindowNode) -> Result<LogicalPla
         exprs.push(call.clone().alias(format!("{PREFIX}{number}")));
     }
     let input = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?);
-    hoist.lower = Some(window.with_input(input)?);
+    hoist.lower = Some(window.over(input)?);
     let columns = all_columns(plan.schema());
     let rebuilt = hoist.rebuild(plan)?;
     trimmed(rebuilt, columns)

@@ -5,23 +5,25 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::common::Column;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
-use sembla_runtime::pipeline::{Pipeline, SourceInput, WindowPart as RuntimeWindow};
+use sembla_runtime::{Pipeline, SourceInput, WindowPart as RuntimeWindow};
 
+use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::connect;
 use super::settings::StreamSettings;
 use super::split::{Split, SplitWindow, split};
 use super::stages::{RowPart, WindowPart};
 use crate::catalogue::{SinkDef, SourceDef};
-use crate::{Session, SqlError, arguments};
+use crate::error::arrow_error;
+use crate::{Outcome, Session, SqlError, arguments};
 
 /// A planned pipeline.
 pub struct StreamPlan {
@@ -45,25 +47,65 @@ struct PlannedWindow {
     plan: BoundPlan,
 }
 
-/// The sink and the query of a statement, if it inserts into a sink.
-pub(crate) fn insertion(
-    session: &Session,
-    statement: &EngineStatement,
-) -> Option<(Arc<SinkDef>, Vec<String>, Box<Query>)> {
-    let EngineStatement::Statement(statement) = statement else { return None };
-    let SqlStatement::Insert(Insert {
-        table: TableObject::TableName(ObjectName(name)),
-        columns,
-        source: Some(query),
-        ..
-    }) = statement.as_ref()
-    else {
-        return None;
-    };
-    let [name] = name.as_slice() else { return None };
-    let sink = session.catalogue().sink(&normal(name.as_ident()?))?;
-    let columns = columns.iter().map(ToString::to_string).collect();
-    Some((sink, columns, query.clone()))
+/// `[EXPLAIN] INSERT INTO sink [(columns)] query`.
+pub(crate) struct Insertion {
+    sink: Arc<SinkDef>,
+    columns: Vec<String>,
+    query: Box<Query>,
+    is_explained: bool,
+}
+
+/// What a statement inserts into a sink, if it does.
+pub(crate) fn insertion(session: &Session, statement: &EngineStatement) -> Option<Insertion> {
+    match statement {
+        EngineStatement::Explain(explain) => {
+            let inner = insertion(session, &explain.statement)?;
+            Some(Insertion { is_explained: true, ..inner })
+        }
+        EngineStatement::Statement(statement) => inserted(session, statement),
+        _ => None,
+    }
+}
+
+fn inserted(session: &Session, statement: &SqlStatement) -> Option<Insertion> {
+    match statement {
+        SqlStatement::Explain { statement, .. } => {
+            Some(Insertion { is_explained: true, ..inserted(session, statement)? })
+        }
+        SqlStatement::Insert(Insert {
+            table: TableObject::TableName(ObjectName(name)),
+            columns,
+            source: Some(query),
+            ..
+        }) => {
+            let [name] = name.as_slice() else { return None };
+            let sink = session.catalogue().sink(&normal(name.as_ident()?))?;
+            let columns = columns.iter().map(|name| name.to_string()).collect();
+            Some(Insertion { sink, columns, query: query.clone(), is_explained: false })
+        }
+        _ => None,
+    }
+}
+
+impl Insertion {
+    /// Plans the pipeline, or tells what it would be.
+    ///
+    /// # Errors
+    /// As for [`StreamPlan::new`].
+    pub(crate) async fn execute(self, session: &Session) -> Result<Outcome, SqlError> {
+        let is_explained = self.is_explained;
+        let plan = StreamPlan::new(session, self).await?;
+        if !is_explained {
+            return Ok(Outcome::Stream(Box::new(plan)));
+        }
+        let (parts, words): (Vec<String>, Vec<String>) = plan.explain().into_iter().unzip();
+        let columns: [(&str, ArrayRef); 2] = [
+            ("part", Arc::new(StringArray::from(parts))),
+            ("plan", Arc::new(StringArray::from(words))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
+        Ok(Outcome::Rows(session.context().read_batch(rows)?))
+    }
 }
 
 fn normal(ident: &datafusion::sql::sqlparser::ast::Ident) -> String {
@@ -80,16 +122,15 @@ impl StreamPlan {
     /// What the query, the window or the sink's columns say.
     pub(crate) async fn new(
         session: &Session,
-        sink: Arc<SinkDef>,
-        columns: &[String],
-        query: Box<Query>,
+        insertion: Insertion,
     ) -> Result<Self, SqlError> {
+        let Insertion { sink, columns, query, .. } = insertion;
         let description = format!("INSERT INTO {} {query}", sink.name);
         let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
         arguments::place(&mut statement, session.parameters())?;
         let state = session.context().state();
         let plan = state.statement_to_plan(statement).await?;
-        let plan = into_sink(plan, &sink, columns)?;
+        let plan = into_sink(plan, &sink, &columns)?;
         let options = state.config_options();
         let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
         let Split { rows, sources, window } = split(&state, plan)?;
@@ -123,11 +164,23 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Connects to sources, sink and state. Nothing is read or written yet.
+    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is read
+    /// or written yet.
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
     pub async fn open(self, ignore_state: bool) -> Result<Pipeline, SqlError> {
+        let mut at_rest = AtRest::new(&self.state);
+        let rows = at_rest.settle(self.row_plan.clone()).await?;
+        let rows = BoundPlan::new(&self.state, &rows).await?;
+        let per_window = match &self.window {
+            Some(window) => {
+                let plan = at_rest.settle(window.split.above.clone()).await?;
+                Some(BoundPlan::new(&self.state, &plan).await?)
+            }
+            None => None,
+        };
+        let at_rest = Arc::new(at_rest);
         let schema = self.window.as_ref().map_or(self.rows.schema(), |window| window.plan.schema());
         let opened = connect::open(
             &self.name,
@@ -143,23 +196,27 @@ impl StreamPlan {
             SourceInput {
                 name: definition.name.clone(),
                 source,
-                event_time: watermark.map(|watermark| watermark.column),
+                event_time: watermark.and_then(|w| definition.schema().index_of(&w.column).ok()),
                 delay_us: watermark.map_or(0, |watermark| watermark.delay_us),
             }
         });
-        let windows = self.window.map(|PlannedWindow { split, plan }| RuntimeWindow {
-            kind: split.node.kind,
-            keys: split.keys,
-            lateness_us: split.node.lateness_us.unwrap_or(0),
-            early_us: split.node.early_us,
-            stage: Box::new(WindowPart::new(plan, split.input, split.node.has_pane())),
+        let windows = self.window.zip(per_window).map(|(window, plan)| {
+            let SplitWindow { node, keys, input, .. } = window.split;
+            let kept = Arc::clone(&at_rest);
+            RuntimeWindow {
+                kind: node.kind,
+                keys,
+                lateness_us: node.lateness_us.unwrap_or(0),
+                early_us: node.early_us,
+                stage: Box::new(WindowPart::new(plan, input, node.has_pane(), kept)),
+            }
         });
         Ok(Pipeline {
             name: self.name,
             description: self.description,
             fingerprint: self.fingerprint,
             sources: inputs.collect(),
-            rows: Arc::new(RowPart::new(self.rows)),
+            rows: Arc::new(RowPart::new(rows, at_rest)),
             windows,
             sink: opened.sink,
             store: opened.store,
@@ -204,7 +261,7 @@ fn into_sink(
     sink: &SinkDef,
     columns: &[String],
 ) -> Result<LogicalPlan, SqlError> {
-    let Some(wanted) = &sink.schema else {
+    let Some(wanted) = sink.schema() else {
         if !columns.is_empty() {
             return Err(SqlError::Statement(format!(
                 "sink '{}' declares no columns, so INSERT INTO {0} ({}) can't name them",

@@ -28,3 +28,4 @@ mod traced;
 pub use insert::StreamPlan;
 pub(crate) use insert::insertion;
 pub(crate) use settings::StreamSettings;
+pub use stages::sql_error;

@@ -10,6 +10,7 @@ use sembla_runtime::{
     ClosedWindow, Error, Fault as RuntimeFault, Result, RowStage, StateTable, WindowStage,
 };
 
+use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::feed::Feeds;
 use crate::SqlError;
@@ -19,11 +20,13 @@ use crate::findings::OnlineSlots;
 #[derive(Debug)]
 pub(super) struct RowPart {
     plan: BoundPlan,
+    /// Holds the memory of the tables that the plan reads.
+    _at_rest: Arc<AtRest>,
 }
 
 impl RowPart {
-    pub(super) fn new(plan: BoundPlan) -> Self {
-        Self { plan }
+    pub(super) fn new(plan: BoundPlan, at_rest: Arc<AtRest>) -> Self {
+        Self { plan, _at_rest: at_rest }
     }
 }
 
@@ -46,11 +49,18 @@ pub(super) struct WindowPart {
     input: SchemaRef,
     has_pane: bool,
     slots: Arc<OnlineSlots>,
+    /// Holds the memory of the tables that the plan reads.
+    _at_rest: Arc<AtRest>,
 }
 
 impl WindowPart {
-    pub(super) fn new(plan: BoundPlan, input: SchemaRef, has_pane: bool) -> Self {
-        Self { plan, input, has_pane, slots: Arc::new(OnlineSlots::new()) }
+    pub(super) fn new(
+        plan: BoundPlan,
+        input: SchemaRef,
+        has_pane: bool,
+        at_rest: Arc<AtRest>,
+    ) -> Self {
+        Self { plan, input, has_pane, slots: Arc::new(OnlineSlots::new()), _at_rest: at_rest }
     }
 
     /// The rows of a window with its bounds.
@@ -92,7 +102,8 @@ impl WindowStage for WindowPart {
     fn restore(&mut self, tables: &[StateTable]) -> Result<()> {
         let tables: Vec<(String, Vec<u8>)> =
             tables.iter().map(|table| (table.name.clone(), table.bytes.to_vec())).collect();
-        self.slots.restore(&tables).map_err(|error| Error::State(error.to_string()))
+        self.slots.restore(&tables);
+        Ok(())
     }
 }
 
@@ -113,7 +124,7 @@ pub(super) fn runtime_error(error: &SqlError) -> Error {
 }
 
 /// The runtime's error as one of this crate.
-pub(super) fn sql_error(error: &Error) -> SqlError {
+pub fn sql_error(error: &Error) -> SqlError {
     let message = error.to_string();
     match error {
         Error::Option(_) => SqlError::Statement(message),

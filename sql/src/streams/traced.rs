@@ -20,20 +20,20 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let Some(source) = StreamTable::source_of(scan) else { return Err(elsewhere(plan, column)) };
-            let Some(time) = source.time() else {
+            let Some(watermark) = &source.watermark else {
                 return Err(SqlError::Statement(format!(
                     "source '{}' has no watermark, so its windows never close; add WATERMARK FOR a TIMESTAMP column",
                     source.name
                 )));
             };
             let field = scan.projected_schema.fields().get(column);
-            match field.is_some_and(|field| field.name() == time) {
+            match field.is_some_and(|field| *field.name() == watermark.column) {
                 true => Ok(()),
                 false => Err(SqlError::Statement(format!(
                     "the window goes by {}; a window over source '{}' goes by its watermark's column, {}",
                     field.map_or("another column", |field| field.name()),
                     source.name,
-                    time
+                    watermark.column
                 ))),
             }
         }

@@ -78,6 +78,15 @@ impl WindowNode {
         Ok(Self { input, time, kind, keys, early_us, lateness_us, schema })
     }
 
+    /// The same window over an input that has the columns of this one's first.
+    ///
+    /// # Errors
+    /// As for [`WindowNode::new`].
+    pub(crate) fn over(&self, input: LogicalPlan) -> Result<Self> {
+        let panes = (self.early_us, self.lateness_us);
+        Self::new(input, self.time, self.kind, self.keys.clone(), panes)
+    }
+
     /// Whether there is the column `window_pane`.
     pub(crate) fn has_pane(&self) -> bool {
         self.early_us.is_some() || self.lateness_us.is_some()
