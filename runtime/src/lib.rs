@@ -12,12 +12,14 @@
 mod attempt;
 mod deliver;
 mod error;
+pub mod failpoint;
 mod flow;
 mod ingest;
 mod message;
 mod meters;
 pub mod options;
 pub mod pipeline;
+mod positions;
 pub mod queue;
 mod rejected;
 mod retry;
@@ -25,8 +27,11 @@ mod rows;
 pub mod sink;
 pub mod source;
 pub mod stage;
+pub mod state;
 pub mod status;
 pub mod stop;
+pub mod watermark;
+pub mod window;
 
 pub use error::{Error, Fault, Result};
 pub use options::PipelineOptions;
