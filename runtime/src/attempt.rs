@@ -225,10 +225,10 @@ impl Machine {
 
     fn watermarks(&self, partitions: &Partitions, state: Option<&Epoch>) -> Result<Watermarks> {
         let idle = u64::try_from(self.options.idle_timeout.as_millis()).ok();
-        let rules = self.sources.iter().map(|source| WatermarkRule {
-            delay_us: source.delay_us,
-            idle_timeout_ms: idle,
-        });
+        let rules = self
+            .sources
+            .iter()
+            .map(|source| WatermarkRule { delay_us: source.delay_us, idle_timeout_ms: idle });
         let mut watermarks = Watermarks::new(rules.collect());
         if let Some(state) = state {
             watermarks.restore(&state.watermarks)?;
@@ -271,5 +271,6 @@ impl Machine {
 
 /// Waits until every source has partitions.
 async fn assigned(sources: &[MachineSource]) -> Result<Vec<Assignment>> {
-    try_join_all(sources.iter().map(async |source| source.source.lock().await.assigned().await)).await
+    try_join_all(sources.iter().map(async |source| source.source.lock().await.assigned().await))
+        .await
 }

@@ -100,7 +100,7 @@ impl Deliver {
         Ok(())
     }
 
-    async fn put(&self, snapshot: Snapshot) -> Result<WrittenEpoch> {
+    async fn put(&mut self, snapshot: Snapshot) -> Result<WrittenEpoch> {
         let segments: Vec<_> = snapshot.segment.into_iter().collect();
         write_epoch(self.store.as_ref(), &snapshot.epoch, &segments).await
     }

@@ -16,8 +16,8 @@ mod reader;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::compute::{concat_batches, max};
 use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{concat_batches, max};
 use arrow::datatypes::TimestampMicrosecondType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ use crate::{Error, Result, SourceBatch, SourceEvent, failpoint};
 use batcher::{Batcher, Limits, MicroBatch};
 pub(crate) use intake::Intake;
 pub(crate) use partitions::Partitions;
-pub(crate) use reader::read;
+pub(crate) use reader::{SharedSource, read};
 
 /// Bounds of the time between two looks at the clocks of partitions.
 const TICK_MIN: Duration = Duration::from_millis(10);
@@ -235,7 +235,7 @@ impl Ingest {
                 self.reading -= 1;
                 self.announce().await;
             }
-            Input::Left(_) => {
+            Input::Left => {
                 self.reading -= 1;
                 self.has_left = true;
             }

@@ -6,8 +6,9 @@ use arrow::array::RecordBatch;
 use tokio::sync::oneshot;
 
 use crate::rows::RowsOut;
-use crate::state::{Epoch, Segment};
+use crate::state::Epoch;
 use crate::watermark::WatermarkState;
+use crate::window::Segment;
 use crate::{Partition, Rejected, Result, SourceEvent};
 
 /// By source, by partition: where reading goes on.
@@ -20,7 +21,7 @@ pub(crate) enum Input {
     /// A source has no more rows, ever.
     Finished(usize),
     /// A source is no longer read, because the pipeline stops.
-    Left(usize),
+    Left,
 }
 
 /// From ingest to windows.

@@ -287,7 +287,8 @@ mod tests {
             options.set("Linger", text).expect(text);
             assert_eq!(options.linger, Duration::from_millis(millis), "{text}");
         }
-        for (text, bytes) in [("64 MiB", 64 << 20), ("1000", 1000), ("2kb", 2000), ("1GiB", 1 << 30)]
+        for (text, bytes) in
+            [("64 MiB", 64 << 20), ("1000", 1000), ("2kb", 2000), ("1GiB", 1 << 30)]
         {
             options.set("queue_bytes", text).expect(text);
             assert_eq!(options.queue_bytes, bytes, "{text}");

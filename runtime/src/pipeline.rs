@@ -229,3 +229,6 @@ fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
         reporter,
     })
 }
+
+#[cfg(test)]
+mod tests;

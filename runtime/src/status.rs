@@ -69,9 +69,9 @@ impl Status {
         match self.phase {
             Phase::Starting | Phase::Ended => true,
             Phase::Waiting(_) => false,
-            Phase::Running | Phase::Stopping => self
-                .checkpoint_at
-                .is_none_or(|at| now.saturating_duration_since(at) <= patience),
+            Phase::Running | Phase::Stopping => {
+                self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) <= patience)
+            }
         }
     }
 }
@@ -88,7 +88,12 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Tells the metrics of the pipeline of that name, and `status`.
     pub(crate) fn new(pipeline: &str, status: watch::Sender<Status>) -> Self {
-        Self { meter: PipelineMeter::new(pipeline), status, commits: AtomicU64::new(0), lags: Mutex::default() }
+        Self {
+            meter: PipelineMeter::new(pipeline),
+            status,
+            commits: AtomicU64::new(0),
+            lags: Mutex::default(),
+        }
     }
 
     pub(crate) fn phase(&self, phase: Phase) {

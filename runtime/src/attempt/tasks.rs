@@ -86,8 +86,11 @@ pub(super) async fn run(
     let edges = IngestEdges { input: from_readers, output: to_flow, done };
     let reporter = Arc::clone(&machine.reporter);
     let sources = ingest_sources(machine)?;
-    let ingest = Ingest::new(sources, Arc::new(part), edges, reporter, &machine.options)
-        .resume(start.positions, start.watermarks, start.watermark_us);
+    let ingest = Ingest::new(sources, Arc::new(part), edges, reporter, &machine.options).resume(
+        start.positions,
+        start.watermarks,
+        start.watermark_us,
+    );
     tasks.spawn(ingest.run().instrument(span.clone()));
     tasks.spawn(flow.run().instrument(span.clone()));
     let delivery = tokio::spawn(deliver.run().instrument(span));

@@ -94,7 +94,8 @@ impl Batcher {
     /// The source whose front has waited longest.
     pub(crate) fn oldest(&self) -> Option<usize> {
         let fronts = self.sources.iter().enumerate();
-        let fronts = fronts.filter_map(|(source, p)| p.pieces.front().map(|(came, _)| (*came, source)));
+        let fronts =
+            fronts.filter_map(|(source, p)| p.pieces.front().map(|(came, _)| (*came, source)));
         fronts.min().map(|(_, source)| source)
     }
 

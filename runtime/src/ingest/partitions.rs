@@ -19,7 +19,8 @@ impl Partitions {
     /// # Errors
     /// When there are too many.
     pub(crate) fn new<'a>(assignments: impl Iterator<Item = &'a Assignment>) -> Result<Self> {
-        let sources: Vec<_> = assignments.map(|assignment| in_order(&assignment.partitions)).collect();
+        let sources: Vec<_> =
+            assignments.map(|assignment| in_order(&assignment.partitions)).collect();
         let most = 1 << INDEX_BITS;
         if sources.len() >= 1 << (31 - INDEX_BITS) || sources.iter().any(|all| all.len() > most) {
             return Err(Error::Option(format!("a source may have at most {most} partitions")));

@@ -8,9 +8,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::message::Input;
 use crate::meters::SourceMeter;
-use crate::stop::StopSignal;
 use crate::queue::{Sender, Weight};
 use crate::status::Reporter;
+use crate::stop::StopSignal;
 use crate::{Result, Source, SourceEvent};
 
 /// How often the lag is looked at.
@@ -39,7 +39,7 @@ pub(crate) async fn read(
             biased;
             () = stop.requested() => {
                 // Where nobody takes it, the attempt has failed elsewhere.
-                let _ = output.send(Input::Left(number), Weight::default()).await;
+                let _ = output.send(Input::Left, Weight::default()).await;
                 return Ok(());
             }
             _ = lag.tick() => {
