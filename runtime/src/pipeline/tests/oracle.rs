@@ -111,18 +111,17 @@ impl Case {
             rows.sort();
             return rows;
         };
-        // By end, then start, then key where windows have one; rows by time, offset, partition.
-        let mut windows: BTreeMap<(i64, i64, i64), Vec<(i64, usize, usize, i64)>> = BTreeMap::new();
+        // By end, then start; rows by time, offset, partition.
+        let mut windows: BTreeMap<(i64, i64), Vec<(i64, usize, usize, i64)>> = BTreeMap::new();
         for (partition, offset, row) in self.usable() {
             for (start, end) in self.windows_of(kind, row) {
-                let key = if matches!(kind, WindowKind::Session { .. }) { row.key } else { 0 };
-                let window = windows.entry((end, start, key)).or_default();
+                let window = windows.entry((end, start)).or_default();
                 window.push((row.time_us, offset, partition, row.id));
             }
         }
         let mut before = 0;
         let mut lines = Vec::new();
-        for ((end, start, _), mut rows) in windows {
+        for ((end, start), mut rows) in windows {
             rows.sort();
             let ids: Vec<_> = rows.iter().map(|row| row.3.to_string()).collect();
             lines.push(format!("[{start}, {end}) {before} before: {}", ids.join(" ")));
