@@ -153,6 +153,8 @@ impl Reporter {
         self.meter.restarts.increment(1);
         self.status.send_modify(|status| {
             status.restarts += 1;
+            // The next attempt begins at what is committed.
+            status.watermark_us = None;
             status.phase = Phase::Waiting(error.to_string());
         });
     }

@@ -55,7 +55,7 @@ fn a_trickle_leaves_when_its_oldest_row_has_waited_for_the_linger() {
 #[test]
 fn a_full_batch_leaves_at_once_by_rows_or_by_bytes() {
     let now = Instant::now();
-    for (rows, bytes) in [(10, 1), (1, 100)] {
+    for (rows, bytes) in [(10, 2), (2, 100)] {
         let mut batcher = batcher(10, 100, 2);
         batcher.push(1, piece(0, rows - 1, bytes - 1, 0), now);
         assert!(!batcher.is_full() && batcher.due(now).is_none());

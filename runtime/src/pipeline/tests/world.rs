@@ -190,16 +190,18 @@ impl Life {
         let mut pipeline = self.pipeline();
         change(&mut pipeline);
         let mut running = Box::pin(run(pipeline, signal, status));
-        let mut watermark_us = None;
+        let mut before = (0, None);
         loop {
             tokio::select! {
                 biased;
                 () = self.died.notified() => return Fate::Died,
                 ended = &mut running => return Fate::Ended(ended),
                 Ok(()) = seen.changed() => {
-                    let now = seen.borrow_and_update().watermark_us;
-                    assert!(now >= watermark_us, "the watermark went back");
-                    watermark_us = now;
+                    let now = seen.borrow_and_update().clone();
+                    // Where an attempt failed, the next one begins at what is committed.
+                    let now = (now.restarts, now.watermark_us);
+                    assert!(now >= before, "the watermark went back");
+                    before = now;
                 }
             }
         }
