@@ -4,11 +4,11 @@
 //!   so a barrier's positions say exactly which rows are before it.
 //! - *Invariant:* the watermark says nothing about rows that have not left: it is moved when a batch
 //!   leaves, not when it comes.
-//! - *Invariant:* a partition doesn't count as idle for time in which ingest was held up and did not
-//!   listen.
+//! - *Invariant:* a partition isn't taken for idle because ingest was held up and did not listen.
 //! - At most one periodic barrier is on its way; the next one waits for its commit.
 
 mod batcher;
+mod clock;
 mod intake;
 mod partitions;
 mod reader;
@@ -33,6 +33,7 @@ use crate::status::Reporter;
 use crate::watermark::Watermarks;
 use crate::{Error, Result, SourceBatch, SourceEvent, failpoint};
 use batcher::{Batcher, Limits, MicroBatch};
+use clock::ListeningClock;
 pub(crate) use intake::Intake;
 pub(crate) use partitions::Partitions;
 pub(crate) use reader::{SharedSource, read};
@@ -54,19 +55,6 @@ pub(crate) struct IngestEdges {
     pub(crate) output: Sender<Step>,
     /// The number of the last barrier that is done.
     pub(crate) done: watch::Receiver<u64>,
-}
-
-/// A clock that stands still while ingest is held up.
-struct ListeningClock {
-    began: Instant,
-    held_up: Duration,
-}
-
-impl ListeningClock {
-    fn now_ms(&self) -> u64 {
-        let listened = self.began.elapsed().saturating_sub(self.held_up);
-        u64::try_from(listened.as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 /// The task of ingest.
@@ -115,6 +103,7 @@ impl Ingest {
             linger: options.linger,
         };
         let now = Instant::now();
+        let tick = (options.idle_timeout / 8).clamp(TICK_MIN, TICK_MAX);
         Self {
             batcher: Batcher::new(limits, sources.len()),
             reading: sources.len(),
@@ -127,8 +116,8 @@ impl Ingest {
             watermark_us: i64::MIN,
             slots: Arc::new(Semaphore::new(options.row_tasks)),
             calls: JoinSet::new(),
-            clock: ListeningClock { began: now, held_up: Duration::ZERO },
-            tick: (options.idle_timeout / 8).clamp(TICK_MIN, TICK_MAX),
+            clock: ListeningClock::new(now, tick),
+            tick,
             checkpoint_interval: options.checkpoint_interval.max(Duration::from_millis(1)),
             checkpoint_at: now + options.checkpoint_interval,
             barriers: 0,
@@ -152,6 +141,7 @@ impl Ingest {
     /// When a source gave what it may not give.
     pub(crate) async fn run(mut self) -> Result<()> {
         loop {
+            self.clock.advance(Instant::now());
             self.on_time().await?;
             match self.next().await {
                 Next::Slot(source, slot) => self.dispatch(source, slot).await?,
@@ -190,7 +180,7 @@ impl Ingest {
             () = tokio::time::sleep_until(wake_at) => Next::Time,
         };
         if due.is_some() {
-            self.clock.held_up += now.elapsed();
+            self.clock.hold(now.elapsed());
         }
         next
     }
@@ -324,7 +314,7 @@ impl Ingest {
             let began = Instant::now();
             let slot = Arc::clone(&self.slots).acquire_owned().await;
             let slot = slot.map_err(|_| Error::Bug("the row part is closed".into()))?;
-            self.clock.held_up += began.elapsed();
+            self.clock.hold(began.elapsed());
             self.dispatch(source, slot).await?;
         }
         Ok(())
@@ -365,6 +355,6 @@ impl Ingest {
     async fn send(&mut self, step: Step, weight: Weight) {
         let began = Instant::now();
         let _ = self.edges.output.send(step, weight).await;
-        self.clock.held_up += began.elapsed();
+        self.clock.hold(began.elapsed());
     }
 }

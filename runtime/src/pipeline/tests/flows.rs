@@ -1,10 +1,12 @@
 //! What comes out when nothing fails, when rows can't be used, and when the sink is slow.
 
-use super::oracle::{Case, KINDS};
+use std::time::Duration;
+
+use super::oracle::{Case, KINDS, Row, Slowness};
 use super::sim_source::name;
 use super::world::{Fate, Life, World, undisturbed};
 use crate::window::WindowKind;
-use crate::{End, Error, Stop};
+use crate::{End, Error, Pipeline, Stop};
 
 /// The committed results in a form that can be compared with `Case::expected`.
 fn results(world: &World) -> Vec<String> {
@@ -28,10 +30,11 @@ pub(super) fn assert_exact(world: &World, told: &str) {
 #[tokio::test]
 async fn results_are_those_of_rows_at_rest() {
     for kind in KINDS {
-        for partitions in [1, 2, 4] {
+        for (partitions, sources) in [(1, 1), (2, 1), (4, 1), (4, 3)] {
             for seed in 1..=20 {
                 let rows = [0, 1, 2, 60][seed as usize % 4];
-                let case = Case::new(kind, partitions, rows, seed);
+                let mut case = Case::new(kind, partitions, rows, seed);
+                case.sources = sources;
                 let (world, _) = undisturbed(&case, seed).await;
                 assert_exact(&world, &format!("seed {seed}"));
                 let last = world.durable().committed.last().map(|commit| commit.progress.clone());
@@ -93,7 +96,7 @@ async fn without_dead_letters_nothing_is_committed_past_a_rejected_record() {
         let said = format!("partition 'p/0', position {at}: id {id} is poison; give the sink");
         assert!(error.to_string().starts_with(&said), "{error}");
         let durable = world.durable();
-        let positions = durable.committed.iter().flat_map(|c| &c.progress.positions["source"]);
+        let positions = durable.committed.iter().flat_map(|c| &c.progress.positions["source 0"]);
         assert!(positions.into_iter().all(|(_, position)| *position <= at as i64));
     }
 }
@@ -107,7 +110,7 @@ async fn windows_over_a_part_of_a_source_are_refused() {
         let (life, signal) = Life::new(&world, 1, []);
         match life.live(signal).await {
             Fate::Ended(Err(Error::Option(line))) if is_refused => {
-                assert!(line.contains("'source'") && line.contains("must see all"), "{line}");
+                assert!(line.contains("'source 0'") && line.contains("must see all"), "{line}");
             }
             Fate::Ended(Ok(_)) if !is_refused => {}
             fate => panic!("{fate:?}"),
@@ -129,10 +132,74 @@ async fn windows_need_an_event_time() {
 #[tokio::test]
 async fn a_slow_sink_holds_the_source_back() {
     let rows = 2000;
-    let (world, _) = undisturbed(&Case::new(None, 4, rows, 5), 5).await;
+    let mut case = Case::new(None, 4, rows, 5);
+    case.slowness = Slowness::Yields(60);
+    let (world, _) = undisturbed(&case, 5).await;
     assert_exact(&world, "slow sink");
     let ahead = world.durable().rows_under_way_max;
+    assert!(ahead > 3 * 20 - 7, "{ahead}: the queues were not full");
     assert!(ahead <= 3 * 20 + 2 * 7 + 3 * 7 + 3 * 7, "{ahead} rows were under way");
+}
+
+/// Only time in which ingest listens makes a partition idle, so nothing becomes late by a sink that
+/// takes longer than the timeout.
+#[tokio::test]
+async fn a_slow_sink_makes_no_partition_idle() {
+    let mut case = Case::new(KINDS[1], 2, 200, 6);
+    case.slowness = Slowness::FirstWrite(Duration::from_millis(600));
+    let world = World::new(case);
+    let (life, signal) = Life::new(&world, 6, []);
+    let fate = life.live_with(signal, |pipeline| {
+        pipeline.options.set("idle_timeout", "200 ms").expect("an option");
+    });
+    assert!(matches!(fate.await, Fate::Ended(Ok(_))));
+    assert_exact(&world, "slow first write");
+}
+
+/// A row that comes long after its window has closed goes to the side output, and nowhere else.
+#[tokio::test]
+async fn late_rows_are_counted_and_given_to_the_sink() {
+    let mut case = Case::new(KINDS[1], 1, 80, 8);
+    let late = Row { id: 1000, key: 0, time_us: 5, is_poison: false };
+    let exact = case.clone();
+    case.partitions[0].insert(60, late);
+    let world = World::new(case);
+    let (life, signal) = Life::new(&world, 8, []);
+    let Fate::Ended(Ok(summary)) = life.live(signal).await else { panic!("it must end") };
+    assert_eq!(summary.status.rows_late, 1);
+    assert_eq!(world.results(), exact.expected());
+    let durable = world.durable();
+    assert_eq!(durable.committed.iter().map(|commit| commit.late).sum::<usize>(), 1);
+}
+
+/// Early panes show a window that is still open, and change nothing of what comes at its end.
+#[tokio::test]
+async fn early_results_come_before_the_end_and_change_nothing() {
+    let mut case = Case::new(Some(WindowKind::Tumble { size_us: 1000, offset_us: 0 }), 2, 300, 2);
+    case.is_bounded = false;
+    let world = World::new(case.clone());
+    let (life, signal) = Life::new(&world, 2, []);
+    let early = |pipeline: &mut Pipeline| {
+        pipeline.windows.as_mut().expect("windows").early_us = Some(1000);
+    };
+    let is_early = |line: &String| line.starts_with("early ");
+    tokio::join!(
+        async {
+            while !world.results().iter().any(is_early) {
+                tokio::task::yield_now().await;
+            }
+            life.stop(Stop::Drain);
+        },
+        async {
+            let Fate::Ended(Ok(_)) = life.live_with(signal, early).await else { panic!("a stop") };
+        }
+    );
+    case.is_bounded = true;
+    let world = world.with_case(case);
+    let (life, signal) = Life::new(&world, 3, []);
+    let Fate::Ended(Ok(_)) = life.live_with(signal, early).await else { panic!("it must end") };
+    let on_time: Vec<_> = world.results().into_iter().filter(|line| !is_early(line)).collect();
+    assert_eq!(on_time, world.case.expected());
 }
 
 /// A partition that gives nothing, of a source that doesn't end, holds windows until it is idle.
@@ -170,5 +237,5 @@ async fn an_idle_partition_does_not_hold_windows() {
     assert_eq!(summary.end, End::Drained);
     assert_eq!(summary.status.rows_in, 60);
     let positions = world.durable().committed.last().expect("a commit").progress.positions.clone();
-    assert_eq!(positions["source"].get(&name(0)), Some(&60));
+    assert_eq!(positions["source 0"].get(&name(0)), Some(&60));
 }

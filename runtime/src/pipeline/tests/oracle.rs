@@ -27,6 +27,19 @@ pub(super) struct Case {
     pub(super) is_bounded: bool,
     /// Whether the source has all of its partitions.
     pub(super) is_whole: bool,
+    /// How many sources share the partitions, in turn.
+    pub(super) sources: usize,
+    /// What the sink does before each write.
+    pub(super) slowness: Slowness,
+}
+
+/// How slow the sink is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slowness {
+    /// It lets others go first so many times.
+    Yields(usize),
+    /// Its first write takes a time.
+    FirstWrite(std::time::Duration),
 }
 
 /// The kinds of windows that are run, none among them.
@@ -64,11 +77,14 @@ impl Case {
             has_dead_letters: true,
             is_bounded: true,
             is_whole: true,
+            sources: 1,
+            slowness: Slowness::Yields(0),
         }
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("windows {:?} over {} partitions", self.windows, self.partitions.len())
+        let (partitions, sources) = (self.partitions.len(), self.sources);
+        format!("windows {:?} over {partitions} partitions of {sources} sources", self.windows)
     }
 
     /// The key columns of its windows.
@@ -95,7 +111,8 @@ impl Case {
             .flat_map(|(partition, rows)| {
                 rows.iter().enumerate().filter(|(_, row)| row.is_poison).map(
                     move |(offset, row)| {
-                        format!("p/{partition} {offset} {} id {} is poison", row.time_us, row.id)
+                        let (time, id) = (row.time_us, row.id);
+                        format!("p/{partition} {offset} {time} id {id}: id {id} is poison")
                     },
                 )
             })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use async_trait::async_trait;
 
+use super::oracle::Slowness;
 use super::world::Life;
 use crate::{Assignment, Output, Progress, Result, Sink};
 
@@ -47,13 +48,27 @@ impl Sink for SimSink {
 
     async fn write(&mut self, output: Output<'_>) -> Result<()> {
         self.life.gate("sink.write").await?;
+        match self.life.world.case.slowness {
+            Slowness::Yields(times) => {
+                for _ in 0..times {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Slowness::FirstWrite(time) => {
+                if self.life.world.durable().rows_written == 0 {
+                    tokio::time::sleep(time).await;
+                }
+            }
+        }
         match output {
             Output::Rows(rows) => self.open.rows.extend(lines(rows)),
             Output::Late(rows) => self.open.late += rows.num_rows(),
             Output::Rejected(records) => self.open.rejected.extend(records.iter().map(|record| {
                 let (partition, position) = (&record.partition, record.position);
                 let time = record.timestamp_us.unwrap_or_default();
-                format!("{partition} {position} {time} {}", record.reason)
+                let row = record.payload.as_ref().map(|json| serde_json::from_slice(json));
+                let row: serde_json::Value = row.expect("the row").expect("JSON");
+                format!("{partition} {position} {time} id {}: {}", row["id"], record.reason)
             })),
         }
         if let Output::Rows(rows) = output {

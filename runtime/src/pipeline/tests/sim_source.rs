@@ -20,14 +20,21 @@ const BATCH_ROWS_MAX: u64 = 6;
 /// The source of a life.
 pub(super) struct SimSource {
     life: Arc<Life>,
-    /// Where each partition is, and whether its end was told.
-    at: Vec<(usize, bool)>,
+    number: usize,
+    /// By partition that is its own: where it is, and whether its end was told.
+    at: BTreeMap<usize, (usize, bool)>,
     answer: Option<oneshot::Receiver<()>>,
 }
 
 impl SimSource {
-    pub(super) fn new(life: &Arc<Life>) -> Self {
-        Self { life: Arc::clone(life), at: Vec::new(), answer: None }
+    pub(super) fn new(life: &Arc<Life>, number: usize) -> Self {
+        Self { life: Arc::clone(life), number, at: BTreeMap::new(), answer: None }
+    }
+
+    /// The partitions that are its own.
+    fn partitions(&self) -> impl Iterator<Item = usize> + use<> {
+        let case = &self.life.world.case;
+        (self.number..case.partitions.len()).step_by(case.sources)
     }
 
     fn rows(&self, partition: usize) -> &[Row] {
@@ -36,7 +43,7 @@ impl SimSource {
 
     /// The next batch of a partition, from which the position moves.
     fn batch(&mut self, partition: usize) -> SourceBatch {
-        let from = self.at[partition].0;
+        let from = self.at[&partition].0;
         let count = 1 + self.life.random(BATCH_ROWS_MAX) as usize;
         let until = self.rows(partition).len().min(from + count);
         let rows = &self.rows(partition)[from..until];
@@ -48,7 +55,7 @@ impl SimSource {
             next: until as i64,
             bytes: rows.len() * 10,
         };
-        self.at[partition].0 = until;
+        self.at.insert(partition, (until, false));
         let mut durable = self.life.world.durable();
         durable.rows_given += (until - from) as u64;
         let under_way = durable.rows_given.saturating_sub(durable.rows_written);
@@ -90,16 +97,15 @@ impl Source for SimSource {
             let _ = answer.await;
         }
         self.life.gate("source.assigned").await?;
-        let case = &self.life.world.case;
-        let partitions = (0..case.partitions.len()).map(name).collect();
-        Ok(Assignment { partitions, is_whole: case.is_whole })
+        let partitions = self.partitions().map(name).collect();
+        Ok(Assignment { partitions, is_whole: self.life.world.case.is_whole })
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
         self.life.gate("source.start").await?;
-        let count = self.life.world.case.partitions.len();
         let at = |partition| positions.get(&name(partition)).copied().unwrap_or_default();
-        self.at = (0..count).map(|partition| (at(partition) as usize, false)).collect();
+        let all = self.partitions().map(|partition| (partition, (at(partition) as usize, false)));
+        self.at = all.collect();
         Ok(())
     }
 
@@ -110,10 +116,10 @@ impl Source for SimSource {
             self.answer = Some(receiver);
             return Ok(Some(SourceEvent::Reassign(sender)));
         }
-        let open: Vec<_> = (0..self.at.len()).filter(|partition| !self.at[*partition].1).collect();
-        let has_rows = |partition: &usize| self.at[*partition].0 < self.rows(*partition).len();
+        let open = self.partitions().filter(|partition| !self.at[partition].1);
+        let has_rows = |partition: &usize| self.at[partition].0 < self.rows(*partition).len();
         let is_bounded = self.life.world.case.is_bounded;
-        let choices: Vec<_> = open.into_iter().filter(|p| is_bounded || has_rows(p)).collect();
+        let choices: Vec<_> = open.filter(|p| is_bounded || has_rows(p)).collect();
         let Some(&partition) = choices.get(self.life.random(choices.len() as u64) as usize) else {
             if is_bounded {
                 return Ok(None);
@@ -123,14 +129,13 @@ impl Source for SimSource {
         if has_rows(&partition) {
             return Ok(Some(SourceEvent::Batch(self.batch(partition))));
         }
-        self.at[partition].1 = true;
+        self.at.entry(partition).and_modify(|at| at.1 = true);
         Ok(Some(SourceEvent::End(name(partition))))
     }
 
     fn lag(&self) -> BTreeMap<Partition, i64> {
-        let ahead = self.at.iter().enumerate();
-        let ahead = ahead.map(|(p, at)| (name(p), (self.rows(p).len() - at.0) as i64));
-        ahead.collect()
+        let ahead = self.at.iter();
+        ahead.map(|(p, at)| (name(*p), (self.rows(*p).len() - at.0) as i64)).collect()
     }
 }
 

@@ -43,7 +43,7 @@ impl RowStage for SimRows {
     }
 
     async fn run(&self, source: usize, rows: RecordBatch) -> Result<Vec<RecordBatch>> {
-        assert_eq!(source, 0, "there is one source");
+        assert!(source < self.0.world.case.sources, "a source there is");
         self.0.gate("rows").await?;
         let case = &self.0.world.case;
         let is_poison =

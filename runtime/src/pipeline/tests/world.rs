@@ -29,7 +29,7 @@ pub(super) enum Trouble {
     Fail(Error),
     /// The pipeline is asked to stop.
     Stop(Stop),
-    /// The first source's partitions are dealt anew.
+    /// The partitions of one source are dealt anew.
     Reassign,
 }
 
@@ -73,6 +73,11 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(case: Case) -> Arc<Self> {
         Arc::new(Self { case, durable: Mutex::default() })
+    }
+
+    /// The same world, in which the sources are others.
+    pub(super) fn with_case(&self, case: Case) -> Arc<Self> {
+        Arc::new(Self { case, durable: Mutex::new(std::mem::take(&mut *self.durable())) })
     }
 
     pub(super) fn durable(&self) -> MutexGuard<'_, Durable> {
@@ -207,6 +212,15 @@ impl Life {
         }
     }
 
+    fn source(self: &Arc<Self>, number: usize) -> SourceInput {
+        SourceInput {
+            name: format!("source {number}"),
+            source: Box::new(SimSource::new(self, number)),
+            event_time: Some(2),
+            delay_us: self.world.case.delay_us,
+        }
+    }
+
     fn pipeline(self: &Arc<Self>) -> Pipeline {
         let case = &self.world.case;
         let windows = case.windows.map(|kind| WindowPart {
@@ -219,12 +233,7 @@ impl Life {
         Pipeline {
             name: "sim".into(),
             query: Query { fingerprint: case.describe(), description: case.describe() },
-            sources: vec![SourceInput {
-                name: "source".into(),
-                source: Box::new(SimSource::new(self)),
-                event_time: Some(2),
-                delay_us: case.delay_us,
-            }],
+            sources: (0..case.sources).map(|number| self.source(number)).collect(),
             rows: Arc::new(SimRows::new(self)),
             windows,
             sink: Box::new(SimSink::new(self)),
