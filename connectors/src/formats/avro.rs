@@ -199,10 +199,16 @@ impl AvroWriter {
         let is_framed = is_framed(options);
         if is_framed && registry.is_none() {
             return Err(Error::Option(
-                "framing 'confluent' needs the option 'schema_registry', which gives schema ids".into(),
+                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
+                    .into(),
             ));
         }
         Ok(Self { encoder, schema: Arc::new(schema), subject, registry, is_framed, id: None })
+    }
+
+    /// The schema that rows are written by.
+    pub(super) fn schema_json(&self) -> String {
+        self.encoder.schema().metadata().get(SCHEMA_METADATA_KEY).cloned().unwrap_or_default()
     }
 }
 
@@ -210,9 +216,8 @@ impl AvroWriter {
 impl PayloadWriter for AvroWriter {
     async fn write(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>> {
         if let (true, None, Some(registry)) = (self.is_framed, self.id, &self.registry) {
-            let schema = self.encoder.schema();
-            let json = schema.metadata().get(SCHEMA_METADATA_KEY).map_or("", String::as_str);
-            self.id = Some(registry.register(&self.subject, "AVRO", json).await?);
+            let json = self.schema_json();
+            self.id = Some(registry.register(&self.subject, "AVRO", &json).await?);
         }
         let columns: std::result::Result<Vec<_>, _> = rows
             .columns()
@@ -229,10 +234,9 @@ impl PayloadWriter for AvroWriter {
         written.map_err(|error| Error::Data(format!("a row can't be written as Avro: {error}")))?;
         Ok(match self.id {
             None => encoded.iter().collect(),
-            Some(id) => encoded
-                .iter()
-                .map(|body| [&header(id)[..], &body[..]].concat().into())
-                .collect(),
+            Some(id) => {
+                encoded.iter().map(|body| [&header(id)[..], &body[..]].concat().into()).collect()
+            }
         })
     }
 }
@@ -242,7 +246,9 @@ impl PayloadWriter for AvroWriter {
 fn writable(field: &Field) -> Field {
     let element = |item: &Arc<Field>| Arc::new(writable(item));
     let data_type = match field.data_type() {
-        DataType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        DataType::Timestamp(_, _) => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+        }
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,

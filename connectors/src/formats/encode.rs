@@ -15,6 +15,11 @@ use super::metadata::{is_bytes, is_text};
 use super::protobuf::ProtobufWriter;
 use crate::options::Options;
 
+/// How a time without a zone is written; it is UTC.
+const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
+/// How a time with a zone is written.
+const RFC_3339_ZONE: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
+
 /// Turns rows into payloads.
 pub struct Encoder {
     writer: Box<dyn PayloadWriter>,
@@ -81,7 +86,8 @@ impl PayloadWriter for JsonWriter {
 /// [`Error::Data`] for a type that JSON can't hold.
 pub fn json_lines(rows: &RecordBatch) -> Result<Bytes> {
     let mut writer = WriterBuilder::new()
-        .with_timestamp_tz_format("%Y-%m-%dT%H:%M:%S%.fZ".into())
+        .with_timestamp_format(RFC_3339.into())
+        .with_timestamp_tz_format(RFC_3339_ZONE.into())
         .build::<_, LineDelimited>(Vec::new());
     writer
         .write(rows)

@@ -7,8 +7,8 @@ use arrow::array::{Array, ArrayRef};
 use arrow::compute::interleave;
 use sembla_runtime::{Error, Result};
 
-use super::registry::{RegisteredSchema, Registry};
 use super::Columns;
+use super::registry::{RegisteredSchema, Registry};
 use crate::options::Options;
 
 /// The first byte of a framed payload.
@@ -103,7 +103,8 @@ impl<S> Schemas<S> {
         wanted.dedup();
         for id in wanted {
             if let Some(schema) = registry.schema(id).await? {
-                let compiled = compile(&schema).map_err(|reason| format!("schema id {id}: {reason}"));
+                let compiled =
+                    compile(&schema).map_err(|reason| format!("schema id {id}: {reason}"));
                 self.known.insert(id, compiled);
             }
         }

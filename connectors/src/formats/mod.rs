@@ -17,6 +17,8 @@ mod json;
 mod metadata;
 mod protobuf;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use arrow::array::{ArrayRef, RecordBatch};

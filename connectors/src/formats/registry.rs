@@ -9,6 +9,7 @@ use std::time::Duration;
 use sembla_runtime::{Error, Result};
 use serde::Deserialize;
 
+use crate::base64::base64;
 use crate::options::Options;
 
 /// How long one request may take.
@@ -142,11 +143,8 @@ impl Registry {
             if found.iter().any(|(name, _)| *name == reference.name) {
                 continue;
             }
-            let path = format!(
-                "/subjects/{}/versions/{}",
-                in_path(&reference.subject),
-                reference.version
-            );
+            let path =
+                format!("/subjects/{}/versions/{}", in_path(&reference.subject), reference.version);
             let answer: Answer = self.get(&path)?.ok_or_else(|| {
                 Error::External(format!("the schema registry {} has no {path}", self.address))
             })?;
@@ -220,33 +218,12 @@ fn in_path(name: &str) -> String {
     segment
 }
 
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| (bits << 8) | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let sextet = (bits >> (18 - 6 * place)) & 63;
-            let letter = char::from(LETTERS[sextet as usize]);
-            text.push(if place <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn base64_and_paths() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("martin:secret", "bWFydGluOnNlY3JldA==")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
+    fn names_are_one_segment() {
         assert_eq!(in_path("a/../b c-value"), "a%2F..%2Fb%20c-value");
     }
 }

@@ -9,8 +9,6 @@
 
 mod columns;
 mod schema;
-#[cfg(test)]
-mod tests;
 mod values;
 
 use std::sync::Arc;
@@ -108,10 +106,7 @@ fn given_message(options: &Options) -> Result<Option<MessageDescriptor>> {
 }
 
 /// A field by its name.
-fn field(
-    message: &MessageDescriptor,
-    name: &str,
-) -> std::result::Result<FieldDescriptor, String> {
+fn field(message: &MessageDescriptor, name: &str) -> std::result::Result<FieldDescriptor, String> {
     message
         .get_field_by_name(name)
         .ok_or_else(|| format!("the message {} has no field '{name}'", message.full_name()))
@@ -183,7 +178,8 @@ impl ProtobufWriter {
         let is_framed = is_framed(options);
         if is_framed && registry.is_none() {
             return Err(Error::Option(
-                "framing 'confluent' needs the option 'schema_registry', which gives schema ids".into(),
+                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
+                    .into(),
             ));
         }
         Ok(Self { message, fields, text, subject, registry, is_framed, id: None })
@@ -203,7 +199,9 @@ impl PayloadWriter for ProtobufWriter {
                 true => Arc::clone(array),
                 false => cast(array, target.data_type())?,
             };
-            for (row, message) in messages.iter_mut().enumerate().filter(|(row, _)| array.is_valid(*row)) {
+            for (row, message) in
+                messages.iter_mut().enumerate().filter(|(row, _)| array.is_valid(*row))
+            {
                 let value = values::field_value(&array, row, field).map_err(|reason| {
                     Error::Data(format!("column '{}': {reason}", field.name()))
                 })?;

@@ -134,7 +134,9 @@ mod tests {
         assert_eq!(index_path(&inner), [0, 0]);
         assert_eq!(index_path(&compile(text, &[], Some("a.O")).expect("a message")), [1]);
         assert!(compile(text, &[], Some("a.X")).expect_err("none").contains("messages: a.M, a.O"));
-        assert!(compile("message {", &[], None).expect_err("bad").starts_with("it can't be compiled"));
+        assert!(
+            compile("message {", &[], None).expect_err("bad").starts_with("it can't be compiled")
+        );
         let importing = "syntax = 'proto3'; import 'b.proto'; message M { B b = 1; }";
         assert!(compile(importing, &[], None).is_err());
         let b = "syntax = 'proto3'; message B { string s = 1; }".to_string();
