@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use sembla_runtime::{Result, failpoint};
+use sembla_runtime::{Error, Result, failpoint};
 
 use super::manifest::{DataFile, Place};
 use super::writer::{FileFormat, FileWriter};
@@ -168,22 +168,22 @@ impl Area {
         self.closed.clear();
         self.put.drain(..).map(|put| put.file.pending).collect()
     }
+}
 
-    /// Gives a committed file its name. It may have it already.
-    ///
-    /// # Errors
-    /// When the outside world fails, or the file is nowhere.
-    pub(super) async fn publish(&self, file: &DataFile) -> Result<()> {
-        failpoint::hit("files.publish")?;
-        if self.folder.has(&file.pending).await? {
-            return self.folder.rename(&file.pending, &file.path).await;
-        }
-        match self.folder.has(&file.path).await? {
-            true => Ok(()),
-            false => Err(sembla_runtime::Error::State(format!(
-                "the file {} is committed, but it is gone",
-                self.folder.shown(&file.path)
-            ))),
-        }
+/// Gives a committed file its name. It may have it already.
+///
+/// # Errors
+/// When the outside world fails, or the file is nowhere.
+pub(super) async fn publish(folder: &dyn Folder, file: &DataFile) -> Result<()> {
+    failpoint::hit("files.publish")?;
+    if folder.has(&file.pending).await? {
+        return folder.rename(&file.pending, &file.path).await;
+    }
+    match folder.has(&file.path).await? {
+        true => Ok(()),
+        false => Err(Error::State(format!(
+            "the file {} is committed, but it is gone",
+            folder.shown(&file.path)
+        ))),
     }
 }

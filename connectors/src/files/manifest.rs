@@ -91,20 +91,6 @@ struct List {
     blake3: String,
 }
 
-/// What can be read of the chain of commits.
-#[derive(Debug, Default)]
-pub(super) struct Chain {
-    /// The commits that aren't in a list, in order.
-    pub(super) commits: Vec<Manifest>,
-}
-
-impl Chain {
-    /// The last commit.
-    pub(super) fn last(&self) -> Option<&Manifest> {
-        self.commits.last()
-    }
-}
-
 /// The manifests of a data set.
 #[derive(Clone)]
 pub(super) struct Manifests {
@@ -117,15 +103,15 @@ impl Manifests {
         Self { folder }
     }
 
-    /// Reads the commits that no list has taken in.
+    /// Reads the chain: the last commits, which no list has taken in, in order.
     ///
     /// # Errors
     /// [`Error::State`] when one is torn, missing or of a later version.
-    pub(super) async fn read(&self) -> Result<Chain> {
+    pub(super) async fn read(&self) -> Result<Vec<Manifest>> {
         let paths = self.commits().await?;
         let Some((last, _)) = paths.last() else {
             if self.folder.list(LISTS).await?.is_empty() {
-                return Ok(Chain::default());
+                return Ok(Vec::new());
             }
             return Err(Error::State(format!(
                 "the manifests in {} are missing, but lists of older ones are there; bring them \
@@ -146,7 +132,7 @@ impl Manifests {
             }
             commits.push(manifest);
         }
-        Ok(Chain { commits })
+        Ok(commits)
     }
 
     /// Puts the next commit.

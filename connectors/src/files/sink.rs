@@ -8,7 +8,7 @@
 //! - *Invariant:* a file has its final name only if a manifest names it.
 //! - *Invariant:* a start without anything to tell, and an epoch without rows, write no data file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sembla_runtime::{Assignment, Error, Output, Progress, Result, Sink, failpoint};
 
-use super::area::{Area, PENDING};
+use super::area::{Area, PENDING, publish};
 use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
 use super::partition::Partitioning;
 use super::rejected::rejected_rows;
@@ -29,7 +29,7 @@ const START_TRIES_MAX: usize = 20;
 
 /// A data set of files as a sink.
 pub struct FilesSink {
-    areas: Vec<Area>,
+    pub(super) areas: Vec<Area>,
     manifests: Manifests,
     shown: String,
     partitioning: Partitioning,
@@ -160,19 +160,18 @@ impl FilesSink {
     async fn start(&mut self) -> Result<Vec<Manifest>> {
         let mut refusal = None;
         for _ in 0..START_TRIES_MAX {
-            let chain = self.manifests.read().await?;
+            let mut commits = self.manifests.read().await?;
             let mut progress = None;
-            if let Some(last) = chain.last() {
+            if let Some(last) = commits.last() {
                 self.check(last)?;
                 progress.clone_from(&last.progress);
             }
-            let number = chain.last().map_or(0, |last| last.number) + 1;
+            let number = commits.last().map_or(0, |last| last.number) + 1;
             let mut start = Manifest::new(number, &self.instance, &self.pipeline, &self.shape);
             start.progress = progress;
             match self.manifests.put(&start).await {
                 Ok(()) => {
                     self.number = number;
-                    let mut commits = chain.commits;
                     commits.push(start);
                     return Ok(commits);
                 }
@@ -183,16 +182,16 @@ impl FilesSink {
     }
 
     /// Renames what commits name and is still pending; removes what is pending otherwise.
-    async fn settle(&self, commits: &[Manifest]) -> Result<()> {
-        let committed: HashMap<(Place, &str), &DataFile> = commits
+    async fn settle(&mut self, commits: &[Manifest]) -> Result<()> {
+        let committed: BTreeMap<(Place, &str), &DataFile> = commits
             .iter()
             .flat_map(|commit| &commit.files)
             .map(|file| ((file.place, file.pending.as_str()), file))
             .collect();
-        for area in &self.areas {
+        for area in &mut self.areas {
             for pending in area.folder.list(PENDING).await? {
                 match committed.get(&(area.place, pending.as_str())) {
-                    Some(file) => area.publish(file).await?,
+                    Some(file) => publish(area.folder.as_ref(), file).await?,
                     None => area.folder.delete(&pending).await?,
                 }
             }
@@ -220,7 +219,7 @@ impl FilesSink {
         Ok(())
     }
 
-    async fn put_closed(&mut self) -> Result<()> {
+    pub(super) async fn put_closed(&mut self) -> Result<()> {
         for area in &mut self.areas {
             let (instance, count) = (&self.instance, &mut self.put_count);
             let name = || {
@@ -297,9 +296,9 @@ impl Sink for FilesSink {
             Error::Fenced(format!("commit {number} is made, but not finished: {error}"))
         };
         failpoint::hit("files.manifest.after").map_err(unfinished)?;
-        for area in &self.areas {
+        for area in &mut self.areas {
             for file in manifest.files.iter().filter(|file| file.place == area.place) {
-                area.publish(file).await.map_err(unfinished)?;
+                publish(area.folder.as_ref(), file).await.map_err(unfinished)?;
             }
         }
         self.manifests.compact(number).await.map_err(unfinished)

@@ -87,7 +87,7 @@ fn scalars(
         Kind::Float => collect!(Float32Array, Value::as_f32),
         Kind::Double => collect!(Float64Array, Value::as_f64),
         Kind::String => collect!(StringArray, Value::as_str),
-        Kind::Bytes => collect!(BinaryArray, |value: &'_ Value| value.as_bytes()),
+        Kind::Bytes => collect!(BinaryArray, Value::as_bytes),
         Kind::Enum(names) => collect!(StringArray, |value: &Value| {
             let number = value.as_enum_number()?;
             Some(names.get_value(number).map_or_else(|| number.to_string(), |v| v.name().into()))
