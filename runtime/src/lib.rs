@@ -10,9 +10,14 @@
 //! - *Absent:* text, models, SQL, Kafka. An Arrow batch is the word that is shared with them.
 
 mod error;
+pub mod failpoint;
+mod positions;
 pub mod sink;
 pub mod source;
 pub mod stage;
+pub mod state;
+pub mod watermark;
+pub mod window;
 
 pub use error::{Error, Fault, Result};
 pub use sink::{Output, Progress, Sink};
