@@ -3,17 +3,22 @@
 //! All payloads of a call are read at once. Where that fails they are halved until the bad ones stand
 //! alone, so a call costs one pass when all is well and a few passes when one is bad.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat, filter_record_batch, take};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat, filter, take};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use sembla_runtime::{Error, Rejected, Result};
 
+use super::arrow_ipc::ArrowReader;
+use super::avro::AvroReader;
 use super::json::JsonReader;
+use super::protobuf::ProtobufReader;
 use super::text::ValueReader;
 use super::{Column, Columns, Decoded, Metadata, Origin, PayloadReader, RawRecord, schema_of};
+use crate::missing::missing;
 use crate::options::Options;
 
 /// Letters of a reason; what a payload holds may be part of it.
@@ -55,6 +60,9 @@ impl Decoder {
         let reader: Box<dyn PayloadReader> = match format {
             "json" => Box::new(JsonReader::new(&payload, options.choice("timestamp_unit")?)?),
             "text" | "raw" => Box::new(ValueReader::new(format, &payload)?),
+            "avro" => Box::new(AvroReader::new(&payload, options)?),
+            "protobuf" => Box::new(ProtobufReader::new(&payload, options)?),
+            "arrow" => Box::new(ArrowReader::new(&payload)),
             other => return Err(Error::Option(format!("format '{other}' can't be read"))),
         };
         let record_bytes_max = options.bytes("max_record_bytes")?;
@@ -220,36 +228,22 @@ impl Decoder {
         mut sources: Vec<usize>,
         refusals: &mut Vec<Refusal>,
     ) -> Result<(RecordBatch, Vec<usize>)> {
-        let mut is_kept = vec![true; sources.len()];
-        let strict = self.columns.iter().zip(&arrays).filter(|(column, _)| !column.nullable);
-        for (column, array) in strict.filter(|(_, array)| array.logical_null_count() > 0) {
-            let nulls = array.logical_nulls();
-            for row in
-                (0..array.len()).filter(|row| nulls.as_ref().is_some_and(|n| n.is_null(*row)))
-            {
-                if std::mem::replace(&mut is_kept[row], false) {
-                    let reason = format!("column '{}' is NULL, but NOT NULL", column.name);
-                    refusals.push((sources[row], reason));
-                }
-            }
-        }
         let options = RecordBatchOptions::new().with_row_count(Some(sources.len()));
-        if is_kept.iter().all(|is_kept| *is_kept) {
+        let missing = missing(&self.schema, &arrays);
+        if missing.is_empty() {
             let rows = RecordBatch::try_new_with_options(self.schema(), arrays, &options)?;
             return Ok((rows, sources));
         }
         // A record of several rows goes as a whole.
-        for row in 0..sources.len() {
-            is_kept[row] &= refusals.iter().all(|refusal| refusal.0 != sources[row]);
-        }
-        let loose: Vec<_> =
-            self.columns.iter().map(|column| column.field().with_nullable(true)).collect();
-        let loose = SchemaRef::new(arrow::datatypes::Schema::new(loose));
-        let all = RecordBatch::try_new_with_options(loose, arrays, &options)?;
-        let kept = filter_record_batch(&all, &BooleanArray::from(is_kept.clone()))?;
-        let mut kept_of = is_kept.into_iter();
-        sources.retain(|_| kept_of.next().unwrap_or(false));
-        Ok((kept.with_schema(self.schema())?, sources))
+        let refused: BTreeSet<usize> = missing.keys().map(|row| sources[*row]).collect();
+        refusals.extend(missing.into_iter().map(|(row, reason)| (sources[row], reason)));
+        let is_kept: BooleanArray =
+            sources.iter().map(|record| Some(!refused.contains(record))).collect();
+        let kept: std::result::Result<Vec<_>, _> =
+            arrays.iter().map(|array| filter(array, &is_kept)).collect();
+        sources.retain(|record| !refused.contains(record));
+        let options = RecordBatchOptions::new().with_row_count(Some(sources.len()));
+        Ok((RecordBatch::try_new_with_options(self.schema(), kept?, &options)?, sources))
     }
 }
 

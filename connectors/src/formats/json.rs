@@ -1,17 +1,20 @@
 //! Objects in JSON, one a record.
 //!
-//! arrow-json reads all payloads of a call into one tape. Times are read by a second tape as text,
-//! because a number's unit is an option here and a type there; the second costs less than anything
-//! that looks at values one by one.
+//! arrow-json reads all payloads of a call into one tape. Whole numbers and times are read by a second
+//! tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a time from
+//! its type; a second tape costs less than anything that looks at records one by one.
 //!
 //! - *Invariant:* each payload is exactly one object; two objects, or half of one, are refused, so
 //!   that rows and payloads can't shift against each other.
 //! - Fields that aren't declared are skipped. A declared field that is missing is NULL.
-//! - A number may be written as text ("5" for 5), a text not as a number. Bytes are hexadecimal.
+//! - A number may be written as text ("5" for 5, 5.0 for 5), a text not as a number. Bytes are
+//!   hexadecimal.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, RecordBatch, RecordBatchOptions,
+};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{
     ArrowTimestampType, DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -22,13 +25,14 @@ use arrow::json::ReaderBuilder;
 use chrono::Utc;
 use sembla_runtime::{Error, Result};
 
+use super::fit::fit;
 use super::{Column, Columns, PayloadReader};
 
 /// Reads objects.
 pub(super) struct JsonReader {
     columns: Vec<Column>,
     values: Tape,
-    times: Tape,
+    texts: Tape,
     /// Nanoseconds in the unit of a time given as a number.
     unit_ns: i128,
 }
@@ -49,18 +53,22 @@ impl JsonReader {
     /// # Errors
     /// [`Error::Option`] for a type that JSON can't fill.
     pub(super) fn new(columns: &[Column], unit: &str) -> Result<Self> {
-        let (times, values): (Vec<_>, Vec<_>) = (0..columns.len())
-            .partition(|place| matches!(columns[*place].data_type, DataType::Timestamp(..)));
+        let is_text = |data_type: &DataType| {
+            let is_number = data_type.is_integer() && *data_type != DataType::UInt64;
+            is_number || matches!(data_type, DataType::Timestamp(..))
+        };
+        let (texts, values): (Vec<_>, Vec<_>) =
+            (0..columns.len()).partition(|place| is_text(&columns[*place].data_type));
         let field = |place: &usize, data_type: &DataType| {
             Field::new(&columns[*place].name, data_type.clone(), true)
         };
         let values_schema: Vec<_> =
             values.iter().map(|place| field(place, &columns[*place].data_type)).collect();
-        let times_schema: Vec<_> =
-            times.iter().map(|place| field(place, &DataType::Utf8)).collect();
+        let texts_schema: Vec<_> =
+            texts.iter().map(|place| field(place, &DataType::Utf8)).collect();
         let reader = Self {
             values: Tape::new(values_schema, values, false),
-            times: Tape::new(times_schema, times, true),
+            texts: Tape::new(texts_schema, texts, true),
             columns: columns.to_vec(),
             unit_ns: unit_ns(unit),
         };
@@ -75,17 +83,23 @@ impl PayloadReader for JsonReader {
     fn read(&mut self, payloads: &[&[u8]]) -> std::result::Result<Columns, String> {
         let refused = |error: ArrowError| reason(&error, payloads);
         let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.columns.len()];
-        // Where only times are declared, their tape checks the syntax; else the other does.
-        if !self.values.places.is_empty() || self.times.places.is_empty() {
+        // Each tape checks the syntax, so one is enough.
+        if !self.values.places.is_empty() || self.texts.places.is_empty() {
             let batch = self.values.read(payloads).map_err(refused)?;
             for (place, array) in self.values.places.iter().zip(batch.columns()) {
                 arrays[*place] = Some(Arc::clone(array));
             }
         }
-        if !self.times.places.is_empty() {
-            let batch = self.times.read(payloads).map_err(refused)?;
-            for (place, texts) in self.times.places.iter().zip(batch.columns()) {
-                arrays[*place] = Some(times(texts, &self.columns[*place], self.unit_ns)?);
+        if !self.texts.places.is_empty() {
+            let batch = self.texts.read(payloads).map_err(|error| {
+                refused(error).replace("expected string", "expected a number or a text")
+            })?;
+            for (place, texts) in self.texts.places.iter().zip(batch.columns()) {
+                let column = &self.columns[*place];
+                arrays[*place] = Some(match &column.data_type {
+                    DataType::Timestamp(unit, _) => times(texts, column, *unit, self.unit_ns)?,
+                    _ => whole_numbers(texts, column)?,
+                });
             }
         }
         Ok(Columns { arrays: arrays.into_iter().flatten().collect(), rows: None })
@@ -171,11 +185,36 @@ fn unit_ns(unit: &str) -> i128 {
     }
 }
 
+/// Whole numbers of a column that were read as texts.
+fn whole_numbers(texts: &ArrayRef, column: &Column) -> std::result::Result<ArrayRef, String> {
+    let mut numbers = Int64Array::builder(texts.len());
+    for text in texts.as_string::<i32>() {
+        let number = text.map(|text| whole_number(text.trim()).ok_or(text)).transpose();
+        numbers.append_option(number.map_err(|text| {
+            format!("column '{}': '{text}' is not a whole number that it can hold", column.name)
+        })?);
+    }
+    fit(&(Arc::new(numbers.finish()) as ArrayRef), column, TimeUnit::Microsecond)
+}
+
+/// A whole number; it may have a fraction of zero.
+fn whole_number(text: &str) -> Option<i64> {
+    /// Up to here every whole number is a float of its own.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let number: f64 = text.parse().ok()?;
+    (number.fract() == 0.0 && number.abs() <= EXACT_MAX).then_some(number as i64)
+}
+
 /// Times of a column that were read as texts.
-fn times(texts: &ArrayRef, column: &Column, unit: i128) -> std::result::Result<ArrayRef, String> {
-    let DataType::Timestamp(target, _) = &column.data_type else {
-        return Err(format!("internal error: column '{}' is not a time", column.name));
-    };
+fn times(
+    texts: &ArrayRef,
+    column: &Column,
+    target: TimeUnit,
+    unit: i128,
+) -> std::result::Result<ArrayRef, String> {
     match target {
         TimeUnit::Second => times_in::<TimestampSecondType>(texts, column, unit, 1_000_000_000),
         TimeUnit::Millisecond => {
