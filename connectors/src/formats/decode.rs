@@ -11,7 +11,10 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use sembla_runtime::{Error, Rejected, Result};
 
+use super::arrow_ipc::ArrowReader;
+use super::avro::AvroReader;
 use super::json::JsonReader;
+use super::protobuf::ProtobufReader;
 use super::text::ValueReader;
 use super::{Column, Columns, Decoded, Metadata, Origin, PayloadReader, RawRecord, schema_of};
 use crate::options::Options;
@@ -55,6 +58,9 @@ impl Decoder {
         let reader: Box<dyn PayloadReader> = match format {
             "json" => Box::new(JsonReader::new(&payload, options.choice("timestamp_unit")?)?),
             "text" | "raw" => Box::new(ValueReader::new(format, &payload)?),
+            "avro" => Box::new(AvroReader::new(&payload, options)?),
+            "protobuf" => Box::new(ProtobufReader::new(&payload, options)?),
+            "arrow" => Box::new(ArrowReader::new(&payload)),
             other => return Err(Error::Option(format!("format '{other}' can't be read"))),
         };
         let record_bytes_max = options.bytes("max_record_bytes")?;

@@ -7,9 +7,16 @@
 //!   never costs its neighbours.
 //! - *Absent:* where records come from, and what becomes of rejected ones.
 
+mod arrow_ipc;
+mod avro;
 mod decode;
+mod encode;
+mod fit;
+mod framing;
 mod json;
 mod metadata;
+mod protobuf;
+mod registry;
 mod text;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -19,6 +26,7 @@ use bytes::Bytes;
 use sembla_runtime::{Rejected, Result};
 
 pub use decode::Decoder;
+pub use encode::{Encoder, json_lines};
 pub use metadata::Metadata;
 
 use crate::options::{Kind, OptionDef};
