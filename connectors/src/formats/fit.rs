@@ -40,9 +40,9 @@ pub fn fit(
         }
         DataType::Timestamp(_, zone) if from.is_floating() => {
             let numbers = cast(array, &DataType::Float64)?;
-            let micros = numbers.as_primitive::<Float64Type>().unary::<_, Float64Type>(|number| {
-                (number * micros_in(unit)).floor()
-            });
+            let micros = numbers
+                .as_primitive::<Float64Type>()
+                .unary::<_, Float64Type>(|number| (number * micros_in(unit)).floor());
             let micros: ArrayRef = Arc::new(micros);
             let whole = cast(&micros, &DataType::Int64)?;
             cast(&cast(&whole, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?, to)
