@@ -11,7 +11,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 mod columns;
 pub(crate) mod connector;
-mod convert;
 mod read;
 mod sink;
 mod source;

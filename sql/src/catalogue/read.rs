@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatchOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
@@ -16,9 +16,9 @@ use datafusion::physical_plan::{
     PlanProperties, ReplaceChildrenOptions,
 };
 use futures::TryStreamExt;
+use sembla_connectors::formats::{fit, time_unit};
 
-use super::convert::{NumberUnit, convert};
-use super::source::SourceDef;
+use super::source::{SourceColumn, SourceDef};
 use crate::SqlError;
 use crate::files;
 
@@ -33,9 +33,7 @@ pub(super) async fn scan(
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let path = source.options.get("path").unwrap_or_default();
-    let unit = source.options.get(NumberUnit::OPTION);
-    let unit = NumberUnit::parse(unit)
-        .map_err(|why| SqlError::Statement(format!("source '{}': {why}", source.name)))?;
+    let unit = time_unit(source.options.get("timestamp_unit").unwrap_or_default());
     let table = files::open(state, path).await?;
     let found = table.schema();
     let wanted: Vec<usize> = match projection {
@@ -46,7 +44,7 @@ pub(super) async fn scan(
     let mut read = Vec::new();
     for position in wanted {
         let Some(column) = source.columns.get(position) else { continue };
-        let field = Arc::clone(&column.field);
+        let field = &column.field;
         let from = match found.index_of(field.name()) {
             Ok(there) => {
                 read.push(there);
@@ -56,7 +54,7 @@ pub(super) async fn scan(
             Err(_) if files::may_lack_fields(path) && field.is_nullable() => None,
             Err(_) => return Err(missing(source, path, field.name(), &found).into()),
         };
-        columns.push(Column { field, from, unit });
+        columns.push(FileColumn { declared: column.clone(), from, unit });
     }
     let input = table.scan(state, Some(&read), &[], limit).await?;
     Ok(Arc::new(SourceFilesExec::new(Arc::clone(source), columns, input)))
@@ -73,29 +71,27 @@ fn missing(source: &SourceDef, path: &str, column: &str, found: &Schema) -> SqlE
 
 /// A column that is read.
 #[derive(Clone, Debug)]
-struct Column {
-    field: FieldRef,
+struct FileColumn {
+    declared: SourceColumn,
     /// Its position in what is read; `None` where the files don't have it.
     from: Option<usize>,
     /// What numbers count where it holds times.
-    unit: NumberUnit,
+    unit: TimeUnit,
 }
 
-impl Column {
+impl FileColumn {
     /// The values of a batch, of the declared type.
     fn values(&self, source: &str, batch: &RecordBatch) -> Result<ArrayRef, SqlError> {
-        let data_type = self.field.data_type();
-        let name = self.field.name();
+        let field = &self.declared.field;
         let Some(found) = self.from.and_then(|position| batch.columns().get(position)) else {
-            return Ok(new_null_array(data_type, batch.num_rows()));
+            return Ok(new_null_array(field.data_type(), batch.num_rows()));
         };
-        let values = convert(found, data_type, self.unit).map_err(|error| {
-            let error = crate::error::arrow_error(&error);
-            SqlError::Data(format!("source '{source}': column '{name}': {error}"))
-        })?;
-        if values.null_count() > 0 && !self.field.is_nullable() {
+        let values = fit(found, &self.declared.column(), self.unit)
+            .map_err(|why| SqlError::Data(format!("source '{source}': {why}")))?;
+        if values.null_count() > 0 && !field.is_nullable() {
             return Err(SqlError::Data(format!(
-                "source '{source}': column '{name}' is NOT NULL, and NULL in a row of the files"
+                "source '{source}': column '{}' is NOT NULL, and NULL in a row of the files",
+                field.name()
             )));
         }
         Ok(values)
@@ -106,16 +102,20 @@ impl Column {
 #[derive(Debug)]
 struct SourceFilesExec {
     source: Arc<SourceDef>,
-    columns: Vec<Column>,
+    columns: Vec<FileColumn>,
     input: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl SourceFilesExec {
-    fn new(source: Arc<SourceDef>, columns: Vec<Column>, input: Arc<dyn ExecutionPlan>) -> Self {
+    fn new(
+        source: Arc<SourceDef>,
+        columns: Vec<FileColumn>,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Self {
         let fields: Vec<FieldRef> =
-            columns.iter().map(|column| Arc::clone(&column.field)).collect();
+            columns.iter().map(|column| Arc::clone(&column.declared.field)).collect();
         let schema = Arc::new(Schema::new(fields));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
@@ -130,7 +130,7 @@ impl SourceFilesExec {
 /// A batch as a source declares it.
 fn declared(
     source: &str,
-    columns: &[Column],
+    columns: &[FileColumn],
     schema: &SchemaRef,
     batch: &RecordBatch,
 ) -> Result<RecordBatch> {

@@ -96,7 +96,7 @@ impl WindowExec {
                 next: 0,
                 piece_rows,
             };
-            Ok(stream::iter(assigned.map(|piece| Ok(piece?))))
+            Ok::<_, DataFusionError>(stream::iter(assigned.map(|piece| Ok(piece?))))
         });
         let pieces = pieces.try_flatten().inspect_ok(move |piece| {
             piece.record_output(&metrics);

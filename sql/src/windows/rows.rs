@@ -92,3 +92,72 @@ impl Iterator for Assigned {
         (self.next < self.times.len()).then(|| self.piece())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+
+    use super::*;
+    use crate::catalogue::TIME_TYPE;
+
+    fn assigned(kind: WindowKind, times: &[i64], piece_rows: usize) -> Vec<RecordBatch> {
+        let id = Field::new("id", DataType::Int64, false);
+        let time = |name| Field::new(name, TIME_TYPE, false);
+        let pane = Field::new("window_pane", DataType::Utf8, false);
+        let with = vec![id.clone(), time("window_start"), time("window_end"), pane];
+        let with_windows = WithWindows { schema: Arc::new(Schema::new(with)), has_pane: true };
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..times.len() as i64));
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![id])), vec![ids]).expect("rows");
+        let times = Int64Array::from(times.to_vec());
+        Assigned { kind, with_windows, rows, times, next: 0, piece_rows }
+            .collect::<Result<_, _>>()
+            .expect("pieces")
+    }
+
+    /// Every window that there could be, asked whether the row is in it.
+    fn slow(slide: i64, size: i64, times: &[i64]) -> Vec<(i64, i64, i64)> {
+        let mut found = Vec::new();
+        for (id, time) in times.iter().enumerate() {
+            for start in (-200..200).filter(|start: &i64| start.rem_euclid(slide) == 0) {
+                if (start..start + size).contains(time) {
+                    found.push((id as i64, start, start + size));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn pieces_together_are_every_row_with_each_of_its_windows() {
+        let times: Vec<i64> = (0..50).map(|n: i64| (n * 37) % 101 - 50).collect();
+        for (slide, size) in [(10, 10), (3, 10), (5, 15), (7, 7)] {
+            let kind = match slide == size {
+                true => WindowKind::Tumble { size_us: size, offset_us: 0 },
+                false => WindowKind::Hop { slide_us: slide, size_us: size, offset_us: 0 },
+            };
+            for piece_rows in [1, 4, 1000] {
+                let pieces = assigned(kind, &times, piece_rows);
+                assert!(pieces.iter().all(|piece| piece.num_rows() < piece_rows + 5));
+                let all = concat_batches(&pieces[0].schema(), &pieces).expect("one batch");
+                let ids = all.column(0).as_primitive::<Int64Type>();
+                let starts = all.column(1).as_primitive::<TimestampMicrosecondType>();
+                let ends = all.column(2).as_primitive::<TimestampMicrosecondType>();
+                let found: Vec<(i64, i64, i64)> = (0..all.num_rows())
+                    .map(|row| (ids.value(row), starts.value(row), ends.value(row)))
+                    .collect();
+                assert_eq!(found, slow(slide, size, &times), "{slide} {size} {piece_rows}");
+                assert!(
+                    all.column(3).as_string::<i32>().iter().all(|pane| pane == Some("on_time"))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_give_no_pieces() {
+        let kind = WindowKind::Tumble { size_us: 1, offset_us: 0 };
+        assert!(assigned(kind, &[], 10).is_empty());
+    }
+}
