@@ -171,17 +171,18 @@ impl Bins {
         }
     }
 
-    /// Notes that a key has no session of these bounds any more.
+    /// Notes that a key has no session of these bounds any more. If others have, their window is to
+    /// be handed out without it.
     fn leave(&mut self, window: Window, key: &Key) {
         let Some(open) = self.windows.get_mut(&window) else { return };
         open.keys.remove(key);
-        if !open.keys.is_empty() {
-            if !open.has_fired {
-                self.unshown.insert(window);
-            }
-            return;
+        if open.keys.is_empty() {
+            self.forget(window);
+        } else if open.has_fired {
+            open.is_late = true;
+        } else {
+            self.unshown.insert(window);
         }
-        self.forget(window);
     }
 
     fn forget(&mut self, window: Window) -> Option<Open> {

@@ -11,6 +11,8 @@
 mod bins;
 mod held;
 mod rows;
+#[cfg(test)]
+pub(crate) mod samples;
 mod segment;
 mod sessions;
 mod slots;

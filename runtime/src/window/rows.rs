@@ -280,3 +280,6 @@ impl<'a> Restoring<'a> {
         Err(Error::State(format!("{contradiction}; --ignore-state starts anew")))
     }
 }
+
+#[cfg(test)]
+mod tests;
