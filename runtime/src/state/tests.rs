@@ -7,7 +7,8 @@ use crate::window::samples::{Dice, Row, Shown, batch, shown, spec};
 use crate::window::{SavedWindows, Segment, WindowKind, WindowRows, WindowSpec};
 use crate::{Error, StateTable};
 
-/// A store in memory that fails from the n-th operation on, before or after that one has its effect.
+/// A store in memory that fails from the n-th operation on, before or after that one has its
+/// effect.
 #[derive(Default)]
 struct Memory {
     files: Mutex<BTreeMap<String, Bytes>>,

@@ -15,8 +15,8 @@ const KINDS: [WindowKind; 5] = [
     WindowKind::Session { gap_us: 9 },
 ];
 
-/// What windows do, word for word: each window keeps its own rows, and everything is looked for from
-/// one end to the other.
+/// What windows do, word for word: each window keeps its own rows, and everything is looked for
+/// from one end to the other.
 struct Plain {
     kind: WindowKind,
     lateness_us: i64,
