@@ -60,7 +60,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::Option`] with the types that can.
-    pub(super) fn check(self, column: &Column) -> Result<()> {
+    pub fn check(self, column: &Column) -> Result<()> {
         let data_type = &column.data_type;
         let (fits, allowed) = match self {
             Self::Key => (is_text(data_type) || is_bytes(data_type), "VARCHAR or BYTEA"),

@@ -29,6 +29,7 @@ use sembla_runtime::{Rejected, Result};
 
 pub use decode::Decoder;
 pub use encode::{Encoder, json_lines};
+pub use fit::{fit, time_unit};
 pub use metadata::Metadata;
 
 use crate::options::{Kind, OptionDef};

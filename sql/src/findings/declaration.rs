@@ -44,6 +44,8 @@ pub(crate) struct InputDef {
     pub(crate) default_prompt: Option<&'static str>,
     /// The option that gives one text or vector in place of the input.
     pub(crate) single: Option<&'static str>,
+    /// Whether each of its rows is answered by itself, so that it can be a stream.
+    pub(crate) by_row: bool,
     /// Columns that are known by these names, for an input that is no table of texts or vectors.
     pub(crate) columns: &'static [&'static str],
 }
@@ -58,6 +60,7 @@ pub(crate) const VECTORS: InputDef = InputDef {
     prompt: "prompt",
     default_prompt: None,
     single: None,
+    by_row: false,
     columns: &[],
 };
 

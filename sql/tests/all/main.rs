@@ -4,3 +4,4 @@ mod findings;
 mod goldens;
 mod session;
 mod slt;
+mod streams;
