@@ -1,7 +1,7 @@
 //! JSON against a slow and obvious reading of it by `serde_json`, record by record; and times in
 //! every spelling.
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde_json::Value;
 

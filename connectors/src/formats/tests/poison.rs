@@ -134,8 +134,9 @@ async fn protobuf() {
 #[tokio::test]
 async fn arrow() {
     let columns = [Column::new("id", DataType::Int64, false)];
-    let rows = arrow::array::record_batch!(("id", Int64, [1])).expect("rows");
-    let other = arrow::array::record_batch!(("id", Utf8, ["x"])).expect("rows");
+    let rows = numbers(&[1]);
+    let text = Arc::new(arrow::array::StringArray::from(vec!["x"])) as ArrayRef;
+    let other = RecordBatch::try_from_iter([("id", text)]).expect("rows");
     let write = async |rows: &RecordBatch| {
         let options = options(ENCODE_OPTIONS, &[("format", "arrow")]);
         let mut encoder = Encoder::new(&rows.schema(), &options, "").expect("an encoder");
