@@ -62,7 +62,7 @@ impl Deliver {
                     self.reporter.meter.rows_dead_lettered.increment(records.len() as u64);
                 }
                 Delivery::Barrier(checkpoint) => {
-                    let Checkpoint { number, last, commit } = checkpoint;
+                    let Checkpoint { number, last, commit } = *checkpoint;
                     if let Some(commit) = commit {
                         let span = tracing::info_span!("checkpoint", epoch = commit.epoch);
                         let is_complete = matches!(last, Some(Last::Complete));

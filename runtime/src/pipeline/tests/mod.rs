@@ -6,6 +6,7 @@
 
 mod crashes;
 mod flows;
+mod metrics;
 mod oracle;
 mod sim_sink;
 mod sim_source;
