@@ -2,8 +2,8 @@
 //! and progress as one.
 //!
 //! - *Invariant:* state first, then the one commit that names it. What no commit names is garbage.
-//! - *Invariant:* a call of the sink is never cut short by a failure elsewhere; what it does is done
-//!   or failed when the next attempt asks for progress.
+//! - *Invariant:* a call of the sink is never cut short by a failure elsewhere; what it does is
+//!   done or failed when the next attempt asks for progress.
 
 use std::sync::Arc;
 

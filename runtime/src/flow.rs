@@ -1,5 +1,6 @@
-//! The task between the row part and the sink: it takes micro-batches in their order, keeps the rows
-//! of open windows, runs the window part over those that close, and turns barriers into commits.
+//! The task between the row part and the sink: it takes micro-batches in their order, keeps the
+//! rows of open windows, runs the window part over those that close, and turns barriers into
+//! commits.
 //!
 //! - *Invariant:* what leaves before a barrier is what its positions and its state stand for.
 //! - *Invariant:* no rejected record is passed by when the sink has no place for it.

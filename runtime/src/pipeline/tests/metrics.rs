@@ -11,7 +11,8 @@ use metrics::{
 use super::oracle::{Case, KINDS};
 use super::world::{Fate, Life, World};
 
-/// Values by name, those of all labels added up; of gauges and histograms, how often they were told.
+/// Values by name, those of all labels added up; of gauges and histograms, how often they were
+/// told.
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<String, Vec<Arc<Cell>>>>);
 
