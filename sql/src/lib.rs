@@ -21,7 +21,7 @@ pub mod session;
 pub mod statement;
 
 pub use error::SqlError;
-pub use findings::Progress;
+pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;

@@ -185,8 +185,8 @@ impl OnlineTopics {
     /// The operator with a state that [`Self::to_bytes`] gave.
     ///
     /// # Errors
-    /// Options out of range, and [`crate::OperatorError::Data`] for bytes that are damaged or of another
-    /// operator or version.
+    /// Options out of range, and [`crate::OperatorError::Data`] for bytes that are damaged or of
+    /// another operator or version.
     pub fn from_bytes(options: OnlineTopicOptions, bytes: &[u8]) -> Result<Self> {
         let new = Self::new(options.clone())?;
         let mut from = Reader::new(NAME, bytes)?;
@@ -214,6 +214,7 @@ impl OnlineTopics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::OperatorError;
     use crate::host::Unbounded;
     use crate::host::tests::Limited;
     use crate::online::bytes::tests::every_damage_is_refused;

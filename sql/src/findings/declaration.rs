@@ -46,6 +46,8 @@ pub(crate) struct InputDef {
     pub(crate) single: Option<&'static str>,
     /// Columns that are known by these names, for an input that is no table of texts or vectors.
     pub(crate) columns: &'static [&'static str],
+    /// Whether its rows come window by window, so that it has the columns of windows.
+    pub(crate) windowed: bool,
 }
 
 /// An input whose vectors are compared, with the options that most findings have.
@@ -59,6 +61,14 @@ pub(crate) const VECTORS: InputDef = InputDef {
     default_prompt: None,
     single: None,
     columns: &[],
+    windowed: false,
+};
+
+/// The input of a finding that goes from window to window.
+pub(crate) const WINDOWS: InputDef = InputDef {
+    about: "A tumble, hop or session window, or any query with window_start and window_end.",
+    windowed: true,
+    ..VECTORS
 };
 
 /// What a finding gets to know when it is planned.
@@ -153,7 +163,9 @@ impl Declaration {
                 }
             }
         }
-        all.push(PARTITION_BY);
+        if !self.inputs.iter().any(|input| input.windowed) {
+            all.push(PARTITION_BY);
+        }
         all.extend_from_slice(self.options);
         all
     }

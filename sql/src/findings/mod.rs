@@ -47,6 +47,15 @@ mod indexed_search;
 pub(crate) mod indexes;
 mod keys;
 mod map_2d;
+mod online;
+mod online_clusters;
+mod online_dedup;
+mod online_ids;
+mod online_options;
+mod online_paraphrases;
+mod online_topic_table;
+mod online_topics;
+mod online_windows;
 mod pairs;
 mod paraphrase_mining;
 mod ranking_metrics;
@@ -63,6 +72,8 @@ pub(crate) use exec::Planner;
 pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
+pub use online::OnlineSlots;
+pub(crate) use online::SlotForEach;
 pub(crate) use order::KeepOrder;
 
 /// All findings.
@@ -79,6 +90,11 @@ static FINDINGS: &[&Declaration] = &[
     &topics::DECLARATION,
     &topic_table::DECLARATION,
     &topics_over_time::DECLARATION,
+    &online_clusters::DECLARATION,
+    &online_topics::DECLARATION,
+    &online_topic_table::DECLARATION,
+    &online_dedup::DECLARATION,
+    &online_paraphrases::DECLARATION,
     &map_2d::DECLARATION,
     &ranking_metrics::DECLARATION,
 ];

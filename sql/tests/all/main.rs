@@ -2,5 +2,6 @@
 
 mod findings;
 mod goldens;
+mod online;
 mod session;
 mod slt;
