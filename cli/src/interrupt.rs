@@ -20,9 +20,11 @@ const INTERRUPTED: i32 = 130;
 pub(crate) struct Interrupt(Arc<Mutex<Option<Running>>>);
 
 /// The work that Ctrl-C stops now.
-struct Running {
-    token: CancelToken,
-    notify: Arc<Notify>,
+enum Running {
+    /// Work that a token stops; a second Ctrl-C ends the process.
+    Token { token: CancelToken, notify: Arc<Notify> },
+    /// Work that decides itself what each Ctrl-C means.
+    Presses(Arc<Notify>),
 }
 
 impl Interrupt {
@@ -47,19 +49,27 @@ impl Interrupt {
     /// Makes Ctrl-C stop the work that holds `token`, for as long as the guard lives.
     pub(crate) fn guard(&self, token: CancelToken) -> Guard {
         let notify = Arc::new(Notify::new());
-        let running = Running { token: token.clone(), notify: Arc::clone(&notify) };
+        let running = Running::Token { token: token.clone(), notify: Arc::clone(&notify) };
         *self.lock() = Some(running);
         Guard { interrupt: self.clone(), token, notify }
     }
 
+    /// Tells work of each Ctrl-C and each SIGTERM, for as long as the result lives.
+    pub(crate) fn presses(&self) -> Presses {
+        let notify = Arc::new(Notify::new());
+        *self.lock() = Some(Running::Presses(Arc::clone(&notify)));
+        Presses { interrupt: self.clone(), notify }
+    }
+
     /// Waits for signals for ever.
     async fn wait(self) {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while next_signal().await.is_ok() {
             match self.lock().as_ref() {
-                Some(running) if !running.token.is_cancelled() => {
-                    running.token.cancel();
-                    running.notify.notify_one();
+                Some(Running::Token { token, notify }) if !token.is_cancelled() => {
+                    token.cancel();
+                    notify.notify_one();
                 }
+                Some(Running::Presses(notify)) => notify.notify_one(),
                 _ => std::process::exit(INTERRUPTED),
             }
         }
@@ -67,6 +77,42 @@ impl Interrupt {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for Ctrl-C, or for what asks a service to end.
+#[cfg(unix)]
+async fn next_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn next_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// Signals concern the work that holds this until it is dropped.
+pub(crate) struct Presses {
+    interrupt: Interrupt,
+    notify: Arc<Notify>,
+}
+
+impl Presses {
+    /// Waits for the next signal.
+    pub(crate) async fn pressed(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for Presses {
+    fn drop(&mut self) {
+        *self.interrupt.lock() = None;
     }
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod report;
 mod scan;
 mod shell;
+mod stream;
 mod whole_file;
 
 use std::io::IsTerminal;
@@ -69,8 +70,8 @@ fn parse() -> Result<Cli> {
 fn trace(verbose: u8) {
     let level = match verbose {
         0 => "warn",
-        1 => "sembla=info,sembla_models=info,sembla_sql=info,warn",
-        _ => "sembla=debug,sembla_models=debug,sembla_sql=debug,info",
+        1 => "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn",
+        _ => "sembla=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
@@ -94,6 +95,7 @@ fn run(command: Option<Command>) -> Result<()> {
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),
+        Some(Command::Run(args)) => block_on(|| stream::run(&args, &interrupt)),
         Some(Command::Shell(args)) => block_on(|| shell::run(&args, &interrupt)),
         None if std::io::stdin().is_terminal() => {
             let args = SessionArgs::default();

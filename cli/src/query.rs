@@ -13,6 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::RowPrinter;
 use crate::scan::split;
+use crate::stream;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +73,11 @@ pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
 }
 
 /// A text of SQL and where it is from.
-struct Source {
-    name: Option<String>,
-    text: String,
+pub(crate) struct Source {
+    /// The file, for messages.
+    pub(crate) name: Option<String>,
+    /// The text.
+    pub(crate) text: String,
 }
 
 /// The files, then the query; standard input when there is neither.
@@ -93,7 +96,10 @@ fn sources(args: &SqlArgs) -> Result<Vec<Source>> {
 }
 
 /// Reads a file; `-` is standard input.
-fn read(path: &Path) -> Result<Source> {
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn read(path: &Path) -> Result<Source> {
     let fail = |error: std::io::Error| Failure::file(path, &error);
     if path == Path::new("-") {
         let mut text = String::new();
@@ -117,15 +123,43 @@ pub(crate) async fn execute(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let begun = Instant::now();
-    session.cancel_token().reset();
-    let guard = interrupt.guard(session.cancel_token().clone());
     let work = async {
         match session.execute(statement).await? {
             Outcome::Done(words) => eprintln!("{words}"),
             Outcome::Rows(rows) => print(rows, printing, out).await?,
+            Outcome::Stream(plan) => return Ok(Some(plan)),
         }
-        Ok(())
+        Ok(None)
     };
+    if let Some(plan) = interruptible(session, interrupt, work).await? {
+        stream::run_one(*plan, interrupt).await?;
+    }
+    if printing.timing {
+        eprintln!("{:.3} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Runs a statement until it has an outcome.
+///
+/// # Errors
+/// [`Failure::Interrupted`] on Ctrl-C, and what the statement says.
+pub(crate) async fn outcome(
+    session: &Session,
+    statement: Statement,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
+    interruptible(session, interrupt, async { Ok(session.execute(statement).await?) }).await
+}
+
+/// Work of a session, until Ctrl-C.
+async fn interruptible<T>(
+    session: &Session,
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    session.cancel_token().reset();
+    let guard = interrupt.guard(session.cancel_token().clone());
     let result = tokio::select! {
         result = work => result,
         () = guard.pressed() => Err(Failure::Interrupted(None)),
@@ -133,15 +167,14 @@ pub(crate) async fn execute(
     if guard.was_pressed() {
         return Err(Failure::Interrupted(None));
     }
-    result?;
-    if printing.timing {
-        eprintln!("{:.3} s", begun.elapsed().as_secs_f64());
-    }
-    Ok(())
+    result
 }
 
 /// Prints rows as they come.
-async fn print(rows: DataFrame, printing: Printing, out: &mut (dyn Write + Send)) -> Result<()> {
+///
+/// # Errors
+/// What the query says, and [`Failure::OutputClosed`].
+pub(crate) async fn print(rows: DataFrame, printing: Printing, out: &mut (dyn Write + Send)) -> Result<()> {
     let mut stream = rows.execute_stream().await?;
     let schema = stream.schema();
     if schema.fields().is_empty() {

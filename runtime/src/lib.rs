@@ -9,12 +9,35 @@
 //!   rejected, and each of these is counted.
 //! - *Absent:* text, models, SQL, Kafka. An Arrow batch is the word that is shared with them.
 
+mod attempt;
+mod deliver;
 mod error;
+pub mod failpoint;
+mod flow;
+mod ingest;
+mod message;
+mod meters;
+pub mod options;
+pub mod pipeline;
+mod positions;
+pub mod queue;
+mod rejected;
+mod retry;
+mod rows;
 pub mod sink;
 pub mod source;
 pub mod stage;
+pub mod state;
+pub mod status;
+pub mod stop;
+pub mod watermark;
+pub mod window;
 
 pub use error::{Error, Fault, Result};
+pub use options::PipelineOptions;
+pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
 pub use sink::{Output, Progress, Sink};
 pub use source::{Assignment, Partition, Rejected, Source, SourceBatch, SourceEvent};
 pub use stage::{ClosedWindow, Pane, RowStage, StateTable, Window, WindowStage};
+pub use status::{Phase, Status};
+pub use stop::{Stop, StopSignal};

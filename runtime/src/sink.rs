@@ -18,6 +18,7 @@ pub struct Progress {
     /// The state file that belongs to it; `None` for a pipeline without state.
     pub state: Option<String>,
     /// By source, by partition: where reading goes on.
+    #[serde(with = "crate::positions")]
     pub positions: BTreeMap<String, BTreeMap<Partition, i64>>,
     /// Whether every bounded source had ended and every window was closed.
     pub is_complete: bool,

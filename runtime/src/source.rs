@@ -66,12 +66,13 @@ pub enum SourceEvent {
     /// A partition that has no more rows, ever.
     End(Partition),
     /// The assignment changes. Everything that was read is committed or given up before the answer
-    /// is sent; then `assigned` is called again.
+    /// is sent, or its sender dropped; then `assigned` is called again.
     Reassign(oneshot::Sender<()>),
 }
 
 /// A source of rows. Its life: `assigned`, `start`, any number of `next`; and again from `assigned`
-/// after [`SourceEvent::Reassign`].
+/// whenever the pipeline starts anew from committed progress: after [`SourceEvent::Reassign`], and
+/// after a failure anywhere in the pipeline. What was given out and not committed comes again.
 #[async_trait]
 pub trait Source: Send {
     /// The schema of its rows.

@@ -1,8 +1,10 @@
 //! The two parts of a query that a pipeline runs: that of rows, and that of closed windows. SQL
 //! implements these traits with its plans.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -12,6 +14,19 @@ use crate::Result;
 /// on as its last columns, in this order: the event time (`Timestamp(Microsecond, None)`), the
 /// sequence (`Int64`) and the number of the partition (`Int32`). They settle windows and order.
 pub const HIDDEN_COLUMNS: [&str; 3] = ["__sembla_time", "__sembla_sequence", "__sembla_partition"];
+
+/// The type of event times.
+pub const TIME_TYPE: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// The schema that a row stage is given for rows of a source with that schema: none of the hidden
+/// columns is ever NULL. The time of a source without an event time is 0.
+pub fn with_hidden_columns(source: &Schema) -> SchemaRef {
+    let types = [TIME_TYPE, DataType::Int64, DataType::Int32];
+    let hidden = HIDDEN_COLUMNS.into_iter().zip(types);
+    let hidden = hidden.map(|(name, of)| Arc::new(Field::new(name, of, false)));
+    let fields: Vec<_> = source.fields().iter().cloned().chain(hidden).collect();
+    Arc::new(Schema::new_with_metadata(fields, source.metadata().clone()))
+}
 
 /// The part of a query below its window, or all of a query without one: filters, projections,
 /// functions, joins with tables at rest. It treats each row by itself.
@@ -97,7 +112,7 @@ pub trait WindowStage: Send {
     /// When the state can't be written down.
     fn snapshot(&self) -> Result<Vec<StateTable>>;
 
-    /// Takes up what `snapshot` gave.
+    /// Takes up what `snapshot` gave. No tables are the state before the first window.
     ///
     /// # Errors
     /// [`crate::Error::State`] when it is not of this stage or not whole.

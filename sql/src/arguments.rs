@@ -4,11 +4,17 @@
 //! one. So calls of Sembla's functions are rewritten in the parsed statement: arguments go to their
 //! places, and what is left out becomes NULL, which these functions take for their default.
 //!
-//! The same pass makes sub-queries of the inputs of findings (`findings::rewrite`), so that calls
-//! inside them are reached too.
+//! The same pass makes sub-queries of the inputs of findings and windows (`findings::rewrite`), so
+//! that calls inside them are reached too.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result as EngineResult;
+use datafusion::logical_expr::Expr as LogicalExpr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::{CopyToSource, Statement as EngineStatement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, Value, VisitMut,
@@ -136,6 +142,18 @@ pub(crate) fn name_of(arg: &FunctionArg) -> Option<String> {
         FunctionArg::Named { name, .. } => Some(name.value.clone()),
         FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => Some(name.value.clone()),
         FunctionArg::ExprNamed { name, .. } => Some(name.to_string()),
+    }
+}
+
+/// The value of an argument that must not depend on rows, or `None` where it does.
+///
+/// # Errors
+/// When computing it fails.
+pub(crate) fn constant(expr: LogicalExpr) -> EngineResult<Option<ScalarValue>> {
+    let simplify = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).build();
+    match ExprSimplifier::new(simplify).simplify(expr)?.unalias() {
+        LogicalExpr::Literal(value, _) => Ok(Some(value)),
+        _ => Ok(None),
     }
 }
 

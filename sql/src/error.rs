@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use sembla_models::{Fault, ModelError};
 use sembla_operators::OperatorError;
+use sembla_runtime::Error as StreamError;
 
 /// What went wrong with a statement. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +87,23 @@ impl From<OperatorError> for SqlError {
             OperatorError::Cancelled => Self::Cancelled,
             OperatorError::Memory(_) => Self::Resources(message),
             OperatorError::Caller(message) | OperatorError::Bug(message) => Self::Bug(message),
+        }
+    }
+}
+
+impl From<StreamError> for SqlError {
+    fn from(error: StreamError) -> Self {
+        let message = one_line(&error.to_string());
+        match error {
+            StreamError::Option(_) => Self::Statement(message),
+            StreamError::Data(_) => Self::Data(message),
+            StreamError::Transient(_)
+            | StreamError::External(_)
+            | StreamError::Fenced(_)
+            | StreamError::State(_) => Self::Io(message),
+            StreamError::Memory(_) => Self::Resources(message),
+            StreamError::Stopped => Self::Cancelled,
+            StreamError::Bug(message) => Self::Bug(message),
         }
     }
 }

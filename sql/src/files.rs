@@ -96,6 +96,11 @@ impl UrlTableFactory for Files {
     }
 }
 
+/// Whether rows of these files may lack fields that others have: lines of JSON do.
+pub(crate) fn may_lack_fields(name: &str) -> bool {
+    kind_of(name).is_some_and(|(_, kind)| kind.format == Format::Json)
+}
+
 /// Whether a name can only mean files.
 fn looks_like_files(name: &str) -> bool {
     name.contains(['/', '\\', '*', '?']) || kind_of(name).is_some() || Path::new(name).exists()
@@ -114,7 +119,11 @@ fn kind_of(name: &str) -> Option<(String, Kind)> {
     readable.then(|| (end.to_string(), Kind { format: *format, compression }))
 }
 
-async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn TableProvider>> {
+/// Opens what a name means.
+///
+/// # Errors
+/// Files that are not there, of several kinds, or can't be read.
+pub(crate) async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn TableProvider>> {
     let url = ListingTableUrl::parse(without_glob(name))?;
     let store = state.runtime_env().object_store(&url)?;
     let (end, kind, files) = of_one_kind(name, list(state, &url, store.as_ref(), name).await?)?;

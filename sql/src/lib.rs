@@ -4,24 +4,31 @@
 //! models (`embed`, `rerank`, …), the functions on vectors (`cos_sim`, `vector_avg`, …), the
 //! statements `CREATE MODEL`, `DROP MODEL` and `SHOW MODELS`, named arguments that can be left out,
 //! files, folders and globs in `FROM`, findings in `FROM` (`semantic_search`, `dedup`, `topics`,
-//! …), and the statements `CREATE INDEX`, `DROP INDEX` and `SHOW INDEXES`.
+//! …), windows of event time in `FROM` (`tumble`, `hop`, `session`), the statements that make,
+//! drop and show indexes, sources and sinks, and `INSERT INTO` a sink, which makes a pipeline.
 //!
 //! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing
 //! results and reading what the user types belong to the command line.
 
 mod arguments;
+mod catalogue;
 pub mod error;
 mod files;
 mod findings;
 mod functions;
 mod index_statements;
+mod interval;
 mod models_table;
 pub mod registry;
 pub mod session;
 pub mod statement;
+mod streams;
+mod vector_type;
+mod windows;
 
 pub use error::SqlError;
 pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;
+pub use streams::{StreamPlan, sql_error as stream_error};

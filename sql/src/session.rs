@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::DynamicFileCatalog;
+use datafusion::common::config::ConfigExtension;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelSpec};
 
+use crate::catalogue::{Catalogue, statements as catalogue};
 use crate::files::Files;
 use crate::findings::{self, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
-use crate::{Models, SqlError, arguments, index_statements, models_table};
+use crate::streams::{self, StreamPlan, StreamSettings};
+use crate::vector_type::VectorType;
+use crate::{Models, SqlError, arguments, index_statements, models_table, windows};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -30,12 +34,13 @@ pub struct SessionOptions {
 }
 
 /// What came of a statement.
-#[derive(Debug)]
 pub enum Outcome {
     /// A result that has not run yet; collect it or stream it.
     Rows(DataFrame),
     /// The statement is done; this is one line to tell the user.
     Done(String),
+    /// A pipeline that has not run yet.
+    Stream(Box<StreamPlan>),
 }
 
 /// A session. Clones share everything.
@@ -53,6 +58,7 @@ impl Session {
     /// When an option can't be had, such as a spill folder that can't be written.
     pub fn new(options: SessionOptions) -> Result<Self, SqlError> {
         let mut config = SessionConfig::new().with_information_schema(true);
+        config.options_mut().extensions.insert(StreamSettings::default());
         // The order of a sub-query means something where a finding reads it.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         if let Some(partitions) = options.target_partitions {
@@ -75,11 +81,13 @@ impl Session {
             cancel: CancelToken::new(),
             progress: Default::default(),
             indexes: Default::default(),
+            catalogue: Default::default(),
         };
         let context = SessionContext::new_with_config_rt(config, runtime);
         let context = with_files_and_findings(context, &engine);
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
+        windows::register(&context)?;
         Ok(Self { context, engine, parameters })
     }
 
@@ -116,7 +124,23 @@ impl Session {
             Statement::ShowIndexes => {
                 Ok(Outcome::Rows(self.context.read_batch(index_statements::rows(self)?)?))
             }
+            Statement::CreateSource(create) => catalogue::create_source(self, create),
+            Statement::DropSource { name, if_exists } => {
+                catalogue::drop_source(self, &name, if_exists)
+            }
+            Statement::ShowSources => {
+                Ok(Outcome::Rows(self.context.read_batch(catalogue::sources(self)?)?))
+            }
+            Statement::CreateSink(create) => catalogue::create_sink(self, create),
+            Statement::DropSink { name, if_exists } => catalogue::drop_sink(self, &name, if_exists),
+            Statement::ShowSinks => {
+                Ok(Outcome::Rows(self.context.read_batch(catalogue::sinks(self)?)?))
+            }
             Statement::Engine(mut statement) => {
+                catalogue::refuse_drop(self, &statement)?;
+                if let Some(insertion) = streams::insertion(self, &statement) {
+                    return insertion.execute(self).await;
+                }
                 if let Some((name, query)) = index_statements::inserted(self, &statement) {
                     return index_statements::insert(self, &name, &query).await;
                 }
@@ -130,6 +154,27 @@ impl Session {
     /// What functions and findings share with this session.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The sources and sinks.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.engine.catalogue
+    }
+
+    /// The names of the parameters of functions.
+    pub(crate) fn parameters(&self) -> &ParameterNames {
+        &self.parameters
+    }
+
+    /// Sets an option of the pipelines that are planned from now on, as `SET stream.key` does.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] for an unknown option or a value that it can't have.
+    pub fn set_stream_option(&self, key: &str, value: &str) -> Result<(), SqlError> {
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        let key = format!("{}.{key}", StreamSettings::PREFIX);
+        Ok(state.config_mut().options_mut().set(&key, value)?)
     }
 
     /// The DataFusion context.
@@ -209,6 +254,7 @@ fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionC
         .into_state_builder()
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
+        .with_type_planner(Arc::new(VectorType))
         .with_query_planner(Arc::new(findings::Planner { engine: engine.clone() }))
         .with_physical_optimizer_rule(Arc::new(findings::KeepOrder))
         .with_physical_optimizer_rule(Arc::new(findings::SlotForEach))

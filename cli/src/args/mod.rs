@@ -6,6 +6,7 @@
 mod embed;
 mod findings;
 mod models;
+mod run;
 
 use std::path::PathBuf;
 
@@ -19,13 +20,14 @@ pub(crate) use findings::{
 pub(crate) use models::{
     BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,
 };
+pub(crate) use run::RunArgs;
 
-/// SQL over what text means.
+/// SQL and streams over what text means.
 #[derive(Debug, Parser)]
 #[command(
     name = "sembla",
     version,
-    about = "SQL over what text means: embed, search, compare and re-rank text over Parquet, CSV and JSON.",
+    about = "SQL and streams over what text means: embed, search, compare and re-rank text over Parquet, CSV, JSON and Kafka.",
     after_help = "Without a command, a shell opens.\n\n\
         Examples:\n  \
         sembla\n  \
@@ -33,6 +35,7 @@ pub(crate) use models::{
         sembla embed tickets.parquet -o vectors.parquet --column text\n  \
         sembla search tickets.parquet --query 'the refund is late'\n  \
         sembla topics tickets.parquet --report topics.html\n  \
+        sembla run pipeline.sql\n  \
         sembla models list\n\n\
         Exit codes: 0 success, 1 a failure of the outside world or of Sembla, 2 a mistake in the request or the\n\
         input, 130 Ctrl-C. Results go to standard output, all other words to standard error."
@@ -54,6 +57,8 @@ pub(crate) enum Command {
     Shell(SessionArgs),
     /// Run SQL from the command line, from files, or from standard input
     Sql(SqlArgs),
+    /// Run pipelines: streams in, windows of meaning, results out, exactly once
+    Run(RunArgs),
     /// Turn a text column of many files into vectors in Parquet; resumes after a kill
     Embed(Box<EmbedArgs>),
     /// Find the texts that are nearest in meaning to a query, or to each of many

@@ -44,6 +44,8 @@ pub(crate) struct InputDef {
     pub(crate) default_prompt: Option<&'static str>,
     /// The option that gives one text or vector in place of the input.
     pub(crate) single: Option<&'static str>,
+    /// Whether each of its rows is answered by itself, so that it can be a stream.
+    pub(crate) by_row: bool,
     /// Columns that are known by these names, for an input that is no table of texts or vectors.
     pub(crate) columns: &'static [&'static str],
     /// Whether its rows come window by window, so that it has the columns of windows.
@@ -60,6 +62,7 @@ pub(crate) const VECTORS: InputDef = InputDef {
     prompt: "prompt",
     default_prompt: None,
     single: None,
+    by_row: false,
     columns: &[],
     windowed: false,
 };
@@ -131,6 +134,11 @@ const PARTITION_BY: OptionDef = OptionDef {
 };
 
 impl Declaration {
+    /// Whether it goes from window to window with a state.
+    pub(crate) fn is_online(&self) -> bool {
+        self.inputs.iter().any(|input| input.windowed)
+    }
+
     /// The input of that name.
     pub(crate) fn input(&self, name: &str) -> Option<(usize, &'static InputDef)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name.eq_ignore_ascii_case(name))
@@ -163,7 +171,7 @@ impl Declaration {
                 }
             }
         }
-        if !self.inputs.iter().any(|input| input.windowed) {
+        if !self.is_online() {
             all.push(PARTITION_BY);
         }
         all.extend_from_slice(self.options);

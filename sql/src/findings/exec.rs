@@ -38,11 +38,12 @@ use super::run::{run, run_online};
 use super::table::Table;
 use crate::SqlError;
 use crate::functions::Engine;
+use crate::windows::PhysicalWindows;
 
 /// Batches that wait to be read; a finding that is ahead waits.
 const WAITING_BATCHES_MAX: usize = 4;
 
-/// Makes physical plans, of findings too.
+/// Makes physical plans, of findings and windows too.
 #[derive(Debug)]
 pub(crate) struct Planner {
     pub(crate) engine: Engine,
@@ -56,7 +57,11 @@ impl QueryPlanner for Planner {
         session: &dyn CatalogSession,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let findings = Findings { engine: self.engine.clone() };
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(findings)]);
+        let windows = PhysicalWindows { engine: self.engine.clone() };
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
+            Arc::new(findings),
+            Arc::new(windows),
+        ]);
         planner.create_physical_plan(plan, session).await
     }
 }
@@ -124,7 +129,10 @@ fn embeds(input: &Input) -> bool {
 
 /// The order of rows is part of an input's meaning: it numbers rows and decides between equals. So
 /// a sort below is kept, which the optimizer else drops where no operator asks for its order.
-fn in_order(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+///
+/// # Errors
+/// What DataFusion says of the plan with the sort fixed.
+pub(crate) fn in_order(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
         let order = OrderingRequirements::from(sort.expr().clone());
         let fetch = sort.fetch();

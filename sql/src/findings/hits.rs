@@ -27,6 +27,7 @@ pub(crate) const QUERIES: InputDef = InputDef {
     prompt: "query_prompt",
     default_prompt: Some("query"),
     single: Some("query"),
+    by_row: true,
     ..VECTORS
 };
 

@@ -9,11 +9,11 @@ use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, ident, lit}
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Value, ValueWithSpan};
 
 use super::declaration::{Declaration, InputDef, Need};
-use super::online_windows::{WINDOW_END, WINDOW_PANE, WINDOW_START};
 use super::options::{Kind, OptionValue, Options};
 use super::roles::Roles;
 use super::topics_over_time::{BIN, TIME};
 use crate::SqlError;
+use crate::windows::{WINDOW_END, WINDOW_PANE, WINDOW_START};
 
 /// Columns that options name, as they were written, by option.
 pub(crate) type GivenColumns = Vec<(&'static str, SqlExpr)>;

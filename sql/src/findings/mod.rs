@@ -61,6 +61,7 @@ mod paraphrase_mining;
 mod ranking_metrics;
 mod reranker;
 mod retrieve_rerank;
+mod semantic_join;
 mod semantic_search;
 mod text_search;
 mod topic_options;
@@ -68,13 +69,16 @@ mod topic_table;
 mod topics;
 mod topics_over_time;
 
-pub(crate) use exec::Planner;
+pub(crate) use exec::{Planner, in_order};
 pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
+pub(crate) use node::{FindingNode, Input};
 pub use online::OnlineSlots;
 pub(crate) use online::SlotForEach;
 pub(crate) use order::KeepOrder;
+pub(crate) use planner::named;
+pub(crate) use roles::Roles;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[
@@ -82,6 +86,7 @@ static FINDINGS: &[&Declaration] = &[
     &text_search::DECLARATION,
     &hybrid_search::DECLARATION,
     &retrieve_rerank::DECLARATION,
+    &semantic_join::DECLARATION,
     &paraphrase_mining::DECLARATION,
     &bitext_mining::DECLARATION,
     &dedup::DECLARATION,

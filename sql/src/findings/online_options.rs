@@ -1,14 +1,11 @@
 //! Options that online findings have in common.
 
-use datafusion::common::ScalarValue;
 use sembla_operators::online::{ClusterOptions, Grouping, HorizonOptions, Precision};
 
 use super::clustering::SEED;
 use super::options::{Kind, OptionDef, OptionValue, Options, cosine};
 use crate::SqlError;
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+use crate::interval::micros;
 
 pub(crate) const THRESHOLD: OptionDef = OptionDef {
     name: "threshold",
@@ -159,23 +156,9 @@ pub(crate) fn horizon(options: &Options) -> Result<HorizonOptions, SqlError> {
 /// The microseconds of an interval, if it was given.
 fn duration(options: &Options, option: &OptionDef) -> Result<Option<i64>, SqlError> {
     let Some(OptionValue::Interval(interval)) = options.get(option.name) else { return Ok(None) };
-    let (months, days, nanoseconds) = match interval {
-        ScalarValue::IntervalMonthDayNano(Some(part)) => {
-            (part.months, i64::from(part.days), part.nanoseconds)
-        }
-        ScalarValue::IntervalDayTime(Some(part)) => {
-            (0, i64::from(part.days), i64::from(part.milliseconds) * 1_000_000)
-        }
-        ScalarValue::IntervalYearMonth(Some(months)) => (*months, 0, 0),
-        _ => (0, 0, 0),
-    };
-    let wrong =
-        |what: &str| Err(SqlError::Statement(format!("{} is {interval}; {what}", option.name)));
-    if months != 0 {
-        return wrong("months have different lengths, so give days or hours");
-    }
-    match days.checked_mul(DAY).and_then(|days| days.checked_add(nanoseconds / 1000)) {
-        Some(time) if time > 0 => Ok(Some(time)),
-        _ => wrong("it is an interval above 0"),
+    let positive = |time: i64| if time > 0 { Ok(time) } else { Err("it is an interval above 0") };
+    match micros(interval).and_then(positive) {
+        Ok(time) => Ok(Some(time)),
+        Err(what) => Err(SqlError::Statement(format!("{} is {interval}; {what}", option.name))),
     }
 }

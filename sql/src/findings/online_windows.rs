@@ -17,13 +17,7 @@ use super::roles::InputTypes;
 use super::table::Table;
 use crate::SqlError;
 use crate::error::arrow_error;
-
-/// The column of the start of a row's window.
-pub(crate) const WINDOW_START: &str = "window_start";
-/// The column of its end.
-pub(crate) const WINDOW_END: &str = "window_end";
-/// The column that tells early and late results of a window from its result, if there is one.
-pub(crate) const WINDOW_PANE: &str = "window_pane";
+use crate::windows::{WINDOW_END, WINDOW_START};
 
 /// A finding that keeps a state from window to window.
 pub(crate) trait Online: Debug + Send + Sync {

@@ -1,10 +1,13 @@
-//! Keeps rows in their order on the way into a finding and out of it.
+//! Keeps rows in their order on the way into a finding or a session and out of it.
 //!
 //! DataFusion deals batches to partitions in turn where an operator can use more of them, and their
 //! order is lost then. For a finding the order means something: its input's numbers rows and
 //! decides between equals, and its output comes best first. So these steps are taken out of its
 //! input and from above it, up to the next operator that does not keep an order anyway. What is
 //! lost is little: a finding embeds and computes on all cores by itself.
+//!
+//! Sessions read all rows and give them in the order of the input, and are treated alike. Other
+//! windows pass rows on as they come, in each partition.
 
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::repartition::RepartitionExec;
 
 use super::exec::FindingExec;
+use crate::windows::WindowExec;
 
 /// The rule, for the end of physical planning.
 #[derive(Debug)]
@@ -30,10 +34,10 @@ impl PhysicalOptimizerRule for KeepOrder {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let kept = plan.transform_down(|node| {
-            if deals_in_turn(&node) && leads_to_finding(&node) {
+            if deals_in_turn(&node) && leads_to_ordered(&node) {
                 return Ok(Transformed::yes(undealt(node)?));
             }
-            if !node.is::<FindingExec>() {
+            if !is_ordered(&node) {
                 return Ok(Transformed::no(node));
             }
             let inputs = node.children().into_iter().map(|input| undealt(Arc::clone(input)));
@@ -62,17 +66,23 @@ fn deals_in_turn(node: &Arc<dyn ExecutionPlan>) -> bool {
 fn passed_through(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let keeps = deals_in_turn(node) || node.maintains_input_order() == [true];
     match node.children().as_slice() {
-        [child] if keeps && !node.is::<FindingExec>() => Some(Arc::clone(child)),
+        [child] if keeps && !is_ordered(node) => Some(Arc::clone(child)),
         _ => None,
     }
 }
 
-fn leads_to_finding(node: &Arc<dyn ExecutionPlan>) -> bool {
+/// Whether a node reads its rows in an order that means something, and gives them in one.
+fn is_ordered(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let window = node.downcast_ref::<WindowExec>();
+    node.is::<FindingExec>() || window.is_some_and(WindowExec::is_session)
+}
+
+fn leads_to_ordered(node: &Arc<dyn ExecutionPlan>) -> bool {
     let mut node = Arc::clone(node);
     while let Some(child) = passed_through(&node) {
         node = child;
     }
-    node.is::<FindingExec>()
+    is_ordered(&node)
 }
 
 /// A plan without the steps that deal, down to the first node that keeps no order.

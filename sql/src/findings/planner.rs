@@ -8,11 +8,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit,
 };
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor,
 };
@@ -26,7 +24,7 @@ use super::rewrite::declaration_of;
 use super::roles::InputTypes;
 use super::semantic_search;
 use crate::SqlError;
-use crate::arguments::{name_of, nearest};
+use crate::arguments::{constant, name_of, nearest};
 use crate::functions::Engine;
 
 /// Plans the items of FROM that are findings.
@@ -58,7 +56,8 @@ impl RelationPlanner for FindingPlanner {
     }
 }
 
-fn named(name: &str) -> TableAlias {
+/// The alias that names a relation.
+pub(crate) fn named(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None }
 }
 
@@ -221,11 +220,7 @@ impl Call {
             || self.mistake(format!("{} is {value}; it must be a constant", option.name));
         let expr = context.sql_to_expr(value.clone(), &DFSchema::empty());
         let expr = expr.map_err(|_| no_constant())?;
-        let simplify = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).build();
-        match ExprSimplifier::new(simplify).simplify(expr)?.unalias() {
-            Expr::Literal(value, _) => Ok(value),
-            _ => Err(no_constant()),
-        }
+        constant(expr)?.ok_or_else(no_constant)
     }
 
     /// Plans the inputs, finds their columns and makes the finding.

@@ -1,4 +1,4 @@
-//! Inputs of findings become sub-queries before a statement is planned.
+//! Inputs of findings and windows become sub-queries before a statement is planned.
 //!
 //! `paraphrase_mining(docs, other => 'more.parquet')` names tables where SQL has expressions. The
 //! planner opens the tables and files of a statement before it plans, by looking for relations in
@@ -14,19 +14,23 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::declaration::Declaration;
 use crate::arguments::name_of;
+use crate::windows;
 
-/// Turns the inputs of a finding into sub-queries; any other item of FROM stays as it is.
+/// Turns the inputs of a finding or a window into sub-queries; any other item of FROM stays as it is.
 ///
 /// # Errors
 /// What the parser says of a query that it makes, which should not happen.
 pub(crate) fn inputs_as_queries(relation: &mut TableFactor) -> Result<(), ParserError> {
     let TableFactor::Table { name, args: Some(args), alias, .. } = relation else { return Ok(()) };
-    let Some(declaration) = declaration_of(name) else { return Ok(()) };
+    let declaration = declaration_of(name);
+    if declaration.is_none() && windows::function_of(name).is_none() {
+        return Ok(());
+    }
     let TableFunctionArgs { mut args, .. } = args.clone();
     for (position, arg) in args.iter_mut().enumerate() {
         let is_input = match name_of(arg) {
             None => position == 0,
-            Some(given) => declaration.input(&given).is_some(),
+            Some(given) => declaration.is_some_and(|finding| finding.input(&given).is_some()),
         };
         if is_input
             && let Some(FunctionArgExpr::Expr(value)) = value_of(arg)

@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 use sembla_models::CancelToken;
 
 use crate::Models;
+use crate::catalogue::Catalogue;
 use crate::findings::{Indexes, Listener};
 pub(crate) use model_argument::blocking;
 pub(crate) use vectors::{Vectors, item_field, vector_type};
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
     pub(crate) cancel: CancelToken,
     pub(crate) progress: Listener,
     pub(crate) indexes: Indexes,
+    pub(crate) catalogue: Catalogue,
 }
 
 impl PartialEq for Engine {

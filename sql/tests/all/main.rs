@@ -5,3 +5,4 @@ mod goldens;
 mod online;
 mod session;
 mod slt;
+mod streams;

@@ -1,0 +1,190 @@
+//! `sembla run`: runs the pipelines of files of SQL until they end or are stopped.
+//!
+//! What a pipeline is and how it runs is the runtime's; here are its start, its stop by signals, and
+//! what people and other programs see of it.
+
+mod line;
+mod serve;
+mod watched;
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use sembla_runtime::{Pipeline, Stop, StopSignal, Summary};
+use sembla_sql::{Outcome, Session, StreamPlan};
+use tokio::task::JoinSet;
+
+use crate::args::{Format, RunArgs};
+use crate::failure::{Failure, Result};
+use crate::interrupt::{Interrupt, Presses};
+use crate::progress::count;
+use crate::query::{self, Printing};
+use watched::Watched;
+
+/// `sembla run`.
+///
+/// # Errors
+/// The first statement or pipeline that fails.
+pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
+    let session = query::open(&args.session)?;
+    let mut settings = args.set.clone();
+    settings.extend(args.state.iter().map(|place| ("state".to_string(), place.clone())));
+    for (key, value) in &settings {
+        session.set_stream_option(key, value)?;
+    }
+    let plans = planned(args, &session, interrupt).await?;
+    if plans.is_empty() {
+        return Err(Failure::user(
+            "there is nothing to run: none of the files has an INSERT INTO a sink (CREATE SINK makes one)",
+        ));
+    }
+    let metrics = args.metrics.map(|address| Ok((address, serve::record()?))).transpose()?;
+    let guard = interrupt.presses();
+    let mut pipelines = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let name = plan.name().to_string();
+        let opened = tokio::select! {
+            opened = plan.open(args.ignore_state) => opened,
+            () = guard.pressed() => return Err(Failure::Interrupted(None)),
+        };
+        pipelines.push(opened.map_err(|error| Failure::from(error).context(&name))?);
+    }
+    if args.dry_run {
+        let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        eprintln!("everything is in order; these would run: {}", names.join(", "));
+        return Ok(());
+    }
+    run_all(pipelines, metrics, &guard).await
+}
+
+/// Runs pipelines until all have ended.
+async fn run_all(
+    pipelines: Vec<Pipeline>,
+    metrics: Option<(SocketAddr, PrometheusHandle)>,
+    presses: &Presses,
+) -> Result<()> {
+    let watched: Vec<Watched> = pipelines
+        .iter()
+        .map(|pipeline| Watched {
+            name: pipeline.name.clone(),
+            status: pipeline.status(),
+            checkpoint_interval: pipeline.options.checkpoint_interval,
+        })
+        .collect();
+    if let Some((address, metrics)) = metrics {
+        serve::serve(address, metrics, watched.clone()).await?;
+    }
+    let line = line::StatusLine::show(watched);
+    let (stop, signal) = StopSignal::new();
+    let mut running = JoinSet::new();
+    for pipeline in pipelines {
+        let (name, signal) = (pipeline.name.clone(), signal.clone());
+        running.spawn(async move { (name, sembla_runtime::run(pipeline, signal).await) });
+    }
+    let ended = until_ended(&mut running, &stop, presses, &line).await;
+    line.clear();
+    ended
+}
+
+/// Runs one pipeline until it ends: what INSERT INTO a sink does outside `sembla run`.
+///
+/// # Errors
+/// What the pipeline says.
+pub(crate) async fn run_one(plan: StreamPlan, interrupt: &Interrupt) -> Result<()> {
+    let guard = interrupt.presses();
+    let pipeline = plan.open(false).await?;
+    run_all(vec![pipeline], None, &guard).await
+}
+
+/// Runs the statements of the files; those that insert into sinks are planned only.
+async fn planned(
+    args: &RunArgs,
+    session: &Session,
+    interrupt: &Interrupt,
+) -> Result<Vec<StreamPlan>> {
+    let printing = Printing { format: Format::Table, max_rows: None, timing: false };
+    let mut out = std::io::stdout();
+    let mut plans: Vec<StreamPlan> = Vec::new();
+    for path in &args.files {
+        let source = query::read(path)?;
+        let named = |failure: Failure| match &source.name {
+            Some(name) => failure.context(name),
+            None => failure,
+        };
+        for statement in session.parse(&source.text).map_err(|error| named(error.into()))? {
+            let outcome = query::outcome(session, statement, interrupt).await.map_err(named)?;
+            match outcome {
+                Outcome::Done(words) => tracing::info!("{words}"),
+                Outcome::Rows(rows) => query::print(rows, printing, &mut out).await.map_err(named)?,
+                Outcome::Stream(plan) => {
+                    if plans.iter().any(|other| other.name() == plan.name()) {
+                        return Err(named(Failure::user(format!(
+                            "sink '{}' is inserted into twice; put both queries together with UNION ALL, or make another sink",
+                            plan.name()
+                        ))));
+                    }
+                    plans.push(*plan);
+                }
+            }
+        }
+        out.flush().map_err(|error| Failure::output(&error))?;
+    }
+    Ok(plans)
+}
+
+type Running = JoinSet<(String, sembla_runtime::Result<Summary>)>;
+
+/// Waits for all pipelines. The first one that fails stops the others; signals stop all.
+async fn until_ended(
+    running: &mut Running,
+    stop: &Stop,
+    guard: &Presses,
+    line: &line::StatusLine,
+) -> Result<()> {
+    let mut failure = None;
+    let mut was_stopped = false;
+    loop {
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                None => break,
+                Some(Ok((name, Ok(summary)))) => line.say(&words(&name, &summary)),
+                Some(Ok((name, Err(error)))) => {
+                    let error = Failure::from(sembla_sql::stream_error(&error)).context(&name);
+                    failure.get_or_insert(error);
+                    stop.drain();
+                }
+                Some(Err(error)) => {
+                    failure.get_or_insert(Failure::other(format!("a pipeline broke down: {error}")));
+                    stop.drain();
+                }
+            },
+            () = guard.pressed() => {
+                if was_stopped {
+                    stop.now();
+                } else {
+                    line.say("stopping: what was read is finished and committed; Ctrl-C again leaves at once");
+                    stop.drain();
+                    was_stopped = true;
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// What a pipeline did, in one line.
+fn words(name: &str, summary: &Summary) -> String {
+    let mut parts = vec![
+        format!("{} rows in", count(summary.rows_in)),
+        format!("{} out", count(summary.rows_out)),
+        format!("{} late", count(summary.rows_late)),
+        format!("{} rejected", count(summary.rows_rejected)),
+    ];
+    parts.push(match (summary.was_complete, summary.is_complete) {
+        (true, _) => "complete since an earlier run".into(),
+        (false, true) => "complete".into(),
+        (false, false) => "stopped; the next run goes on from here".into(),
+    });
+    format!("{name}: {}", parts.join(", "))
+}

@@ -1,0 +1,189 @@
+//! A place that a sink writes to: its open files, and those that are closed and not yet put.
+//!
+//! - *Invariant:* adding rows never waits for the outside world and never fails because of it, so a
+//!   write that is repeated can't add them twice. Files are put apart from that, and what could not be
+//!   put is kept for the next try.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use sembla_runtime::{Error, Result, failpoint};
+
+use super::manifest::{DataFile, Place};
+use super::writer::{FileFormat, FileWriter};
+use crate::store::Folder;
+
+/// The folder of files that no commit names yet.
+pub(super) const PENDING: &str = "_pending";
+
+/// One place.
+pub(super) struct Area {
+    pub(super) place: Place,
+    pub(super) folder: Arc<dyn Folder>,
+    format: FileFormat,
+    roll_bytes: usize,
+    /// By folder within the place.
+    open: BTreeMap<String, FileWriter>,
+    /// Closed, not yet put.
+    closed: Vec<Closed>,
+    /// Put, not yet committed.
+    put: Vec<Put>,
+}
+
+/// A file that is written but not put.
+struct Closed {
+    folder: String,
+    bytes: Bytes,
+    rows: u64,
+}
+
+/// A file that is put under its pending path.
+struct Put {
+    folder: String,
+    file: DataFile,
+}
+
+impl Area {
+    /// An empty place.
+    pub(super) fn new(
+        place: Place,
+        folder: Arc<dyn Folder>,
+        format: FileFormat,
+        roll_bytes: usize,
+    ) -> Self {
+        let (open, closed, put) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { place, folder, format, roll_bytes, open, closed, put }
+    }
+
+    /// Adds rows to the open file of a folder; one that is large enough is closed.
+    ///
+    /// # Errors
+    /// [`sembla_runtime::Error::Data`] for rows that the format can't hold. The file of that folder
+    /// may then hold some of them; the caller gives up what is not committed.
+    pub(super) fn add(
+        &mut self,
+        folder: &str,
+        schema: &SchemaRef,
+        rows: &RecordBatch,
+    ) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let mut writer = match self.open.remove(folder) {
+            Some(writer) => writer,
+            None => FileWriter::new(self.format, schema)?,
+        };
+        let written = writer.write(rows);
+        let is_full = writer.file_bytes() >= self.roll_bytes;
+        self.open.insert(folder.into(), writer);
+        written?;
+        if is_full { self.close(folder) } else { Ok(()) }
+    }
+
+    /// Bytes that open files take.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open.values().map(FileWriter::memory_bytes).sum()
+    }
+
+    /// Bytes that wait to be put.
+    pub(super) fn closed_bytes(&self) -> usize {
+        self.closed.iter().map(|closed| closed.bytes.len()).sum()
+    }
+
+    /// Closes the largest open file.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn close_largest(&mut self) -> Result<()> {
+        let largest = self.open.iter().max_by_key(|(_, writer)| writer.memory_bytes());
+        match largest.map(|(folder, _)| folder.clone()) {
+            Some(folder) => self.close(&folder),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes all open files.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn close_all(&mut self) -> Result<()> {
+        while let Some(folder) = self.open.keys().next().cloned() {
+            self.close(&folder)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, folder: &str) -> Result<()> {
+        if let Some(writer) = self.open.remove(folder) {
+            let (bytes, rows) = writer.close()?;
+            self.closed.push(Closed { folder: folder.into(), bytes, rows });
+        }
+        Ok(())
+    }
+
+    /// Puts what is closed. `name` gives each file a name that no other has.
+    ///
+    /// # Errors
+    /// When the outside world fails; what is left is put by the next call.
+    pub(super) async fn put_closed(&mut self, mut name: impl FnMut() -> String) -> Result<()> {
+        while let Some(closed) = self.closed.first() {
+            failpoint::hit("files.data.put")?;
+            let pending = format!("{PENDING}/{}.{}", name(), self.format.ending());
+            self.folder.put(&pending, closed.bytes.clone()).await?;
+            let closed = self.closed.remove(0);
+            let file = DataFile {
+                place: self.place,
+                path: String::new(),
+                pending,
+                rows: closed.rows,
+                bytes: closed.bytes.len() as u64,
+                blake3: blake3::hash(&closed.bytes).to_hex().to_string(),
+            };
+            self.put.push(Put { folder: closed.folder, file });
+        }
+        Ok(())
+    }
+
+    /// What is put, under the names that the commit of that number gives it.
+    pub(super) fn files_of(&self, number: u64) -> Vec<DataFile> {
+        let ending = self.format.ending();
+        let named = self.put.iter().enumerate().map(|(index, put)| DataFile {
+            path: format!("{}part-{number:012}-{index:05}.{ending}", put.folder),
+            ..put.file.clone()
+        });
+        named.collect()
+    }
+
+    /// Forgets what is put, because a commit has taken it over.
+    pub(super) fn committed(&mut self) {
+        self.put.clear();
+    }
+
+    /// Forgets everything, and says what was put.
+    pub(super) fn give_up(&mut self) -> Vec<String> {
+        self.open.clear();
+        self.closed.clear();
+        self.put.drain(..).map(|put| put.file.pending).collect()
+    }
+}
+
+/// Gives a committed file its name. It may have it already.
+///
+/// # Errors
+/// When the outside world fails, or the file is nowhere.
+pub(super) async fn publish(folder: &dyn Folder, file: &DataFile) -> Result<()> {
+    failpoint::hit("files.publish")?;
+    if folder.has(&file.pending).await? {
+        return folder.rename(&file.pending, &file.path).await;
+    }
+    match folder.has(&file.path).await? {
+        true => Ok(()),
+        false => Err(Error::State(format!(
+            "the file {} is committed, but it is gone",
+            folder.shown(&file.path)
+        ))),
+    }
+}

@@ -1,0 +1,333 @@
+//! The sink: rows, late rows and rejected records into files; one manifest makes them count.
+//!
+//! 1. `write` adds to open files in memory; full ones are put under `_pending/`.
+//! 2. `commit` puts the rest, then the manifest with the next number, then renames the files.
+//! 3. `recover` takes the next number for itself, which ends every earlier instance; what the chain
+//!    names under `_pending/` it renames, what it doesn't it removes.
+//!
+//! - *Invariant:* a file has its final name only if a manifest names it.
+//! - *Invariant:* a start without anything to tell, and an epoch without rows, write no data file.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use sembla_runtime::{Assignment, Error, Output, Progress, Result, Sink, failpoint};
+
+use super::area::{Area, PENDING, publish};
+use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
+use super::partition::Partitioning;
+use super::rejected::rejected_rows;
+use super::writer::{FileFormat, FileWriter};
+use crate::options::Options;
+use crate::store::{Folder, open_folder};
+
+/// How often a start tries to be the last; each try is lost to another instance's commit.
+const START_TRIES_MAX: usize = 20;
+
+/// A data set of files as a sink.
+pub struct FilesSink {
+    pub(super) areas: Vec<Area>,
+    manifests: Manifests,
+    shown: String,
+    partitioning: Partitioning,
+    shape: Shape,
+    /// Bytes of open files, and as many again of closed ones that could not be put yet.
+    buffer_bytes: usize,
+    /// A name for this start, so that no two write the same pending path.
+    instance: String,
+    /// Files that this start has put.
+    put_count: u64,
+    pipeline: String,
+    /// The number of the last commit.
+    number: u64,
+}
+
+impl FilesSink {
+    /// A sink for rows of a schema by the options of [`super::sink_options`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be, and for rows that the format can't hold.
+    pub fn new(schema: &SchemaRef, options: &Options) -> Result<Self> {
+        let folder = |key: &str| {
+            let location = options.find_text(key)?;
+            Some(open_folder(location, options))
+        };
+        let rows = open_folder(options.text("path")?, options)?;
+        Self::over(
+            schema,
+            options,
+            rows,
+            folder("late_path").transpose()?,
+            folder("dead_letter_path").transpose()?,
+        )
+    }
+
+    /// A sink over folders.
+    pub(super) fn over(
+        schema: &SchemaRef,
+        options: &Options,
+        rows: Arc<dyn Folder>,
+        late: Option<Arc<dyn Folder>>,
+        rejected: Option<Arc<dyn Folder>>,
+    ) -> Result<Self> {
+        let roll_bytes = usize::try_from(options.bytes("roll_bytes")?).unwrap_or(usize::MAX).max(1);
+        let buffer_bytes = usize::try_from(options.bytes("buffer_bytes")?).unwrap_or(usize::MAX);
+        let format = match options.choice("format")? {
+            "json" => FileFormat::JsonLines,
+            _ => FileFormat::Parquet,
+        };
+        let by: Vec<String> = options
+            .find_text("partition_by")
+            .map(|names| names.split(',').map(|name| name.trim().to_string()).collect())
+            .unwrap_or_default();
+        let partitioning = Partitioning::new(schema, &by)?;
+        // Says now what would otherwise be said at the first row.
+        FileWriter::new(format, &partitioning.schema)?;
+        let columns = schema.fields().iter().map(|field| {
+            let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+            format!("{} {}{not_null}", field.name(), field.data_type())
+        });
+        let shape = Shape {
+            format: options.choice("format")?.into(),
+            partition_by: by,
+            columns: columns.collect(),
+        };
+        let places = [
+            (Place::Rows, Some(Arc::clone(&rows)), format),
+            (Place::Late, late, FileFormat::JsonLines),
+            (Place::Rejected, rejected, FileFormat::JsonLines),
+        ];
+        let areas = places.into_iter().filter_map(|(place, folder, format)| {
+            Some(Area::new(place, folder?, format, roll_bytes))
+        });
+        Ok(Self {
+            areas: areas.collect(),
+            shown: rows.shown(""),
+            manifests: Manifests::new(rows),
+            partitioning,
+            shape,
+            buffer_bytes,
+            instance: String::new(),
+            put_count: 0,
+            pipeline: String::new(),
+            number: 0,
+        })
+    }
+
+    fn area(&mut self, place: Place) -> Result<&mut Area> {
+        self.areas
+            .iter_mut()
+            .find(|area| area.place == place)
+            .ok_or_else(|| Error::Bug(format!("there is no place for {place:?}")))
+    }
+
+    /// Refuses a data set of another pipeline, or of other rows.
+    fn check(&self, last: &Manifest) -> Result<()> {
+        if last.pipeline != self.pipeline {
+            return Err(Error::Option(format!(
+                "the data set {} belongs to the pipeline '{}', not to '{}'; write to another path",
+                self.shown, last.pipeline, self.pipeline
+            )));
+        }
+        let (then, now) = (&last.shape, &self.shape);
+        let differs = |what: &str, then: &str, now: &str| {
+            Err(Error::Option(format!(
+                "the data set {} has {what} {then}, but this pipeline writes {now}; write to another path",
+                self.shown
+            )))
+        };
+        if then.columns != now.columns {
+            return differs("the columns", &then.columns.join(", "), &now.columns.join(", "));
+        }
+        if then.format != now.format {
+            return differs("the format", &then.format, &now.format);
+        }
+        if then.partition_by != now.partition_by {
+            let shown = |by: &[String]| if by.is_empty() { "none".into() } else { by.join(", ") };
+            return differs(
+                "partition columns",
+                &shown(&then.partition_by),
+                &shown(&now.partition_by),
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes the next number, so that no earlier instance can commit any more.
+    async fn start(&mut self) -> Result<Vec<Manifest>> {
+        let mut refusal = None;
+        for _ in 0..START_TRIES_MAX {
+            let mut commits = self.manifests.read().await?;
+            let mut progress = None;
+            if let Some(last) = commits.last() {
+                self.check(last)?;
+                progress.clone_from(&last.progress);
+            }
+            let number = commits.last().map_or(0, |last| last.number) + 1;
+            let mut start = Manifest::new(number, &self.instance, &self.pipeline, &self.shape);
+            start.progress = progress;
+            match self.manifests.put(&start).await {
+                Ok(()) => {
+                    self.number = number;
+                    commits.push(start);
+                    return Ok(commits);
+                }
+                Err(error) => refusal = Some(error),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Error::Bug("a start without a try".into())))
+    }
+
+    /// Renames what commits name and is still pending; removes what is pending otherwise.
+    async fn settle(&mut self, commits: &[Manifest]) -> Result<()> {
+        let committed: BTreeMap<(Place, &str), &DataFile> = commits
+            .iter()
+            .flat_map(|commit| &commit.files)
+            .map(|file| ((file.place, file.pending.as_str()), file))
+            .collect();
+        for area in &mut self.areas {
+            for pending in area.folder.list(PENDING).await? {
+                match committed.get(&(area.place, pending.as_str())) {
+                    Some(file) => publish(area.folder.as_ref(), file).await?,
+                    None => area.folder.delete(&pending).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts closed files, and closes some where open ones take too much memory.
+    async fn make_room(&mut self) -> Result<()> {
+        while self.areas.iter().map(Area::open_bytes).sum::<usize>() > self.buffer_bytes {
+            let largest = self.areas.iter_mut().max_by_key(|area| area.open_bytes());
+            match largest {
+                Some(area) => area.close_largest()?,
+                None => break,
+            }
+        }
+        let Err(error) = self.put_closed().await else { return Ok(()) };
+        let waiting: usize = self.areas.iter().map(Area::closed_bytes).sum();
+        if waiting > self.buffer_bytes {
+            return Err(Error::Fenced(format!(
+                "files can't be put, and {waiting} bytes wait: {error}"
+            )));
+        }
+        tracing::warn!("a file could not be put, it will be tried again: {error}");
+        Ok(())
+    }
+
+    pub(super) async fn put_closed(&mut self) -> Result<()> {
+        for area in &mut self.areas {
+            let (instance, count) = (&self.instance, &mut self.put_count);
+            let name = || {
+                *count += 1;
+                format!("{instance}-{count:08}")
+            };
+            area.put_closed(name).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Sink for FilesSink {
+    async fn recover(
+        &mut self,
+        pipeline: &str,
+        assignment: &BTreeMap<String, Assignment>,
+    ) -> Result<Option<Progress>> {
+        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole) {
+            return Err(Error::Option(format!(
+                "another instance reads part of the source '{source}', but the data set {} can have \
+                 one writer; stop the other, or give each its own path",
+                self.shown
+            )));
+        }
+        self.pipeline = pipeline.into();
+        self.instance = new_instance();
+        self.put_count = 0;
+        for area in &mut self.areas {
+            area.give_up();
+        }
+        let commits = self.start().await?;
+        self.settle(&commits).await?;
+        self.manifests.compact(self.number).await?;
+        Ok(commits.last().and_then(|last| last.progress.clone()))
+    }
+
+    async fn write(&mut self, output: Output<'_>) -> Result<()> {
+        failpoint::hit("sink.write")?;
+        match output {
+            Output::Rows(rows) => {
+                let folders = self.partitioning.split(rows)?;
+                let schema = SchemaRef::clone(&self.partitioning.schema);
+                let area = self.area(Place::Rows)?;
+                for (folder, rows) in folders {
+                    area.add(&folder, &schema, &rows)?;
+                }
+            }
+            Output::Late(rows) => self.area(Place::Late)?.add("", &rows.schema(), rows)?,
+            Output::Rejected(records) => {
+                let rows = rejected_rows(records)?;
+                self.area(Place::Rejected)?.add("", &rows.schema(), &rows)?;
+            }
+        }
+        self.make_room().await
+    }
+
+    async fn commit(&mut self, progress: &Progress) -> Result<()> {
+        for area in &mut self.areas {
+            area.close_all()?;
+        }
+        self.put_closed().await?;
+        failpoint::hit("files.manifest.before")?;
+        let number = self.number + 1;
+        let mut manifest = Manifest::new(number, &self.instance, &self.pipeline, &self.shape);
+        manifest.progress = Some(progress.clone());
+        manifest.files = self.areas.iter().flat_map(|area| area.files_of(number)).collect();
+        self.manifests.put(&manifest).await?;
+        self.number = number;
+        self.areas.iter_mut().for_each(Area::committed);
+        // From here on it has happened; what can't be finished now is finished by the next start.
+        let unfinished = |error: Error| {
+            Error::Fenced(format!("commit {number} is made, but not finished: {error}"))
+        };
+        failpoint::hit("files.manifest.after").map_err(unfinished)?;
+        for area in &mut self.areas {
+            for file in manifest.files.iter().filter(|file| file.place == area.place) {
+                publish(area.folder.as_ref(), file).await.map_err(unfinished)?;
+            }
+        }
+        self.manifests.compact(number).await.map_err(unfinished)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        for area in &mut self.areas {
+            for pending in area.give_up() {
+                area.folder.delete(&pending).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn takes_rejected(&self) -> bool {
+        self.areas.iter().any(|area| area.place == Place::Rejected)
+    }
+
+    fn takes_late(&self) -> bool {
+        self.areas.iter().any(|area| area.place == Place::Late)
+    }
+
+    fn promise(&self) -> &'static str {
+        "exactly once"
+    }
+}
+
+/// A name that no other start has.
+fn new_instance() -> String {
+    // The standard library seeds each of these from the system's randomness.
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}

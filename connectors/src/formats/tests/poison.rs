@@ -1,0 +1,188 @@
+//! Bad records of every kind: first, in the middle and last, alone and all at once. They are rejected
+//! with a reason, in order, and no neighbour is lost.
+
+use super::*;
+
+const AVRO: &str = r#"{"type":"record","name":"Message","fields":[
+    {"name":"id","type":["null","long"]},{"name":"text","type":["null","string"]},
+    {"name":"ts","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}"#;
+const PROTO: &str = "syntax = 'proto3'; import 'google/protobuf/timestamp.proto';
+    message Message { int64 id = 1; string text = 2; google.protobuf.Timestamp ts = 3; }";
+
+/// Puts each bad payload at each of three places among good ones.
+async fn check(decoder: &mut Decoder, good: &[u8], bad: &[(&[u8], &str)]) {
+    for (payload, reason) in bad {
+        for place in [0, 2, 4] {
+            let mut payloads = vec![good; 5];
+            payloads[place] = payload;
+            let decoded = decode(decoder, &payloads).await;
+            let shown = String::from_utf8_lossy(&payload[..payload.len().min(60)]);
+            assert_eq!(decoded.rejected.len(), 1, "{shown} at {place}");
+            let rejected = &decoded.rejected[0];
+            assert!(rejected.reason.contains(reason), "{shown}: {}", rejected.reason);
+            assert!(!rejected.reason.contains('\n') && rejected.reason.chars().count() <= 401);
+            assert_eq!(rejected.position, 100 + place as i64);
+            assert_eq!(rejected.payload.as_deref(), Some(*payload));
+            assert_eq!(&*rejected.partition, "messages/3");
+            let others: Vec<i64> = (100..105).filter(|n| *n != 100 + place as i64).collect();
+            assert_eq!(decoded.sequences, others, "{shown} at {place}");
+            assert_eq!(decoded.rows.num_rows(), 4);
+        }
+    }
+    let mut all: Vec<&[u8]> = bad.iter().map(|(payload, _)| *payload).collect();
+    let decoded = decode(decoder, &all).await;
+    assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (0, bad.len()));
+    all.push(good);
+    let decoded = decode(decoder, &all).await;
+    assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, bad.len()));
+    let positions: Vec<_> = decoded.rejected.iter().map(|rejected| rejected.position).collect();
+    assert!(positions.is_sorted());
+}
+
+#[tokio::test]
+async fn json() {
+    let large = format!(r#"{{"id":1,"text":"{}","ts":0}}"#, "x".repeat(10_000_000));
+    let deep = "[".repeat(100_000);
+    let mut decoder = decoder(&message_columns(), &[]);
+    check(
+        &mut decoder,
+        br#"{"id":1,"text":"a","ts":1700000000000,"more":[1,{"x":null}]}"#,
+        &[
+            (b"\xff\xfe{}", "not UTF-8: bad byte at 0"),
+            (b"{\"id\":1,\"text\":\"a\xffb\",\"ts\":0}", "not UTF-8: bad byte at 17"),
+            (b"", "is empty"),
+            (b"  \n ", "is empty"),
+            (br#"{"id":1"#, "not JSON: EOF while parsing an object at line 1 column 7"),
+            (
+                br#"{"id":1,"text":"a","ts":0}}"#,
+                "not JSON: trailing characters at line 1 column 27",
+            ),
+            (br#"{"id":1,"ts":0}{"id":2,"ts":0}"#, "not JSON: trailing characters"),
+            (b"{\"id\":1,\"ts\":0}\n{\"id\":2,\"ts\":0}", "not JSON: trailing characters"),
+            (br#","id":2}"#, "not JSON"),
+            (b"nothing", "not JSON"),
+            (b"42", "expected {"),
+            (b"[1,2]", "expected {"),
+            (b"\"text\"", "expected {"),
+            (b"null", "expected {"),
+            (deep.as_bytes(), "not JSON"),
+            (br#"{"id":"abc","text":"a","ts":0}"#, "column 'id'"),
+            (br#"{"id":[1],"text":"a","ts":0}"#, "column 'id'"),
+            (br#"{"id":1.5,"text":"a","ts":0}"#, "column 'id'"),
+            (br#"{"id":99999999999999999999,"text":"a","ts":0}"#, "column 'id'"),
+            (br#"{"id":1,"text":{"a":1},"ts":0}"#, "column 'text'"),
+            (br#"{"id":1,"text":7,"ts":0}"#, "column 'text'"),
+            (br#"{"id":1,"text":"a","ts":"yesterday"}"#, "column 'ts': 'yesterday' is not a time"),
+            (br#"{"id":1,"text":"a","ts":true}"#, "column 'ts': 'true' is not a time"),
+            (br#"{"id":1,"text":"a","ts":9223372036854775807}"#, "is not a time"),
+            (br#"{"id":1,"text":"a","ts":{}}"#, "column 'ts'"),
+            (br#"{"id":1,"text":"a"}"#, "column 'ts' is NULL, but NOT NULL"),
+            (br#"{"id":1,"text":"a","ts":null}"#, "column 'ts' is NULL, but NOT NULL"),
+            (large.as_bytes(), "has 10000028 bytes; max_record_bytes is 8388608"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn text_and_bytes() {
+    let mut text = decoder(&[Column::new("line", DataType::Utf8, false)], &[("format", "text")]);
+    check(&mut text, "ä".as_bytes(), &[(b"a\xff", "not UTF-8: bad byte at 1")]).await;
+    let given = [("format", "raw"), ("max_record_bytes", "4")];
+    let mut raw = decoder(&[Column::new("bytes", DataType::BinaryView, false)], &given);
+    check(&mut raw, b"\xff\xfe", &[(b"12345", "has 5 bytes; max_record_bytes is 4")]).await;
+}
+
+#[tokio::test]
+async fn avro() {
+    let mut decoder = decoder(&message_columns(), &[("format", "avro"), ("schema", AVRO)]);
+    check(
+        &mut decoder,
+        &[2, 2, 2, 2, b'a', 2, 0],
+        &[
+            (b"", "ends in the middle"),
+            (&[2], "ends in the middle"),
+            (&[2, 2, 2, 200, b'a'], "ends in the middle"),
+            (&[2, 2, 2, 2, b'a', 2, 0, 9], "goes on for 1 bytes"),
+            (&[8, 2, 2, 2, b'a', 2, 0], "not readable as Avro"),
+            (&[2, 2, 2, 2, 0xff, 2, 0], "Avro"),
+            (&[2, 2, 2, 2, b'a', 0], "column 'ts' is NULL, but NOT NULL"),
+            (br#"{"id":1,"text":"a","ts":0}"#, "Avro"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn protobuf() {
+    let mut decoder = decoder(&message_columns(), &[("format", "protobuf"), ("schema", PROTO)]);
+    check(
+        &mut decoder,
+        &[8, 1, 18, 1, b'a', 26, 2, 8, 1],
+        &[
+            (&[8], "not readable as Message"),
+            (&[18, 200, 1, b'a'], "not readable as Message"),
+            (&[18, 1, 0xff, 26, 2, 8, 1], "not readable as Message"),
+            (&[10, 1, b'a'], "not readable as Message"),
+            (&[8, 1, 18, 1, b'a'], "column 'ts' is NULL, but NOT NULL"),
+            (b"", "column 'ts' is NULL, but NOT NULL"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn arrow() {
+    let columns = [Column::new("id", DataType::Int64, false)];
+    let rows = arrow::array::record_batch!(("id", Int64, [1])).expect("rows");
+    let other = arrow::array::record_batch!(("id", Utf8, ["x"])).expect("rows");
+    let write = async |rows: &RecordBatch| {
+        let options = options(ENCODE_OPTIONS, &[("format", "arrow")]);
+        let mut encoder = Encoder::new(&rows.schema(), &options, "").expect("an encoder");
+        encoder.encode(rows).await.expect("payloads").remove(0)
+    };
+    let (good, bad_type) = (write(&rows).await, write(&other).await);
+    let mut decoder = decoder(&columns, &[("format", "arrow")]);
+    check(
+        &mut decoder,
+        &good,
+        &[(b"nothing", "Arrow"), (&good[..good.len() / 2], "Arrow"), (&bad_type, "column 'id'")],
+    )
+    .await;
+}
+
+/// Payloads that are nearly right: no decoder may panic, and each record is a row or rejected.
+#[tokio::test]
+async fn mutations_never_panic() {
+    let good: [(&[(&str, &str)], &[u8]); 3] = [
+        (&[("format", "json")], br#"{"id":1,"text":"a\u00e4\ud83d\ude00","ts":1.5e3}"#),
+        (&[("format", "avro"), ("schema", AVRO)], &[2, 2, 2, 2, b'a', 2, 0]),
+        (&[("format", "protobuf"), ("schema", PROTO)], &[8, 1, 18, 1, b'a', 26, 2, 8, 1]),
+    ];
+    let mut dice = Dice(7);
+    for (given, payload) in good {
+        let mut decoder = decoder(&message_columns(), given);
+        for _ in 0..1500 {
+            let mut payloads = Vec::new();
+            for _ in 0..4 {
+                let mut bytes = payload.to_vec();
+                for _ in 0..=dice.below(3) {
+                    let place = dice.below(bytes.len().max(1) as u64) as usize;
+                    match dice.below(4) {
+                        0 if place < bytes.len() => bytes[place] = dice.below(256) as u8,
+                        1 if place < bytes.len() => bytes[place] ^= 1 << dice.below(8),
+                        2 => bytes.truncate(place),
+                        _ => bytes.insert(place.min(bytes.len()), dice.below(256) as u8),
+                    }
+                }
+                payloads.push(bytes);
+            }
+            let slices: Vec<_> = payloads.iter().map(Vec::as_slice).collect();
+            let decoded = decode(&mut decoder, &slices).await;
+            let mut seen = decoded.sequences.clone();
+            seen.extend(decoded.rejected.iter().map(|rejected| rejected.position));
+            seen.sort_unstable();
+            assert_eq!(seen, [100, 101, 102, 103], "{given:?}: {payloads:?}");
+        }
+    }
+}

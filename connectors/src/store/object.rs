@@ -1,0 +1,171 @@
+//! A folder in an object store: the objects whose keys begin with a prefix.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+};
+use sembla_runtime::{Error, Result};
+
+use super::{Folder, checked};
+use crate::options::Options;
+
+/// How often the client itself repeats a request; more is up to the pipeline.
+const RETRIES: usize = 4;
+/// How long it goes on repeating.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Objects below a prefix.
+pub(super) struct ObjectFolder {
+    store: Box<dyn ObjectStore>,
+    prefix: String,
+    /// `s3://bucket`, for messages.
+    bucket: String,
+}
+
+impl ObjectFolder {
+    /// The folder `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for an address without a bucket, or options that can't be.
+    pub(super) fn s3(location: &str, options: &Options) -> Result<Self> {
+        let rest = location.strip_prefix("s3://").unwrap_or(location);
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(Error::Option(format!("'{location}' names no bucket: s3://bucket/prefix")));
+        }
+        let retry = RetryConfig {
+            max_retries: RETRIES,
+            retry_timeout: RETRY_TIMEOUT,
+            backoff: BackoffConfig::default(),
+        };
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_retry(retry)
+            .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT));
+        for (option, key) in [
+            ("endpoint", AmazonS3ConfigKey::Endpoint),
+            ("region", AmazonS3ConfigKey::Region),
+            ("access_key_id", AmazonS3ConfigKey::AccessKeyId),
+            ("secret_access_key", AmazonS3ConfigKey::SecretAccessKey),
+            ("session_token", AmazonS3ConfigKey::Token),
+        ] {
+            if let Some(value) = options.find_text(option) {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+        if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+            builder = builder.with_allow_http(true);
+        }
+        let store = builder
+            .build()
+            .map_err(|error| Error::Option(format!("{location}: {}", one_line(&error))))?;
+        let prefix = prefix.trim_matches('/').to_string();
+        Ok(Self { store: Box::new(store), prefix, bucket: format!("s3://{bucket}") })
+    }
+
+    fn key(&self, path: &str) -> String {
+        match (self.prefix.as_str(), path) {
+            (prefix, "") => prefix.to_string(),
+            ("", path) => path.to_string(),
+            (prefix, path) => format!("{prefix}/{path}"),
+        }
+    }
+
+    fn path(&self, path: &str) -> Result<Path> {
+        let key = self.key(checked(path)?);
+        Path::parse(&key).map_err(|error| Error::External(format!("{}: {error}", self.shown(path))))
+    }
+
+    fn failed(&self, path: &str, error: &object_store::Error) -> Error {
+        let line = format!("{}: {}", self.shown(path), one_line(error));
+        match error {
+            object_store::Error::Generic { .. } | object_store::Error::JoinError { .. } => {
+                Error::Transient(line)
+            }
+            _ => Error::External(line),
+        }
+    }
+}
+
+#[async_trait]
+impl Folder for ObjectFolder {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let put = self.store.put(&self.path(path)?, bytes.into()).await;
+        put.map(|_| ()).map_err(|error| self.failed(path, &error))
+    }
+
+    async fn put_new(&self, path: &str, bytes: Bytes) -> Result<bool> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.path(path)?, bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(self.failed(path, &error)),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        let found = match self.store.get(&self.path(path)?).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed(path, &error)),
+        }
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let key = self.key(folder);
+        let prefix = Path::parse(&key)
+            .map_err(|error| Error::External(format!("{}: {error}", self.shown(folder))))?;
+        let listed = self.store.list(Some(&prefix)).try_collect::<Vec<_>>().await;
+        let listed = listed.map_err(|error| self.failed(folder, &error))?;
+        let skipped = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
+        let names = listed.iter().filter_map(|object| object.location.as_ref().get(skipped..));
+        let mut names: Vec<_> = names.map(str::to_string).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    async fn has(&self, path: &str) -> Result<bool> {
+        match self.store.head(&self.path(path)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed(path, &error)),
+        }
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        match self.store.delete(&self.path(path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(path, &error)),
+        }
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (source, target) = (self.path(from)?, self.path(to)?);
+        self.store.copy(&source, &target).await.map_err(|error| self.failed(from, &error))?;
+        self.delete(from).await
+    }
+
+    fn shown(&self, path: &str) -> String {
+        format!("{}/{}", self.bucket, self.key(path))
+    }
+}
+
+/// An error of the client, whose text has line breaks and the whole answer of the server.
+fn one_line(error: &object_store::Error) -> String {
+    const LETTERS_MAX: usize = 300;
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    text.chars().take(LETTERS_MAX).collect()
+}

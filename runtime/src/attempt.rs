@@ -1,0 +1,276 @@
+//! One attempt to run a pipeline: from committed progress to an end, a failure, or partitions that
+//! are dealt anew.
+//!
+//! Partitions are assigned, the sink is recovered and says what is committed, the state that this
+//! names is read, the sources begin there, and the tasks run: readers, ingest, flow, delivery.
+//!
+//! - *Invariant:* nothing survives an attempt but what is committed. Sources, sink and window stage
+//!   are shared with the next one behind locks, which a task holds until it has really ended.
+
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use futures::future::try_join_all;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::deliver::SharedSink;
+use crate::flow::{OpenWindows, SharedStage};
+use crate::ingest::{Partitions, SharedSource};
+use crate::message::{Last, Positions};
+use crate::options::PipelineOptions;
+use crate::state::{Epoch, Query, Store, read_epoch, restore_windows};
+use crate::status::{Phase, Reporter};
+use crate::stop::StopSignal;
+use crate::watermark::{WatermarkRule, Watermarks};
+use crate::window::{WindowKind, WindowRows, WindowSpec};
+use crate::{Assignment, Error, Progress, Result, RowStage, Sink};
+
+/// A source, as attempts share it.
+pub(crate) struct MachineSource {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) source: SharedSource,
+    pub(crate) event_time: Option<usize>,
+    pub(crate) delay_us: i64,
+}
+
+/// The windows, as attempts share them.
+pub(crate) struct MachineWindows {
+    pub(crate) kind: WindowKind,
+    pub(crate) keys: Vec<usize>,
+    pub(crate) lateness_us: i64,
+    pub(crate) early: Option<Duration>,
+    pub(crate) stage: SharedStage,
+}
+
+/// A pipeline, as attempts share it.
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) query: Query,
+    pub(crate) sources: Vec<MachineSource>,
+    pub(crate) rows: Arc<dyn RowStage>,
+    pub(crate) windows: Option<MachineWindows>,
+    pub(crate) sink: SharedSink,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) options: PipelineOptions,
+    pub(crate) ignore_state: bool,
+    /// The epoch that was found and ignored at the first start.
+    pub(crate) ignored_epoch: Option<u64>,
+    pub(crate) reporter: Arc<Reporter>,
+}
+
+/// How an attempt ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Complete,
+    AlreadyComplete,
+    Drained,
+    /// Partitions were dealt anew.
+    Reassigned,
+}
+
+/// Where an attempt begins.
+struct Start {
+    /// The number of the last commit.
+    epoch: u64,
+    /// The state that it named.
+    state: Option<String>,
+    positions: Positions,
+    partitions: Partitions,
+    watermarks: Watermarks,
+    /// The watermark that the state was made at.
+    watermark_us: i64,
+    windows: Option<OpenWindows>,
+}
+
+/// One attempt.
+pub(crate) struct Attempt<'a> {
+    machine: &'a mut Machine,
+    stop: StopSignal,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(machine: &'a mut Machine, stop: StopSignal) -> Self {
+        Self { machine, stop }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Whatever failed first.
+    pub(crate) async fn run(mut self) -> Result<Ended> {
+        self.machine.reporter.phase(Phase::Starting);
+        let assignments = tokio::select! {
+            biased;
+            () = self.stop.requested() => return Ok(Ended::Drained),
+            assignments = assigned(&self.machine.sources) => assignments?,
+        };
+        self.check_whole(&assignments)?;
+        let mut sink = Arc::clone(&self.machine.sink).lock_owned().await;
+        let Some(start) = self.recover(&mut sink, &assignments).await? else {
+            return Ok(Ended::AlreadyComplete);
+        };
+        let nowhere = BTreeMap::new();
+        for source in &self.machine.sources {
+            let positions = start.positions.get(&source.name).unwrap_or(&nowhere);
+            source.source.lock().await.start(positions).await?;
+        }
+        self.machine.reporter.phase(Phase::Running);
+        tracing::info!(epoch = start.epoch, "running");
+        match tasks::run(self.machine, start, sink, &self.stop).await? {
+            Last::Complete => Ok(Ended::Complete),
+            Last::Drain => Ok(Ended::Drained),
+            Last::Reassign(answer) => {
+                // A source that no longer waits for the answer is asked for partitions again anyway.
+                let _ = answer.send(());
+                Ok(Ended::Reassigned)
+            }
+        }
+    }
+
+    /// A window must see all rows of its time.
+    fn check_whole(&self, assignments: &[Assignment]) -> Result<()> {
+        let sources = self.machine.sources.iter().zip(assignments);
+        let part = sources.into_iter().find(|(_, assignment)| !assignment.is_whole);
+        match part {
+            Some((source, _)) if self.machine.windows.is_some() => Err(Error::Option(format!(
+                "other instances read some partitions of source '{}', but a window must see all of \
+                 them: stop the others, or send the rows through a topic of one partition first",
+                source.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is committed and the state of it. `None` when everything was complete.
+    async fn recover(
+        &mut self,
+        sink: &mut OwnedMutexGuard<Box<dyn Sink>>,
+        assignments: &[Assignment],
+    ) -> Result<Option<Start>> {
+        let machine = &mut *self.machine;
+        let names = machine.sources.iter().map(|source| source.name.clone());
+        let by_source = names.zip(assignments.iter().cloned()).collect();
+        let found = sink.recover(&machine.name, &by_source).await?;
+        let base = found.as_ref().map_or(0, |progress| progress.epoch);
+        let progress = if machine.ignores(base) { None } else { found };
+        if progress.as_ref().is_some_and(|progress| progress.is_complete) {
+            return Ok(None);
+        }
+        let state = machine.read_state(progress.as_ref()).await?;
+        let partitions = Partitions::new(assignments.iter())?;
+        let watermarks = machine.watermarks(&partitions, state.as_ref())?;
+        let watermark_us = state.as_ref().map_or(i64::MIN, |state| state.watermarks.combined_us);
+        let windows = machine.open_windows(state.as_ref()).await?;
+        let mut positions = progress.as_ref().map(|p| p.positions.clone()).unwrap_or_default();
+        for (source, assignment) in machine.sources.iter().zip(assignments) {
+            if let (false, Some(at)) = (assignment.is_whole, positions.get_mut(&source.name)) {
+                // The others' progress is theirs to commit.
+                at.retain(|partition, _| assignment.partitions.contains(partition));
+            }
+        }
+        let state = progress.and_then(|progress| progress.state);
+        Ok(Some(Start {
+            epoch: base,
+            state,
+            positions,
+            partitions,
+            watermarks,
+            watermark_us,
+            windows,
+        }))
+    }
+}
+
+impl Machine {
+    /// Whether progress with that epoch is to be ignored: it is what was found at the first start,
+    /// and nothing has been committed since.
+    fn ignores(&mut self, epoch: u64) -> bool {
+        let first = *self.ignored_epoch.get_or_insert(epoch);
+        self.ignore_state && first == epoch && self.reporter.commits() == 0
+    }
+
+    /// The state that the progress names.
+    async fn read_state(&self, progress: Option<&Progress>) -> Result<Option<Epoch>> {
+        let Some(progress) = progress else { return Ok(None) };
+        let name = match (&progress.state, &self.windows) {
+            (None, None) => return Ok(None),
+            (Some(name), Some(_)) => name,
+            (kept, _) => {
+                let (was, is) = match kept {
+                    Some(_) => ("had windows", "has none"),
+                    None => ("had no windows", "has some"),
+                };
+                return Err(Error::State(format!(
+                    "the committed progress of pipeline '{}' is of a query that {was}, and this one \
+                     {is}; give the pipeline another name, or start anew with --ignore-state",
+                    self.name
+                )));
+            }
+        };
+        let epoch = read_epoch(self.store.as_ref(), name, &self.name, &self.query).await?;
+        if epoch.positions != progress.positions {
+            return Err(Error::State(format!(
+                "state '{name}' in {} does not stand where the committed progress stands; restore \
+                 the positions that were committed with it, or start anew with --ignore-state",
+                self.store.place()
+            )));
+        }
+        Ok(Some(epoch))
+    }
+
+    fn watermarks(&self, partitions: &Partitions, state: Option<&Epoch>) -> Result<Watermarks> {
+        let idle = u64::try_from(self.options.idle_timeout.as_millis()).ok();
+        let rules = self
+            .sources
+            .iter()
+            .map(|source| WatermarkRule { delay_us: source.delay_us, idle_timeout_ms: idle });
+        let mut watermarks = Watermarks::new(rules.collect());
+        if let Some(state) = state {
+            watermarks.restore(&state.watermarks)?;
+        }
+        for source in 0..self.sources.len() {
+            watermarks.assign(source, partitions.of(source), 0);
+        }
+        Ok(watermarks)
+    }
+
+    /// The open windows of the state, and the stage as it was.
+    async fn open_windows(&self, state: Option<&Epoch>) -> Result<Option<OpenWindows>> {
+        let Some(windows) = &self.windows else { return Ok(None) };
+        let spec = WindowSpec {
+            kind: windows.kind,
+            schema: self.rows.schema(),
+            keys: windows.keys.clone(),
+            lateness_us: windows.lateness_us,
+            bytes_max: self.options.memory_limit,
+        };
+        let rows = match state.map(|state| state.windows.as_slice()) {
+            None => WindowRows::new(spec)?,
+            Some([saved]) => restore_windows(self.store.as_ref(), spec, saved).await?,
+            Some(saved) => {
+                let count = saved.len();
+                return Err(Error::State(format!("the state has {count} window operators, not 1")));
+            }
+        };
+        let mut stage = Arc::clone(&windows.stage).lock_owned().await;
+        stage.restore(state.map_or(&[], |state| state.tables.as_slice()))?;
+        Ok(Some(OpenWindows {
+            rows,
+            stage,
+            early: windows.early,
+            pipeline: self.name.clone(),
+            query: self.query.clone(),
+        }))
+    }
+}
+
+/// Waits until every source has partitions.
+async fn assigned(sources: &[MachineSource]) -> Result<Vec<Assignment>> {
+    try_join_all(sources.iter().map(async |source| source.source.lock().await.assigned().await))
+        .await
+}

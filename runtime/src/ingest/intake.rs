@@ -1,0 +1,133 @@
+//! What comes from a source, made ready for the row part: the hidden columns appended, rows whose
+//! time can't be taken out.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::{cast, filter, max, min};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+
+use crate::rejected::rejected_row;
+use crate::stage::{HIDDEN_COLUMNS, TIME_TYPE, with_hidden_columns};
+use crate::window::check_time;
+use crate::{Error, Partition, Rejected, Result, SourceBatch};
+
+/// Rows of one partition with the hidden columns, and the records that can't be used.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) partition: Partition,
+    pub(crate) rows: RecordBatch,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) bytes: usize,
+}
+
+/// How the rows of one source are taken in.
+pub(crate) struct Intake {
+    name: String,
+    event_time: Option<usize>,
+    schema: SchemaRef,
+}
+
+impl Intake {
+    /// The intake of a source of that name and schema; `event_time` is the position of a column.
+    ///
+    /// # Errors
+    /// When there is no such column, or one of a hidden name.
+    pub(crate) fn new(name: &str, source: &SchemaRef, event_time: Option<usize>) -> Result<Self> {
+        if event_time.is_some_and(|column| column >= source.fields().len()) {
+            return Err(Error::Bug(format!("source '{name}' has no column {event_time:?}")));
+        }
+        if let Some(taken) = HIDDEN_COLUMNS.iter().find(|name| source.index_of(name).is_ok()) {
+            return Err(Error::Option(format!(
+                "source '{name}' has a column '{taken}', a name that is reserved; rename it"
+            )));
+        }
+        Ok(Self { name: name.to_string(), event_time, schema: with_hidden_columns(source) })
+    }
+
+    /// The schema of what comes out.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether its rows have a time.
+    pub(crate) fn has_event_time(&self) -> bool {
+        self.event_time.is_some()
+    }
+
+    /// Takes a batch of the partition with that number in.
+    ///
+    /// # Errors
+    /// When the batch is not as the source's schema and trait say.
+    pub(crate) fn accept(&self, batch: SourceBatch, number: i32) -> Result<Piece> {
+        let SourceBatch { partition, rows, sequences, mut rejected, next: _, bytes } = batch;
+        let count = rows.num_rows();
+        if sequences.len() != count {
+            return Err(Error::Bug(format!(
+                "source '{}' gave {count} rows with {} sequences",
+                self.name,
+                sequences.len()
+            )));
+        }
+        let times = self.times(&rows)?;
+        let unusable = unusable(&times);
+        for &(row, ref reason) in &unusable {
+            let position = sequences.get(row).copied().unwrap_or_default();
+            let time = times.is_valid(row).then(|| times.value(row));
+            rejected.push(rejected_row(&rows.slice(row, 1), &partition, position, time, reason));
+        }
+        let hidden: [ArrayRef; 3] = [
+            Arc::new(times),
+            Arc::new(Int64Array::from(sequences)),
+            Arc::new(Int32Array::from(vec![number; count])),
+        ];
+        let mut columns: Vec<_> = rows.columns().iter().cloned().chain(hidden).collect();
+        if !unusable.is_empty() {
+            rejected.sort_by_key(|record| record.position);
+            let mut keep = vec![true; count];
+            for (row, _) in unusable {
+                keep[row] = false;
+            }
+            let keep = BooleanArray::from(keep);
+            for column in &mut columns {
+                *column = filter(column, &keep)?;
+            }
+        }
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .map_err(|error| Error::Bug(format!("source '{}': {error}", self.name)))?;
+        Ok(Piece { partition, rows, rejected, bytes })
+    }
+
+    /// The event time of each row.
+    fn times(&self, rows: &RecordBatch) -> Result<TimestampMicrosecondArray> {
+        let Some(column) = self.event_time else {
+            return Ok(TimestampMicrosecondArray::from(vec![0; rows.num_rows()]));
+        };
+        let column = rows.column(column);
+        let times = cast(column, &TIME_TYPE).map_err(|_| {
+            Error::Option(format!(
+                "the event time of source '{}' is of type {}; it must be a timestamp",
+                self.name,
+                column.data_type()
+            ))
+        })?;
+        Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
+    }
+}
+
+/// The rows whose time can't be, and why.
+fn unusable(times: &TimestampMicrosecondArray) -> Vec<(usize, String)> {
+    let extremes = [min(times), max(times)];
+    if times.null_count() == 0 && extremes.into_iter().flatten().all(|t| check_time(t).is_ok()) {
+        return Vec::new();
+    }
+    let check = |time: Option<i64>| match time {
+        Some(time) => check_time(time).err().map(|error| error.to_string()),
+        None => Some("it has no event time".to_string()),
+    };
+    let rows = times.iter().enumerate();
+    rows.filter_map(|(row, time)| check(time).map(|reason| (row, reason))).collect()
+}

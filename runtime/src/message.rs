@@ -1,0 +1,100 @@
+//! What travels between the tasks of a pipeline, always in the order of the rows it belongs to.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use tokio::sync::oneshot;
+
+use crate::rows::RowsOut;
+use crate::state::Epoch;
+use crate::watermark::WatermarkState;
+use crate::window::Segment;
+use crate::{Partition, Rejected, Result, SourceEvent};
+
+/// By source, by partition: where reading goes on.
+pub(crate) type Positions = BTreeMap<String, BTreeMap<Partition, i64>>;
+
+/// From the readers of sources to ingest.
+pub(crate) enum Input {
+    /// A source has something to say.
+    Event(usize, SourceEvent),
+    /// A source has no more rows, ever.
+    Finished(usize),
+    /// A source is no longer read, because the pipeline stops.
+    Left,
+}
+
+/// From ingest to windows.
+pub(crate) enum Step {
+    /// A micro-batch, which may still be in the row part.
+    Rows(RowsStep),
+    /// The watermark has come to here.
+    Watermark(i64),
+    /// Everything before this belongs to one commit.
+    Barrier(Barrier),
+}
+
+/// A micro-batch on its way.
+pub(crate) struct RowsStep {
+    /// Tells what the row part made of it. `None` where there were only rejected records.
+    pub(crate) result: Option<oneshot::Receiver<Result<RowsOut>>>,
+    /// Records that the source could not use.
+    pub(crate) rejected: Vec<Rejected>,
+    /// The watermark once its rows are taken in.
+    pub(crate) watermark_us: i64,
+}
+
+/// A cut through the stream.
+pub(crate) struct Barrier {
+    /// Barriers of an attempt count from 1.
+    pub(crate) number: u64,
+    pub(crate) positions: Positions,
+    pub(crate) watermarks: WatermarkState,
+    pub(crate) last: Option<Last>,
+}
+
+/// Why a barrier is the last of its attempt.
+#[derive(Debug)]
+pub(crate) enum Last {
+    /// The pipeline stops.
+    Drain,
+    /// Partitions are dealt anew; the answer is due after the commit.
+    Reassign(oneshot::Sender<()>),
+    /// All sources have ended.
+    Complete,
+}
+
+/// From windows to the sink.
+pub(crate) enum Delivery {
+    /// Rows of the result.
+    Rows(RecordBatch),
+    /// Rows that were too late for their windows.
+    Late(RecordBatch),
+    /// Records that can't be used.
+    Rejected(Vec<Rejected>),
+    /// The end of a commit.
+    Barrier(Checkpoint),
+}
+
+/// A barrier with all that a commit needs.
+pub(crate) struct Checkpoint {
+    /// The number of the barrier.
+    pub(crate) number: u64,
+    pub(crate) last: Option<Last>,
+    /// `None` where nothing has changed since the last commit.
+    pub(crate) commit: Option<Commit>,
+}
+
+/// What is to be committed.
+pub(crate) struct Commit {
+    pub(crate) epoch: u64,
+    pub(crate) positions: Positions,
+    /// The state of a pipeline with windows.
+    pub(crate) state: Option<Snapshot>,
+}
+
+/// A state that is to be written.
+pub(crate) struct Snapshot {
+    pub(crate) epoch: Epoch,
+    pub(crate) segment: Option<Segment>,
+}

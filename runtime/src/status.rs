@@ -1,0 +1,191 @@
+//! How a running pipeline is: for a status line, a health endpoint and the metrics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::meters::PipelineMeter;
+
+/// Checkpoints that may be missed before a pipeline is called unhealthy.
+const MISSED_CHECKPOINTS_MAX: u32 = 3;
+
+/// How much the last second counts in the rate.
+const RATE_WEIGHT: f64 = 0.3;
+
+/// What a pipeline is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for partitions, reads progress and state.
+    #[default]
+    Starting,
+    /// Rows flow.
+    Running,
+    /// An attempt failed with this error; the next one begins soon.
+    Waiting(String),
+    /// What was read is being finished.
+    Stopping,
+    /// It has ended.
+    Ended,
+}
+
+/// A snapshot of a pipeline. Counts are since the process began to run it.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Rows that came from the sources.
+    pub rows_in: u64,
+    /// Rows per second that came lately.
+    pub rows_in_per_second: f64,
+    /// Rows that were written to the sink.
+    pub rows_out: u64,
+    /// Rows that came after their windows had closed.
+    pub rows_late: u64,
+    /// Records that could not be used.
+    pub rows_rejected: u64,
+    /// How far event time has come, in microseconds since 1970.
+    pub watermark_us: Option<i64>,
+    /// Records that are known to lie ahead; `None` where no source knows.
+    pub lag_rows: Option<i64>,
+    /// Windows that are open.
+    pub windows_open: usize,
+    /// The number of the last commit.
+    pub epoch: u64,
+    /// When the last checkpoint of this attempt was done, or the attempt began to run.
+    pub checkpoint_at: Option<Instant>,
+    /// How often it was started anew after a failure.
+    pub restarts: u64,
+}
+
+impl Status {
+    /// Whether an attempt is running and its checkpoints keep up with their interval.
+    pub fn is_healthy(&self, now: Instant, checkpoint_interval: Duration) -> bool {
+        let patience = checkpoint_interval.saturating_mul(MISSED_CHECKPOINTS_MAX);
+        match self.phase {
+            Phase::Starting | Phase::Ended => true,
+            Phase::Waiting(_) => false,
+            Phase::Running | Phase::Stopping => {
+                self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) <= patience)
+            }
+        }
+    }
+}
+
+/// Where the tasks of a pipeline tell what they do.
+pub(crate) struct Reporter {
+    pub(crate) meter: PipelineMeter,
+    status: watch::Sender<Status>,
+    commits: AtomicU64,
+    /// How much lies ahead, by source.
+    lags: Mutex<BTreeMap<usize, i64>>,
+}
+
+impl Reporter {
+    /// Tells the metrics of the pipeline of that name, and `status`.
+    pub(crate) fn new(pipeline: &str, status: watch::Sender<Status>) -> Self {
+        Self {
+            meter: PipelineMeter::new(pipeline),
+            status,
+            commits: AtomicU64::new(0),
+            lags: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn phase(&self, phase: Phase) {
+        self.status.send_modify(|status| {
+            if phase == Phase::Running {
+                status.checkpoint_at = Some(Instant::now());
+            }
+            status.phase = phase;
+        });
+    }
+
+    pub(crate) fn rows_in(&self, rows: usize) {
+        self.status.send_modify(|status| status.rows_in += rows as u64);
+    }
+
+    pub(crate) fn rows_out(&self, rows: usize) {
+        self.meter.rows_out.increment(rows as u64);
+        self.meter.batches_out.increment(1);
+        self.status.send_modify(|status| status.rows_out += rows as u64);
+    }
+
+    pub(crate) fn late(&self, rows: usize) {
+        self.meter.rows_late.increment(rows as u64);
+        self.status.send_modify(|status| status.rows_late += rows as u64);
+    }
+
+    pub(crate) fn rejected(&self, records: usize) {
+        self.meter.rows_rejected.increment(records as u64);
+        self.status.send_modify(|status| status.rows_rejected += records as u64);
+    }
+
+    /// The watermark; its two ends, which are no times, are left out.
+    pub(crate) fn watermark(&self, watermark_us: i64) {
+        if watermark_us != i64::MIN && watermark_us != i64::MAX {
+            self.meter.watermark.set(watermark_us as f64 / 1e6);
+            self.status.send_modify(|status| status.watermark_us = Some(watermark_us));
+        }
+    }
+
+    pub(crate) fn windows(&self, open: usize, bytes: usize) {
+        self.meter.windows_open.set(open as f64);
+        self.meter.state_bytes.set(bytes as f64);
+        self.status.send_modify(|status| status.windows_open = open);
+    }
+
+    /// A checkpoint was done, or found nothing to do.
+    pub(crate) fn checkpoint(&self, epoch: Option<u64>) {
+        self.status.send_modify(|status| {
+            status.checkpoint_at = Some(Instant::now());
+            status.epoch = epoch.unwrap_or(status.epoch);
+        });
+        self.commits.fetch_add(u64::from(epoch.is_some()), Ordering::Relaxed);
+    }
+
+    /// An attempt failed, and another one follows.
+    pub(crate) fn restart(&self, error: &Error) {
+        self.meter.restarts.increment(1);
+        self.status.send_modify(|status| {
+            status.restarts += 1;
+            // The next attempt begins at what is committed.
+            status.watermark_us = None;
+            status.phase = Phase::Waiting(error.to_string());
+        });
+    }
+
+    /// How often something was committed.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How much lies ahead in a source.
+    pub(crate) fn lag(&self, source: usize, rows: i64) {
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        lags.insert(source, rows);
+        let all = lags.values().sum();
+        self.status.send_modify(|status| status.lag_rows = Some(all));
+    }
+
+    /// Rows that have come so far.
+    pub(crate) fn rows_in_so_far(&self) -> u64 {
+        self.status.borrow().rows_in
+    }
+
+    /// Measures the rate since the last call, when there were `before` rows in. Gives the rows in.
+    pub(crate) fn measure_rate(&self, before: u64, time: Duration) -> u64 {
+        let seconds = time.as_secs_f64().max(1e-3);
+        let mut rows_in = before;
+        self.status.send_modify(|status| {
+            let latest = status.rows_in.saturating_sub(before) as f64 / seconds;
+            status.rows_in_per_second += RATE_WEIGHT * (latest - status.rows_in_per_second);
+            rows_in = status.rows_in;
+        });
+        rows_in
+    }
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# One node of Apache Kafka on loopback, for tests, the example and benchmarks: small, without security, gone when told.
+#   scripts/kafka.sh start DIR PORT     formats DIR if it is new, starts the node, waits until it answers
+#   scripts/kafka.sh stop DIR           stops it in order
+#   scripts/kafka.sh kill DIR           kills it hard (SIGKILL)
+#   scripts/kafka.sh restart DIR PORT   stop, then start
+# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+libs=$here/.sembla/kafka/libs
+
+usage() {
+  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+running() {
+  [ -f "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null
+}
+
+kafka() {
+  java -Xms128m -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+    -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dlog4j2.level=WARN -cp "$libs/*" "$@"
+}
+
+write_settings() {
+  cat > "$dir/server.properties" <<SETTINGS
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:$((port + 1))
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$dir/data
+num.partitions=1
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+message.max.bytes=20971520
+replica.fetch.max.bytes=20971520
+num.network.threads=2
+num.io.threads=2
+SETTINGS
+}
+
+start() {
+  "$here/scripts/fetch-kafka.sh"
+  if running; then
+    echo "a broker runs in $dir already" >&2
+    exit 1
+  fi
+  mkdir -p "$dir"
+  write_settings
+  if [ ! -d "$dir/data" ]; then
+    kafka kafka.tools.StorageTool format --standalone --cluster-id "$(cluster_id)" \
+      --config "$dir/server.properties" > "$dir/format.log" 2>&1 || {
+      tail -n 5 "$dir/format.log" >&2
+      exit 1
+    }
+  fi
+  kafka kafka.Kafka "$dir/server.properties" > "$dir/broker.log" 2>&1 < /dev/null &
+  echo $! > "$dir/pid"
+  for _ in $(seq 600); do
+    if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+      return
+    fi
+    running || break
+    sleep 0.1
+  done
+  echo "the broker did not start; the end of $dir/broker.log:" >&2
+  tail -n 5 "$dir/broker.log" >&2
+  exit 1
+}
+
+# 16 random bytes in URL-safe base64, as Kafka wants them.
+cluster_id() {
+  head -c 16 /dev/urandom | base64 | tr '+/' 'AA' | tr -d '='
+}
+
+# Sends a signal and waits until the process is gone.
+end() {
+  if running; then
+    kill "-$1" "$(cat "$dir/pid")"
+    while running; do sleep 0.05; done
+  fi
+  rm -f "$dir/pid"
+}
+
+[ $# -ge 2 ] || usage
+command=$1
+dir=$(mkdir -p "$2" && cd "$2" && pwd)
+port=${3:-}
+case "$command" in
+  start | restart)
+    [ -n "$port" ] || usage
+    [ "$command" = start ] || end TERM
+    start
+    ;;
+  stop) end TERM ;;
+  kill) end KILL ;;
+  *) usage ;;
+esac

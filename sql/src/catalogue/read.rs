@@ -1,0 +1,208 @@
+//! A source of files at rest: its rows in the order of the files, with the types that it declares.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatchOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    PlanProperties, ReplaceChildrenOptions,
+};
+use futures::TryStreamExt;
+use sembla_connectors::formats::{fit, time_unit};
+
+use super::source::{SourceColumn, SourceDef};
+use crate::SqlError;
+use crate::files;
+
+/// Plans the reading of a source's files.
+///
+/// # Errors
+/// Files that are not there or can't be read, and columns that they lack.
+pub(super) async fn scan(
+    state: &SessionState,
+    source: &Arc<SourceDef>,
+    projection: Option<&Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let path = source.options.get("path").unwrap_or_default();
+    let unit = time_unit(source.options.get("timestamp_unit").unwrap_or_default());
+    let table = files::open(state, path).await?;
+    let found = table.schema();
+    let wanted: Vec<usize> = match projection {
+        Some(columns) => columns.clone(),
+        None => (0..source.columns.len()).collect(),
+    };
+    let mut columns = Vec::with_capacity(wanted.len());
+    let mut read = Vec::new();
+    for position in wanted {
+        let Some(column) = source.columns.get(position) else { continue };
+        let field = &column.field;
+        let from = match found.index_of(field.name()) {
+            Ok(there) => {
+                read.push(there);
+                Some(read.len() - 1)
+            }
+            // A field that no line has is NULL in each.
+            Err(_) if files::may_lack_fields(path) && field.is_nullable() => None,
+            Err(_) => return Err(missing(source, path, field.name(), &found).into()),
+        };
+        columns.push(FileColumn { declared: column.clone(), from, unit });
+    }
+    let input = table.scan(state, Some(&read), &[], limit).await?;
+    Ok(Arc::new(SourceFilesExec::new(Arc::clone(source), columns, input)))
+}
+
+fn missing(source: &SourceDef, path: &str, column: &str, found: &Schema) -> SqlError {
+    let names: Vec<&str> = found.fields().iter().map(|field| field.name().as_str()).collect();
+    SqlError::Statement(format!(
+        "source '{}': '{path}' has no column '{column}'; its columns are {}",
+        source.name,
+        names.join(", ")
+    ))
+}
+
+/// A column that is read.
+#[derive(Clone, Debug)]
+struct FileColumn {
+    declared: SourceColumn,
+    /// Its position in what is read; `None` where the files don't have it.
+    from: Option<usize>,
+    /// What numbers count where it holds times.
+    unit: TimeUnit,
+}
+
+impl FileColumn {
+    /// The values of a batch, of the declared type.
+    fn values(&self, source: &str, batch: &RecordBatch) -> Result<ArrayRef, SqlError> {
+        let field = &self.declared.field;
+        let Some(found) = self.from.and_then(|position| batch.columns().get(position)) else {
+            return Ok(new_null_array(field.data_type(), batch.num_rows()));
+        };
+        let values = fit(found, &self.declared.column(), self.unit)
+            .map_err(|why| SqlError::Data(format!("source '{source}': {why}")))?;
+        if values.null_count() > 0 && !field.is_nullable() {
+            return Err(SqlError::Data(format!(
+                "source '{source}': column '{}' is NOT NULL, and NULL in a row of the files",
+                field.name()
+            )));
+        }
+        Ok(values)
+    }
+}
+
+/// Reads the files of a source.
+#[derive(Debug)]
+struct SourceFilesExec {
+    source: Arc<SourceDef>,
+    columns: Vec<FileColumn>,
+    input: Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl SourceFilesExec {
+    fn new(
+        source: Arc<SourceDef>,
+        columns: Vec<FileColumn>,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Self {
+        let fields: Vec<FieldRef> =
+            columns.iter().map(|column| Arc::clone(&column.declared.field)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        Self { source, columns, input, schema, properties: Arc::new(properties) }
+    }
+}
+
+/// A batch as a source declares it.
+fn declared(
+    source: &str,
+    columns: &[FileColumn],
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<RecordBatch> {
+    let arrays = columns.iter().map(|column| column.values(source, batch));
+    let arrays = arrays.collect::<Result<Vec<_>, SqlError>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+}
+
+impl DisplayAs for SourceFilesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "SourceExec: {}", self.source.name)
+    }
+}
+
+impl ExecutionPlan for SourceFilesExec {
+    fn name(&self) -> &str {
+        "SourceExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next();
+        let input =
+            input.ok_or_else(|| DataFusionError::Internal("a source lacks its files".into()))?;
+        Ok(Arc::new(Self::new(Arc::clone(&self.source), self.columns.clone(), input)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let recompute = ChildrenPropertiesMode::Recompute;
+        self.replace_children(children, ReplaceChildrenOptions::new(recompute))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (source, columns) = (Arc::clone(&self.source), self.columns.clone());
+        let schema = Arc::clone(&self.schema);
+        let converted = self.input.execute(partition, context)?.and_then(move |batch| {
+            std::future::ready(declared(&source.name, &columns, &schema, &batch))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), converted)))
+    }
+}

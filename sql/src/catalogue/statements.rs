@@ -1,0 +1,267 @@
+//! `CREATE`, `DROP` and `SHOW` of sources and sinks.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{FieldRef, Schema};
+use datafusion::common::TableReference;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement as SqlStatement};
+
+use super::columns::{columns, refuse_metadata, watermark};
+use super::connector::{self, FILES};
+use super::sink::SinkDef;
+use super::source::{SourceColumn, SourceDef};
+use super::table::{SinkTable, StreamTable};
+use crate::statement::{CreateSink, CreateSource};
+use crate::{Outcome, Session, SqlError};
+
+/// What is done with a statement that creates something.
+enum Place {
+    /// Nothing: it is there already, which was said to be no mistake.
+    Taken,
+    /// The name is free.
+    Free,
+    /// What has the name gives way.
+    Replaced,
+}
+
+/// Adds a source to the session.
+///
+/// # Errors
+/// [`SqlError::Statement`] for a name that is taken, and for columns, a watermark or a connector
+/// that can't be.
+pub(crate) fn create_source(session: &Session, create: CreateSource) -> Result<Outcome, SqlError> {
+    let CreateSource { name, or_replace, if_not_exists, columns: declared, .. } = create;
+    let is_there = session.engine().catalogue.source(&name).is_some();
+    let place = place(session, "source", &name, is_there, or_replace, if_not_exists)?;
+    if matches!(place, Place::Taken) {
+        return Ok(Outcome::Done(format!("source '{name}' is there already")));
+    }
+    let what = format!("source '{name}'");
+    let state = session.context().state();
+    let mut options = create.options;
+    let connector = connector::take(&what, &mut options)?;
+    let mut columns = columns(&state, &what, &declared)?;
+    refuse_metadata(&what, &connector, &columns)?;
+    let watermark = match &create.watermark {
+        Some(declared) => Some(watermark(&state, &what, declared, &mut columns)?),
+        None => None,
+    };
+    if connector == FILES && options.get("path").is_none() {
+        return Err(SqlError::Statement(format!("{what} needs the option path = '…'")));
+    }
+    let source = SourceDef { name: name.clone(), connector, columns, watermark, options };
+    let source = Arc::new(source);
+    let table = TableReference::bare(name.as_str());
+    session.context().deregister_table(table.clone())?;
+    session.context().register_table(table, Arc::new(StreamTable::new(Arc::clone(&source))))?;
+    session.engine().catalogue.add_source(source);
+    Ok(done(&what, &place))
+}
+
+/// Adds a sink to the session.
+///
+/// # Errors
+/// [`SqlError::Statement`] for a name that is taken, and for columns or a connector that can't be.
+pub(crate) fn create_sink(session: &Session, create: CreateSink) -> Result<Outcome, SqlError> {
+    let CreateSink { name, or_replace, if_not_exists, columns: declared, mut options } = create;
+    let is_there = session.engine().catalogue.sink(&name).is_some();
+    let place = place(session, "sink", &name, is_there, or_replace, if_not_exists)?;
+    if matches!(place, Place::Taken) {
+        return Ok(Outcome::Done(format!("sink '{name}' is there already")));
+    }
+    let what = format!("sink '{name}'");
+    let connector = connector::take(&what, &mut options)?;
+    let state = session.context().state();
+    let columns = declared.map(|declared| columns(&state, &what, &declared)).transpose()?;
+    let columns = columns.as_deref();
+    if let Some(column) = columns.into_iter().flatten().find(|column| column.metadata.is_some()) {
+        return Err(SqlError::Statement(format!(
+            "{what}: column '{}' is METADATA, which only sources have",
+            column.field.name()
+        )));
+    }
+    let schema = columns.map(|columns| Arc::new(Schema::new(fields(columns))));
+    let sink = Arc::new(SinkDef { name: name.clone(), connector, schema, options });
+    let table = TableReference::bare(name.as_str());
+    session.context().deregister_table(table.clone())?;
+    session.context().register_table(table, Arc::new(SinkTable::new(Arc::clone(&sink))))?;
+    session.engine().catalogue.add_sink(sink);
+    Ok(done(&what, &place))
+}
+
+fn fields(columns: &[SourceColumn]) -> Vec<FieldRef> {
+    columns.iter().map(|column| Arc::clone(&column.field)).collect()
+}
+
+fn done(what: &str, place: &Place) -> Outcome {
+    let verb = if matches!(place, Place::Replaced) { "replaced" } else { "created" };
+    Outcome::Done(format!("{what} {verb}"))
+}
+
+/// Whether a name can be had.
+fn place(
+    session: &Session,
+    kind: &str,
+    name: &str,
+    is_there: bool,
+    or_replace: bool,
+    if_not_exists: bool,
+) -> Result<Place, SqlError> {
+    match (is_there, or_replace, if_not_exists) {
+        (true, _, true) => Ok(Place::Taken),
+        (true, true, false) => Ok(Place::Replaced),
+        (true, false, false) => Err(SqlError::Statement(format!(
+            "{kind} '{name}' is there already; CREATE OR REPLACE {} replaces it",
+            kind.to_uppercase()
+        ))),
+        (false, ..) => match holder(session, name)? {
+            None => Ok(Place::Free),
+            Some(other) => Err(SqlError::Statement(format!(
+                "there is {other} '{name}'; name the {kind} differently"
+            ))),
+        },
+    }
+}
+
+/// What has a name already.
+fn holder(session: &Session, name: &str) -> Result<Option<&'static str>, SqlError> {
+    let engine = session.engine();
+    Ok(if engine.catalogue.source(name).is_some() {
+        Some("a source")
+    } else if engine.catalogue.sink(name).is_some() {
+        Some("a sink")
+    } else if engine.indexes.get(name).is_some() {
+        Some("an index")
+    } else if session.context().table_exist(TableReference::bare(name))? {
+        Some("a table")
+    } else if engine.models.contains(name) {
+        Some("a model")
+    } else {
+        None
+    })
+}
+
+/// Forgets a source.
+///
+/// # Errors
+/// [`SqlError::Statement`] when there is none of that name.
+pub(crate) fn drop_source(
+    session: &Session,
+    name: &str,
+    if_exists: bool,
+) -> Result<Outcome, SqlError> {
+    let was_there = session.engine().catalogue.remove_source(name);
+    dropped(session, "source", name, was_there, if_exists)
+}
+
+/// Forgets a sink; what it has written stays.
+///
+/// # Errors
+/// [`SqlError::Statement`] when there is none of that name.
+pub(crate) fn drop_sink(
+    session: &Session,
+    name: &str,
+    if_exists: bool,
+) -> Result<Outcome, SqlError> {
+    let was_there = session.engine().catalogue.remove_sink(name);
+    dropped(session, "sink", name, was_there, if_exists)
+}
+
+fn dropped(
+    session: &Session,
+    kind: &str,
+    name: &str,
+    was_there: bool,
+    if_exists: bool,
+) -> Result<Outcome, SqlError> {
+    if was_there {
+        session.context().deregister_table(TableReference::bare(name))?;
+        return Ok(Outcome::Done(format!("{kind} '{name}' dropped")));
+    }
+    if if_exists {
+        return Ok(Outcome::Done(format!("there is no {kind} '{name}'")));
+    }
+    Err(SqlError::Statement(format!(
+        "there is no {kind} '{name}'; SHOW {}S lists those there are",
+        kind.to_uppercase()
+    )))
+}
+
+/// Refuses a statement of DataFusion that would take the table of a source or a sink away.
+///
+/// # Errors
+/// [`SqlError::Statement`] with the statement that does it.
+pub(crate) fn refuse_drop(session: &Session, statement: &EngineStatement) -> Result<(), SqlError> {
+    let names: Vec<&ObjectName> = match statement {
+        EngineStatement::CreateExternalTable(create) if create.or_replace => vec![&create.name],
+        EngineStatement::Statement(statement) => match statement.as_ref() {
+            SqlStatement::Drop { names, .. } => names.iter().collect(),
+            SqlStatement::CreateTable(create) if create.or_replace => vec![&create.name],
+            SqlStatement::CreateView(create) if create.or_replace => vec![&create.name],
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let catalogue = &session.engine().catalogue;
+    for name in names {
+        let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else { continue };
+        let name = match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        let kind = match (catalogue.source(&name), catalogue.sink(&name)) {
+            (Some(_), _) => "source",
+            (None, Some(_)) => "sink",
+            (None, None) => continue,
+        };
+        return Err(SqlError::Statement(format!(
+            "'{name}' is a {kind}; DROP {} drops it",
+            kind.to_uppercase()
+        )));
+    }
+    Ok(())
+}
+
+/// The rows of `SHOW SOURCES`.
+///
+/// # Errors
+/// When arrow can't put the columns together.
+pub(crate) fn sources(session: &Session) -> Result<RecordBatch, SqlError> {
+    let sources = session.engine().catalogue.sources();
+    let text = |of: &dyn Fn(&SourceDef) -> Option<String>| -> ArrayRef {
+        Arc::new(sources.iter().map(|source| of(source)).collect::<StringArray>())
+    };
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("name", text(&|source| Some(source.name.clone())), false),
+        ("connector", text(&|source| Some(source.connector.clone())), false),
+        ("columns", text(&|source| Some(in_words(source))), false),
+        ("watermark", text(&|source| Some(source.watermark.as_ref()?.words())), true),
+        ("options", text(&|source| Some(source.options.to_string())), false),
+    ]);
+    batch.map_err(|error| SqlError::Bug(error.to_string()))
+}
+
+/// The rows of `SHOW SINKS`.
+///
+/// # Errors
+/// When arrow can't put the columns together.
+pub(crate) fn sinks(session: &Session) -> Result<RecordBatch, SqlError> {
+    let sinks = session.engine().catalogue.sinks();
+    let text = |of: &dyn Fn(&SinkDef) -> Option<String>| -> ArrayRef {
+        Arc::new(sinks.iter().map(|sink| of(sink)).collect::<StringArray>())
+    };
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("name", text(&|sink| Some(sink.name.clone())), false),
+        ("connector", text(&|sink| Some(sink.connector.clone())), false),
+        ("columns", text(&|sink| sink.columns_in_words()), true),
+        ("options", text(&|sink| Some(sink.options.to_string())), false),
+    ]);
+    batch.map_err(|error| SqlError::Bug(error.to_string()))
+}
+
+/// The columns of a source with their types.
+fn in_words(source: &SourceDef) -> String {
+    source.columns.iter().map(SourceColumn::words).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,155 @@
+//! `WITH (key = value, …)`.
+
+use std::fmt;
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::{TokenParser, parse_name};
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
+
+/// Words in the names of options whose values are secrets. Names are compared in lower case with
+/// `.` and `-` as `_`.
+const SECRET_WORDS: &[&str] = &[
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "jaas",
+    "oauthbearer_config",
+    "user_info",
+    "key_pem",
+    "access_key",
+    "account_key",
+    "private_key",
+    "sas_",
+];
+
+/// The options of a source or a sink, as text, in the order they were written.
+///
+/// *Invariant:* the value of a secret is in no debug output; [`StreamOptions::shown`] hides it too.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct StreamOptions(Vec<(String, String)>);
+
+impl StreamOptions {
+    /// The options, secrets and all, for who opens the connection.
+    pub fn as_slice(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// The value of an option, if it was given.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes an option out.
+    pub(crate) fn take(&mut self, key: &str) -> Option<String> {
+        let position = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.remove(position).1)
+    }
+
+    /// The options for people: secrets, and passwords in addresses, are hidden.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|(key, value)| {
+            let value = if is_secret(key) { HIDDEN.to_string() } else { without_password(value) };
+            (key.as_str(), value)
+        })
+    }
+}
+
+impl From<Vec<(String, String)>> for StreamOptions {
+    fn from(options: Vec<(String, String)>) -> Self {
+        Self(options)
+    }
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
+}
+
+/// `key = 'value', …`, as it would be written.
+impl fmt::Display for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (key, value)) in self.shown().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{key} = '{}'", value.replace('\'', "''"))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase().replace(['.', '-'], "_");
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
+/// A value without what stands before the `@` of the addresses in it.
+fn without_password(value: &str) -> String {
+    let mut shown = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(start) = rest.find("://").map(|found| found + 3) {
+        let (before, address) = rest.split_at(start);
+        shown.push_str(before);
+        let end = address.find(['/', '?', '#', ',', ' ']).unwrap_or(address.len());
+        let (host, after) = address.split_at(end);
+        match host.rfind('@') {
+            Some(at) => {
+                shown.push_str(HIDDEN);
+                shown.push_str(host.get(at..).unwrap_or_default());
+            }
+            None => shown.push_str(host),
+        }
+        rest = after;
+    }
+    shown + rest
+}
+
+/// `WITH (key = value, …)`.
+pub(super) fn parse_options(
+    parser: &mut TokenParser<'_>,
+) -> Result<Vec<(String, String)>, ParserError> {
+    parser.expect_keyword(Keyword::WITH)?;
+    parser.expect_token(&Token::LParen)?;
+    let options = parser.parse_comma_separated(parse_option)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(options)
+}
+
+/// The options of a source or a sink, each of which is given once.
+pub(super) fn parse_stream_options(
+    parser: &mut TokenParser<'_>,
+) -> Result<StreamOptions, ParserError> {
+    let options = parse_options(parser)?;
+    for (n, (key, _)) in options.iter().enumerate() {
+        if options.iter().take(n).any(|(other, _)| other == key) {
+            return Err(ParserError::ParserError(format!("the option '{key}' is given twice")));
+        }
+    }
+    Ok(options.into())
+}
+
+/// `key = value`, where the key can have dots or be in quotes, and the value is a string, a number,
+/// `true`, `false` or a bare word.
+fn parse_option(parser: &mut TokenParser<'_>) -> Result<(String, String), ParserError> {
+    let mut key = parse_name(parser)?;
+    while parser.consume_token(&Token::Period) {
+        key = format!("{key}.{}", parse_name(parser)?);
+    }
+    parser.expect_token(&Token::Eq)?;
+    let minus = if parser.consume_token(&Token::Minus) { "-" } else { "" };
+    let next = parser.next_token();
+    let value = match next.token {
+        Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text,
+        Token::DollarQuotedString(text) => text.value,
+        Token::Number(text, _) => text,
+        Token::Word(word) => word.value,
+        _ => return parser.expected("a string, a number, true or false", next),
+    };
+    Ok((key, format!("{minus}{value}")))
+}

@@ -1,0 +1,332 @@
+//! `INSERT INTO sink SELECT …`: from a statement to a pipeline that can run.
+//!
+//! Everything that can be wrong without touching the outside world is told when the pipeline is
+//! planned; [`StreamPlan::open`] connects to source, sink and state.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::common::Column;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{
+    Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
+};
+use sembla_runtime::{Pipeline, SourceInput, WindowPart as RuntimeWindow};
+
+use super::at_rest::AtRest;
+use super::bound::BoundPlan;
+use super::connect;
+use super::settings::StreamSettings;
+use super::split::{Split, SplitWindow, split};
+use super::stages::{RowPart, WindowPart};
+use crate::catalogue::{SinkDef, SourceDef};
+use crate::error::arrow_error;
+use crate::{Outcome, Session, SqlError, arguments};
+
+/// A planned pipeline.
+pub struct StreamPlan {
+    /// The name of the pipeline, which is its sink's.
+    name: String,
+    /// The statement, for people.
+    description: String,
+    /// What decides which state belongs to it.
+    fingerprint: String,
+    sources: Vec<Arc<SourceDef>>,
+    sink: Arc<SinkDef>,
+    rows: BoundPlan,
+    row_plan: LogicalPlan,
+    window: Option<PlannedWindow>,
+    settings: StreamSettings,
+    state: SessionState,
+}
+
+struct PlannedWindow {
+    split: SplitWindow,
+    plan: BoundPlan,
+}
+
+/// `[EXPLAIN] INSERT INTO sink [(columns)] query`.
+pub(crate) struct Insertion {
+    sink: Arc<SinkDef>,
+    columns: Vec<String>,
+    query: Box<Query>,
+    is_explained: bool,
+}
+
+/// What a statement inserts into a sink, if it does.
+pub(crate) fn insertion(session: &Session, statement: &EngineStatement) -> Option<Insertion> {
+    match statement {
+        EngineStatement::Explain(explain) => {
+            let inner = insertion(session, &explain.statement)?;
+            Some(Insertion { is_explained: true, ..inner })
+        }
+        EngineStatement::Statement(statement) => inserted(session, statement),
+        _ => None,
+    }
+}
+
+fn inserted(session: &Session, statement: &SqlStatement) -> Option<Insertion> {
+    match statement {
+        SqlStatement::Explain { statement, .. } => {
+            Some(Insertion { is_explained: true, ..inserted(session, statement)? })
+        }
+        SqlStatement::Insert(Insert {
+            table: TableObject::TableName(ObjectName(name)),
+            columns,
+            source: Some(query),
+            ..
+        }) => {
+            let [name] = name.as_slice() else { return None };
+            let sink = session.catalogue().sink(&normal(name.as_ident()?))?;
+            let columns = columns.iter().map(|name| name.to_string()).collect();
+            Some(Insertion { sink, columns, query: query.clone(), is_explained: false })
+        }
+        _ => None,
+    }
+}
+
+impl Insertion {
+    /// Plans the pipeline, or tells what it would be.
+    ///
+    /// # Errors
+    /// As for [`StreamPlan::new`].
+    pub(crate) async fn execute(self, session: &Session) -> Result<Outcome, SqlError> {
+        let is_explained = self.is_explained;
+        let plan = StreamPlan::new(session, self).await?;
+        if !is_explained {
+            return Ok(Outcome::Stream(Box::new(plan)));
+        }
+        let (parts, words): (Vec<String>, Vec<String>) = plan.explain().into_iter().unzip();
+        let columns: [(&str, ArrayRef); 2] = [
+            ("part", Arc::new(StringArray::from(parts))),
+            ("plan", Arc::new(StringArray::from(words))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
+        Ok(Outcome::Rows(session.context().read_batch(rows)?))
+    }
+}
+
+fn normal(ident: &datafusion::sql::sqlparser::ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+impl StreamPlan {
+    /// Plans the pipeline of a query into a sink.
+    ///
+    /// # Errors
+    /// What the query, the window or the sink's columns say.
+    pub(crate) async fn new(
+        session: &Session,
+        insertion: Insertion,
+    ) -> Result<Self, SqlError> {
+        let Insertion { sink, columns, query, .. } = insertion;
+        let description = format!("INSERT INTO {} {query}", sink.name);
+        let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
+        arguments::place(&mut statement, session.parameters())?;
+        let state = session.context().state();
+        let plan = state.statement_to_plan(statement).await?;
+        let plan = into_sink(plan, &sink, &columns)?;
+        let options = state.config_options();
+        let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+        let Split { rows, sources, window } = split(&state, plan)?;
+        let bound = BoundPlan::new(&state, &rows).await?;
+        let window = match window {
+            Some(split) => {
+                let plan = BoundPlan::new(&state, &split.above).await?;
+                Some(PlannedWindow { split, plan })
+            }
+            None => None,
+        };
+        let fingerprint = fingerprint(&rows, window.as_ref(), &sources, session);
+        let settings = StreamSettings::of(&state);
+        let name = sink.name.clone();
+        Ok(Self {
+            name,
+            description,
+            fingerprint,
+            sources,
+            sink,
+            rows: bound,
+            row_plan: rows,
+            window,
+            settings,
+            state,
+        })
+    }
+
+    /// The name of the pipeline.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is read
+    /// or written yet.
+    ///
+    /// # Errors
+    /// Options of connectors that can't be, and what the outside world says.
+    pub async fn open(self, ignore_state: bool) -> Result<Pipeline, SqlError> {
+        let mut at_rest = AtRest::new(&self.state);
+        let rows = at_rest.settle(self.row_plan.clone()).await?;
+        let rows = BoundPlan::new(&self.state, &rows).await?;
+        let per_window = match &self.window {
+            Some(window) => {
+                let plan = at_rest.settle(window.split.above.clone()).await?;
+                Some(BoundPlan::new(&self.state, &plan).await?)
+            }
+            None => None,
+        };
+        let at_rest = Arc::new(at_rest);
+        let schema = self.window.as_ref().map_or(self.rows.schema(), |window| window.plan.schema());
+        let opened = connect::open(
+            &self.name,
+            &self.state,
+            &self.sources,
+            &self.sink,
+            Arc::clone(schema),
+            &self.settings,
+        )
+        .await?;
+        let inputs = self.sources.iter().zip(opened.sources).map(|(definition, source)| {
+            let watermark = definition.watermark.as_ref();
+            SourceInput {
+                name: definition.name.clone(),
+                source,
+                event_time: watermark.and_then(|w| definition.schema().index_of(&w.column).ok()),
+                delay_us: watermark.map_or(0, |watermark| watermark.delay_us),
+            }
+        });
+        let windows = self.window.zip(per_window).map(|(window, plan)| {
+            let SplitWindow { node, keys, input, .. } = window.split;
+            let kept = Arc::clone(&at_rest);
+            RuntimeWindow {
+                kind: node.kind,
+                keys,
+                lateness_us: node.lateness_us.unwrap_or(0),
+                early_us: node.early_us,
+                stage: Box::new(WindowPart::new(plan, input, node.has_pane(), kept)),
+            }
+        });
+        Ok(Pipeline {
+            name: self.name,
+            description: self.description,
+            fingerprint: self.fingerprint,
+            sources: inputs.collect(),
+            rows: Arc::new(RowPart::new(rows, at_rest)),
+            windows,
+            sink: opened.sink,
+            store: opened.store,
+            options: self.settings.options,
+            ignore_state,
+        })
+    }
+
+    /// The pipeline in words, one line a part: what EXPLAIN shows.
+    pub fn explain(&self) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        for source in &self.sources {
+            lines.push(("source".to_string(), source.words()));
+        }
+        lines.push(("rows".into(), self.row_plan.display_indent().to_string()));
+        if let Some(window) = &self.window {
+            lines.push(("window".into(), window.split.node.to_string()));
+            lines.push(("per window".into(), window.split.above.display_indent().to_string()));
+        }
+        lines.push(("sink".into(), self.sink.words()));
+        lines.push(("delivery".into(), connect::promise(&self.sources, &self.sink)));
+        lines.push(("scale".into(), self.scale()));
+        lines
+    }
+
+    /// What a second instance would do.
+    fn scale(&self) -> String {
+        let kafka = self.sources.iter().all(|source| source.connector == "kafka");
+        match (&self.window, kafka) {
+            (_, false) => "one instance: its sources are files".into(),
+            (None, true) => "instances of one group share the partitions".into(),
+            (Some(_), true) => {
+                "one instance reads all partitions, as its windows need to see the whole stream; a second one stands by and takes over".into()
+            }
+        }
+    }
+}
+
+/// The query with the sink's columns: by position, or by the names of the statement.
+fn into_sink(
+    plan: LogicalPlan,
+    sink: &SinkDef,
+    columns: &[String],
+) -> Result<LogicalPlan, SqlError> {
+    let Some(wanted) = sink.schema() else {
+        if !columns.is_empty() {
+            return Err(SqlError::Statement(format!(
+                "sink '{}' declares no columns, so INSERT INTO {0} ({}) can't name them",
+                sink.name,
+                columns.join(", ")
+            )));
+        }
+        return Ok(plan);
+    };
+    let given = plan.schema().fields().len();
+    let order: Vec<usize> = match columns {
+        [] => (0..wanted.fields().len()).collect(),
+        columns => columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
+            |_| {
+                SqlError::Statement(format!(
+                    "sink '{}' has not all of the columns {}; it has {}",
+                    sink.name,
+                    columns.join(", "),
+                    names(wanted.fields().iter().map(|field| field.name().as_str()))
+                ))
+            },
+        )?,
+    };
+    if given != order.len() || order.len() != wanted.fields().len() {
+        return Err(SqlError::Statement(format!(
+            "sink '{}' has {} columns ({}) and the query gives {given} ({})",
+            sink.name,
+            wanted.fields().len(),
+            names(wanted.fields().iter().map(|field| field.name().as_str())),
+            names(plan.schema().fields().iter().map(|field| field.name().as_str()))
+        )));
+    }
+    let exprs = wanted.fields().iter().enumerate().map(|(n, field)| {
+        let from = order.iter().position(|place| *place == n).unwrap_or(n);
+        let column = Expr::Column(Column::from(plan.schema().qualified_field(from)));
+        let is_it = column.get_type(plan.schema()).is_ok_and(|own| own == *field.data_type());
+        let value = if is_it { column } else { cast(column, field.data_type().clone()) };
+        value.alias(field.name())
+    });
+    let exprs: Vec<Expr> = exprs.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    all.collect::<Vec<_>>().join(", ")
+}
+
+/// What decides whether kept state fits: the plans, what the sources are, and the models.
+fn fingerprint(
+    rows: &LogicalPlan,
+    window: Option<&PlannedWindow>,
+    sources: &[Arc<SourceDef>],
+    session: &Session,
+) -> String {
+    let mut hash = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    add(&rows.display_indent_schema().to_string());
+    if let Some(window) = window {
+        add(&window.split.node.to_string());
+        add(&window.split.above.display_indent_schema().to_string());
+    }
+    sources.iter().for_each(|source| add(&source.words()));
+    add(&session.models().default_name());
+    hash.finalize().to_hex().to_string()
+}

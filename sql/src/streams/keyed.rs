@@ -1,0 +1,294 @@
+//! Whether a plan above a window treats each window by itself, so that running it window by window
+//! gives the rows that it gives over all windows at once.
+//!
+//! Each step of the plan is asked which of its output columns are the window's start and end; a step
+//! that brings rows together must do so within equal values of them.
+
+use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::logical_expr::expr::WindowFunctionParams;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Unnest, Window,
+};
+
+use super::row_wise::any_input;
+use crate::SqlError;
+use crate::findings::FindingNode;
+
+/// Which output columns of a step are the window's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    start: Vec<usize>,
+    end: Vec<usize>,
+}
+
+impl Marks {
+    /// The marks where output column n is input column `of(n)`.
+    fn mapped(&self, columns: usize, of: impl Fn(usize) -> Option<usize>) -> Self {
+        let pick = |marked: &[usize]| {
+            (0..columns).filter(|n| of(*n).is_some_and(|from| marked.contains(&from))).collect()
+        };
+        Self { start: pick(&self.start), end: pick(&self.end) }
+    }
+
+    fn shifted(&self, by: usize) -> Self {
+        let shift = |marked: &[usize]| marked.iter().map(|n| n + by).collect();
+        Self { start: shift(&self.start), end: shift(&self.end) }
+    }
+
+    /// Whether rows with equal values of some columns are of one window. The windows of one kind
+    /// have one length, so either end tells; sessions need both.
+    fn settled_by(&self, columns: &[usize], both: bool) -> bool {
+        let has = |marked: &[usize]| marked.iter().any(|n| columns.contains(n));
+        if both { has(&self.start) && has(&self.end) } else { has(&self.start) || has(&self.end) }
+    }
+}
+
+/// What is asked of a plan.
+pub(super) struct Keyed<'a> {
+    /// Whether a node is the window's feed, whose last columns are its start and end.
+    pub(super) is_window: &'a dyn Fn(&LogicalPlan) -> bool,
+    /// Columns of the window's feed that are the start and the end.
+    pub(super) columns: (usize, usize),
+    /// Whether windows differ in length.
+    pub(super) are_sessions: bool,
+}
+
+impl Keyed<'_> {
+    /// Checks a plan above windows.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] that names the first step that brings windows together, and the mend.
+    pub(super) fn check(&self, plan: &LogicalPlan) -> Result<(), SqlError> {
+        self.marks(plan).map(|_| ())
+    }
+
+    fn reads_window(&self, plan: &LogicalPlan) -> Result<bool, SqlError> {
+        any_input(plan, self.is_window)
+    }
+
+    fn marks(&self, plan: &LogicalPlan) -> Result<Marks, SqlError> {
+        if (self.is_window)(plan) {
+            return Ok(Marks { start: vec![self.columns.0], end: vec![self.columns.1] });
+        }
+        if !self.reads_window(plan)? {
+            return Ok(Marks::default());
+        }
+        match plan {
+            LogicalPlan::Projection(projection) => {
+                let schema = projection.input.schema();
+                let marks = self.marks(&projection.input)?;
+                let of = |n: usize| projection.expr.get(n).and_then(|expr| position(expr, schema));
+                Ok(marks.mapped(projection.expr.len(), of))
+            }
+            LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Repartition(_) => {
+                self.only_input(plan)
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.only_input(plan),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(SqlError::Statement(
+                "LIMIT counts the rows of all windows; number the rows of each window instead: row_number() OVER (PARTITION BY \
+                 window_start, window_end ORDER BY …) AS n … WHERE n <= 10"
+                    .into(),
+            )),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => {
+                let mut all = union.inputs.iter().map(|input| self.marks(input));
+                let first = all.next().transpose()?.unwrap_or_default();
+                all.try_fold(first, |sum, next| {
+                    let next = next?;
+                    let both = |a: &[usize], b: &[usize]| {
+                        a.iter().copied().filter(|n| b.contains(n)).collect()
+                    };
+                    Ok(Marks { start: both(&sum.start, &next.start), end: both(&sum.end, &next.end) })
+                })
+            }
+            LogicalPlan::Distinct(distinct) => self.distinct(distinct),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Extension(extension) => {
+                match extension.node.as_any().downcast_ref::<FindingNode>() {
+                    Some(finding) => self.finding(finding),
+                    None => Err(across(extension.node.name())),
+                }
+            }
+            other => Err(across(&other.display().to_string())),
+        }
+    }
+
+    fn only_input(&self, plan: &LogicalPlan) -> Result<Marks, SqlError> {
+        match plan.inputs().as_slice() {
+            [input] => self.marks(input),
+            _ => Ok(Marks::default()),
+        }
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Result<Marks, SqlError> {
+        let schema = aggregate.input.schema();
+        let marks = self.marks(&aggregate.input)?;
+        let grouped: Vec<usize> =
+            aggregate.group_expr.iter().filter_map(|expr| position(expr, schema)).collect();
+        let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
+        if sets || !marks.settled_by(&grouped, self.are_sessions) {
+            return Err(SqlError::Statement(
+                "an aggregate over a windowed stream needs GROUP BY window_start, window_end".into(),
+            ));
+        }
+        let of = |n: usize| aggregate.group_expr.get(n).and_then(|expr| position(expr, schema));
+        Ok(marks.mapped(aggregate.group_expr.len(), of))
+    }
+
+    fn over(&self, window: &Window) -> Result<Marks, SqlError> {
+        let schema = window.input.schema();
+        let marks = self.marks(&window.input)?;
+        for expr in &window.window_expr {
+            let Expr::WindowFunction(function) = expr.clone().unalias() else { continue };
+            let WindowFunctionParams { partition_by, .. } = &function.params;
+            let parts: Vec<usize> =
+                partition_by.iter().filter_map(|expr| position(expr, schema)).collect();
+            if !marks.settled_by(&parts, self.are_sessions) {
+                return Err(SqlError::Statement(
+                    "OVER on a windowed stream needs PARTITION BY window_start, window_end".into(),
+                ));
+            }
+        }
+        Ok(marks)
+    }
+
+    fn join(&self, join: &Join) -> Result<Marks, SqlError> {
+        let (left, right) = (self.marks(&join.left)?, self.marks(&join.right)?);
+        let width = join.left.schema().fields().len();
+        let in_left = self.reads_window(&join.left)?;
+        let in_right = self.reads_window(&join.right)?;
+        if in_left && in_right && !self.joined_on_windows(join, &left, &right) {
+            return Err(SqlError::Statement(
+                "windows are joined that need not be the same; add a.window_start = b.window_start AND a.window_end = b.window_end to the \
+                 condition of JOIN … ON"
+                    .into(),
+            ));
+        }
+        let keeps_window = match join.join_type {
+            JoinType::Inner => true,
+            JoinType::Left => in_left,
+            JoinType::Right => in_right,
+            JoinType::Full => in_left && in_right,
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => in_left,
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => in_right,
+        };
+        if !keeps_window {
+            return Err(SqlError::Statement(format!(
+                "this {} JOIN gives rows of a table at rest that no window matches; let the window be the side that is kept",
+                join.join_type
+            )));
+        }
+        Ok(match join.join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
+            _ => {
+                let right = right.shifted(width);
+                let all = |a: &[usize], b: &[usize]| [a, b].concat();
+                Marks { start: all(&left.start, &right.start), end: all(&left.end, &right.end) }
+            }
+        })
+    }
+
+    /// Whether the condition of a join equates the windows of both sides.
+    fn joined_on_windows(&self, join: &Join, left: &Marks, right: &Marks) -> bool {
+        let (l, r) = (join.left.schema(), join.right.schema());
+        let mut equal: Vec<(usize, usize)> = Vec::new();
+        let mut note = |a: &Expr, b: &Expr| {
+            if let (Some(a), Some(b)) = (position(a, l), position(b, r)) {
+                equal.push((a, b));
+            } else if let (Some(a), Some(b)) = (position(b, l), position(a, r)) {
+                equal.push((a, b));
+            }
+        };
+        join.on.iter().for_each(|(a, b)| note(a, b));
+        for condition in join.filter.iter().flat_map(split_conjunction) {
+            if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition {
+                note(left, right);
+            }
+        }
+        let starts = equal.iter().any(|(a, b)| left.start.contains(a) && right.start.contains(b));
+        let ends = equal.iter().any(|(a, b)| left.end.contains(a) && right.end.contains(b));
+        if self.are_sessions { starts && ends } else { starts || ends }
+    }
+
+    fn distinct(&self, distinct: &Distinct) -> Result<Marks, SqlError> {
+        let (marks, columns) = match distinct {
+            Distinct::All(input) => {
+                (self.marks(input)?, (0..input.schema().fields().len()).collect())
+            }
+            Distinct::On(on) => {
+                let schema = on.input.schema();
+                let columns: Vec<usize> =
+                    on.on_expr.iter().filter_map(|expr| position(expr, schema)).collect();
+                let marks = self.marks(&on.input)?;
+                let of = |n: usize| on.select_expr.get(n).and_then(|e| position(e, schema));
+                if !marks.settled_by(&columns, self.are_sessions) {
+                    return Err(across("DISTINCT ON"));
+                }
+                return Ok(marks.mapped(on.select_expr.len(), of));
+            }
+        };
+        match marks.settled_by(&columns, self.are_sessions) {
+            true => Ok(marks),
+            false => Err(across("DISTINCT")),
+        }
+    }
+
+    fn unnest(&self, unnest: &Unnest) -> Result<Marks, SqlError> {
+        let marks = self.marks(&unnest.input)?;
+        let of = |n: usize| unnest.dependency_indices.get(n).copied();
+        Ok(marks.mapped(unnest.dependency_indices.len(), of))
+    }
+
+    fn finding(&self, finding: &FindingNode) -> Result<Marks, SqlError> {
+        let name = finding.declaration.name;
+        let mut found = Marks::default();
+        for (number, input) in finding.inputs.iter().enumerate() {
+            let Some(input) = input else { continue };
+            if !self.reads_window(&input.plan)? {
+                continue;
+            }
+            let marks = self.marks(&input.plan)?;
+            let schema = input.plan.schema();
+            let groups: Vec<Option<usize>> =
+                input.roles.groups.iter().map(|group| position(group, schema)).collect();
+            let known: Vec<usize> = groups.iter().flatten().copied().collect();
+            let by_window = finding.declaration.is_online()
+                || marks.settled_by(&known, self.are_sessions);
+            if !by_window {
+                return Err(SqlError::Statement(format!(
+                    "{name} over a windowed stream needs partition_by => (window_start, window_end)"
+                )));
+            }
+            if number == 0 {
+                found = marks.mapped(groups.len(), |n| groups.get(n).copied().flatten());
+            }
+        }
+        if finding.declaration.is_online() {
+            let schema = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(finding);
+            let at = |name: &str| schema.index_of_column_by_name(None, name).into_iter().collect();
+            found = Marks { start: at("window_start"), end: at("window_end") };
+        }
+        Ok(found)
+    }
+}
+
+fn across(what: &str) -> SqlError {
+    SqlError::Statement(format!(
+        "{what} brings rows of several windows together, which a stream can't; do it within window_start and window_end"
+    ))
+}
+
+/// The input column that an expression is, aliases and casts of it apart.
+fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+    match expr {
+        Expr::Column(Column { relation, name, .. }) => {
+            schema.index_of_column_by_name(relation.as_ref(), name)
+        }
+        Expr::Alias(alias) => position(&alias.expr, schema),
+        _ => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether a plan treats each row of a stream by itself: filters, projections, functions, unions,
+//! joins with tables at rest, and searches in a table at rest.
+//!
+//! Only such a plan gives the same rows whether its input comes whole or in micro-batches. What
+//! looks at many rows needs a window below it; the messages say so.
+
+use datafusion::common::JoinType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Distinct, Join, LogicalPlan};
+
+use super::scans::reads_stream;
+use crate::SqlError;
+use crate::findings::FindingNode;
+
+/// Checks that a plan treats rows one by one.
+///
+/// # Errors
+/// [`SqlError::Statement`] that names the first part of the plan that doesn't, and the mend.
+pub(super) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
+    if !reads_stream(plan)? {
+        return Ok(());
+    }
+    no_stream_in_expressions(plan)?;
+    match plan {
+        LogicalPlan::TableScan(_) => Ok(()),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::Unnest(_) => plan.inputs().into_iter().try_for_each(check),
+        LogicalPlan::Join(join) => check_join(join),
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<FindingNode>() {
+                Some(finding) => check_finding(finding),
+                None => Err(needs_window(extension.node.name())),
+            }
+        }
+        LogicalPlan::Aggregate(_) => Err(needs_window("GROUP BY")),
+        LogicalPlan::Window(_) => Err(needs_window("OVER")),
+        LogicalPlan::Sort(_) => Err(needs_window("ORDER BY")),
+        LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => Err(needs_window("DISTINCT")),
+        LogicalPlan::Limit(_) => Err(SqlError::Statement(
+            "LIMIT would end a stream after some rows; leave it out, or number the rows of a window with row_number()".into(),
+        )),
+        other => Err(needs_window(&other.display().to_string())),
+    }
+}
+
+fn needs_window(what: &str) -> SqlError {
+    SqlError::Statement(format!(
+        "{what} looks at many rows and a stream has no last one; read the stream through a window: FROM tumble(source, INTERVAL '1 minute')"
+    ))
+}
+
+/// A stream may be joined with tables at rest, and its rows decide what comes out.
+fn check_join(join: &Join) -> Result<(), SqlError> {
+    let (left, right) = (reads_stream(&join.left)?, reads_stream(&join.right)?);
+    if left && right {
+        return Err(SqlError::Statement(
+            "two streams are joined row by row; join windows of them on window_start and window_end instead".into(),
+        ));
+    }
+    let keeps_stream = match join.join_type {
+        JoinType::Inner => true,
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
+        JoinType::Full => false,
+    };
+    if !keeps_stream {
+        return Err(SqlError::Statement(format!(
+            "this {} JOIN gives rows of the table at rest that no row of the stream matches, which is known only when the stream ends; \
+             let the stream be the side that is kept",
+            join.join_type
+        )));
+    }
+    check(if left { &join.left } else { &join.right })
+}
+
+/// A finding that answers each row of one input by itself may read a stream there.
+fn check_finding(finding: &FindingNode) -> Result<(), SqlError> {
+    let name = finding.declaration.name;
+    let by_row = finding.declaration.inputs.iter().zip(&finding.inputs);
+    for (definition, input) in by_row {
+        let Some(input) = input else { continue };
+        if !reads_stream(&input.plan)? {
+            continue;
+        }
+        if !definition.by_row {
+            return Err(needs_window(name));
+        }
+        if input.roles.id.is_none() {
+            return Err(SqlError::Statement(format!(
+                "{name}: rows of a stream have no number; name the column that identifies them with id => …"
+            )));
+        }
+        check(&input.plan)?;
+    }
+    Ok(())
+}
+
+/// Sub-queries in expressions read tables at rest only.
+fn no_stream_in_expressions(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut found = false;
+    plan.apply_subqueries(|subquery| {
+        found |= reads_stream(subquery).unwrap_or(true);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match found {
+        true => Err(SqlError::Statement(
+            "a sub-query in an expression reads a stream; put it into FROM, in a window".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether any part of a plan satisfies a condition.
+pub(super) fn any_node(
+    plan: &LogicalPlan,
+    mut condition: impl FnMut(&LogicalPlan) -> bool,
+) -> Result<bool, SqlError> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= condition(node);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether any part of a plan, sub-queries apart, satisfies a condition.
+pub(super) fn any_input(
+    plan: &LogicalPlan,
+    condition: impl Fn(&LogicalPlan) -> bool,
+) -> Result<bool, SqlError> {
+    Ok(plan.exists(|node| Ok(condition(node)))?)
+}

@@ -1,0 +1,140 @@
+//! The two parts of a query as the runtime runs them: the row part over micro-batches, the window
+//! part over closed windows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use sembla_runtime::{
+    ClosedWindow, Error, Fault as RuntimeFault, Result, RowStage, StateTable, WindowStage,
+};
+
+use super::at_rest::AtRest;
+use super::bound::BoundPlan;
+use super::feed::Feeds;
+use crate::SqlError;
+use crate::findings::OnlineSlots;
+
+/// The row part of a query.
+#[derive(Debug)]
+pub(super) struct RowPart {
+    plan: BoundPlan,
+    /// Holds the memory of the tables that the plan reads.
+    _at_rest: Arc<AtRest>,
+}
+
+impl RowPart {
+    pub(super) fn new(plan: BoundPlan, at_rest: Arc<AtRest>) -> Self {
+        Self { plan, _at_rest: at_rest }
+    }
+}
+
+#[async_trait]
+impl RowStage for RowPart {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.schema())
+    }
+
+    async fn run(&self, source: usize, rows: RecordBatch) -> Result<Vec<RecordBatch>> {
+        let feeds = Feeds::only(source, vec![rows]);
+        self.plan.run(feeds, |config| config).await.map_err(|error| runtime_error(&error))
+    }
+}
+
+/// The window part of a query, with what online findings carry from window to window.
+pub(super) struct WindowPart {
+    plan: BoundPlan,
+    /// What the plan reads: the row part's columns, the window's bounds, and its pane if asked for.
+    input: SchemaRef,
+    has_pane: bool,
+    slots: Arc<OnlineSlots>,
+    /// Holds the memory of the tables that the plan reads.
+    _at_rest: Arc<AtRest>,
+}
+
+impl WindowPart {
+    pub(super) fn new(
+        plan: BoundPlan,
+        input: SchemaRef,
+        has_pane: bool,
+        at_rest: Arc<AtRest>,
+    ) -> Self {
+        Self { plan, input, has_pane, slots: Arc::new(OnlineSlots::new()), _at_rest: at_rest }
+    }
+
+    /// The rows of a window with its bounds.
+    fn with_bounds(&self, closed: &ClosedWindow, rows: &RecordBatch) -> Result<RecordBatch> {
+        let count = rows.num_rows();
+        let at = |time: i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_value(time, count))
+        };
+        let mut columns = rows.columns().to_vec();
+        columns.extend([at(closed.window.start_us), at(closed.window.end_us)]);
+        if self.has_pane {
+            let pane = std::iter::repeat_n(closed.pane.as_str(), count);
+            columns.push(Arc::new(StringArray::from_iter_values(pane)));
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.input), columns)?)
+    }
+}
+
+#[async_trait]
+impl WindowStage for WindowPart {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.schema())
+    }
+
+    async fn close(&mut self, window: ClosedWindow) -> Result<Vec<RecordBatch>> {
+        let rows = window.rows.iter().map(|rows| self.with_bounds(&window, rows));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        self.slots.set_early(window.pane == sembla_runtime::Pane::Early);
+        let slots = Arc::clone(&self.slots);
+        let found = self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
+        found.map_err(|error| runtime_error(&error))
+    }
+
+    fn snapshot(&self) -> Result<Vec<StateTable>> {
+        let tables = self.slots.snapshot().into_iter();
+        Ok(tables.map(|(name, bytes)| StateTable { name, bytes: bytes.into() }).collect())
+    }
+
+    fn restore(&mut self, tables: &[StateTable]) -> Result<()> {
+        let tables: Vec<(String, Vec<u8>)> =
+            tables.iter().map(|table| (table.name.clone(), table.bytes.to_vec())).collect();
+        self.slots.restore(&tables);
+        Ok(())
+    }
+}
+
+/// What a failed plan means to the runtime: data that can't be used is looked for row by row, what
+/// may pass is tried again.
+pub(super) fn runtime_error(error: &SqlError) -> Error {
+    let message = error.to_string();
+    match error {
+        SqlError::Data(_) => Error::Data(message),
+        SqlError::Cancelled => Error::Stopped,
+        SqlError::Resources(_) => Error::Memory(message),
+        SqlError::Io(_) => Error::Transient(message),
+        SqlError::Syntax(_) | SqlError::Statement(_) => Error::Option(message),
+        SqlError::Model { fault: sembla_models::Fault::User, .. } => Error::Option(message),
+        SqlError::Model { fault: sembla_models::Fault::External, .. } => Error::External(message),
+        SqlError::Model { .. } | SqlError::Bug(_) => Error::Bug(message),
+    }
+}
+
+/// The runtime's error as one of this crate.
+pub fn sql_error(error: &Error) -> SqlError {
+    let message = error.to_string();
+    match error {
+        Error::Option(_) => SqlError::Statement(message),
+        Error::Data(_) => SqlError::Data(message),
+        Error::Memory(_) => SqlError::Resources(message),
+        Error::Stopped => SqlError::Cancelled,
+        error => match error.fault() {
+            RuntimeFault::Bug => SqlError::Bug(message),
+            RuntimeFault::User => SqlError::Statement(message),
+            RuntimeFault::External => SqlError::Io(message),
+        },
+    }
+}

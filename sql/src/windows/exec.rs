@@ -1,0 +1,221 @@
+//! A window in a physical plan, over rows at rest.
+//!
+//! Tumbling and hopping windows are computed batch by batch in each partition; sessions read the
+//! input to its end and come in one partition.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::UserDefinedLogicalNodeCore;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    PlanProperties, ReplaceChildrenOptions,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use sembla_runtime::window::WindowKind;
+
+use super::node::WindowNode;
+use super::rows::{Assigned, WithWindows};
+use super::sessions::Sessions;
+use super::times::micros;
+use crate::findings::QueryHost;
+use crate::functions::Engine;
+
+/// A window in a physical plan.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowExec {
+    input: Arc<dyn ExecutionPlan>,
+    kind: WindowKind,
+    /// The position of the time.
+    time: usize,
+    /// Its name, for messages.
+    time_name: String,
+    /// The positions of a session's key.
+    keys: Vec<usize>,
+    with_windows: WithWindows,
+    /// The window in one line, for EXPLAIN.
+    words: String,
+    engine: Engine,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl WindowExec {
+    /// The physical plan of a window.
+    pub(super) fn new(node: &WindowNode, input: Arc<dyn ExecutionPlan>, engine: Engine) -> Self {
+        let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
+        Self {
+            properties: Arc::new(properties(&node.kind, &schema, input.as_ref())),
+            input,
+            kind: node.kind,
+            time: node.time,
+            time_name: node.name_of(node.time).to_string(),
+            keys: node.keys.clone(),
+            with_windows: WithWindows { schema, has_pane: node.has_pane() },
+            words: node.to_string(),
+            engine,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// Whether it reads all rows before it gives any, in an order that it keeps.
+    pub(crate) fn is_session(&self) -> bool {
+        matches!(self.kind, WindowKind::Session { .. })
+    }
+
+    /// Each row with its own windows.
+    fn assigned(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let piece_rows = context.session_config().batch_size();
+        let input = self.input.execute(partition, context)?;
+        let window = self.clone();
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let pieces = input.map(move |rows| {
+            let rows = rows?;
+            let time = rows.columns().get(window.time);
+            let time = time.ok_or_else(|| DataFusionError::Internal("no time".into()))?;
+            let function = super::function::WindowFunction::of(&window.kind);
+            let assigned = Assigned {
+                kind: window.kind,
+                with_windows: window.with_windows.clone(),
+                times: micros(function, &window.time_name, time)?,
+                rows,
+                next: 0,
+                piece_rows,
+            };
+            Ok::<_, DataFusionError>(stream::iter(assigned.map(|piece| Ok(piece?))))
+        });
+        let pieces = pieces.try_flatten().inspect_ok(move |piece| {
+            piece.record_output(&metrics);
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), pieces)))
+    }
+
+    /// All rows with their sessions.
+    fn sessions(&self, gap_us: i64, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let host = Arc::new(QueryHost::new("session", &self.engine, &context, || false));
+        let sessions = Sessions {
+            input: Arc::clone(&self.input),
+            time: self.time,
+            time_name: self.time_name.clone(),
+            keys: self.keys.clone(),
+            gap_us,
+            with_windows: self.with_windows.clone(),
+        };
+        let metrics = BaselineMetrics::new(&self.metrics, 0);
+        let computed = async move {
+            let batches = sessions.compute(context, Arc::clone(&host)).await?;
+            // The memory is given back with the last batch.
+            let batches = batches.into_iter().inspect(move |_| {
+                let _held = &host;
+            });
+            Ok(stream::iter(batches.map(Ok::<_, DataFusionError>)))
+        };
+        let batches = stream::once(computed).try_flatten().inspect_ok(move |batch| {
+            batch.record_output(&metrics);
+        });
+        Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches))
+    }
+}
+
+fn properties(kind: &WindowKind, schema: &SchemaRef, input: &dyn ExecutionPlan) -> PlanProperties {
+    let (partitioning, emission) = match kind {
+        WindowKind::Session { .. } => (Partitioning::UnknownPartitioning(1), EmissionType::Final),
+        _ => {
+            let partitions = input.properties().output_partitioning().partition_count();
+            (Partitioning::UnknownPartitioning(partitions), EmissionType::Incremental)
+        }
+    };
+    PlanProperties::new(
+        EquivalenceProperties::new(Arc::clone(schema)),
+        partitioning,
+        emission,
+        input.boundedness(),
+    )
+}
+
+impl DisplayAs for WindowExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "TimeWindowExec: {}", self.words)
+    }
+}
+
+impl ExecutionPlan for WindowExec {
+    fn name(&self) -> &str {
+        "TimeWindowExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![!self.is_session()]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next();
+        let input =
+            input.ok_or_else(|| DataFusionError::Internal("a window has no input".into()))?;
+        let properties = properties(&self.kind, &self.with_windows.schema, input.as_ref());
+        let metrics = ExecutionPlanMetricsSet::new();
+        let window =
+            Self { input, properties: Arc::new(properties), metrics, ..self.as_ref().clone() };
+        Ok(Arc::new(window))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let recompute = ChildrenPropertiesMode::Recompute;
+        self.replace_children(children, ReplaceChildrenOptions::new(recompute))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        match self.kind {
+            WindowKind::Session { gap_us } => Ok(self.sessions(gap_us, context)),
+            _ => self.assigned(partition, context),
+        }
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}

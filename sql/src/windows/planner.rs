@@ -1,0 +1,158 @@
+//! Plans windows in FROM, logically and physically.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::catalog::Session as CatalogSession;
+use datafusion::common::DFSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, TableFactor, Value, ValueWithSpan};
+
+use super::call::Call;
+use super::event_time::event_times;
+use super::exec::WindowExec;
+use super::function::function_of;
+use super::node::WindowNode;
+use crate::findings::{in_order, named};
+use crate::functions::Engine;
+
+/// The name of the input in plans.
+const INPUT: &str = "input";
+
+/// Plans the items of FROM that are windows.
+#[derive(Debug)]
+pub(super) struct WindowPlanner;
+
+impl RelationPlanner for WindowPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let function = match &relation {
+            TableFactor::Function { name, .. } => function_of(name),
+            _ => None,
+        };
+        let (Some(function), TableFactor::Function { args, alias, .. }) = (function, &relation)
+        else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let call = Call::read(function, args, context)?;
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node(&call, context)?) });
+        let alias = alias.clone().unwrap_or_else(|| named(function.name));
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, Some(alias)))))
+    }
+}
+
+fn node(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<WindowNode> {
+    let input = context.plan(TableFactor::Derived {
+        lateral: false,
+        subquery: call.input.clone(),
+        alias: Some(named(INPUT)),
+        sample: None,
+    })?;
+    let time = time(call, &input, context)?;
+    let schema = input.schema();
+    let keys = call.keys.iter().map(|key| column(call, "partition_by", key, schema, context));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    WindowNode::new(input, time, call.kind, keys, (call.early_us, call.lateness_us))
+}
+
+/// The position of the column that windows go by.
+fn time(
+    call: &Call,
+    input: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<usize> {
+    let schema = input.schema();
+    let known = event_times(input);
+    let Some(given) = &call.time else {
+        return known.first().copied().ok_or_else(|| {
+            call.mistake(format!(
+                "it needs the column that is the time of a row, as its input is no source with a watermark: {}",
+                call.function.usage()
+            ))
+        });
+    };
+    let time = column(call, "time", given, schema, context)?;
+    let data_type = schema.field(time).data_type();
+    if !matches!(data_type, DataType::Timestamp(..) | DataType::Date32) {
+        return Err(call.mistake(format!(
+            "time is {given}, which holds {data_type}; it is a timestamp or a date"
+        )));
+    }
+    match known.first() {
+        Some(first) if !known.contains(&time) => Err(call.mistake(format!(
+            "time is {given}, and the watermark of the source is for {}; windows of a source go by its watermark's column",
+            schema.field(*first).name()
+        ))),
+        _ => Ok(time),
+    }
+}
+
+/// The position of a column that is named, bare or in quotes.
+fn column(
+    call: &Call,
+    parameter: &str,
+    given: &SqlExpr,
+    schema: &DFSchema,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<usize> {
+    let name = match given {
+        SqlExpr::Identifier(name) => context.normalize_ident(name.clone()),
+        SqlExpr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => context.normalize_ident(name.clone()),
+            None => String::new(),
+        },
+        SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }) => {
+            name.clone()
+        }
+        other => {
+            return Err(call.mistake(format!(
+                "{parameter} is {other}; it is a column: compute it in a query and name it, {}((SELECT …), …)",
+                call.function.name
+            )));
+        }
+    };
+    schema.index_of_column_by_name(None, &name).ok_or_else(|| {
+        let columns: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).collect();
+        call.mistake(format!(
+            "{parameter} is {name}, which the input has no column of; its columns are {}",
+            columns.join(", ")
+        ))
+    })
+}
+
+/// Makes physical plans of windows.
+pub(crate) struct PhysicalWindows {
+    pub(crate) engine: Engine,
+}
+
+#[async_trait]
+impl ExtensionPlanner for PhysicalWindows {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn CatalogSession,
+        _planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<WindowNode>() else { return Ok(None) };
+        let [input] = physical_inputs else {
+            return Err(DataFusionError::Internal("a window has one input".into()));
+        };
+        let input = in_order(Arc::clone(input))?;
+        Ok(Some(Arc::new(WindowExec::new(node, input, self.engine.clone()))))
+    }
+}
