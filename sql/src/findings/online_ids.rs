@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, Rows, SortField};
 
@@ -56,7 +57,10 @@ impl IdBytes {
         let parser = self.converter.parser();
         let rows: Vec<_> = bytes.map(|bytes| parser.parse(bytes)).collect();
         let columns = self.converter.convert_rows(rows).map_err(|error| arrow_error(&error))?;
-        columns.into_iter().next().ok_or_else(|| SqlError::Bug("ids became no column".into()))
+        let column = columns.into_iter().next();
+        let column = column.ok_or_else(|| SqlError::Bug("ids became no column".into()))?;
+        // Rows of a dictionary come back as its values.
+        cast(&column, &self.data_type).map_err(|error| arrow_error(&error))
     }
 
     /// A state with the type of its ids before it.

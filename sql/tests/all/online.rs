@@ -43,7 +43,7 @@ async fn rows(session: &Session, sql: &str) -> Result<Vec<RecordBatch>, SqlError
     let statement = session.parse(sql)?.pop().expect("a statement");
     match session.execute(statement).await? {
         Outcome::Rows(frame) => Ok(frame.collect().await?),
-        Outcome::Done(_) => Ok(Vec::new()),
+        Outcome::Done(_) | Outcome::Stream(_) => Ok(Vec::new()),
     }
 }
 
