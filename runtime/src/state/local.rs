@@ -1,48 +1,233 @@
 //! A folder of the local disk as a store.
+//!
+//! - *Invariant:* a file is there wholly or not at all, after a crash of the machine too: it is
+//!   written under another name, flushed to the disk and renamed, and the folder is flushed.
+//! - *Invariant:* one process has the folder. A lock that the system drops with the process says so.
 
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Store;
-use crate::{Error, Result};
+use crate::{Error, Result, failpoint};
+
+/// The file that is locked. Names of other files don't begin with a dot.
+const LOCK: &str = ".lock";
+
+/// What the names of files that are not whole begin with.
+const UNFINISHED: &str = ".unfinished-";
 
 /// A folder of the local disk. It is locked while it is open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalStore {
-    folder: PathBuf,
+    folder: Arc<Folder>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Numbers the files that are not whole yet.
+    unfinished: AtomicU64,
+    /// Held for its lock.
+    _lock: File,
 }
 
 impl LocalStore {
-    /// Opens a folder; makes it when it isn't there.
+    /// Opens a folder; makes it when it isn't there, and removes what a crash left unfinished.
     ///
     /// # Errors
     /// [`Error::External`] when it can't be made, or another process has it open.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self { folder: folder.as_ref().to_path_buf() })
+        let path = folder.as_ref().to_path_buf();
+        let failed = |error| failed("opened", &path, &error);
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::External(format!(
+                    "the state folder '{}' is in use by another process; stop it, or name another \
+                     folder",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        for file in names(&path).map_err(failed)? {
+            if file.starts_with(UNFINISHED) {
+                std::fs::remove_file(path.join(file)).map_err(failed)?;
+            }
+        }
+        let folder = Folder { path, unfinished: AtomicU64::new(0), _lock: lock };
+        Ok(Self { folder: Arc::new(folder) })
+    }
+
+    /// Does something with a file's path, on a thread that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        work: impl FnOnce(&Folder, &Path) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        check_name(name)?;
+        let (folder, path) = (self.folder.clone(), self.folder.path.join(name));
+        let done = tokio::task::spawn_blocking(move || work(&folder, &path)).await;
+        done.map_err(|error| {
+            Error::Bug(format!("state file '{name}' could not be {verb}: {error}"))
+        })?
     }
 }
 
 #[async_trait]
 impl Store for LocalStore {
-    async fn put(&self, _name: &str, _bytes: Bytes) -> Result<()> {
-        Err(Error::Bug("not there yet".into()))
+    async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let put = move |folder: &Folder, path: &Path| {
+            let failed = |error| failed("written", path, &error);
+            failpoint::hit("state.put.before")?;
+            let number = folder.unfinished.fetch_add(1, Ordering::Relaxed);
+            let unfinished = folder.path.join(format!("{UNFINISHED}{number}"));
+            let written = write_durably(&unfinished, &bytes);
+            if let Err(error) = written.and_then(|()| std::fs::rename(&unfinished, path)) {
+                // It is removed when the folder is opened again, if it can't be now.
+                let _ = std::fs::remove_file(&unfinished);
+                return Err(failed(error));
+            }
+            failpoint::hit("state.put.renamed")?;
+            flush_folder(&folder.path).map_err(failed)?;
+            failpoint::hit("state.put.done")
+        };
+        self.with("written", name, put).await
     }
 
-    async fn get(&self, _name: &str) -> Result<Option<Bytes>> {
-        Err(Error::Bug("not there yet".into()))
+    async fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        let get = |_: &Folder, path: &Path| match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", path, &error)),
+        };
+        self.with("read", name, get).await
     }
 
     async fn list(&self) -> Result<Vec<String>> {
-        Err(Error::Bug("not there yet".into()))
+        let folder = self.folder.clone();
+        let list =
+            move || names(&folder.path).map_err(|error| failed("read", &folder.path, &error));
+        let listed = tokio::task::spawn_blocking(list).await;
+        let names = listed.map_err(|error| Error::Bug(format!("listing the state: {error}")))??;
+        Ok(names.into_iter().filter(|name| check_name(name).is_ok()).collect())
     }
 
-    async fn delete(&self, _name: &str) -> Result<()> {
-        Err(Error::Bug("not there yet".into()))
+    async fn delete(&self, name: &str) -> Result<()> {
+        let delete = |_: &Folder, path: &Path| match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("removed", path, &error))
+            }
+            _ => Ok(()),
+        };
+        self.with("removed", name, delete).await
     }
 
     fn place(&self) -> String {
-        self.folder.display().to_string()
+        self.folder.path.display().to_string()
+    }
+}
+
+/// Whether a name is one that a store takes, so that it can't lead out of the folder.
+fn check_name(name: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.chars().all(is_plain)
+    {
+        return Ok(());
+    }
+    Err(Error::State(format!(
+        "'{name}' is no name of a state file: it has letters, digits, '.', '_' and '-', and no dot \
+         first; --ignore-state starts anew"
+    )))
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes names durable. Only Unix can, and needs to.
+fn flush_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {
+    let message = format!("'{}' could not be {verb}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::Interrupted | ErrorKind::TimedOut => Error::Transient(message),
+        _ => Error::External(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_come_back_as_they_were_put() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(folder.path().join("a/b")).unwrap();
+        assert_eq!(store.get("x.state").await.unwrap(), None);
+        store.put("x.state", Bytes::from_static(b"one")).await.unwrap();
+        store.put("x.state", Bytes::from_static(b"two")).await.unwrap();
+        store.put("y", Bytes::new()).await.unwrap();
+        assert_eq!(store.get("x.state").await.unwrap().unwrap(), "two");
+        let mut names = store.list().await.unwrap();
+        names.sort();
+        assert_eq!(names, ["x.state", "y"]);
+        store.delete("y").await.unwrap();
+        store.delete("y").await.unwrap();
+        assert_eq!(store.list().await.unwrap(), ["x.state"]);
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(folder.path()).unwrap();
+        for name in ["", ".", "..", "../x", "a/b", "/etc/passwd", ".lock", "a\\b", "a\0", "é"] {
+            assert!(matches!(store.put(name, Bytes::new()).await, Err(Error::State(_))), "{name}");
+            assert!(store.get(name).await.is_err() && store.delete(name).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn one_process_has_the_folder_and_what_was_unfinished_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".unfinished-7"), "half").unwrap();
+        let store = LocalStore::open(folder.path()).unwrap();
+        assert!(!folder.path().join(".unfinished-7").exists());
+        let message = LocalStore::open(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("in use by another process"), "{message}");
+        drop(store);
+        LocalStore::open(folder.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_written_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("taken")).unwrap();
+        let error = store.put("taken", Bytes::from_static(b"x")).await.unwrap_err();
+        assert!(matches!(&error, Error::External(why) if why.contains("taken")), "{error}");
+        let left = names(folder.path()).unwrap();
+        assert!(!left.iter().any(|name| name.starts_with(UNFINISHED)), "{left:?}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(LocalStore::open(file).is_err());
     }
 }

@@ -9,7 +9,10 @@
 //!   empty start.
 
 mod epoch;
+mod format;
 mod local;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use bytes::Bytes;

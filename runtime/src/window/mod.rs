@@ -1,20 +1,38 @@
 //! Windows of event time: which ones a row belongs to, and the rows of those that are open.
 //!
 //! - *Invariant:* a window is `[start, end)`; it closes when the watermark reaches its end.
-//! - *Invariant:* times are within the years 1 to 9999 ([`check_time`]) and sizes within 1000 years,
-//!   so no sum overflows.
+//! - *Invariant:* times are within the years 1 to 9999 ([`check_time`]) and lengths within
+//!   [`LENGTH_MAX_US`], so no sum overflows.
 //! - *Absent:* clocks, files, tasks. The same assignment serves tables at rest.
+//!
+//! [`WindowRows`] is the front; `bins` knows which row is in which open window, `slots` keeps the
+//! rows in memory, `held` decides what a checkpoint writes, `segment` writes it down.
 
+mod bins;
+mod held;
 mod rows;
+mod segment;
+mod sessions;
+mod slots;
 
 use std::ops::RangeInclusive;
 
+pub(crate) use self::rows::Restoring;
+pub use self::rows::{WindowCheckpoint, WindowRows, WindowSpec};
+pub(crate) use self::segment::HASH_DIGITS;
+pub use self::segment::{SavedWindows, Segment, SegmentRef};
+pub use self::sessions::sessions_of;
 pub use crate::stage::Window;
 use crate::{Error, Result};
-pub use rows::{SavedWindows, Segment, SegmentRef, WindowCheckpoint, WindowRows, WindowSpec};
 
 /// The event times that can be: from the year 1 to the year 9999, in microseconds since 1970.
 pub const TIMES_US: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
+/// The greatest size, slide, gap, offset or lateness: 1000 years of 366 days.
+pub const LENGTH_MAX_US: i64 = 1000 * 366 * 86_400_000_000;
+
+/// In how many windows a row may be.
+pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 
 /// How rows are put into windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,21 +66,118 @@ impl WindowKind {
     /// Whether these windows can be.
     ///
     /// # Errors
-    /// [`Error::Option`] for a size that isn't positive or over 1000 years, a slide over the size
-    /// (rows between two windows would be in none), or too many windows for each row.
+    /// [`Error::Option`] for a length that isn't positive or is over [`LENGTH_MAX_US`], a slide over
+    /// the size (rows between two windows would be in none), or more than [`WINDOWS_PER_ROW_MAX`]
+    /// windows for each row.
     pub fn check(&self) -> Result<()> {
-        Ok(())
+        match *self {
+            Self::Tumble { size_us, offset_us } => {
+                check_length("size", size_us)?;
+                check_offset(offset_us)
+            }
+            Self::Hop { slide_us, size_us, offset_us } => {
+                check_length("slide", slide_us)?;
+                check_length("size", size_us)?;
+                check_offset(offset_us)?;
+                check_overlap(slide_us, size_us)
+            }
+            Self::Session { gap_us } => check_length("gap", gap_us),
+        }
     }
 
-    /// The windows of a row in the order of their starts. For a session this is the row's own
-    /// window, which then merges with others that it overlaps.
+    /// The windows of a row in the order of their starts, at least one. For a session this is the
+    /// row's own window, which then merges with others that it overlaps.
     ///
     /// # Errors
-    /// [`Error::Data`] for a time outside of [`TIMES_US`].
-    pub fn assign(&self, time_us: i64) -> Result<impl Iterator<Item = Window> + use<>> {
+    /// [`Error::Data`] for a time outside of [`TIMES_US`], and what `check` says.
+    pub fn assign(
+        &self,
+        time_us: i64,
+    ) -> Result<impl DoubleEndedIterator<Item = Window> + ExactSizeIterator + use<>> {
+        self.check()?;
         check_time(time_us)?;
-        Ok(std::iter::empty())
+        let (first_us, count, slide_us, size_us) = match *self {
+            Self::Session { gap_us } => (time_us, 1, 0, gap_us),
+            Self::Tumble { .. } | Self::Hop { .. } => {
+                let grid = self.grid();
+                let last_us = grid.last_start(time_us);
+                let earlier = (grid.size_us - 1 - (time_us - last_us)) / grid.slide_us;
+                (last_us - earlier * grid.slide_us, earlier + 1, grid.slide_us, grid.size_us)
+            }
+        };
+        // `check` holds the count within i32.
+        Ok((0..count as i32).map(move |n| {
+            let start_us = first_us + i64::from(n) * slide_us;
+            Window { start_us, end_us: start_us + size_us }
+        }))
     }
+
+    /// The grid of a tumble or a hop. A session has none; it is given one that no row is put on.
+    fn grid(&self) -> Grid {
+        match *self {
+            Self::Tumble { size_us, offset_us } => Grid { slide_us: size_us, size_us, offset_us },
+            Self::Hop { slide_us, size_us, offset_us } => Grid { slide_us, size_us, offset_us },
+            Self::Session { gap_us } => Grid { slide_us: gap_us, size_us: gap_us, offset_us: 0 },
+        }
+    }
+}
+
+/// Windows of a fixed size that begin every slide.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    slide_us: i64,
+    size_us: i64,
+    offset_us: i64,
+}
+
+impl Grid {
+    /// The start of the last window that a time is in.
+    fn last_start(&self, time_us: i64) -> i64 {
+        time_us - (time_us - self.offset_us).rem_euclid(self.slide_us)
+    }
+
+    /// Where the slice begins that a time is in: no window starts or ends within a slice, so a
+    /// window is a number of whole slices.
+    fn slice_start(&self, time_us: i64) -> i64 {
+        let last_end =
+            time_us - (time_us - self.offset_us - self.size_us).rem_euclid(self.slide_us);
+        self.last_start(time_us).max(last_end)
+    }
+}
+
+fn check_length(name: &str, length_us: i64) -> Result<()> {
+    if (1..=LENGTH_MAX_US).contains(&length_us) {
+        return Ok(());
+    }
+    Err(Error::Option(format!(
+        "the window's {name} is {length_us} microseconds; it must be more than nothing and at most \
+         1000 years"
+    )))
+}
+
+fn check_offset(offset_us: i64) -> Result<()> {
+    if (-LENGTH_MAX_US..=LENGTH_MAX_US).contains(&offset_us) {
+        return Ok(());
+    }
+    let offset = format!("the window's offset is {offset_us} microseconds");
+    Err(Error::Option(format!("{offset}; it is at most 1000 years")))
+}
+
+fn check_overlap(slide_us: i64, size_us: i64) -> Result<()> {
+    if slide_us > size_us {
+        return Err(Error::Option(format!(
+            "the window's slide is {slide_us} microseconds and its size {size_us}; rows between two \
+             windows would be in none, so the slide is at most the size"
+        )));
+    }
+    let windows = (size_us - 1) / slide_us + 1;
+    if windows > WINDOWS_PER_ROW_MAX {
+        return Err(Error::Option(format!(
+            "with a size of {size_us} and a slide of {slide_us} microseconds each row is in \
+             {windows} windows; at most {WINDOWS_PER_ROW_MAX} can be: make the slide longer"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a row's event time can be. Ingest rejects rows for which it can't.
@@ -73,15 +188,11 @@ pub fn check_time(time_us: i64) -> Result<()> {
     if TIMES_US.contains(&time_us) {
         return Ok(());
     }
-    Err(Error::Data(format!("event time {time_us}")))
+    Err(Error::Data(format!(
+        "the event time is {time_us} microseconds since 1970, which is outside of the years 1 to \
+         9999; is it in another unit?"
+    )))
 }
 
-/// Of each row the session that it is in, for rows at rest in any order. `keys` has one key for each
-/// row; `&[(); n]` is one key for all.
-///
-/// # Errors
-/// [`Error::Data`] for a time outside of [`TIMES_US`].
-pub fn sessions_of<K: Ord>(gap_us: i64, times_us: &[i64], keys: &[K]) -> Result<Vec<Window>> {
-    let _ = (gap_us, times_us, keys);
-    Ok(Vec::new())
-}
+#[cfg(test)]
+mod tests;
