@@ -36,6 +36,8 @@ pub(super) struct Area {
 /// A file that is written but not put.
 struct Closed {
     folder: String,
+    /// Where it is put, or may be: the answer of the last try can be lost.
+    pending: Option<String>,
     bytes: Bytes,
     rows: u64,
 }
@@ -119,7 +121,7 @@ impl Area {
     fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(writer) = self.open.remove(folder) {
             let (bytes, rows) = writer.close()?;
-            self.closed.push(Closed { folder: folder.into(), bytes, rows });
+            self.closed.push(Closed { folder: folder.into(), pending: None, bytes, rows });
         }
         Ok(())
     }
@@ -129,9 +131,11 @@ impl Area {
     /// # Errors
     /// When the outside world fails; what is left is put by the next call.
     pub(super) async fn put_closed(&mut self, mut name: impl FnMut() -> String) -> Result<()> {
-        while let Some(closed) = self.closed.first() {
+        while let Some(closed) = self.closed.first_mut() {
             failpoint::hit("files.data.put")?;
-            let pending = format!("{PENDING}/{}.{}", name(), self.format.ending());
+            let ending = self.format.ending();
+            let new = || format!("{PENDING}/{}.{ending}", name());
+            let pending = closed.pending.get_or_insert_with(new).clone();
             self.folder.put(&pending, closed.bytes.clone()).await?;
             let closed = self.closed.remove(0);
             let file = DataFile {
@@ -162,11 +166,11 @@ impl Area {
         self.put.clear();
     }
 
-    /// Forgets everything, and says what was put.
+    /// Forgets everything, and says what was put, or may be.
     pub(super) fn give_up(&mut self) -> Vec<String> {
         self.open.clear();
-        self.closed.clear();
-        self.put.drain(..).map(|put| put.file.pending).collect()
+        let closed = self.closed.drain(..).filter_map(|closed| closed.pending);
+        closed.chain(self.put.drain(..).map(|put| put.file.pending)).collect()
     }
 }
 

@@ -147,7 +147,7 @@ impl WriterSchema {
             let before = decoder.capacity();
             decoder.decode(&header(0)).map_err(|error| plain(&error.into()))?;
             let read = decoder.decode(body).map_err(|error| plain(&error.into()))?;
-            if decoder.capacity() + 1 != before {
+            if before.checked_sub(decoder.capacity()) != Some(1) {
                 return Err("the payload ends in the middle of an Avro record".into());
             }
             if read != body.len() {
