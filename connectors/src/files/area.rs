@@ -13,7 +13,7 @@ use bytes::Bytes;
 use sembla_runtime::{Error, Result, failpoint};
 
 use super::manifest::{DataFile, Place};
-use super::writer::{FileFormat, FileWriter};
+use super::writer::{FileFormat, FileWriter, Piece};
 use crate::store::Folder;
 
 /// The folder of files that no commit names yet.
@@ -60,29 +60,34 @@ impl Area {
         Self { place, folder, format, roll_bytes, open, closed, put }
     }
 
-    /// Adds rows to the open file of a folder; one that is large enough is closed.
+    /// Adds rows of a schema to the open files of their folders, all of them or none; a file that is
+    /// large enough is closed.
     ///
     /// # Errors
-    /// [`sembla_runtime::Error::Data`] for rows that the format can't hold. The file of that folder
-    /// may then hold some of them; the caller gives up what is not committed.
+    /// [`Error::Data`] for rows that the format can't hold.
     pub(super) fn add(
         &mut self,
-        folder: &str,
         schema: &SchemaRef,
-        rows: &RecordBatch,
+        folders: Vec<(String, RecordBatch)>,
     ) -> Result<()> {
-        if rows.num_rows() == 0 {
-            return Ok(());
+        let pieces = folders
+            .into_iter()
+            .filter(|(_, rows)| rows.num_rows() > 0)
+            .map(|(folder, rows)| Ok((folder, Piece::new(self.format, rows)?)))
+            .collect::<Result<Vec<_>>>()?;
+        for (folder, piece) in pieces {
+            let mut writer = match self.open.remove(&folder) {
+                Some(writer) => writer,
+                None => FileWriter::new(self.format, schema)?,
+            };
+            writer.write(&piece)?;
+            let is_full = writer.file_bytes() >= self.roll_bytes;
+            self.open.insert(folder.clone(), writer);
+            if is_full {
+                self.close(&folder)?;
+            }
         }
-        let mut writer = match self.open.remove(folder) {
-            Some(writer) => writer,
-            None => FileWriter::new(self.format, schema)?,
-        };
-        let written = writer.write(rows);
-        let is_full = writer.file_bytes() >= self.roll_bytes;
-        self.open.insert(folder.into(), writer);
-        written?;
-        if is_full { self.close(folder) } else { Ok(()) }
+        Ok(())
     }
 
     /// Bytes that open files take.

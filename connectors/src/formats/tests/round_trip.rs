@@ -135,6 +135,26 @@ async fn nested_protobuf() {
     );
 }
 
+#[test]
+fn times_that_json_can_not_tell() {
+    let first_and_last = [-62_167_219_200_000_000, 253_402_300_799_999_999];
+    let rows = |times: &[i64]| {
+        let times = Arc::new(TimestampMicrosecondArray::from(times.to_vec())) as ArrayRef;
+        RecordBatch::try_from_iter([("ts", times)]).expect("rows")
+    };
+    assert_eq!(
+        json_lines(&rows(&first_and_last)).expect("lines"),
+        "{\"ts\":\"0000-01-01T00:00:00Z\"}\n{\"ts\":\"9999-12-31T23:59:59.999999Z\"}\n"
+    );
+    for time in [first_and_last[0] - 1, first_and_last[1] + 1, i64::MIN, i64::MAX] {
+        let error = json_lines(&rows(&[0, time])).expect_err("no such year").to_string();
+        assert!(error.contains("column 'ts'") && error.contains(&time.to_string()), "{error}");
+    }
+    let days = Arc::new(Date32Array::from(vec![i32::MAX])) as ArrayRef;
+    let days = RecordBatch::try_from_iter([("day", days)]).expect("rows");
+    assert!(json_lines(&days).expect_err("no such year").to_string().contains("column 'day'"));
+}
+
 #[tokio::test]
 async fn one_value() {
     let mut dice = Dice(4);
