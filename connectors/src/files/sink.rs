@@ -264,15 +264,16 @@ impl Sink for FilesSink {
             Output::Rows(rows) => {
                 let folders = self.partitioning.split(rows)?;
                 let schema = SchemaRef::clone(&self.partitioning.schema);
-                let area = self.area(Place::Rows)?;
-                for (folder, rows) in folders {
-                    area.add(&folder, &schema, &rows)?;
-                }
+                self.area(Place::Rows)?.add(&schema, folders)?;
             }
-            Output::Late(rows) => self.area(Place::Late)?.add("", &rows.schema(), rows)?,
+            Output::Late(rows) => {
+                let folders = vec![(String::new(), rows.clone())];
+                self.area(Place::Late)?.add(&rows.schema(), folders)?;
+            }
             Output::Rejected(records) => {
                 let rows = rejected_rows(records)?;
-                self.area(Place::Rejected)?.add("", &rows.schema(), &rows)?;
+                let schema = rows.schema();
+                self.area(Place::Rejected)?.add(&schema, vec![(String::new(), rows)])?;
             }
         }
         self.make_room().await

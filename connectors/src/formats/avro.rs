@@ -146,15 +146,15 @@ impl WriterSchema {
         for body in bodies {
             let before = decoder.capacity();
             decoder.decode(&header(0)).map_err(|error| plain(&error.into()))?;
-            let read = decoder.decode(body).map_err(|error| plain(&error.into()))?;
-            if decoder.capacity() + 1 != before {
-                return Err("the payload ends in the middle of an Avro record".into());
-            }
-            if read != body.len() {
-                return Err(format!(
-                    "the payload goes on for {} bytes after the Avro record",
-                    body.len() - read
-                ));
+            let read = decoder.decode(body);
+            // Behind a record the decoder looks for another one, and finds fault with what it sees.
+            match (before.checked_sub(decoder.capacity()), read) {
+                (Some(1), Ok(read)) if read == body.len() => {}
+                (Some(0), Err(error)) => return Err(plain(&error.into())),
+                (Some(0), Ok(_)) => {
+                    return Err("the payload ends in the middle of an Avro record".into());
+                }
+                _ => return Err("the payload goes on after its Avro record".into()),
             }
         }
         let batch = decoder.flush().map_err(|error| plain(&error.into()))?;

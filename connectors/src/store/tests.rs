@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use sembla_runtime::{Output, Progress, Sink};
 
 use super::*;
@@ -158,8 +159,11 @@ async fn a_data_set_in_s3() {
         given.push((key.into(), value.into()));
     }
     let options = Options::read("a files sink", &sink_options(), &given).expect("options");
-    let rows = arrow::array::record_batch!(("id", Int64, [1, 2]), ("day", Utf8, ["a/b", "c"]))
-        .expect("rows");
+    let rows = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),
+        ("day", Arc::new(StringArray::from(vec!["a/b", "c"]))),
+    ])
+    .expect("rows");
     let mut sink = FilesSink::new(&rows.schema(), &options).expect("a sink");
     let progress = |epoch| Progress { pipeline: "p".into(), epoch, ..Progress::default() };
     assert_eq!(sink.recover("p", &BTreeMap::new()).await.expect("a start"), None);

@@ -58,8 +58,8 @@ async fn parquet_with_vectors() {
 #[tokio::test]
 async fn files_roll_and_memory_is_bounded() {
     for (given, at_least) in [
-        (vec![("roll_bytes", "10 KB")], 5),
-        (vec![("buffer_bytes", "50 KB"), ("partition_by", "day")], 5),
+        (vec![("roll_bytes", "60 KB")], 3),
+        (vec![("buffer_bytes", "600 KB"), ("partition_by", "day")], 4),
     ] {
         let folders = memory();
         let mut all = vec![("path", "x"), ("format", "parquet")];

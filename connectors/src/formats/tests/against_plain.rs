@@ -1,7 +1,7 @@
 //! JSON against a slow and obvious reading of it by `serde_json`, record by record; and times in
 //! every spelling.
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde_json::Value;
 
@@ -75,6 +75,9 @@ async fn times_in_every_spelling() {
         ("ms", "1700000000123", 1_700_000_000_123_000),
         ("s", "1700000000", 1_700_000_000_000_000),
         ("s", "1700000000.25", 1_700_000_000_250_000),
+        ("s", "1700000000.1", 1_700_000_000_100_000),
+        ("s", "-0.5", -500_000),
+        ("s", "1.7e9", 1_700_000_000_000_000),
         ("us", "1700000000123456", 1_700_000_000_123_456),
         ("ms", "\"1700000000123\"", 1_700_000_000_123_000),
         ("ms", "-1", -1_000),

@@ -61,6 +61,12 @@ async fn decode(decoder: &mut Decoder, payloads: &[&[u8]]) -> Decoded {
     decoder.decode(&origin(), &records(&payloads)).await.expect("decoded")
 }
 
+/// Rows with one column of numbers, `id`.
+fn numbers(ids: &[i64]) -> RecordBatch {
+    let ids = Arc::new(arrow::array::Int64Array::from(ids.to_vec())) as ArrayRef;
+    RecordBatch::try_from_iter([("id", ids)]).expect("rows")
+}
+
 /// The id, the text and the time that the tests of poison declare.
 fn message_columns() -> Vec<Column> {
     vec![

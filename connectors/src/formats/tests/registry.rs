@@ -210,7 +210,7 @@ async fn what_a_registry_can_answer() {
 #[tokio::test]
 async fn writers_register_once() {
     let server = Server::new(&[("/subjects/found-value/versions", 200, r#"{"id":7}"#.into())]);
-    let rows = arrow::array::record_batch!(("id", Int64, [1, 2])).expect("rows");
+    let rows = numbers(&[1, 2]);
     let proto = "syntax = 'proto3'; message Other {} message M { int64 id = 1; }";
     for (format, more) in
         [("avro", vec![]), ("protobuf", vec![("schema", proto), ("message", "M")])]
