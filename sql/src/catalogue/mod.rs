@@ -18,7 +18,7 @@ pub(crate) mod statements;
 mod table;
 
 pub(crate) use sink::SinkDef;
-pub(crate) use source::{SourceColumn, SourceDef, TIME_TYPE, Watermark};
+pub(crate) use source::{SourceDef, TIME_TYPE};
 pub(crate) use table::StreamTable;
 
 /// Sources and sinks by name; clones share them.

@@ -48,7 +48,8 @@ const WINDOWS: &[&str] = &[
 
 /// Rows with texts of a few kinds, of which many say the same.
 fn rows() -> RecordBatch {
-    let kinds = ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
+    let kinds =
+        ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
     let mut at = 1_700_000_000_000_000;
     let mut times = Vec::new();
     let mut texts = Vec::new();
@@ -136,7 +137,12 @@ async fn lines(session: &Session, sql: &str) -> Vec<String> {
 }
 
 /// Plans `INSERT INTO` a new folder and opens the pipeline.
-async fn pipeline(session: &Session, sink: &str, into: &Path, query: &str) -> sembla_runtime::Pipeline {
+async fn pipeline(
+    session: &Session,
+    sink: &str,
+    into: &Path,
+    query: &str,
+) -> sembla_runtime::Pipeline {
     let sql = format!(
         "CREATE OR REPLACE SINK {sink} WITH (connector = 'files', path = '{}', format = 'parquet'); INSERT INTO {sink} {query}",
         into.display()
@@ -170,7 +176,11 @@ async fn for_a_while(pipeline: sembla_runtime::Pipeline, rows: u64, drain: bool)
             panic!("no rows come");
         }
     }
-    if drain { stop.drain() } else { stop.now() }
+    if drain {
+        stop.drain()
+    } else {
+        stop.now()
+    }
     running.await.expect("no panic").unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -183,7 +193,8 @@ fn queries() -> impl Iterator<Item = String> {
     WINDOWS.iter().flat_map(|window| {
         QUERIES.iter().map(move |query| {
             let input = format!("(SELECT * FROM {window})");
-            query.replace("FROM W w", &format!("FROM {window} w"))
+            query
+                .replace("FROM W w", &format!("FROM {window} w"))
                 .replace("FROM W", &format!("FROM {window}"))
                 .replace("(W,", &format!("({input},"))
         })
