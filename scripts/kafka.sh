@@ -4,13 +4,14 @@
 #   scripts/kafka.sh stop DIR           stops it in order
 #   scripts/kafka.sh kill DIR           kills it hard (SIGKILL)
 #   scripts/kafka.sh restart DIR PORT   stop, then start
-# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1.
+# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1. Where KAFKA_OWNER is set, the
+# node ends with the process of that id, and DIR goes with it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 libs=$here/.sembla/kafka/libs
 
 usage() {
-  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -69,6 +70,9 @@ start() {
   fi
   kafka kafka.Kafka "$dir/server.properties" > "$dir/broker.log" 2>&1 < /dev/null &
   echo $! > "$dir/pid"
+  if [ -n "${KAFKA_OWNER:-}" ]; then
+    watch_owner $! > /dev/null 2>&1 < /dev/null &
+  fi
   for _ in $(seq 600); do
     if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
       return
@@ -79,6 +83,16 @@ start() {
   echo "the broker did not start; the end of $dir/broker.log:" >&2
   tail -n 5 "$dir/broker.log" >&2
   exit 1
+}
+
+# Waits until the node or its owner is gone.
+watch_owner() {
+  while kill -0 "$KAFKA_OWNER"; do
+    kill -0 "$1" || return 0
+    sleep 1
+  done
+  kill -KILL "$1"
+  rm -rf "$dir"
 }
 
 # 16 random bytes in URL-safe base64, as Kafka wants them.

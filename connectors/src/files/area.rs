@@ -1,8 +1,8 @@
 //! A place that a sink writes to: its open files, and those that are closed and not yet put.
 //!
 //! - *Invariant:* adding rows never waits for the outside world and never fails because of it, so a
-//!   write that is repeated can't add them twice. Files are put apart from that, and what could not be
-//!   put is kept for the next try.
+//!   write that is repeated can't add them twice. Files are put apart from that, and what could not
+//!   be put is kept for the next try.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Area {
         Self { place, folder, format, roll_bytes, open, closed, put }
     }
 
-    /// Adds rows of a schema to the open files of their folders, all of them or none; a file that is
-    /// large enough is closed.
+    /// Adds rows of a schema to the open files of their folders, all of them or none; a file that
+    /// is large enough is closed.
     ///
     /// # Errors
     /// [`Error::Data`] for rows that the format can't hold.

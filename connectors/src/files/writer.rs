@@ -138,8 +138,8 @@ fn broken(error: parquet::errors::ParquetError) -> Error {
     Error::Bug(format!("rows can't be written as Parquet: {error}"))
 }
 
-/// Vectors are plain: no dictionary, no compression, no statistics of components. General compression
-/// saves little on the bits of floats and costs time.
+/// Vectors are plain: no dictionary, no compression, no statistics of components. General
+/// compression saves little on the bits of floats and costs time.
 fn properties(schema: &SchemaRef) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("sembla {}", env!("CARGO_PKG_VERSION")))
@@ -166,8 +166,9 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
             .set_column_dictionary_enabled(values.clone(), false)
             .set_column_statistics_enabled(values, EnabledStatistics::None);
     }
-    if row_bytes > 0 {
-        properties = properties.set_max_row_group_row_count(Some((GROUP_BYTES / row_bytes).max(1)));
+    // Without vectors the library's own number of rows is fine.
+    if let Some(rows) = GROUP_BYTES.checked_div(row_bytes) {
+        properties = properties.set_max_row_group_row_count(Some(rows.max(1)));
     }
     properties.build()
 }

@@ -138,7 +138,8 @@ impl WriterSchema {
 
     /// Reads records, each of which is one whole body.
     fn read(&mut self, bodies: &[&[u8]]) -> std::result::Result<RecordBatch, String> {
-        // A decoder that has met an error stays behind in pieces, so it is put back only if it hasn't.
+        // A decoder that has met an error stays behind in pieces, so it is put back only if it
+        // hasn't.
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.build()?,
@@ -181,8 +182,8 @@ pub(super) struct AvroWriter {
 }
 
 impl AvroWriter {
-    /// For rows of a schema. Without a given schema one is derived from it. `subject` is the name in
-    /// the registry.
+    /// For rows of a schema. Without a given schema one is derived from it. `subject` is the name
+    /// in the registry.
     ///
     /// # Errors
     /// [`Error::Option`] when the rows can't be written by the schema.

@@ -29,8 +29,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder for rows of a schema by the options of [`super::ENCODE_OPTIONS`]. `subject` is the
-    /// name in a schema registry where the option of that name isn't given.
+    /// An encoder for rows of a schema by the options of [`super::ENCODE_OPTIONS`]. `subject` is
+    /// the name in a schema registry where the option of that name isn't given.
     ///
     /// # Errors
     /// [`Error::Option`] when the format can't hold such rows, or the options disagree.
@@ -53,11 +53,12 @@ impl Encoder {
         self.is_row_wise
     }
 
-    /// The payloads of rows, in order. An empty payload stands for NULL in the formats of one value.
+    /// The payloads of rows, in order. An empty payload stands for NULL in the formats of one
+    /// value.
     ///
     /// # Errors
-    /// [`Error::Data`] for rows that the format can't hold; [`Error::Transient`] when a schema can't
-    /// be registered at the moment.
+    /// [`Error::Data`] for rows that the format can't hold; [`Error::Transient`] when a schema
+    /// can't be registered at the moment.
     pub async fn encode(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>> {
         self.writer.write(rows).await
     }
@@ -101,8 +102,8 @@ pub fn json_lines(rows: &RecordBatch) -> Result<Bytes> {
     Ok(writer.into_inner().into())
 }
 
-/// Refuses times outside of the years 0 to 9999, for which arrow-json would write a text that tells of
-/// an error.
+/// Refuses times outside of the years 0 to 9999, for which arrow-json would write a text that tells
+/// of an error.
 fn check_times(name: &str, column: &ArrayRef) -> Result<()> {
     /// The first and the last second of those years.
     const SECONDS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;

@@ -1,8 +1,8 @@
 //! Objects in JSON, one a record.
 //!
-//! arrow-json reads all payloads of a call into one tape. Whole numbers and times are read by a second
-//! tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a time from
-//! its type; a second tape costs less than anything that looks at records one by one.
+//! arrow-json reads all payloads of a call into one tape. Whole numbers and times are read by a
+//! second tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a
+//! time from its type; a second tape costs less than anything that looks at records one by one.
 //!
 //! - *Invariant:* each payload is exactly one object; two objects, or half of one, are refused, so
 //!   that rows and payloads can't shift against each other.

@@ -1,5 +1,5 @@
-//! Every operation of the outside world fails once: before it does anything, after it has done it, or
-//! with the death of the process.
+//! Every operation of the outside world fails once: before it does anything, after it has done it,
+//! or with the death of the process.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,0 +1,54 @@
+//! What every client of the library is given: a place to report to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use sembla_runtime::{Error, Result};
+
+use super::failure::Explainer;
+
+/// How long a question to the cluster may take.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Reports go to the log, and to where errors are explained.
+#[derive(Clone, Debug)]
+pub(super) struct Reports(pub(super) Arc<Explainer>);
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(&self.0, level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.remember(&error, reason);
+    }
+}
+
+impl ConsumerContext for Reports {}
+
+/// Writes a line of the library to the log.
+pub(super) fn log(explainer: &Explainer, level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let message = explainer.redact(message);
+    match level {
+        RDKafkaLogLevel::Debug => tracing::trace!("librdkafka {facility}: {message}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+            tracing::debug!("librdkafka {facility}: {message}");
+        }
+        _ => tracing::info!("librdkafka {facility}: {message}"),
+    }
+}
+
+/// Runs a call that waits for the cluster where it keeps nobody else waiting.
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(Error::Stopped),
+        Err(error) => Err(Error::Bug(format!("a call of the Kafka client panicked: {error}"))),
+    }
+}

@@ -1,0 +1,251 @@
+//! What the client library reports, as errors that name the thing and the mend.
+//!
+//! - *Invariant:* no message holds a secret; every text of the library goes through [`Secrets`].
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use sembla_runtime::Error;
+
+/// The values that must not be shown.
+#[derive(Clone, Default)]
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Adds a value.
+    pub(super) fn add(&mut self, value: &str) {
+        if !value.is_empty() {
+            self.0.push(value.to_string());
+        }
+    }
+
+    /// A text on one line, with every secret replaced by stars.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let line = text.replace(['\n', '\r'], " ");
+        self.0.iter().fold(line, |text, secret| text.replace(secret.as_str(), "***"))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+/// Explains errors of one cluster's clients. The library often reports only that something took too
+/// long, and says why elsewhere; so the last reason is kept.
+#[derive(Debug)]
+pub(super) struct Explainer {
+    servers: String,
+    secrets: Secrets,
+    last: Mutex<Option<(Code, String)>>,
+}
+
+impl Explainer {
+    /// For the cluster behind `servers`.
+    pub(super) fn new(servers: &str, secrets: Secrets) -> Self {
+        Self { servers: servers.into(), secrets, last: Mutex::new(None) }
+    }
+
+    /// The addresses of the cluster, as given.
+    pub(super) fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// A text of the library without secrets.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.secrets.redact(text)
+    }
+
+    /// Keeps what the library reports on its own account.
+    pub(super) fn remember(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let reason = self.redact(reason);
+        tracing::debug!(servers = %self.servers, "kafka: {code:?}: {reason}");
+        // That all brokers are down follows from a reason; it is none.
+        if code != Code::AllBrokersDown {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason));
+        }
+    }
+
+    /// The error that stops a client for good, if there was one: a login that is refused.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let (code, reason) = self.last()?;
+        matches!(code, Code::Authentication | Code::SaslAuthenticationFailed)
+            .then(|| self.refused_login(&reason))
+    }
+
+    /// The error for a failed call. `what` says what was tried: `the commit of pipeline 'p'`.
+    pub(super) fn explain(&self, what: &str, error: &KafkaError) -> Error {
+        let text = self.redact(&error.to_string());
+        match error {
+            KafkaError::ClientConfig(_, description, key, _) => {
+                return Error::Option(self.redact(&format!("{description} ('{key}')")));
+            }
+            KafkaError::ClientCreation(description) => {
+                return Error::Option(self.redact(&format!(
+                    "no Kafka client can be made of these options: {description}"
+                )));
+            }
+            KafkaError::Transaction(error) if error.is_fatal() => {
+                return Error::Fenced(format!("{what}: {}", self.redact(&error.string())));
+            }
+            _ => {}
+        }
+        match error.rdkafka_error_code() {
+            Some(code) => self.explain_code(what, code, &text),
+            None => Error::External(format!("{what}: {text}")),
+        }
+    }
+
+    /// The error for a code of the library or the broker.
+    pub(super) fn explain_code(&self, what: &str, code: Code, text: &str) -> Error {
+        let servers = &self.servers;
+        match code {
+            Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState => self.refused_login(text),
+            Code::SSL => self.failed_tls(text),
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed => Error::External(format!(
+                "{what}: Kafka at '{servers}' does not allow it ({text}); the user needs the rights"
+            )),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+                Error::External(format!(
+                    "{what}: the topic or partition is not there at '{servers}'; create it first"
+                ))
+            }
+            Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Error::External(format!(
+                "{what}: the broker refuses the record as too large; raise max.message.bytes of the topic"
+            )),
+            Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::Fenced
+            | Code::FencedInstanceId
+            | Code::FencedMemberEpoch
+            | Code::StaleMemberEpoch
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::RebalanceInProgress
+            | Code::AssignmentLost
+            | Code::InvalidProducerIdMapping
+            | Code::InvalidTransactionalState
+            | Code::TransactionCoordinatorFenced => Error::Fenced(format!(
+                "{what}: another instance has taken over, or the transaction has timed out ({text})"
+            )),
+            Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::NetworkException
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::BrokerNotAvailable
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::ConcurrentTransactions
+            | Code::UnstableOffsetCommit
+            | Code::NotController
+            | Code::Retry => self.unreachable(what, text),
+            _ => Error::External(format!("{what}: {text}")),
+        }
+    }
+
+    /// The error for a question that got no answer.
+    pub(super) fn unanswered(&self, what: &str) -> Error {
+        self.unreachable(what, "no answer in time")
+    }
+
+    /// Why the brokers don't answer, by the last reason that the library gave.
+    fn unreachable(&self, what: &str, text: &str) -> Error {
+        let servers = &self.servers;
+        match self.last() {
+            Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
+                self.refused_login(&reason)
+            }
+            Some((Code::SSL, reason)) => self.failed_tls(&reason),
+            Some((_, reason)) => Error::Transient(format!(
+                "{what}: Kafka at '{servers}' can't be reached ({reason}); check bootstrap_servers and \
+                 that the broker runs"
+            )),
+            None => Error::Transient(format!(
+                "{what}: Kafka at '{servers}' does not answer ({text}); check bootstrap_servers and that \
+                 the broker runs"
+            )),
+        }
+    }
+
+    fn refused_login(&self, reason: &str) -> Error {
+        Error::External(format!(
+            "Kafka at '{}' refuses the login: {reason}; check sasl.mechanism, sasl.username and \
+             sasl.password",
+            self.servers
+        ))
+    }
+
+    fn failed_tls(&self, reason: &str) -> Error {
+        Error::External(format!(
+            "TLS with Kafka at '{}' failed: {reason}; check security.protocol and the ssl.* options",
+            self.servers
+        ))
+    }
+
+    fn last(&self) -> Option<(Code, String)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explainer() -> Explainer {
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2");
+        secrets.add("");
+        Explainer::new("broker:9092", secrets)
+    }
+
+    #[test]
+    fn secrets_are_stars_everywhere() {
+        let explainer = explainer();
+        assert_eq!(explainer.redact("a hunter2\nb hunter2"), "a *** b ***");
+        explainer.remember(&KafkaError::Global(Code::Authentication), "bad password hunter2");
+        let error =
+            explainer.explain("reading", &KafkaError::MetadataFetch(Code::OperationTimedOut));
+        assert!(error.to_string().contains("refuses the login: bad password ***"), "{error}");
+        assert!(!format!("{explainer:?} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_kind_of_error() {
+        let explain = |code| explainer().explain("it", &KafkaError::Global(code));
+        assert!(matches!(explain(Code::ProducerFenced), Error::Fenced(_)));
+        assert!(matches!(explain(Code::IllegalGeneration), Error::Fenced(_)));
+        assert!(explain(Code::AllBrokersDown).is_transient());
+        assert!(matches!(explain(Code::TopicAuthorizationFailed), Error::External(_)));
+        assert!(explain(Code::MessageSizeTooLarge).to_string().contains("max.message.bytes"));
+    }
+
+    #[test]
+    fn the_reason_of_a_timeout_is_what_was_said_before() {
+        let explainer = explainer();
+        explainer.remember(&KafkaError::Global(Code::SSL), "certificate unknown");
+        explainer.remember(&KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+        let error =
+            explainer.explain("it", &KafkaError::MetadataFetch(Code::BrokerTransportFailure));
+        assert!(
+            error.to_string().starts_with("TLS with Kafka at 'broker:9092' failed: certificate")
+        );
+    }
+}

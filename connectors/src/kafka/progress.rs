@@ -1,0 +1,262 @@
+//! Progress in Kafka: beside the committed offsets of a consumer group, or as a record of a compacted
+//! topic.
+//!
+//! - *Invariant:* what is read back is what one commit wrote, or it is refused; positions that
+//!   another program has committed are taken as positions without state.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sembla_runtime::{Error, Partition, Progress, Result};
+use serde::{Deserialize, Serialize};
+
+use super::client::{ANSWER_TIMEOUT, Reports};
+use super::positions::TopicPartition;
+use super::settings::Connection;
+use super::topics::partitions_of_topic;
+
+/// The version of [`Note`].
+const VERSION: u32 = 1;
+
+/// Bytes of metadata that every broker accepts (`offset.metadata.max.bytes`).
+const NOTE_BYTES_MAX: usize = 4096;
+
+/// What rides in the metadata of a committed offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    v: u32,
+    pipeline: String,
+    epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    complete: bool,
+}
+
+/// The metadata for the offsets of a commit.
+///
+/// # Errors
+/// [`Error::Option`] when the names in it are too long.
+pub(super) fn note_of(progress: &Progress) -> Result<String> {
+    let note = Note {
+        v: VERSION,
+        pipeline: progress.pipeline.clone(),
+        epoch: progress.epoch,
+        state: progress.state.clone(),
+        complete: progress.is_complete,
+    };
+    let text = serde_json::to_string(&note)
+        .map_err(|error| Error::Bug(format!("progress can't be written: {error}")))?;
+    if text.len() > NOTE_BYTES_MAX {
+        return Err(Error::Option(format!(
+            "the names of pipeline '{}' and its state take {} bytes; Kafka keeps {NOTE_BYTES_MAX} with an \
+             offset, so set progress_topic",
+            progress.pipeline,
+            text.len()
+        )));
+    }
+    Ok(text)
+}
+
+/// The offsets of a commit for one group, each with the same metadata.
+pub(super) fn offsets_of(
+    positions: &BTreeMap<Partition, i64>,
+    metadata: &str,
+) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (name, position) in positions {
+        let unfit = || Error::Bug(format!("'{name}' at {position} is no position of Kafka"));
+        let partition = TopicPartition::parse(name).ok_or_else(unfit)?;
+        let mut element = list.add_partition(&partition.topic, partition.number);
+        element.set_offset(Offset::Offset(*position)).map_err(|_| unfit())?;
+        element.set_metadata(metadata);
+    }
+    Ok(list)
+}
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) source: String,
+    pub(super) partition: Partition,
+    pub(super) offset: i64,
+    pub(super) metadata: String,
+}
+
+/// What a list of committed offsets says of a source.
+pub(super) fn committed_of(source: &str, list: &TopicPartitionList) -> Vec<Committed> {
+    let elements = list.elements();
+    let committed = elements.iter().filter_map(|element| match element.offset() {
+        Offset::Offset(offset) => Some(Committed {
+            source: source.into(),
+            partition: TopicPartition::new(element.topic(), element.partition()).name(),
+            offset,
+            metadata: element.metadata().into(),
+        }),
+        _ => None,
+    });
+    committed.collect()
+}
+
+/// The progress that committed offsets stand for; `None` where there are none.
+///
+/// # Errors
+/// [`Error::State`] when they belong to another pipeline, another version, or to states that differ.
+pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Option<Progress>> {
+    let mut progress = Progress { pipeline: pipeline.into(), ..Progress::default() };
+    let mut notes = Vec::new();
+    for offset in committed {
+        let Committed { source, partition, offset: position, metadata } = offset;
+        let positions = progress.positions.entry(source.clone()).or_default();
+        positions.insert(Partition::clone(partition), *position);
+        let Ok(note) = serde_json::from_str::<Note>(metadata) else { continue };
+        if note.v != VERSION {
+            return Err(Error::State(format!(
+                "the progress at {partition} has version {}; this program knows {VERSION}",
+                note.v
+            )));
+        }
+        if note.pipeline != pipeline {
+            return Err(Error::State(format!(
+                "the committed offset of {partition} is progress of pipeline '{}', not of '{pipeline}'; \
+                 give the source another group",
+                note.pipeline
+            )));
+        }
+        notes.push(note);
+    }
+    if let Some(last) = notes.iter().max_by_key(|note| note.epoch) {
+        // After a rebalance partitions come from several instances, which have no state then.
+        if let Some(other) = notes.iter().find(|note| note.state != last.state) {
+            return Err(Error::State(format!(
+                "the partitions of pipeline '{pipeline}' belong to the states {:?} and {:?}; one state \
+                 must cover all",
+                other.state, last.state
+            )));
+        }
+        progress.epoch = last.epoch;
+        progress.state.clone_from(&last.state);
+        progress.is_complete = notes.len() == committed.len() && notes.iter().all(|n| n.complete);
+    }
+    Ok((!committed.is_empty()).then_some(progress))
+}
+
+/// Reads the last committed progress of a pipeline from a topic, from its beginning. Waits for the
+/// cluster.
+///
+/// # Errors
+/// [`Error::State`] when the record can't be read.
+pub(super) fn read_record(
+    connection: &Connection,
+    topic: &str,
+    pipeline: &str,
+) -> Result<Option<Progress>> {
+    let explainer = &connection.explainer;
+    let what = format!("reading progress from topic '{topic}'");
+    let explain = |error: KafkaError| explainer.explain(&what, &error);
+    let consumer: BaseConsumer<Reports> = connection
+        .config()
+        .set("group.id", format!("{pipeline}.progress"))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .create_with_context(Reports(std::sync::Arc::clone(explainer)))
+        .map_err(explain)?;
+    let count = partitions_of_topic(consumer.client(), explainer, topic)?.unwrap_or(0);
+    let mut list = TopicPartitionList::new();
+    for number in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+        list.add_partition_offset(topic, number, Offset::Beginning).map_err(explain)?;
+    }
+    consumer.assign(&list).map_err(explain)?;
+    let (mut open, mut last) = (count, None);
+    let mut heard = Instant::now();
+    while open > 0 {
+        match consumer.poll(std::time::Duration::from_millis(100)) {
+            Some(Ok(message)) if message.key() == Some(pipeline.as_bytes()) => {
+                last = message.payload().map(<[u8]>::to_vec);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) if explainer.explain(&what, &error).is_transient() => continue,
+            Some(Err(error)) => return Err(explain(error)),
+            None if heard.elapsed() < ANSWER_TIMEOUT => continue,
+            None => return Err(explainer.unanswered(&what)),
+        }
+        heard = Instant::now();
+    }
+    let Some(bytes) = last else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Error::State(format!(
+            "the progress of pipeline '{pipeline}' in topic '{topic}' can't be read: {error}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(epoch: u64, state: Option<&str>) -> Progress {
+        Progress {
+            pipeline: "p".into(),
+            epoch,
+            state: state.map(String::from),
+            positions: BTreeMap::new(),
+            is_complete: false,
+        }
+    }
+
+    fn committed(number: i32, offset: i64, metadata: &str) -> Committed {
+        Committed {
+            source: "s".into(),
+            partition: TopicPartition::new("t", number).name(),
+            offset,
+            metadata: metadata.into(),
+        }
+    }
+
+    #[test]
+    fn what_a_commit_wrote_is_read_back() {
+        let note = note_of(&progress(7, Some("epoch-7"))).expect("note");
+        let read = progress_of("p", &[committed(0, 5, &note), committed(1, 9, &note)]);
+        let read = read.expect("progress").expect("some");
+        assert_eq!((read.epoch, read.state.as_deref()), (7, Some("epoch-7")));
+        assert_eq!(read.positions["s"], BTreeMap::from([("t/0".into(), 5), ("t/1".into(), 9)]));
+        assert_eq!(progress_of("p", &[]), Ok(None));
+    }
+
+    #[test]
+    fn partitions_of_several_instances_have_several_epochs() {
+        let (old, new) = (note_of(&progress(3, None)), note_of(&progress(8, None)));
+        let list = [committed(0, 5, &old.expect("note")), committed(1, 9, &new.expect("note"))];
+        assert_eq!(progress_of("p", &list).expect("progress").expect("some").epoch, 8);
+    }
+
+    #[test]
+    fn offsets_of_other_tools_are_positions_and_of_other_pipelines_refused() {
+        let read = progress_of("p", &[committed(0, 5, ""), committed(1, 6, "by hand")]);
+        let read = read.expect("progress").expect("some");
+        assert_eq!((read.epoch, read.state, read.positions["s"].len()), (0, None, 2));
+        let note = note_of(&progress(7, None)).expect("note");
+        let error = progress_of("q", &[committed(0, 5, &note)]).expect_err("refused");
+        assert!(error.to_string().contains("progress of pipeline 'p', not of 'q'"), "{error}");
+        let newer = note.replace("\"v\":1", "\"v\":2");
+        let error = progress_of("p", &[committed(0, 5, &newer)]).expect_err("refused");
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn states_that_differ_and_names_too_long_are_refused() {
+        let one = note_of(&progress(7, Some("a"))).expect("note");
+        let other = note_of(&progress(8, Some("b"))).expect("note");
+        let error = progress_of("p", &[committed(0, 1, &one), committed(1, 1, &other)]);
+        assert!(error.expect_err("refused").to_string().contains("one state must cover all"));
+        let long = progress(1, Some(&"x".repeat(5000)));
+        assert!(note_of(&long).expect_err("refused").to_string().contains("set progress_topic"));
+    }
+}

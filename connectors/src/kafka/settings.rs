@@ -1,0 +1,433 @@
+//! The options of Kafka sources and sinks, and the client configurations that they make.
+//!
+//! - *Invariant:* what the protocol rests on can't be set by a user; such a property is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use sembla_runtime::{Error, Result};
+
+use super::failure::{Explainer, Secrets};
+use super::positions::Start;
+use crate::options::{Kind, OptionDef, Options};
+
+const SERVERS: OptionDef = OptionDef::new(
+    "bootstrap_servers",
+    Kind::Text,
+    "addresses of the cluster: 'host:9092,host:9092'",
+)
+.required();
+
+/// Properties of the client that go by their own names, and whether each is a secret.
+const PROPERTIES: [OptionDef; 15] = [
+    OptionDef::new("client.id", Kind::Text, "the name that brokers log"),
+    OptionDef::new(
+        "security.protocol",
+        Kind::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]),
+        "whether the connection has TLS and a login",
+    ),
+    OptionDef::new(
+        "sasl.mechanism",
+        Kind::Text,
+        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+    ),
+    OptionDef::new("sasl.username", Kind::Text, "the user"),
+    OptionDef::new("sasl.password", Kind::Text, "the password").secret(),
+    OptionDef::new("ssl.ca.location", Kind::Text, "a file with the certificates to trust"),
+    OptionDef::new("ssl.ca.pem", Kind::Text, "the certificates to trust"),
+    OptionDef::new("ssl.certificate.location", Kind::Text, "a file with the client's certificate"),
+    OptionDef::new("ssl.certificate.pem", Kind::Text, "the client's certificate"),
+    OptionDef::new("ssl.key.location", Kind::Text, "a file with the client's key").secret(),
+    OptionDef::new("ssl.key.pem", Kind::Text, "the client's key").secret(),
+    OptionDef::new("ssl.key.password", Kind::Text, "the password of the client's key").secret(),
+    OptionDef::new(
+        "ssl.endpoint.identification.algorithm",
+        Kind::Choice(&["https", "none"]),
+        "whether the broker's name is checked",
+    ),
+    OptionDef::new(
+        "enable.ssl.certificate.verification",
+        Kind::Choice(&["true", "false"]),
+        "whether the broker's certificate is checked",
+    ),
+    ANY_PROPERTY,
+];
+
+/// Any other property. It may be a secret, so it is treated as one.
+const ANY_PROPERTY: OptionDef =
+    OptionDef::new("kafka.*", Kind::Text, "any other property of librdkafka").secret();
+
+const SOURCE: [OptionDef; 11] = [
+    OptionDef::new("topic", Kind::Text, "the topics to read: 'a' or 'a, b'"),
+    OptionDef::new("topic_pattern", Kind::Text, "a regular expression of the topics to read"),
+    SERVERS,
+    OptionDef::new("group", Kind::Text, "the consumer group; the pipeline's name unless given"),
+    OptionDef::new(
+        "start",
+        Kind::Text,
+        "where to begin without progress: earliest, latest, a time (2026-11-24T08:00:00Z, or \
+         milliseconds since 1970), or offsets ('messages/0:42, messages/1:7')",
+    )
+    .or("earliest"),
+    OptionDef::new(
+        "on_missing_offset",
+        Kind::Choice(&["error", "earliest"]),
+        "what to do where the broker has deleted the next record",
+    )
+    .or("error"),
+    OptionDef::new(
+        "stop_at_end",
+        Kind::Flag,
+        "whether to end at what is there when reading begins",
+    )
+    .or("false"),
+    OptionDef::new("queue_rows", Kind::Count, "records read ahead of a partition").or("50000"),
+    OptionDef::new("queue_bytes", Kind::Bytes, "bytes read ahead of a partition").or("16 MiB"),
+    OptionDef::new(
+        "session_timeout",
+        Kind::Duration,
+        "how long the group waits for an instance that has vanished",
+    )
+    .or("10 s"),
+    OptionDef::new(
+        "rebalance_timeout",
+        Kind::Duration,
+        "how long the group waits for the last commit of an instance that gives partitions back",
+    )
+    .or("5 min"),
+];
+
+const SINK: [OptionDef; 17] = [
+    OptionDef::new("topic", Kind::Text, "the topic to write").required(),
+    SERVERS,
+    OptionDef::new("key", Kind::Text, "the column that becomes the key"),
+    OptionDef::new("headers", Kind::Text, "the column that becomes the headers: a map or JSON"),
+    OptionDef::new("timestamp", Kind::Text, "the column that becomes the record's time"),
+    OptionDef::new("dead_letter_topic", Kind::Text, "where records go that can't be used"),
+    OptionDef::new("late_topic", Kind::Text, "where late rows go, as JSON"),
+    OptionDef::new(
+        "delivery",
+        Kind::Choice(&["exactly_once", "at_least_once"]),
+        "whether results are written in transactions",
+    )
+    .or("exactly_once"),
+    OptionDef::new(
+        "transactional_id",
+        Kind::Text,
+        "the beginning of the transactional ids; the pipeline's name unless given",
+    ),
+    OptionDef::new(
+        "transaction_timeout",
+        Kind::Duration,
+        "after which the broker aborts a transaction; more than the checkpoint interval",
+    )
+    .or("2 min"),
+    OptionDef::new(
+        "progress_topic",
+        Kind::Text,
+        "a compacted topic for progress, where it does not go with the source's offsets",
+    ),
+    OptionDef::new("create_topics", Kind::Flag, "whether topics that are missing are made")
+        .or("false"),
+    OptionDef::new("partitions", Kind::Count, "partitions of topics that are made").or("1"),
+    OptionDef::new("replication", Kind::Count, "replicas of topics that are made").or("1"),
+    OptionDef::new(
+        "partitioner",
+        Kind::Choice(&[
+            "consistent_random",
+            "consistent",
+            "murmur2_random",
+            "murmur2",
+            "fnv1a_random",
+            "fnv1a",
+            "random",
+        ]),
+        "how a key chooses its partition; murmur2_random is what Java clients do",
+    )
+    .or("murmur2_random"),
+    OptionDef::new(
+        "compression",
+        Kind::Choice(&["none", "gzip", "snappy", "lz4", "zstd"]),
+        "how batches are compressed",
+    )
+    .or("none"),
+    OptionDef::new("linger", Kind::Duration, "how long a batch waits for more records").or("5 ms"),
+];
+
+const SOURCE_COUNT: usize = SOURCE.len() + PROPERTIES.len();
+const SINK_COUNT: usize = SINK.len() + PROPERTIES.len();
+
+/// The options of a source, but for those of its format.
+pub const SOURCE_OPTIONS: [OptionDef; SOURCE_COUNT] = with_properties(&SOURCE);
+
+/// The options of a sink, but for those of its format.
+pub const SINK_OPTIONS: [OptionDef; SINK_COUNT] = with_properties(&SINK);
+
+/// Own options, then the properties of the client.
+const fn with_properties<const N: usize>(own: &[OptionDef]) -> [OptionDef; N] {
+    let mut all = [SERVERS; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < own.len() { own[at] } else { PROPERTIES[at - own.len()] };
+        at += 1;
+    }
+    all
+}
+
+/// Properties that the protocol rests on.
+const OWN_PROPERTIES: [&str; 18] = [
+    "acks",
+    "allow.auto.create.topics",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "isolation.level",
+    "max.poll.interval.ms",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "request.required.acks",
+    "statistics.interval.ms",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+/// How clients of one cluster are made.
+#[derive(Clone)]
+pub(super) struct Connection {
+    config: ClientConfig,
+    pub(super) explainer: Arc<Explainer>,
+}
+
+impl Connection {
+    fn new(options: &Options) -> Result<Self> {
+        let servers = options.text("bootstrap_servers")?;
+        let mut config = ClientConfig::new();
+        let mut secrets = Secrets::default();
+        config.set("bootstrap.servers", servers).set("client.id", "sembla");
+        for def in PROPERTIES.iter().filter(|def| def.key != ANY_PROPERTY.key) {
+            if let Some(value) = options.find_text(def.key) {
+                config.set(def.key, value);
+                if def.is_secret {
+                    secrets.add(value);
+                }
+            }
+        }
+        for (key, value) in options.below("kafka.") {
+            if OWN_PROPERTIES.contains(&key) {
+                return Err(Error::Option(format!(
+                    "kafka.{key} can't be set: exactly-once delivery rests on it"
+                )));
+            }
+            config.set(key, value);
+            secrets.add_if_secret(key, value);
+        }
+        Ok(Self { config, explainer: Arc::new(Explainer::new(servers, secrets)) })
+    }
+
+    /// A configuration to be completed.
+    pub(super) fn config(&self) -> ClientConfig {
+        self.config.clone()
+    }
+}
+
+impl Secrets {
+    /// Adds the value of a property whose name says that it is a secret. Short values such as `true`
+    /// would put stars in messages where they help nobody.
+    fn add_if_secret(&mut self, key: &str, value: &str) {
+        const WORDS: [&str; 7] = ["password", "secret", "token", "jaas", "key", "pem", "oauth"];
+        if WORDS.iter().any(|word| key.contains(word)) {
+            self.add(value);
+        }
+    }
+}
+
+/// What a source reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Topics {
+    /// These.
+    Named(Vec<String>),
+    /// All that match; a regular expression that begins with `^`.
+    Matching(String),
+}
+
+/// The checked options of a source.
+#[derive(Clone)]
+pub(super) struct SourceSettings {
+    pub(super) connection: Connection,
+    pub(super) topics: Topics,
+    pub(super) group: String,
+    pub(super) start: Start,
+    pub(super) skips_missing: bool,
+    pub(super) stops_at_end: bool,
+    pub(super) queue_rows: u64,
+    pub(super) queue_bytes: u64,
+    pub(super) session_timeout: Duration,
+    pub(super) rebalance_timeout: Duration,
+}
+
+impl SourceSettings {
+    pub(super) fn new(pipeline: &str, options: &Options) -> Result<Self> {
+        let topics = match (options.find_text("topic"), options.find_text("topic_pattern")) {
+            (Some(names), None) => Topics::Named(names_of(names)?),
+            (None, Some(pattern)) => Topics::Matching(match pattern.starts_with('^') {
+                true => pattern.into(),
+                false => format!("^{pattern}"),
+            }),
+            (Some(_), Some(_)) => {
+                return Err(Error::Option("topic and topic_pattern exclude each other".into()));
+            }
+            (None, None) => {
+                return Err(Error::Option(
+                    "a kafka source needs the option 'topic' (or topic_pattern)".into(),
+                ));
+            }
+        };
+        Ok(Self {
+            connection: Connection::new(options)?,
+            topics,
+            group: options.find_text("group").unwrap_or(pipeline).to_string(),
+            start: Start::parse(options.text("start")?)?,
+            skips_missing: options.choice("on_missing_offset")? == "earliest",
+            stops_at_end: options.flag("stop_at_end")?,
+            queue_rows: options.count("queue_rows")?.clamp(1, 10_000_000),
+            queue_bytes: options.bytes("queue_bytes")?.max(1024),
+            session_timeout: options.duration("session_timeout")?,
+            rebalance_timeout: options.duration("rebalance_timeout")?,
+        })
+    }
+
+    /// The consumer's configuration.
+    pub(super) fn config(&self) -> ClientConfig {
+        let session_ms = self.session_timeout.as_millis();
+        let rebalance_ms = self.rebalance_timeout.as_millis().max(session_ms);
+        let mut config = self.connection.config();
+        config
+            .set("group.id", &self.group)
+            .set("group.protocol", "classic")
+            // Every rebalance gives all partitions back, so a generation never changes under rows
+            // that are on their way.
+            .set("partition.assignment.strategy", "roundrobin")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", if self.skips_missing { "earliest" } else { "error" })
+            .set("session.timeout.ms", session_ms.to_string())
+            .set("heartbeat.interval.ms", (session_ms / 10).clamp(100, 3000).to_string())
+            .set("max.poll.interval.ms", rebalance_ms.to_string())
+            .set("queued.min.messages", self.queue_rows.to_string())
+            .set("queued.max.messages.kbytes", self.queue_bytes.div_ceil(1024).to_string())
+            .set("statistics.interval.ms", "5000");
+        // How long a partition with a full queue waits before it is fetched again, and how long a
+        // broker may hold a fetch back; both are for throughput and set too long by default.
+        for (key, value) in [
+            ("fetch.queue.backoff.ms", "20"),
+            ("fetch.wait.max.ms", "100"),
+            ("topic.metadata.refresh.interval.ms", "60000"),
+        ] {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        config
+    }
+}
+
+/// The names in a list with commas.
+fn names_of(list: &str) -> Result<Vec<String>> {
+    let names: Vec<String> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
+    match names.iter().find(|name| name.starts_with('^')) {
+        _ if names.is_empty() => Err(Error::Option(format!("topic is '{list}'; it names a topic"))),
+        Some(name) => Err(Error::Option(format!(
+            "topic '{name}' looks like a regular expression; topic_pattern takes one"
+        ))),
+        None => Ok(names),
+    }
+}
+
+/// The checked options of a sink.
+#[derive(Clone)]
+pub(super) struct SinkSettings {
+    pub(super) connection: Connection,
+    pub(super) topic: String,
+    pub(super) key: Option<String>,
+    pub(super) headers: Option<String>,
+    pub(super) timestamp: Option<String>,
+    pub(super) dead_letter_topic: Option<String>,
+    pub(super) late_topic: Option<String>,
+    pub(super) is_transactional: bool,
+    pub(super) transactional_id: Option<String>,
+    pub(super) transaction_timeout: Duration,
+    pub(super) progress_topic: Option<String>,
+    pub(super) creates_topics: bool,
+    pub(super) partitions: i32,
+    pub(super) replication: i32,
+    partitioner: &'static str,
+    compression: &'static str,
+    linger: Duration,
+}
+
+impl SinkSettings {
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let text = |key| options.find_text(key).map(String::from);
+        let small = |key| -> Result<i32> {
+            let count = options.count(key)?;
+            match i32::try_from(count).ok().filter(|count| (1..=10_000).contains(count)) {
+                Some(count) => Ok(count),
+                None => Err(Error::Option(format!("{key} is {count}; it is between 1 and 10000"))),
+            }
+        };
+        Ok(Self {
+            connection: Connection::new(options)?,
+            topic: options.text("topic")?.into(),
+            key: text("key"),
+            headers: text("headers"),
+            timestamp: text("timestamp"),
+            dead_letter_topic: text("dead_letter_topic"),
+            late_topic: text("late_topic"),
+            is_transactional: options.choice("delivery")? == "exactly_once",
+            transactional_id: text("transactional_id"),
+            transaction_timeout: options.duration("transaction_timeout")?,
+            progress_topic: text("progress_topic"),
+            creates_topics: options.flag("create_topics")?,
+            partitions: small("partitions")?,
+            replication: small("replication")?,
+            partitioner: options.choice("partitioner")?,
+            compression: options.choice("compression")?,
+            linger: options.duration("linger")?,
+        })
+    }
+
+    /// The producer's configuration, with a transactional id or without transactions.
+    pub(super) fn config(&self, transactional_id: Option<&str>) -> ClientConfig {
+        let mut config = self.connection.config();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", self.partitioner)
+            .set("compression.type", self.compression)
+            .set("linger.ms", self.linger.as_millis().to_string());
+        // A broker knows best how large a record may be.
+        for (key, value) in
+            [("message.max.bytes", "104857600"), ("queue.buffering.max.kbytes", "262144")]
+        {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        if let Some(id) = transactional_id {
+            config
+                .set("transactional.id", id)
+                .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
+        }
+        config
+    }
+}

@@ -1,0 +1,322 @@
+//! Topics as a source.
+//!
+//! A thread serves the consumer group, a task reads each partition, and this puts together what they
+//! say. An attempt of the pipeline is one lease of the group: what was read under a lease that has
+//! ended is given up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use rdkafka::consumer::Consumer;
+use sembla_runtime::{Assignment, Error, Partition, Result, Source, SourceEvent};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::client::{ANSWER_TIMEOUT, blocking};
+use super::consumer::ConsumerThread;
+use super::group::{Group, GroupConsumer, Standing};
+use super::positions::{Places, TopicPartition};
+use super::reader::Reader;
+use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
+use super::topics::partition_count;
+use crate::formats::{Column, DECODE_OPTIONS, Decoder, schema_of};
+use crate::options::{OptionDef, Options};
+
+/// Batches that are decoded ahead, of all partitions together.
+const BATCHES_AHEAD: usize = 2;
+
+/// A source of the records of Kafka topics.
+///
+/// Dropping it leaves the consumer group, so that others need not wait for its session to end; that
+/// takes some milliseconds.
+pub struct KafkaSource {
+    options: Options,
+    settings: SourceSettings,
+    columns: Vec<Column>,
+    group: Group,
+    thread: Option<ConsumerThread>,
+    /// What `assigned` has told.
+    given: Option<(u64, Vec<TopicPartition>)>,
+    /// What `start` began.
+    reading: Option<Reading>,
+}
+
+/// The tasks that read.
+struct Reading {
+    events: mpsc::Receiver<Result<SourceEvent>>,
+    tasks: JoinSet<()>,
+    /// How many partitions have not ended.
+    open: usize,
+    /// By partition where the pipeline goes on.
+    next: BTreeMap<Partition, i64>,
+}
+
+impl KafkaSource {
+    /// All options of a source.
+    pub fn options() -> Vec<OptionDef> {
+        SOURCE_OPTIONS.iter().chain(DECODE_OPTIONS).copied().collect()
+    }
+
+    /// A source with these columns and options, for a pipeline of that name. Nothing is connected
+    /// yet.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    pub fn new(pipeline: &str, columns: &[Column], given: &[(String, String)]) -> Result<Self> {
+        let options = Options::read("a kafka source", &Self::options(), given)?;
+        let settings = SourceSettings::new(pipeline, &options)?;
+        Decoder::new(columns, &options)?;
+        let group = Group::new(&settings.group);
+        Ok(Self {
+            options,
+            settings,
+            columns: columns.to_vec(),
+            group,
+            thread: None,
+            given: None,
+            reading: None,
+        })
+    }
+
+    /// The handle on its consumer group, for the sink.
+    pub fn group(&self) -> Group {
+        self.group.clone()
+    }
+
+    /// Joins the group, once. Topics that are named must be there.
+    async fn join(&mut self) -> Result<()> {
+        if self.thread.is_some() {
+            return Ok(());
+        }
+        let explainer = &self.settings.connection.explainer;
+        let (thread, consumer) = ConsumerThread::new(
+            &self.settings.config(),
+            explainer,
+            self.settings.rebalance_timeout.mul_f64(0.9),
+        )?;
+        self.partitions_in_all(&consumer).await?;
+        let names: Vec<&str> = match &self.settings.topics {
+            Topics::Named(names) => names.iter().map(String::as_str).collect(),
+            Topics::Matching(pattern) => vec![pattern],
+        };
+        consumer
+            .subscribe(&names)
+            .map_err(|error| explainer.explain("subscribing to topics", &error))?;
+        self.group.join(Arc::clone(&thread.member), &consumer);
+        self.thread = Some(thread);
+        Ok(())
+    }
+
+    /// How many partitions the topics have, whoever reads them; `None` for a pattern, whose matches
+    /// only the group knows.
+    async fn partitions_in_all(&self, consumer: &Arc<GroupConsumer>) -> Result<Option<usize>> {
+        let Topics::Named(names) = self.settings.topics.clone() else { return Ok(None) };
+        let explainer = Arc::clone(&self.settings.connection.explainer);
+        let consumer = Arc::clone(consumer);
+        blocking(move || partition_count(consumer.client(), &explainer, &names).map(Some)).await
+    }
+
+    /// Whether the group has no other member.
+    async fn is_alone(&self, consumer: &Arc<GroupConsumer>) -> Result<bool> {
+        let explainer = Arc::clone(&self.settings.connection.explainer);
+        let (consumer, group) = (Arc::clone(consumer), self.settings.group.clone());
+        blocking(move || {
+            let groups =
+                consumer.fetch_group_list(Some(&group), ANSWER_TIMEOUT).map_err(|error| {
+                    explainer.explain("asking for the members of the group", &error)
+                })?;
+            Ok(groups.groups().iter().all(|group| group.members().len() <= 1))
+        })
+        .await
+    }
+
+    /// Waits until the group has given partitions, and says under which lease.
+    async fn wait_until_given(
+        standing: &mut watch::Receiver<Standing>,
+        sender: &watch::Sender<Standing>,
+    ) -> Result<(u64, Vec<TopicPartition>)> {
+        loop {
+            // Whatever was read before is given up, so a revocation need not wait.
+            sender.send_if_modified(|standing| {
+                if let Standing::Revoking { answer, .. } = standing {
+                    answer.take();
+                }
+                false
+            });
+            match &*standing.borrow_and_update() {
+                Standing::Given { lease, partitions } => return Ok((*lease, partitions.clone())),
+                Standing::Failed(error) => return Err(error.clone()),
+                Standing::Waiting | Standing::Revoking { .. } => {}
+            }
+            standing.changed().await.map_err(|_| Error::Stopped)?;
+        }
+    }
+
+    fn thread(&self) -> Result<&ConsumerThread> {
+        self.thread.as_ref().ok_or_else(|| Error::Bug("the source has not joined its group".into()))
+    }
+
+    /// Stops reading; what was read ahead is given up. Waits for the readers, so that none of them
+    /// takes a record that the next ones should have.
+    async fn stop(&mut self) {
+        if let Some(reading) = &mut self.reading {
+            reading.events.close();
+            reading.tasks.shutdown().await;
+        }
+        self.reading = None;
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn schema(&self) -> SchemaRef {
+        schema_of(&self.columns)
+    }
+
+    async fn assigned(&mut self) -> Result<Assignment> {
+        self.stop().await;
+        self.join().await?;
+        let thread = self.thread()?;
+        let sender = &thread.member.standing;
+        let (lease, partitions) = Self::wait_until_given(&mut sender.subscribe(), sender).await?;
+        let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
+        let is_whole = match self.partitions_in_all(&consumer).await? {
+            Some(count) => count == partitions.len(),
+            None => self.is_alone(&consumer).await?,
+        };
+        let names = partitions.iter().map(TopicPartition::name).collect();
+        self.given = Some((lease, partitions));
+        Ok(Assignment { partitions: names, is_whole })
+    }
+
+    async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
+        self.stop().await;
+        let (lease, partitions) =
+            self.given.clone().ok_or_else(|| Error::Bug("start comes after assigned".into()))?;
+        let thread = self.thread()?;
+        let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
+        let (settings, wanted) = (self.settings.clone(), positions.clone());
+        let places = blocking(move || {
+            let places = Places {
+                consumer: &consumer,
+                explainer: &settings.connection.explainer,
+                start: &settings.start,
+                skips_missing: settings.skips_missing,
+            };
+            places.find(&partitions, &wanted)
+        })
+        .await?;
+        let starts = places.iter().map(|(key, place)| (key.clone(), place.next)).collect();
+        let queues = thread.start(lease, starts).await?;
+        let (sender, events) = mpsc::channel(BATCHES_AHEAD);
+        let mut reading = Reading {
+            events,
+            tasks: JoinSet::new(),
+            open: places.len(),
+            next: places.iter().map(|(key, place)| (key.name(), place.next)).collect(),
+        };
+        // Without queues the lease has ended; `next` says so.
+        for ((partition, place), queue) in places.into_iter().zip(queues.into_iter().flatten()) {
+            let reader = Reader::new(
+                partition,
+                queue,
+                place,
+                self.settings.stops_at_end,
+                Decoder::new(&self.columns, &self.options)?,
+                Arc::clone(&self.settings.connection.explainer),
+            );
+            reading.tasks.spawn(reader.run(sender.clone()));
+        }
+        self.reading = Some(reading);
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<SourceEvent>> {
+        let (lease, _) =
+            self.given.as_ref().ok_or_else(|| Error::Bug("next comes after start".into()))?;
+        let thread = self.thread.as_ref().ok_or(Error::Stopped)?;
+        let reading =
+            self.reading.as_mut().ok_or_else(|| Error::Bug("next comes after start".into()))?;
+        if reading.open == 0 {
+            return Ok(None);
+        }
+        let sender = &thread.member.standing;
+        let event = tokio::select! {
+            biased;
+            answer = revoked(sender, *lease) => {
+                let answer = answer?;
+                reading.tasks.abort_all();
+                self.given = None;
+                return Ok(Some(SourceEvent::Reassign(answer)));
+            }
+            event = reading.events.recv() => event,
+        };
+        let event =
+            event.ok_or_else(|| Error::Bug("the readers of partitions are gone".into()))??;
+        match &event {
+            SourceEvent::Batch(batch) => {
+                reading.next.insert(Arc::clone(&batch.partition), batch.next);
+            }
+            SourceEvent::End(_) => reading.open -= 1,
+            SourceEvent::Reassign(_) => {}
+        }
+        Ok(Some(event))
+    }
+
+    fn lag(&self) -> BTreeMap<Partition, i64> {
+        let (Some(thread), Some(reading)) = (&self.thread, &self.reading) else {
+            return BTreeMap::new();
+        };
+        let ends = thread.member.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter()
+            .map(|(partition, end)| {
+                let name = partition.name();
+                let next = reading.next.get(&name).copied().unwrap_or(*end);
+                (name, (end - next).max(0))
+            })
+            .collect()
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // The readers hold the consumer; the thread waits for them before it leaves the group.
+        self.reading = None;
+    }
+}
+
+impl fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("options", &self.options)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits until a lease ends, and gives the sender that says that nothing of it is on its way.
+async fn revoked(sender: &watch::Sender<Standing>, lease: u64) -> Result<oneshot::Sender<()>> {
+    let mut standing = sender.subscribe();
+    loop {
+        let mut found = None;
+        sender.send_if_modified(|standing| {
+            found = match standing {
+                Standing::Given { lease: given, .. } if *given == lease => None,
+                Standing::Failed(error) => Some(Err(error.clone())),
+                Standing::Revoking { lease: revoked, answer } if *revoked == lease => {
+                    answer.take().map(Ok)
+                }
+                // The lease ended unnoticed; nobody waits for an answer.
+                _ => Some(Ok(oneshot::channel().0)),
+            };
+            false
+        });
+        if let Some(found) = found {
+            return found;
+        }
+        standing.changed().await.map_err(|_| Error::Stopped)?;
+    }
+}

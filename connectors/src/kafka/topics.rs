@@ -1,0 +1,92 @@
+//! Topics: whether they are there, and making those that may be made.
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use sembla_runtime::{Error, Result};
+
+use super::client::{ANSWER_TIMEOUT, Reports};
+use super::failure::Explainer;
+use super::settings::Connection;
+
+/// The number of partitions of a topic; `None` where it is not there. Waits for the cluster.
+pub(super) fn partitions_of_topic<C: ClientContext>(
+    client: &Client<C>,
+    explainer: &Explainer,
+    name: &str,
+) -> Result<Option<usize>> {
+    let what = format!("looking for topic '{name}'");
+    let metadata = client
+        .fetch_metadata(Some(name), ANSWER_TIMEOUT)
+        .map_err(|error| explainer.explain(&what, &error))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let Some(topic) = topic else { return Ok(None) };
+    match topic.error().map(Code::from) {
+        None => Ok(Some(topic.partitions().len()).filter(|count| *count > 0)),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Ok(None),
+        Some(code) => Err(explainer.explain_code(&what, code, &code.to_string())),
+    }
+}
+
+/// The number of partitions of topics, which must all be there. Waits for the cluster.
+pub(super) fn partition_count<C: ClientContext>(
+    client: &Client<C>,
+    explainer: &Explainer,
+    names: &[String],
+) -> Result<usize> {
+    let mut count = 0;
+    for name in names {
+        count += partitions_of_topic(client, explainer, name)?.ok_or_else(|| {
+            Error::Option(format!(
+                "topic '{name}' is not there at '{}'; create it, or correct the option topic",
+                explainer.servers()
+            ))
+        })?;
+    }
+    Ok(count)
+}
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TopicSpec {
+    pub(super) name: String,
+    pub(super) partitions: i32,
+    pub(super) replication: i32,
+    /// Settings of the topic.
+    pub(super) config: Vec<(&'static str, &'static str)>,
+}
+
+/// Makes topics; one that another instance has made meanwhile is as good.
+pub(super) async fn create(connection: &Connection, specs: &[TopicSpec]) -> Result<()> {
+    let explainer = &connection.explainer;
+    let admin: AdminClient<Reports> = connection
+        .config()
+        .create_with_context(Reports(std::sync::Arc::clone(explainer)))
+        .map_err(|error| explainer.explain("making topics", &error))?;
+    let topics: Vec<NewTopic<'_>> = specs
+        .iter()
+        .map(|spec| {
+            let topic = NewTopic::new(
+                &spec.name,
+                spec.partitions,
+                TopicReplication::Fixed(spec.replication),
+            );
+            spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
+    let results = admin
+        .create_topics(&topics, &options)
+        .await
+        .map_err(|error| explainer.explain("making topics", &error))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                let what = format!("making topic '{name}'");
+                return Err(explainer.explain_code(&what, code, &code.to_string()));
+            }
+        }
+    }
+    Ok(())
+}

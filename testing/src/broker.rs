@@ -1,0 +1,223 @@
+//! A Kafka broker of one node, started by `scripts/kafka.sh`.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use crate::Record;
+
+/// How long a test waits for a broker.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A broker. It ends when it is dropped, or with the process.
+pub struct Broker {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Broker {
+    /// Starts a broker of its own on free ports. The first start on a machine downloads Kafka.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("sembla-kafka").tempdir().expect("a folder");
+        let mut broker = Self { folder, port: 0 };
+        // The port may be taken between the look and the start; then another is tried.
+        let is_up = (0..3).any(|_| {
+            broker.port = free_port();
+            broker.script("restart")
+        });
+        assert!(is_up, "the broker did not start");
+        broker.wait_until_ready();
+        broker
+    }
+
+    /// The broker that the tests of this process share. Topics of a test have names of their own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A name that no other topic, group or pipeline of this process has.
+    pub fn unique(name: &str) -> String {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        format!("{name}-{}", LAST.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Its address, for `bootstrap_servers`.
+    pub fn servers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill_hard(&self) {
+        assert!(self.script("kill"), "the broker could not be killed");
+    }
+
+    /// Starts it again on the same port with the same data.
+    pub fn restart(&self) {
+        assert!(self.script("restart"), "the broker could not be started again");
+        self.wait_until_ready();
+    }
+
+    /// Makes a topic under a name of its own.
+    pub fn topic(&self, name: &str, partitions: i32) -> String {
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// Makes a topic with settings under a name of its own.
+    pub fn topic_with(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> String {
+        let name = Self::unique(name);
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let topic = config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let results = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
+        results.expect("topics")[0].as_ref().expect("a topic");
+        name
+    }
+
+    /// Raises the number of a topic's partitions.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        let more = NewPartitions::new(topic, partitions);
+        let results = block_on(self.admin().create_partitions([&more], &AdminOptions::new()));
+        results.expect("topics")[0].as_ref().expect("partitions");
+    }
+
+    /// Deletes the records of a partition before an offset.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        block_on(self.admin().delete_records(&list, &AdminOptions::new())).expect("deleted");
+    }
+
+    /// Writes records in their order, and waits until they are there.
+    pub fn produce(&self, topic: &str, records: &[Record]) {
+        let producer: ThreadedProducer<DefaultProducerContext> = self
+            .client()
+            .set("message.max.bytes", "104857600")
+            .set("enable.idempotence", "true")
+            .create()
+            .expect("a producer");
+        for record in records {
+            let mut next = BaseRecord::<Vec<u8>, Vec<u8>>::to(topic);
+            next.partition = record.partition;
+            next.key = record.key.as_ref();
+            next.payload = record.value.as_ref();
+            next.timestamp = record.timestamp_ms;
+            next.headers = (!record.headers.is_empty()).then(|| record.owned_headers());
+            while let Err((error, unsent)) = producer.send(next) {
+                let is_full = error.to_string().contains("Queue full");
+                assert!(is_full, "the record could not be written: {error}");
+                std::thread::sleep(Duration::from_millis(5));
+                next = unsent;
+            }
+        }
+        producer.flush(TIMEOUT).expect("written");
+    }
+
+    /// All committed records of a topic, by partition and offset.
+    pub fn read_committed(&self, topic: &str) -> Vec<Record> {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .create()
+            .expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("offset");
+        }
+        let mut open = list.count();
+        consumer.assign(&list).expect("assigned");
+        let (mut records, deadline) = (Vec::new(), Instant::now() + TIMEOUT);
+        while open > 0 {
+            assert!(Instant::now() < deadline, "topic '{topic}' has no end");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => records.push(Record::read(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(_)) | None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// The offset that a group has committed, and its metadata.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<(i64, String)> {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let list = consumer.committed_offsets(list, TIMEOUT).expect("offsets");
+        match list.elements()[0].offset() {
+            Offset::Offset(offset) => Some((offset, list.elements()[0].metadata().into())),
+            _ => None,
+        }
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.servers());
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("a client")
+    }
+
+    /// Waits until it answers and transactions have a coordinator.
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + TIMEOUT;
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            self.client().set("transactional.id", "ready").create().expect("a producer");
+        while let Err(error) = producer.init_transactions(Duration::from_secs(5)) {
+            assert!(Instant::now() < deadline, "the broker is not ready: {error}");
+        }
+    }
+
+    /// Runs the script, and says whether it succeeded.
+    fn script(&self, command: &str) -> bool {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let status = Command::new(root.join("scripts/kafka.sh"))
+            .arg(command)
+            .arg(self.data())
+            .arg(self.port.to_string())
+            .env("KAFKA_OWNER", std::process::id().to_string())
+            .status();
+        status.expect("scripts/kafka.sh").success()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join(format!("broker-{}", self.port))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.script("kill");
+    }
+}
+
+/// A port that is free, as is the next one, which the controller takes.
+fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}
