@@ -1,13 +1,13 @@
-//! A table at rest as a stream: its rows in the order of time, dealt to partitions, at full speed or
-//! at a multiple of real time.
+//! A table at rest as a stream: its rows in the order of time, dealt to partitions, at full speed
+//! or at a multiple of real time.
 //!
 //! Who has the table gives a function that reads it in the order of the time column with the number
 //! of each row; the replay deals row n to partition n modulo N.
 //!
 //! - *Invariant:* a row's sequence is its number in the whole table, so results don't depend on the
 //!   number of partitions.
-//! - *Invariant:* a partition's position is the number of the first row that it hasn't given; it goes
-//!   on from there, and rows before it are read over.
+//! - *Invariant:* a partition's position is the number of the first row that it hasn't given; it
+//!   goes on from there, and rows before it are read over.
 //! - *Absent:* reading files, and sorting.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,8 +44,8 @@ const PARTITIONS_MAX: u64 = 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// Reads a table in the order of time, from the row with that number on. Batches have the source's
-/// columns and then one `Int64`, the row's number in the whole table; numbers only grow. Rows before
-/// the asked one may be given too; they are skipped.
+/// columns and then one `Int64`, the row's number in the whole table; numbers only grow. Rows
+/// before the asked one may be given too; they are skipped.
 pub type RowsFrom = Arc<dyn Fn(i64) -> BoxStream<'static, Result<RecordBatch>> + Send + Sync>;
 
 /// How fast rows come.

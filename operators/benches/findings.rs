@@ -1,8 +1,8 @@
 //! How long findings over pairs take, and how much memory above the vectors, as the rows grow.
 //!
 //! `cargo bench -p sembla-operators --bench findings -- FINDING [ROWS…]` with FINDING one of
-//! `mine`, `communities`, `star`, `closure`, `exact`, `int8`, `binary`. `DIMENSION` is 384 and
-//! `QUERIES` 1000 if not said. The vectors are made: rows around one centre for each twenty of
+//! `mine`, `communities`, `star`, `closure`, `exact`, `int8`, `binary`, `online` (two windows of
+//! half the rows each). `DIMENSION` is 384 and `QUERIES` 1000 if not said. The vectors are made: rows around one centre for each twenty of
 //! them, as near to it as texts on one subject are (a cosine of about 0.75 between two of them),
 //! and every tenth row close to another.
 
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use sembla_operators::communities::{self, communities};
 use sembla_operators::dedup::{self, Distinct, Input, Mode, Near, dedup};
+use sembla_operators::online::{ClusterOptions, OnlineClusters, Window};
 use sembla_operators::search::{self, CodedCorpus, Coding};
 use sembla_operators::{Unbounded, UnitVectors, mining, neighbours};
 
@@ -85,11 +86,35 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
             let recall = (0..asked).map(common).sum::<usize>() as f64 / (10 * asked) as f64;
             format!("coding {coding:.2} s, {asked} queries {seconds:.4} s, recall {recall:.4}")
         }
+        "online" => online(vectors),
         _ => {
             let options = mining::Options { top_k: 10, ..mining::Options::default() };
             format!("{} pairs", mining::mine(vectors, &options, host).expect("mined").len())
         }
     }
+}
+
+/// Online clusters of two windows: how long each takes, and what is remembered.
+fn online(vectors: &UnitVectors) -> String {
+    let mut clusters = OnlineClusters::new(ClusterOptions::default()).expect("options");
+    let half = vectors.rows() / 2;
+    let windows = (0_i64..).zip([0..half, half..vectors.rows()]);
+    let told: Vec<String> = windows
+        .map(|(number, rows)| {
+            let rows: Vec<u32> = rows.map(|row| row as u32).collect();
+            let window = Window { start: number, end: number + 1 };
+            let begun = Instant::now();
+            let rows = vectors.select(&rows);
+            let found = clusters.step(window, &rows, &Unbounded).expect("a window");
+            format!(
+                "{} clusters of {} micro-clusters in {:.2} s",
+                found.clusters.len(),
+                clusters.micro_clusters(),
+                begun.elapsed().as_secs_f64()
+            )
+        })
+        .collect();
+    told.join(", ")
 }
 
 fn values(rows: usize, dimension: usize) -> Vec<f32> {

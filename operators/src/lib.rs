@@ -23,6 +23,7 @@ mod lanes;
 pub mod map;
 pub mod mining;
 pub mod neighbours;
+pub mod online;
 pub mod quantize;
 pub mod search;
 mod shortlist;

@@ -46,6 +46,12 @@ impl UnitVectors {
         Ok(Self { values, dimension, rows })
     }
 
+    /// Vectors that are of length one or zeros already, one after another: what [`Self::values`]
+    /// gave. They keep their bits.
+    pub(crate) fn of_units(dimension: usize, values: Vec<f32>) -> Self {
+        Self { rows: values.len() / dimension.max(1), dimension, values }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -125,7 +125,8 @@ impl<'a> Attempt<'a> {
             Last::Complete => Ok(Ended::Complete),
             Last::Drain => Ok(Ended::Drained),
             Last::Reassign(answer) => {
-                // A source that no longer waits for the answer is asked for partitions again anyway.
+                // A source that no longer waits for the answer is asked for partitions again
+                // anyway.
                 let _ = answer.send(());
                 Ok(Ended::Reassigned)
             }
@@ -191,7 +192,7 @@ impl Machine {
     /// and nothing has been committed since.
     fn ignores(&mut self, epoch: u64) -> bool {
         let first = *self.ignored_epoch.get_or_insert(epoch);
-        self.ignore_state && first == epoch && self.reporter.commits() == 0
+        self.ignore_state && first == epoch
     }
 
     /// The state that the progress names.

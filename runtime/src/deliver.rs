@@ -2,8 +2,8 @@
 //! and progress as one.
 //!
 //! - *Invariant:* state first, then the one commit that names it. What no commit names is garbage.
-//! - *Invariant:* a call of the sink is never cut short by a failure elsewhere; what it does is done
-//!   or failed when the next attempt asks for progress.
+//! - *Invariant:* a call of the sink is never cut short by a failure elsewhere; what it does is
+//!   done or failed when the next attempt asks for progress.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Deliver {
                     self.reporter.meter.rows_dead_lettered.increment(records.len() as u64);
                 }
                 Delivery::Barrier(checkpoint) => {
-                    let Checkpoint { number, last, commit } = checkpoint;
+                    let Checkpoint { number, last, commit } = *checkpoint;
                     if let Some(commit) = commit {
                         let span = tracing::info_span!("checkpoint", epoch = commit.epoch);
                         let is_complete = matches!(last, Some(Last::Complete));

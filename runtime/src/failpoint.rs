@@ -1,9 +1,9 @@
 //! Places where a test can make the process die, fail or wait.
 //!
-//! `SEMBLA_FAIL_AT=name[:n][=abort|error|sleep(ms)]` does it at the n-th hit (the first unless told,
-//! `abort` unless told). `SEMBLA_FAIL_LOG=path` appends each name to a file when it is first hit, so
-//! that a test suite can check that every name of [`ALL`] was reached. Without these variables a hit
-//! costs one atomic load.
+//! `SEMBLA_FAIL_AT=name[:n][=abort|error|sleep(ms)]` does it at the n-th hit (the first unless
+//! told, `abort` unless told). `SEMBLA_FAIL_LOG=path` appends each name to a file when it is first
+//! hit, so that a test suite can check that every name of [`ALL`] was reached. Without these
+//! variables a hit costs one atomic load.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -151,6 +151,7 @@ impl Trigger {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
-//! The task between the row part and the sink: it takes micro-batches in their order, keeps the rows
-//! of open windows, runs the window part over those that close, and turns barriers into commits.
+//! The task between the row part and the sink: it takes micro-batches in their order, keeps the
+//! rows of open windows, runs the window part over those that close, and turns barriers into
+//! commits.
 //!
 //! - *Invariant:* what leaves before a barrier is what its positions and its state stand for.
 //! - *Invariant:* no rejected record is passed by when the sink has no place for it.
@@ -20,7 +21,7 @@ use crate::queue::{Receiver, Sender, Weight};
 use crate::state::{Epoch, Query};
 use crate::status::Reporter;
 use crate::window::WindowRows;
-use crate::{ClosedWindow, Error, Pane, Rejected, Result, WindowStage, failpoint};
+use crate::{ClosedWindow, Error, Rejected, Result, WindowStage, failpoint};
 
 /// A window stage as several attempts share it, one after another.
 pub(crate) type SharedStage = Arc<Mutex<Box<dyn WindowStage>>>;
@@ -54,7 +55,7 @@ pub(crate) struct Flow {
     /// Whether the sink has a place for rejected records and for late rows.
     pub(crate) takes_rejected: bool,
     pub(crate) takes_late: bool,
-    /// Whether something has happened since the last commit.
+    /// Whether windows have changed since the last commit but by rows, which move positions.
     pub(crate) is_changed: bool,
 }
 
@@ -95,7 +96,6 @@ impl Flow {
     }
 
     async fn rows(&mut self, step: RowsStep) -> Result<()> {
-        self.is_changed = true;
         let mut rejected = step.rejected;
         if let Some(result) = step.result {
             let out = result.await.map_err(|_| Error::Bug("the row part panicked".into()))??;
@@ -180,9 +180,6 @@ impl Flow {
         let began = Instant::now();
         let batches = windows.stage.close(closed).instrument(span).await?;
         self.reporter.meter.window_stage.add(began.elapsed());
-        if pane != Pane::Early {
-            self.is_changed = true;
-        }
         for batch in batches {
             self.send_rows(batch).await?;
         }
@@ -225,7 +222,7 @@ impl Flow {
             commit = Some(Commit { epoch, positions, state });
         }
         let checkpoint = Checkpoint { number, last, commit };
-        self.send(Delivery::Barrier(checkpoint), Weight::default()).await;
+        self.send(Delivery::Barrier(Box::new(checkpoint)), Weight::default()).await;
         Ok(())
     }
 

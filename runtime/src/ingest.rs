@@ -1,9 +1,9 @@
 //! Ingest: what the sources say becomes micro-batches in the row part, watermarks and barriers.
 //!
-//! - *Invariant:* one way for all. Rows, rejected records, watermarks and barriers leave in one order,
-//!   so a barrier's positions say exactly which rows are before it.
-//! - *Invariant:* the watermark says nothing about rows that have not left: it is moved when a batch
-//!   leaves, not when it comes.
+//! - *Invariant:* one way for all. Rows, rejected records, watermarks and barriers leave in one
+//!   order, so a barrier's positions say exactly which rows are before it.
+//! - *Invariant:* the watermark says nothing about rows that have not left: it is moved when a
+//!   batch leaves, not when it comes.
 //! - *Invariant:* a partition isn't taken for idle because ingest was held up and did not listen.
 //! - At most one periodic barrier is on its way; the next one waits for its commit.
 
@@ -29,7 +29,7 @@ use crate::options::PipelineOptions;
 use crate::queue::{Receiver, Sender, Weight};
 use crate::rows::RowPart;
 use crate::stage::HIDDEN_COLUMNS;
-use crate::status::Reporter;
+use crate::status::{Phase, Reporter};
 use crate::watermark::Watermarks;
 use crate::{Error, Result, SourceBatch, SourceEvent, failpoint};
 use batcher::{Batcher, Limits, MicroBatch};
@@ -228,6 +228,7 @@ impl Ingest {
             Input::Left => {
                 self.reading -= 1;
                 self.has_left = true;
+                self.reporter.phase(Phase::Stopping);
             }
         }
         Ok(None)

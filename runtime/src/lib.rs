@@ -2,8 +2,8 @@
 //! of event time, go through the window part, and leave through a sink together with the progress
 //! that they stand for.
 //!
-//! - *Invariant:* the sink's progress is the truth. A state file is written first, and the commit of
-//!   the sink names it; what no commit names never happened.
+//! - *Invariant:* the sink's progress is the truth. A state file is written first, and the commit
+//!   of the sink names it; what no commit names never happened.
 //! - *Invariant:* every queue is bounded by rows and by bytes.
 //! - *Invariant:* watermarks never go back, and nothing vanishes: a row is in a result, or late, or
 //!   rejected, and each of these is counted.
@@ -20,7 +20,7 @@ mod meters;
 pub mod options;
 pub mod pipeline;
 mod positions;
-pub mod queue;
+mod queue;
 mod rejected;
 mod retry;
 mod rows;

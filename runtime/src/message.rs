@@ -73,7 +73,7 @@ pub(crate) enum Delivery {
     /// Records that can't be used.
     Rejected(Vec<Rejected>),
     /// The end of a commit.
-    Barrier(Checkpoint),
+    Barrier(Box<Checkpoint>),
 }
 
 /// A barrier with all that a commit needs.

@@ -1,8 +1,8 @@
 //! The metrics of a pipeline: their names in one place, and handles that remember their labels.
 //!
-//! What is counted goes to whatever recorder the process has installed; without one it costs next to
-//! nothing. Times are counted in whole seconds, what is left of one being kept for the next, because
-//! a counter that may only rise has no fractions.
+//! What is counted goes to whatever recorder the process has installed; without one it costs next
+//! to nothing. Times are counted in whole seconds, what is left of one being kept for the next,
+//! because a counter that may only rise has no fractions.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Seconds {
 }
 
 /// What is told of a queue.
-pub struct EdgeMeter {
+pub(crate) struct EdgeMeter {
     rows: Gauge,
     bytes: Gauge,
     blocked: Seconds,
@@ -44,7 +44,7 @@ pub struct EdgeMeter {
 
 impl EdgeMeter {
     /// The meter of an edge of a pipeline.
-    pub fn new(pipeline: &str, edge: &'static str) -> Self {
+    pub(crate) fn new(pipeline: &str, edge: &'static str) -> Self {
         let pipeline = pipeline.to_string();
         Self {
             rows: gauge!("sembla_queue_rows", "pipeline" => pipeline.clone(), "edge" => edge),

@@ -2,9 +2,9 @@
 //! sources have ended, it is stopped, or a failure is not worth another attempt.
 //!
 //! - *Invariant:* start, failure, being replaced, and partitions dealt anew are one mechanism, the
-//!   attempt ([`crate::attempt`]).
-//! - *Invariant:* a stop whose last checkpoint fails ends well, with the progress before it, and says
-//!   so: nothing is lost, the rows since come again.
+//!   attempt.
+//! - *Invariant:* a stop whose last checkpoint fails ends well, with the progress before it, and
+//!   says so: nothing is lost, the rows since come again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,8 +94,8 @@ pub struct Summary {
     pub stop_failure: Option<Error>,
 }
 
-/// Runs a pipeline to its end. `status` always has how it is. When the future is dropped, everything
-/// stops where it is, as with a crash, and what was not committed comes again.
+/// Runs a pipeline to its end. `status` always has how it is. When the future is dropped,
+/// everything stops where it is, as with a crash, and what was not committed comes again.
 ///
 /// # Errors
 /// What can't be tried again, or failed too often in a row.
@@ -122,8 +122,9 @@ pub async fn run(
 
 /// One attempt after another.
 async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, Option<Error>)> {
-    let mut failures = 0;
+    let (mut number, mut failures) = (0_u64, 0);
     loop {
+        number += 1;
         match stop.asked() {
             Stop::Run => {}
             Stop::Drain => return Ok((End::Drained, None)),
@@ -132,10 +133,10 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
         let commits = machine.reporter.commits();
         let mut hurry = stop.clone();
         let timeout = machine.options.stop_timeout;
-        let attempt = Attempt::new(machine, stop.clone());
+        let attempt = Attempt::new(machine, stop.clone()).run();
         let ended = tokio::select! {
             biased;
-            ended = attempt.run() => ended,
+            ended = attempt.instrument(tracing::info_span!("attempt", number)) => ended,
             exhausted = hurry.exhausted(timeout) => match exhausted {
                 Exhausted::Now => return Ok((End::Stopped, None)),
                 Exhausted::Overdue => Err(overdue(timeout)),

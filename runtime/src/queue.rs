@@ -25,16 +25,16 @@ const METER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an item weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weight {
+pub(crate) struct Weight {
     /// Rows in it.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Bytes it holds.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Weight {
     /// What a batch weighs: of slices, the part that is theirs.
-    pub fn of(batch: &RecordBatch) -> Self {
+    pub(crate) fn of(batch: &RecordBatch) -> Self {
         let bytes = batch.columns().iter().map(|column| {
             let whole = || column.get_array_memory_size();
             column.to_data().get_slice_memory_size().unwrap_or_else(|_| whole())
@@ -45,11 +45,11 @@ impl Weight {
 
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Most rows.
-    pub rows_max: usize,
+    pub(crate) rows_max: usize,
     /// Most bytes.
-    pub bytes_max: usize,
+    pub(crate) bytes_max: usize,
 }
 
 impl Bounds {
@@ -63,7 +63,7 @@ impl Bounds {
 
 /// The item that a queue without its receiver hands back.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Closed<T>(pub T);
+pub(crate) struct Closed<T>(pub(crate) T);
 
 struct State<T> {
     items: VecDeque<(T, Weight)>,
@@ -90,13 +90,13 @@ impl<T> Shared<T> {
 }
 
 /// The end that items go in at.
-pub struct Sender<T>(Arc<Shared<T>>);
+pub(crate) struct Sender<T>(Arc<Shared<T>>);
 
 /// The end that items come out at.
-pub struct Receiver<T>(Arc<Shared<T>>);
+pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue with its bounds and the meter that its fill and waits are told to.
-pub fn bounded<T>(bounds: Bounds, meter: EdgeMeter) -> (Sender<T>, Receiver<T>) {
+pub(crate) fn bounded<T>(bounds: Bounds, meter: EdgeMeter) -> (Sender<T>, Receiver<T>) {
     let state = State {
         items: VecDeque::new(),
         held: Weight::default(),
@@ -118,7 +118,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`Closed`] with the item when the receiver is gone.
-    pub async fn send(&self, item: T, weight: Weight) -> Result<(), Closed<T>> {
+    pub(crate) async fn send(&self, item: T, weight: Weight) -> Result<(), Closed<T>> {
         let mut item = item;
         loop {
             let mut room = pin!(self.0.room.notified());
@@ -172,7 +172,7 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Receiver<T> {
     /// The next item, or `None` when no more can come.
-    pub async fn recv(&mut self) -> Option<T> {
+    pub(crate) async fn recv(&mut self) -> Option<T> {
         loop {
             let mut filled = pin!(self.0.filled.notified());
             filled.as_mut().enable();

@@ -1,4 +1,5 @@
-//! Where results go to: the trait that connectors implement, and the progress that a commit carries.
+//! Where results go to: the trait that connectors implement, and the progress that a commit
+//! carries.
 
 use std::collections::BTreeMap;
 

@@ -189,3 +189,42 @@ impl Reporter {
         rows_in
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_healthy_while_checkpoints_keep_up() {
+        let interval = Duration::from_secs(10);
+        let now = Instant::now();
+        let status = |phase, checkpoint_at| Status { phase, checkpoint_at, ..Status::default() };
+        let old = Some(now);
+        for (phase, is_healthy) in [
+            (Phase::Starting, true),
+            (Phase::Running, false),
+            (Phase::Stopping, false),
+            (Phase::Waiting("no broker".into()), false),
+            (Phase::Ended, true),
+        ] {
+            let later = now + interval * 3 + Duration::from_millis(1);
+            let told = format!("{phase:?}");
+            assert_eq!(status(phase, old).is_healthy(later, interval), is_healthy, "{told}");
+        }
+        assert!(status(Phase::Running, old).is_healthy(now + interval * 3, interval));
+        assert!(!status(Phase::Waiting("no broker".into()), old).is_healthy(now, interval));
+    }
+
+    #[test]
+    fn the_rate_follows_the_rows() {
+        let (status, seen) = watch::channel(Status::default());
+        let reporter = Reporter::new("test", status);
+        let mut before = 0;
+        for _ in 0..50 {
+            reporter.rows_in(200);
+            before = reporter.measure_rate(before, Duration::from_secs(2));
+        }
+        assert_eq!(before, 10_000);
+        assert!((seen.borrow().rows_in_per_second - 100.0).abs() < 0.1);
+    }
+}

@@ -27,7 +27,7 @@ mod vector_type;
 mod windows;
 
 pub use error::SqlError;
-pub use findings::Progress;
+pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;

@@ -257,6 +257,7 @@ fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionC
         .with_type_planner(Arc::new(VectorType))
         .with_query_planner(Arc::new(findings::Planner { engine: engine.clone() }))
         .with_physical_optimizer_rule(Arc::new(findings::KeepOrder))
+        .with_physical_optimizer_rule(Arc::new(findings::SlotForEach))
         .build();
     let context = SessionContext::from(state);
     files.set_session(&context);

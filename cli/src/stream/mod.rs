@@ -11,7 +11,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use sembla_runtime::{Pipeline, Stop, StopSignal, Summary};
+use sembla_runtime::{End, Pipeline, Status, Stop, StopSignal, Summary};
+use tokio::sync::watch;
 use sembla_sql::{Outcome, Session, StreamPlan};
 use tokio::task::JoinSet;
 
@@ -64,23 +65,23 @@ async fn run_all(
     metrics: Option<(SocketAddr, PrometheusHandle)>,
     presses: &Presses,
 ) -> Result<()> {
-    let watched: Vec<Watched> = pipelines
-        .iter()
-        .map(|pipeline| Watched {
-            name: pipeline.name.clone(),
-            status: pipeline.status(),
-            checkpoint_interval: pipeline.options.checkpoint_interval,
-        })
-        .collect();
+    let mut watched = Vec::with_capacity(pipelines.len());
+    let mut statuses = Vec::with_capacity(pipelines.len());
+    for pipeline in &pipelines {
+        let (sender, status) = watch::channel(Status::default());
+        let checkpoint_interval = pipeline.options.checkpoint_interval;
+        watched.push(Watched { name: pipeline.name.clone(), status, checkpoint_interval });
+        statuses.push(sender);
+    }
     if let Some((address, metrics)) = metrics {
         serve::serve(address, metrics, watched.clone()).await?;
     }
     let line = line::StatusLine::show(watched);
-    let (stop, signal) = StopSignal::new();
+    let (stop, signal) = StopSignal::channel();
     let mut running = JoinSet::new();
-    for pipeline in pipelines {
+    for (pipeline, status) in pipelines.into_iter().zip(statuses) {
         let (name, signal) = (pipeline.name.clone(), signal.clone());
-        running.spawn(async move { (name, sembla_runtime::run(pipeline, signal).await) });
+        running.spawn(async move { (name, sembla_runtime::run(pipeline, signal, status).await) });
     }
     let ended = until_ended(&mut running, &stop, presses, &line).await;
     line.clear();
@@ -138,7 +139,7 @@ type Running = JoinSet<(String, sembla_runtime::Result<Summary>)>;
 /// Waits for all pipelines. The first one that fails stops the others; signals stop all.
 async fn until_ended(
     running: &mut Running,
-    stop: &Stop,
+    stop: &watch::Sender<Stop>,
     guard: &Presses,
     line: &line::StatusLine,
 ) -> Result<()> {
@@ -152,19 +153,19 @@ async fn until_ended(
                 Some(Ok((name, Err(error)))) => {
                     let error = Failure::from(sembla_sql::stream_error(&error)).context(&name);
                     failure.get_or_insert(error);
-                    stop.drain();
+                    ask(stop, Stop::Drain);
                 }
                 Some(Err(error)) => {
                     failure.get_or_insert(Failure::other(format!("a pipeline broke down: {error}")));
-                    stop.drain();
+                    ask(stop, Stop::Drain);
                 }
             },
             () = guard.pressed() => {
                 if was_stopped {
-                    stop.now();
+                    ask(stop, Stop::Now);
                 } else {
                     line.say("stopping: what was read is finished and committed; Ctrl-C again leaves at once");
-                    stop.drain();
+                    ask(stop, Stop::Drain);
                     was_stopped = true;
                 }
             }
@@ -173,18 +174,28 @@ async fn until_ended(
     failure.map_or(Ok(()), Err)
 }
 
+/// Asks pipelines to stop; one that has ended doesn't hear it.
+fn ask(stop: &watch::Sender<Stop>, what: Stop) {
+    stop.send_replace(what);
+}
+
 /// What a pipeline did, in one line.
 fn words(name: &str, summary: &Summary) -> String {
+    let status = &summary.status;
     let mut parts = vec![
-        format!("{} rows in", count(summary.rows_in)),
-        format!("{} out", count(summary.rows_out)),
-        format!("{} late", count(summary.rows_late)),
-        format!("{} rejected", count(summary.rows_rejected)),
+        format!("{} rows in", count(status.rows_in)),
+        format!("{} out", count(status.rows_out)),
+        format!("{} late", count(status.rows_late)),
+        format!("{} rejected", count(status.rows_rejected)),
     ];
-    parts.push(match (summary.was_complete, summary.is_complete) {
-        (true, _) => "complete since an earlier run".into(),
-        (false, true) => "complete".into(),
-        (false, false) => "stopped; the next run goes on from here".into(),
+    parts.push(match summary.end {
+        End::Complete => "complete".into(),
+        End::AlreadyComplete => "complete since an earlier run".into(),
+        End::Drained => "stopped; the next run goes on from here".into(),
+        End::Stopped => "stopped; the next run goes on from the last commit".into(),
     });
+    if let Some(failure) = &summary.stop_failure {
+        parts.push(format!("the last commit failed, the one before it stands: {failure}"));
+    }
     format!("{name}: {}", parts.join(", "))
 }

@@ -1,8 +1,8 @@
 //! A place that a sink writes to: its open files, and those that are closed and not yet put.
 //!
 //! - *Invariant:* adding rows never waits for the outside world and never fails because of it, so a
-//!   write that is repeated can't add them twice. Files are put apart from that, and what could not be
-//!   put is kept for the next try.
+//!   write that is repeated can't add them twice. Files are put apart from that, and what could not
+//!   be put is kept for the next try.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use sembla_runtime::{Error, Result, failpoint};
 
 use super::manifest::{DataFile, Place};
-use super::writer::{FileFormat, FileWriter};
+use super::writer::{FileFormat, FileWriter, Piece};
 use crate::store::Folder;
 
 /// The folder of files that no commit names yet.
@@ -36,6 +36,8 @@ pub(super) struct Area {
 /// A file that is written but not put.
 struct Closed {
     folder: String,
+    /// Where it is put, or may be: the answer of the last try can be lost.
+    pending: Option<String>,
     bytes: Bytes,
     rows: u64,
 }
@@ -58,29 +60,34 @@ impl Area {
         Self { place, folder, format, roll_bytes, open, closed, put }
     }
 
-    /// Adds rows to the open file of a folder; one that is large enough is closed.
+    /// Adds rows of a schema to the open files of their folders, all of them or none; a file that
+    /// is large enough is closed.
     ///
     /// # Errors
-    /// [`sembla_runtime::Error::Data`] for rows that the format can't hold. The file of that folder
-    /// may then hold some of them; the caller gives up what is not committed.
+    /// [`Error::Data`] for rows that the format can't hold.
     pub(super) fn add(
         &mut self,
-        folder: &str,
         schema: &SchemaRef,
-        rows: &RecordBatch,
+        folders: Vec<(String, RecordBatch)>,
     ) -> Result<()> {
-        if rows.num_rows() == 0 {
-            return Ok(());
+        let pieces = folders
+            .into_iter()
+            .filter(|(_, rows)| rows.num_rows() > 0)
+            .map(|(folder, rows)| Ok((folder, Piece::new(self.format, rows)?)))
+            .collect::<Result<Vec<_>>>()?;
+        for (folder, piece) in pieces {
+            let mut writer = match self.open.remove(&folder) {
+                Some(writer) => writer,
+                None => FileWriter::new(self.format, schema)?,
+            };
+            writer.write(&piece)?;
+            let is_full = writer.file_bytes() >= self.roll_bytes;
+            self.open.insert(folder.clone(), writer);
+            if is_full {
+                self.close(&folder)?;
+            }
         }
-        let mut writer = match self.open.remove(folder) {
-            Some(writer) => writer,
-            None => FileWriter::new(self.format, schema)?,
-        };
-        let written = writer.write(rows);
-        let is_full = writer.file_bytes() >= self.roll_bytes;
-        self.open.insert(folder.into(), writer);
-        written?;
-        if is_full { self.close(folder) } else { Ok(()) }
+        Ok(())
     }
 
     /// Bytes that open files take.
@@ -119,7 +126,7 @@ impl Area {
     fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(writer) = self.open.remove(folder) {
             let (bytes, rows) = writer.close()?;
-            self.closed.push(Closed { folder: folder.into(), bytes, rows });
+            self.closed.push(Closed { folder: folder.into(), pending: None, bytes, rows });
         }
         Ok(())
     }
@@ -129,9 +136,11 @@ impl Area {
     /// # Errors
     /// When the outside world fails; what is left is put by the next call.
     pub(super) async fn put_closed(&mut self, mut name: impl FnMut() -> String) -> Result<()> {
-        while let Some(closed) = self.closed.first() {
+        while let Some(closed) = self.closed.first_mut() {
             failpoint::hit("files.data.put")?;
-            let pending = format!("{PENDING}/{}.{}", name(), self.format.ending());
+            let ending = self.format.ending();
+            let new = || format!("{PENDING}/{}.{ending}", name());
+            let pending = closed.pending.get_or_insert_with(new).clone();
             self.folder.put(&pending, closed.bytes.clone()).await?;
             let closed = self.closed.remove(0);
             let file = DataFile {
@@ -162,11 +171,11 @@ impl Area {
         self.put.clear();
     }
 
-    /// Forgets everything, and says what was put.
+    /// Forgets everything, and says what was put, or may be.
     pub(super) fn give_up(&mut self) -> Vec<String> {
         self.open.clear();
-        self.closed.clear();
-        self.put.drain(..).map(|put| put.file.pending).collect()
+        let closed = self.closed.drain(..).filter_map(|closed| closed.pending);
+        closed.chain(self.put.drain(..).map(|put| put.file.pending)).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Manifests: the numbered commits of a data set, each of which says what it adds and how far the
 //! pipeline has come.
 //!
-//! - *Invariant:* a number is taken once, by a put that fails where the file is there. Whoever finds
-//!   its number taken has a successor.
+//! - *Invariant:* a number is taken once, by a put that fails where the file is there. Whoever
+//!   finds its number taken has a successor.
 //! - *Invariant:* every start takes a number too. So what an instance wrote without committing it
 //!   can be removed once its successor has started.
 //! - *Invariant:* a manifest carries a hash of itself; one that is torn is refused by name.
@@ -138,7 +138,8 @@ impl Manifests {
     /// Puts the next commit.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when its number, or a later one, is taken, and when the outcome is unknown.
+    /// [`Error::Fenced`] when its number, or a later one, is taken, and when the outcome is
+    /// unknown.
     pub(super) async fn put(&self, manifest: &Manifest) -> Result<()> {
         let path = commit_path(manifest.number);
         let shown = self.folder.shown(&path);

@@ -1,9 +1,10 @@
-//! Data sets of files as sinks: Parquet or JSON lines, in a folder or in an object store, exactly once.
+//! Data sets of files as sinks: Parquet or JSON lines, in a folder or in an object store, exactly
+//! once.
 //!
 //! A commit puts data under names that readers skip (`_pending/…`), then one manifest
 //! (`_sembla/commit-000000000042.json`) that names the data and the progress, then gives the data
 //! their final names. The manifest is the commit: before it nothing happened, after it what is left
-//! can be done again by anyone ([`sink`]).
+//! can be done again by anyone.
 //!
 //! - *Absent:* reading a data set back; to SQL it is a folder of files.
 

@@ -1,4 +1,5 @@
-//! Rows by the values of their partition columns, each in a folder of Hive's form: `day=2026-01-31/`.
+//! Rows by the values of their partition columns, each in a folder of Hive's form:
+//! `day=2026-01-31/`.
 //!
 //! - *Invariant:* a folder is one that its value alone decides, and no value can name a folder
 //!   outside of the data set or one that readers skip.

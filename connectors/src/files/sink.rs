@@ -55,6 +55,7 @@ impl FilesSink {
             let location = options.find_text(key)?;
             Some(open_folder(location, options))
         };
+        check_places(options)?;
         let rows = open_folder(options.text("path")?, options)?;
         Self::over(
             schema,
@@ -264,15 +265,16 @@ impl Sink for FilesSink {
             Output::Rows(rows) => {
                 let folders = self.partitioning.split(rows)?;
                 let schema = SchemaRef::clone(&self.partitioning.schema);
-                let area = self.area(Place::Rows)?;
-                for (folder, rows) in folders {
-                    area.add(&folder, &schema, &rows)?;
-                }
+                self.area(Place::Rows)?.add(&schema, folders)?;
             }
-            Output::Late(rows) => self.area(Place::Late)?.add("", &rows.schema(), rows)?,
+            Output::Late(rows) => {
+                let folders = vec![(String::new(), rows.clone())];
+                self.area(Place::Late)?.add(&rows.schema(), folders)?;
+            }
             Output::Rejected(records) => {
                 let rows = rejected_rows(records)?;
-                self.area(Place::Rejected)?.add("", &rows.schema(), &rows)?;
+                let schema = rows.schema();
+                self.area(Place::Rejected)?.add(&schema, vec![(String::new(), rows)])?;
             }
         }
         self.make_room().await
@@ -323,6 +325,29 @@ impl Sink for FilesSink {
 
     fn promise(&self) -> &'static str {
         "exactly once"
+    }
+}
+
+/// Refuses side outputs that would lie among the rows, or in each other's way.
+fn check_places(options: &Options) -> Result<()> {
+    let place = |key| options.find_text(key).map(|path: &str| path.trim_end_matches('/'));
+    let rows = place("path").unwrap_or_default();
+    for key in ["late_path", "dead_letter_path"] {
+        let Some(below) = place(key).and_then(|path| path.strip_prefix(rows)) else { continue };
+        let is_seen = below.is_empty()
+            || below.strip_prefix('/').is_some_and(|inside| !inside.starts_with(['_', '.']));
+        if is_seen || ["/_pending", "/_sembla"].iter().any(|own| below.starts_with(own)) {
+            return Err(Error::Option(format!(
+                "{key} lies in path '{rows}', where readers would take it for rows; choose a folder \
+                 beside it"
+            )));
+        }
+    }
+    match (place("late_path"), place("dead_letter_path")) {
+        (Some(late), Some(dead)) if late == dead => Err(Error::Option(format!(
+            "late_path and dead_letter_path are both '{late}'; choose two folders"
+        ))),
+        _ => Ok(()),
     }
 }
 

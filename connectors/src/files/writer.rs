@@ -31,6 +31,29 @@ impl FileFormat {
     }
 }
 
+/// Rows as a file takes them. What can be wrong with them is found when it is made.
+pub(super) enum Piece {
+    /// For Parquet.
+    Rows(RecordBatch),
+    /// For JSON lines.
+    Lines { bytes: Bytes, rows: u64 },
+}
+
+impl Piece {
+    /// Rows for a file of that format.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for rows that the format can't hold.
+    pub(super) fn new(format: FileFormat, rows: RecordBatch) -> Result<Self> {
+        Ok(match format {
+            FileFormat::Parquet => Self::Rows(rows),
+            FileFormat::JsonLines => {
+                Self::Lines { bytes: json_lines(&rows)?, rows: rows.num_rows() as u64 }
+            }
+        })
+    }
+}
+
 /// An open file.
 pub(super) struct FileWriter {
     form: Form,
@@ -65,13 +88,19 @@ impl FileWriter {
     /// Adds rows.
     ///
     /// # Errors
-    /// [`Error::Data`] for rows that the format can't hold.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        match &mut self.form {
-            Form::JsonLines(bytes) => bytes.extend_from_slice(&json_lines(rows)?),
-            Form::Parquet(writer) => writer.write(rows).map_err(refused)?,
+    /// [`Error::Bug`] for rows of another schema or format.
+    pub(super) fn write(&mut self, piece: &Piece) -> Result<()> {
+        match (&mut self.form, piece) {
+            (Form::JsonLines(all), Piece::Lines { bytes, rows }) => {
+                all.extend_from_slice(bytes);
+                self.rows += rows;
+            }
+            (Form::Parquet(writer), Piece::Rows(rows)) => {
+                writer.write(rows).map_err(broken)?;
+                self.rows += rows.num_rows() as u64;
+            }
+            _ => return Err(Error::Bug("rows for a file of another format".into())),
         }
-        self.rows += rows.num_rows() as u64;
         Ok(())
     }
 
@@ -94,22 +123,23 @@ impl FileWriter {
     /// The whole file, and how many rows it has.
     ///
     /// # Errors
-    /// [`Error::Data`] for rows that the format can't hold.
+    /// [`Error::Bug`] when it can't be finished.
     pub(super) fn close(self) -> Result<(Bytes, u64)> {
         let bytes = match self.form {
             Form::JsonLines(bytes) => bytes,
-            Form::Parquet(writer) => writer.into_inner().map_err(refused)?,
+            Form::Parquet(writer) => writer.into_inner().map_err(broken)?,
         };
         Ok((bytes.into(), self.rows))
     }
 }
 
-fn refused(error: parquet::errors::ParquetError) -> Error {
-    Error::Data(format!("rows can't be written as Parquet: {error}"))
+/// In memory, and with a schema that was accepted, there is nothing that could go wrong.
+fn broken(error: parquet::errors::ParquetError) -> Error {
+    Error::Bug(format!("rows can't be written as Parquet: {error}"))
 }
 
-/// Vectors are plain: no dictionary, no compression, no statistics of components. General compression
-/// saves little on the bits of floats and costs time.
+/// Vectors are plain: no dictionary, no compression, no statistics of components. General
+/// compression saves little on the bits of floats and costs time.
 fn properties(schema: &SchemaRef) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("sembla {}", env!("CARGO_PKG_VERSION")))
@@ -136,8 +166,9 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
             .set_column_dictionary_enabled(values.clone(), false)
             .set_column_statistics_enabled(values, EnabledStatistics::None);
     }
-    if row_bytes > 0 {
-        properties = properties.set_max_row_group_row_count(Some((GROUP_BYTES / row_bytes).max(1)));
+    // Without vectors the library's own number of rows is fine.
+    if let Some(rows) = GROUP_BYTES.checked_div(row_bytes) {
+        properties = properties.set_max_row_group_row_count(Some(rows.max(1)));
     }
     properties.build()
 }

@@ -138,7 +138,8 @@ impl WriterSchema {
 
     /// Reads records, each of which is one whole body.
     fn read(&mut self, bodies: &[&[u8]]) -> std::result::Result<RecordBatch, String> {
-        // A decoder that has met an error stays behind in pieces, so it is put back only if it hasn't.
+        // A decoder that has met an error stays behind in pieces, so it is put back only if it
+        // hasn't.
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.build()?,
@@ -146,15 +147,15 @@ impl WriterSchema {
         for body in bodies {
             let before = decoder.capacity();
             decoder.decode(&header(0)).map_err(|error| plain(&error.into()))?;
-            let read = decoder.decode(body).map_err(|error| plain(&error.into()))?;
-            if decoder.capacity() + 1 != before {
-                return Err("the payload ends in the middle of an Avro record".into());
-            }
-            if read != body.len() {
-                return Err(format!(
-                    "the payload goes on for {} bytes after the Avro record",
-                    body.len() - read
-                ));
+            let read = decoder.decode(body);
+            // Behind a record the decoder looks for another one, and finds fault with what it sees.
+            match (before.checked_sub(decoder.capacity()), read) {
+                (Some(1), Ok(read)) if read == body.len() => {}
+                (Some(0), Err(error)) => return Err(plain(&error.into())),
+                (Some(0), Ok(_)) => {
+                    return Err("the payload ends in the middle of an Avro record".into());
+                }
+                _ => return Err("the payload goes on after its Avro record".into()),
             }
         }
         let batch = decoder.flush().map_err(|error| plain(&error.into()))?;
@@ -181,8 +182,8 @@ pub(super) struct AvroWriter {
 }
 
 impl AvroWriter {
-    /// For rows of a schema. Without a given schema one is derived from it. `subject` is the name in
-    /// the registry.
+    /// For rows of a schema. Without a given schema one is derived from it. `subject` is the name
+    /// in the registry.
     ///
     /// # Errors
     /// [`Error::Option`] when the rows can't be written by the schema.

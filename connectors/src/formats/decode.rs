@@ -1,7 +1,7 @@
 //! Records to rows: what all formats share.
 //!
-//! All payloads of a call are read at once. Where that fails they are halved until the bad ones stand
-//! alone, so a call costs one pass when all is well and a few passes when one is bad.
+//! All payloads of a call are read at once. Where that fails they are halved until the bad ones
+//! stand alone, so a call costs one pass when all is well and a few passes when one is bad.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -161,7 +161,8 @@ impl Decoder {
         }
     }
 
-    /// The columns of the payload with a row of NULLs for each tombstone, and of each row its record.
+    /// The columns of the payload with a row of NULLs for each tombstone, and of each row its
+    /// record.
     fn with_tombstones(
         &self,
         rows: Rows,

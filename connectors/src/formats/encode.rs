@@ -1,8 +1,10 @@
 //! Rows to payloads: the choice of a format, and those that need few lines.
 
+use std::ops::RangeInclusive;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,8 +29,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder for rows of a schema by the options of [`super::ENCODE_OPTIONS`]. `subject` is the
-    /// name in a schema registry where the option of that name isn't given.
+    /// An encoder for rows of a schema by the options of [`super::ENCODE_OPTIONS`]. `subject` is
+    /// the name in a schema registry where the option of that name isn't given.
     ///
     /// # Errors
     /// [`Error::Option`] when the format can't hold such rows, or the options disagree.
@@ -51,11 +53,12 @@ impl Encoder {
         self.is_row_wise
     }
 
-    /// The payloads of rows, in order. An empty payload stands for NULL in the formats of one value.
+    /// The payloads of rows, in order. An empty payload stands for NULL in the formats of one
+    /// value.
     ///
     /// # Errors
-    /// [`Error::Data`] for rows that the format can't hold; [`Error::Transient`] when a schema can't
-    /// be registered at the moment.
+    /// [`Error::Data`] for rows that the format can't hold; [`Error::Transient`] when a schema
+    /// can't be registered at the moment.
     pub async fn encode(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>> {
         self.writer.write(rows).await
     }
@@ -83,8 +86,11 @@ impl PayloadWriter for JsonWriter {
 /// Rows as objects in JSON, a line each.
 ///
 /// # Errors
-/// [`Error::Data`] for a type that JSON can't hold.
+/// [`Error::Data`] for a type that JSON can't hold, and for a time that RFC 3339 can't.
 pub fn json_lines(rows: &RecordBatch) -> Result<Bytes> {
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        check_times(field.name(), column)?;
+    }
     let mut writer = WriterBuilder::new()
         .with_timestamp_format(RFC_3339.into())
         .with_timestamp_tz_format(RFC_3339_ZONE.into())
@@ -94,6 +100,35 @@ pub fn json_lines(rows: &RecordBatch) -> Result<Bytes> {
         .and_then(|()| writer.finish())
         .map_err(|error| Error::Data(format!("rows can't be written as JSON: {error}")))?;
     Ok(writer.into_inner().into())
+}
+
+/// Refuses times outside of the years 0 to 9999, for which arrow-json would write a text that tells
+/// of an error.
+fn check_times(name: &str, column: &ArrayRef) -> Result<()> {
+    /// The first and the last second of those years.
+    const SECONDS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+    let seconds = |number: i64| match column.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) | DataType::Date64 => number.div_euclid(1000),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => number.div_euclid(1_000_000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => number.div_euclid(1_000_000_000),
+        DataType::Date32 => number.saturating_mul(86_400),
+        _ => number,
+    };
+    if !matches!(column.data_type(), DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
+    {
+        return Ok(());
+    }
+    let numbers = cast(column, &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let outside = [min(numbers), max(numbers)].into_iter().flatten();
+    match outside.into_iter().find(|number| !SECONDS.contains(&seconds(*number))) {
+        None => Ok(()),
+        Some(number) => Err(Error::Data(format!(
+            "column '{name}' has the {} {number}, which is not in the years 0 to 9999, so it can't be \
+             written as JSON",
+            column.data_type()
+        ))),
+    }
 }
 
 /// Writes the only column as it is.

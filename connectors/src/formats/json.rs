@@ -1,8 +1,8 @@
 //! Objects in JSON, one a record.
 //!
-//! arrow-json reads all payloads of a call into one tape. Whole numbers and times are read by a second
-//! tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a time from
-//! its type; a second tape costs less than anything that looks at records one by one.
+//! arrow-json reads all payloads of a call into one tape. Whole numbers and times are read by a
+//! second tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a
+//! time from its type; a second tape costs less than anything that looks at records one by one.
 //!
 //! - *Invariant:* each payload is exactly one object; two objects, or half of one, are refused, so
 //!   that rows and payloads can't shift against each other.
@@ -256,14 +256,28 @@ fn times_in<T: ArrowTimestampType>(
 /// A time in nanoseconds since 1970: a number in a unit, or a date and time, UTC where it has no
 /// zone.
 fn time_ns(text: &str, unit_ns: i128) -> Option<i128> {
-    if let Ok(whole) = text.parse::<i64>() {
-        return Some(i128::from(whole) * unit_ns);
+    if let Some(number) = decimal_ns(text, unit_ns) {
+        return Some(number);
     }
     if let Ok(time) = string_to_datetime(&Utc, text) {
         let nanos = i128::from(time.timestamp_subsec_nanos());
         return Some(i128::from(time.timestamp()) * 1_000_000_000 + nanos);
     }
-    let number: f64 = text.parse().ok()?;
-    let ns = number * unit_ns as f64;
+    // What is left of numbers has an exponent.
+    let ns = text.parse::<f64>().ok()? * unit_ns as f64;
     (ns.abs() < 1e30).then_some(ns as i128)
+}
+
+/// A number without an exponent, times a unit, exactly.
+fn decimal_ns(text: &str, unit_ns: i128) -> Option<i128> {
+    if let Ok(whole) = text.parse::<i64>() {
+        return Some(i128::from(whole) * unit_ns);
+    }
+    let (whole, fraction) = text.split_once('.')?;
+    let is_digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction = is_digits.then(|| &fraction[..fraction.len().min(18)])?;
+    let scale = 10i128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = fraction.parse::<i128>().ok()? * unit_ns / scale;
+    let whole_ns = i128::from(whole.parse::<i64>().ok()?) * unit_ns;
+    Some(if whole.starts_with('-') { whole_ns - part } else { whole_ns + part })
 }

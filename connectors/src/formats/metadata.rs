@@ -25,8 +25,8 @@ pub enum Metadata {
     Offset,
     /// The topic: `VARCHAR`.
     Topic,
-    /// The headers: `VARCHAR`, an object in JSON; or a map from text to bytes or text. Of headers of
-    /// one name the last counts in JSON.
+    /// The headers: `VARCHAR`, an object in JSON; or a map from text to bytes or text. Of headers
+    /// of one name the last counts in JSON.
     Headers,
 }
 

@@ -69,6 +69,13 @@ impl Registry {
                 "schema_registry is '{address}'; it is an address that begins with http:// or https://"
             )));
         }
+        if address.contains('@') {
+            return Err(Error::Option(
+                "schema_registry holds a user or a password; give them as schema_registry_user and \
+                 schema_registry_password"
+                    .into(),
+            ));
+        }
         let authorization = options.find_text("schema_registry_user").map(|user| {
             let password = options.find_text("schema_registry_password").unwrap_or_default();
             format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))

@@ -1,7 +1,7 @@
 //! A folder on this machine.
 //!
-//! - *Invariant:* a file is written under another name, synced, then renamed (or linked, where it must
-//!   be new), and the folder is synced. So it is whole after a crash or a loss of power.
+//! - *Invariant:* a file is written under another name, synced, then renamed (or linked, where it
+//!   must be new), and the folder is synced. So it is whole after a crash or a loss of power.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

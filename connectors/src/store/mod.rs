@@ -1,5 +1,5 @@
-//! Folders, on this machine or in an object store, behind one trait; and the runtime's store of state
-//! over an object store.
+//! Folders, on this machine or in an object store, behind one trait; and the runtime's store of
+//! state over an object store.
 //!
 //! - *Invariant:* what was put is durable and whole, or it isn't there.
 //! - *Invariant:* credentials come from options or the environment, and appear in no message.

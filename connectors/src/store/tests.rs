@@ -1,5 +1,5 @@
-//! Folders on this machine and in S3 (moto, a server in Python that speaks it), with the same tests;
-//! and a data set in S3.
+//! Folders on this machine and in S3 (moto, a server in Python that speaks it), with the same
+//! tests; and a data set in S3.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -28,7 +28,8 @@ impl Drop for Moto {
 }
 
 impl Moto {
-    /// Starts it with a bucket `bucket`; `None`, with a line, where `scripts/fetch-moto.sh` has not run.
+    /// Starts it with a bucket `bucket`; `None`, with a line, where `scripts/fetch-moto.sh` has not
+    /// run.
     async fn start() -> Option<Self> {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
         let program = root.join(".sembla/moto/bin/moto_server");

@@ -107,6 +107,22 @@ fn merge_micro_clusters(
     Ok(Found { groups, micro_clusters: Some(members.len()) })
 }
 
+/// The group of each of some points that stand for rows (one weight each), named by its lowest
+/// point, after average linkage has merged all that are nearer than a cosine distance. `values` are
+/// the means of the points' rows, one after another.
+pub(crate) fn merge_weighted(
+    values: &[f32],
+    dimension: usize,
+    weights: Vec<f32>,
+    distance: f64,
+    host: &dyn Host,
+) -> Result<Vec<u32>> {
+    let _distances = Loan::new(host, Distances::bytes(weights.len()))?;
+    let points = Points { values, dimension, weights };
+    let groups = cut_tree(points, Linkage::Average, Cut::Threshold(distance), host)?;
+    Ok(groups.into_iter().flatten().collect())
+}
+
 /// The group of each point after all merges below the cut.
 fn cut_tree(
     points: Points<'_>,

@@ -60,10 +60,31 @@ pub(super) fn minibatch(
 ) -> Result<Vec<Option<u32>>> {
     let mut random = Random::new(seed);
     let start = vectors.select(&plus_plus(vectors, k, &mut random, host)?);
-    let _centres = Loan::new(host, 4 * (k + BATCH_ROWS) * vectors.dimension() * size_of::<f32>())?;
-    let centres = moved_by_batches(vectors, &start, &mut random, host)?;
-    let partition = nearest_centres(vectors, &centres, host)?;
-    Ok(partition.centre_of.into_iter().map(Some).collect())
+    let centre_of = nearest_moved(vectors, &start, &mut random, host)?;
+    Ok(centre_of.into_iter().map(Some).collect())
+}
+
+/// Each row's centre after centres that are known already were moved. There is at least one of
+/// each, and all have a direction.
+pub(crate) fn moved_from(
+    vectors: &UnitVectors,
+    start: &UnitVectors,
+    seed: u64,
+    host: &dyn Host,
+) -> Result<Vec<u32>> {
+    nearest_moved(vectors, start, &mut Random::new(seed), host)
+}
+
+fn nearest_moved(
+    vectors: &UnitVectors,
+    start: &UnitVectors,
+    random: &mut Random,
+    host: &dyn Host,
+) -> Result<Vec<u32>> {
+    let rows = start.rows() + BATCH_ROWS;
+    let _centres = Loan::new(host, 4 * rows * vectors.dimension() * size_of::<f32>())?;
+    let centres = moved_by_batches(vectors, start, random, host)?;
+    Ok(nearest_centres(vectors, &centres, host)?.centre_of)
 }
 
 /// The centres after all batches.

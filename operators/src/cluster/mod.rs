@@ -17,6 +17,8 @@ mod silhouette;
 
 use rayon::prelude::*;
 
+pub(crate) use agglomerative::merge_weighted;
+pub(crate) use minibatch::moved_from;
 pub use options::{Algorithm, Cut, Linkage, Options};
 pub use silhouette::{silhouette, silhouettes};
 

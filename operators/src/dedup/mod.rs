@@ -23,6 +23,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use distinct::{Distinct, equal_rows};
+pub(crate) use pairs::PairList;
 pub use pairs::emit_pairs;
 
 use crate::error::{OperatorError, Result};
@@ -98,6 +99,15 @@ pub enum Near<'a> {
         rows: &'a UnitVectors,
         /// The vectors of the earlier corpus, if there is one.
         earlier: Option<&'a UnitVectors>,
+    },
+    /// Rows whose vectors are, where the earlier corpus has been searched already. It goes without
+    /// a confirmation.
+    Searched {
+        /// The vectors of [`Distinct::standing`], in that order.
+        rows: &'a UnitVectors,
+        /// For each of them the most similar row of the earlier corpus, if one is within the
+        /// threshold.
+        earlier: &'a [Option<Neighbour>],
     },
     /// Rows that are paired, with a score: pairs that were saved, at this threshold or a lower one.
     Pairs {
@@ -251,7 +261,19 @@ fn check_input(input: &Input<'_>, options: &Options<'_>) -> Result<()> {
         )));
     }
     match input.near {
-        Near::Vectors { rows, .. } if rows.rows() != input.distinct.standing().len() => {
+        Near::Searched { earlier, .. } if earlier.len() != input.distinct.standing().len() => {
+            Err(OperatorError::Data(format!(
+                "{} distinct rows were searched for among the earlier ones, and there are {}",
+                earlier.len(),
+                input.distinct.standing().len()
+            )))
+        }
+        Near::Searched { .. } if options.confirmation.is_some() => Err(OperatorError::Option(
+            "rows that were searched for already can't be confirmed".into(),
+        )),
+        Near::Vectors { rows, .. } | Near::Searched { rows, .. }
+            if rows.rows() != input.distinct.standing().len() =>
+        {
             Err(OperatorError::Data(format!(
                 "{} vectors were given for {} distinct rows",
                 rows.rows(),

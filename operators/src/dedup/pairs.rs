@@ -27,7 +27,7 @@ impl<'a> Similar<'a> {
         host: &'a dyn Host,
     ) -> Result<Self> {
         let vectors = match input.near {
-            Near::Vectors { rows, .. } => Some(rows),
+            Near::Vectors { rows, .. } | Near::Searched { rows, .. } => Some(rows),
             Near::Pairs { .. } => None,
         };
         match (vectors, confirmation) {
@@ -41,8 +41,8 @@ impl<'a> Similar<'a> {
 }
 
 /// Pairs in memory that is lent.
-pub(super) struct PairList<'a> {
-    pub(super) pairs: Vec<Pair>,
+pub(crate) struct PairList<'a> {
+    pub(crate) pairs: Vec<Pair>,
     loan: Loan<'a>,
 }
 
@@ -65,7 +65,7 @@ impl<'a> PairList<'a> {
     }
 
     /// All pairs of a search, in no order.
-    pub(super) fn collect(
+    pub(crate) fn collect(
         host: &'a dyn Host,
         search: impl FnOnce(&PairSink<'_>) -> Result<()>,
     ) -> Result<Self> {
@@ -112,6 +112,9 @@ pub(super) fn nearest_earlier(
 ) -> Result<Vec<Option<Neighbour>>> {
     match (input.near, confirmation) {
         (Near::Vectors { earlier: None, .. }, _) => Ok(vec![None; open.len()]),
+        (Near::Searched { earlier, .. }, _) => {
+            Ok(open.iter().map(|row| earlier.get(*row as usize).copied().flatten()).collect())
+        }
         (Near::Vectors { rows, earlier: Some(earlier) }, None) => {
             let found = neighbours::top_k(rows, earlier, 1, threshold, host)?;
             Ok(open.iter().map(|row| found.of(*row as usize).first().copied()).collect())
@@ -142,7 +145,7 @@ fn list<'a>(
     let margin = confirmation.map_or(Ok(0.0), |asked| asked.checked_margin())?;
     let least = threshold - margin;
     let mut list = match (input.near, side) {
-        (Near::Vectors { rows, .. }, Side::Here) => {
+        (Near::Vectors { rows, .. } | Near::Searched { rows, .. }, Side::Here) => {
             PairList::collect(host, |sink| neighbours::pairs_within(rows, least, host, sink))?
         }
         (Near::Vectors { rows, earlier: Some(earlier) }, Side::Earlier) => {
@@ -150,7 +153,9 @@ fn list<'a>(
                 neighbours::pairs_between(rows, earlier, least, host, sink)
             })?
         }
-        (Near::Vectors { earlier: None, .. }, Side::Earlier) => PairList::new(host)?,
+        (Near::Vectors { earlier: None, .. } | Near::Searched { .. }, Side::Earlier) => {
+            PairList::new(host)?
+        }
         (Near::Pairs { within, .. }, Side::Here) => saved(within, side, input, least, host)?,
         (Near::Pairs { earlier, .. }, Side::Earlier) => saved(earlier, side, input, least, host)?,
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::ctfidf::Sparse;
 use super::words::Words;
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
@@ -151,6 +152,64 @@ impl TopicWords {
         self.topics.values_mut().flat_map(HashMap::values_mut).for_each(|count| *count *= factor);
     }
 
+    /// The same counts under other topics; those of topics that become one are added. `None` makes
+    /// a topic part of the class of no topic.
+    pub(crate) fn relabelled(&self, topic: impl Fn(u32) -> Option<u32>) -> Self {
+        let mut topics: BTreeMap<Option<u32>, HashMap<u32, f64>> = BTreeMap::new();
+        for (old, counts) in &self.topics {
+            let sums = topics.entry(old.and_then(&topic)).or_default();
+            counts.iter().for_each(|(id, count)| *sums.entry(*id).or_default() += count);
+        }
+        let counts = topics.values().map(HashMap::len).sum();
+        Self { topics, counts, ..self.clone() }
+    }
+
+    /// Forgets counts that have decayed below `least`, and words and topics without counts.
+    pub(crate) fn forget_below(&mut self, least: f64) {
+        let mut is_used = vec![false; self.terms.len()];
+        for counts in self.topics.values_mut() {
+            counts.retain(|_, count| *count >= least);
+            counts.keys().for_each(|id| is_used[*id as usize] = true);
+        }
+        self.topics.retain(|_, counts| !counts.is_empty());
+        let used = (0..self.terms.len()).filter(|id| is_used[*id]).collect();
+        self.keep_terms(used);
+    }
+
+    /// Everything but the bound: words with the texts that contain them, and of each topic the
+    /// counts of words by number, in order.
+    pub(crate) fn parts(&self) -> (Vec<(&str, f64)>, Vec<(Option<u32>, Sparse)>) {
+        let terms = self.terms.iter().map(|term| (&*term.word, term.texts)).collect();
+        let sorted = |counts: &HashMap<u32, f64>| {
+            let mut row: Sparse = counts.iter().map(|(id, count)| (*id, *count)).collect();
+            row.sort_unstable_by_key(|(id, _)| *id);
+            row
+        };
+        let topics = self.topics.iter().map(|(topic, counts)| (*topic, sorted(counts)));
+        (terms, topics.collect())
+    }
+
+    /// Counts of parts that [`Self::parts`] gave; `None` if they can't be.
+    pub(crate) fn of_parts(
+        vocabulary_max: usize,
+        terms: &[(&str, f64)],
+        topics: Vec<(Option<u32>, Sparse)>,
+    ) -> Option<Self> {
+        let mut all = Self::new(vocabulary_max).ok()?;
+        for (number, (word, texts)) in terms.iter().enumerate() {
+            let id = all.id(word) as usize;
+            all.terms.get_mut(id).filter(|_| id == number)?.texts = *texts;
+        }
+        for (topic, row) in topics {
+            if row.iter().any(|(id, _)| *id as usize >= terms.len()) {
+                return None;
+            }
+            all.counts += row.len();
+            all.topics.insert(topic, row.into_iter().collect());
+        }
+        Some(all)
+    }
+
     /// Number of different words.
     pub fn vocabulary(&self) -> usize {
         self.terms.len()
@@ -207,9 +266,15 @@ impl TopicWords {
         });
         let kept = self.vocabulary_max / 4 * 3;
         self.pruned += (order.len() - kept) as u64;
+        order.truncate(kept);
+        self.keep_terms(order);
+    }
+
+    /// Keeps some words, in the order given, and forgets all others.
+    fn keep_terms(&mut self, kept: Vec<usize>) {
         let mut new_ids = vec![None; self.terms.len()];
-        order[..kept].iter().enumerate().for_each(|(new, old)| new_ids[*old] = Some(new as u32));
-        self.terms = order[..kept].iter().map(|old| self.terms[*old].clone()).collect();
+        kept.iter().enumerate().for_each(|(new, old)| new_ids[*old] = Some(new as u32));
+        self.terms = kept.iter().map(|old| self.terms[*old].clone()).collect();
         self.ids = self.terms.iter().zip(0..).map(|(term, id)| (term.word.clone(), id)).collect();
         for counts in self.topics.values_mut() {
             let old = std::mem::take(counts);

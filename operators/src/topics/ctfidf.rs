@@ -123,7 +123,7 @@ impl<'a> WordWeights<'a> {
 }
 
 /// Words by number, in order, with a count or weight.
-pub(super) type Sparse = Vec<(u32, f64)>;
+pub(crate) type Sparse = Vec<(u32, f64)>;
 
 /// The cosine of two rows; 0 when one has no length.
 pub(super) fn cosine(a: &[(u32, f64)], b: &[(u32, f64)]) -> f64 {

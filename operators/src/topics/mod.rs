@@ -11,13 +11,14 @@ pub mod counts;
 pub mod ctfidf;
 pub mod merge;
 pub mod over_time;
-mod representatives;
+pub(crate) mod representatives;
 pub mod stop_words;
 pub mod words;
 
 use std::collections::BTreeMap;
 
 pub use counts::TopicWords;
+pub(crate) use ctfidf::Sparse;
 pub use ctfidf::{ScoredWord, Weighting, WordWeights};
 pub use merge::{Likeness, MergeOptions, merge, renumber_by_size};
 pub use over_time::{TopicInTime, bin_start, over_time};

@@ -15,7 +15,7 @@ use crate::unit::UnitVectors;
 const SAMPLE_ROWS_MAX: usize = 500;
 
 /// Of each topic the rows nearest to its centroid.
-pub(super) fn by_vectors(
+pub(crate) fn by_vectors(
     texts: &[&str],
     members: &BTreeMap<u32, Vec<u32>>,
     vectors: &UnitVectors,

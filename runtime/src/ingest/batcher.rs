@@ -127,8 +127,8 @@ impl Batcher {
     }
 }
 
-/// Leaves in the piece what may join the batch, and gives back the rest of its rows with the rejected
-/// records. The bytes of a piece count as spread evenly over its rows.
+/// Leaves in the piece what may join the batch, and gives back the rest of its rows with the
+/// rejected records. The bytes of a piece count as spread evenly over its rows.
 fn split(piece: &mut Piece, batch: &MicroBatch, limits: Limits) -> Option<Piece> {
     let rows = piece.rows.num_rows();
     let per_row = (piece.bytes / rows.max(1)).max(1);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A clock that stands still while ingest is held up by what comes after it, for then it does not
-/// hear what partitions have to say. It advances by a tick at most at a time: ingest looks at it once
-/// a tick, so when more has passed, the whole process was held up.
+/// hear what partitions have to say. It advances by a tick at most at a time: ingest looks at it
+/// once a tick, so when more has passed, the whole process was held up.
 #[derive(Debug)]
 pub(super) struct ListeningClock {
     listened: Duration,

@@ -131,3 +131,6 @@ fn unusable(times: &TimestampMicrosecondArray) -> Vec<(usize, String)> {
     let rows = times.iter().enumerate();
     rows.filter_map(|(row, time)| check(time).map(|reason| (row, reason))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,14 @@ pub(crate) async fn read(
     reporter: Arc<Reporter>,
 ) -> Result<()> {
     let mut source = source.lock().await;
+    let tell_lag = |source: &dyn Source| {
+        let ahead = source.lag();
+        if !ahead.is_empty() {
+            let rows = ahead.values().sum::<i64>();
+            meter.lag.set(rows as f64);
+            reporter.lag(number, rows);
+        }
+    };
     let mut lag = tokio::time::interval(LAG_INTERVAL);
     lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,17 +51,15 @@ pub(crate) async fn read(
                 return Ok(());
             }
             _ = lag.tick() => {
-                let ahead = source.lag();
-                if !ahead.is_empty() {
-                    let rows = ahead.values().sum::<i64>();
-                    meter.lag.set(rows as f64);
-                    reporter.lag(number, rows);
-                }
+                tell_lag(source.as_ref());
                 continue;
             }
             event = source.next() => event?,
         };
         let is_last = matches!(event, None | Some(SourceEvent::Reassign(_)));
+        if is_last {
+            tell_lag(source.as_ref());
+        }
         let (input, weight) = match event {
             None => (Input::Finished(number), Weight::default()),
             Some(event) => {

@@ -92,7 +92,7 @@ async fn many_senders_and_random_weights_keep_the_bounds() {
                 random ^= random << 17;
                 let weight = weight((random % 25) as usize, (random % 170) as usize);
                 sender.send((number, item), weight).await.expect("open");
-                if random % 3 == 0 {
+                if random.is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! - *Invariant:* a file is there wholly or not at all, after a crash of the machine too: it is
 //!   written under another name, flushed to the disk and renamed, and the folder is flushed.
-//! - *Invariant:* one process has the folder. A lock that the system drops with the process says so.
+//! - *Invariant:* one process has the folder. A lock that the system drops with the process says
+//!   so.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
@@ -175,6 +176,7 @@ fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

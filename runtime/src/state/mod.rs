@@ -1,10 +1,10 @@
-//! What a pipeline keeps with a commit: a state file for each epoch and the segments of rows that it
-//! names, in a [`Store`].
+//! What a pipeline keeps with a commit: a state file for each epoch and the segments of rows that
+//! it names, in a [`Store`].
 //!
 //! - *Invariant:* what an epoch names is whole before the epoch's own file is there, and that is
 //!   before the sink's commit names it.
-//! - *Invariant:* names carry a hash of the content, so an instance that was replaced can't overwrite
-//!   what its successor relies on.
+//! - *Invariant:* names carry a hash of the content, so an instance that was replaced can't
+//!   overwrite what its successor relies on.
 //! - *Invariant:* state that is torn, missing or of another query is refused, never replaced by an
 //!   empty start.
 
@@ -12,6 +12,7 @@ mod epoch;
 mod format;
 mod local;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;
 
 use async_trait::async_trait;

@@ -1,11 +1,12 @@
 //! Which row is in which open window, and which window is due.
 //!
-//! Rows lie in *bins*. A bin of a tumble or a hop is a slice of time that no window cuts, so a window
-//! is a number of whole bins and a row is in one bin, however many windows it is in. A bin of a
-//! session is one key's session, and a window is the sessions of all keys that have its bounds.
+//! Rows lie in *bins*. A bin of a tumble or a hop is a slice of time that no window cuts, so a
+//! window is a number of whole bins and a row is in one bin, however many windows it is in. A bin
+//! of a session is one key's session, and a window is the sessions of all keys that have its
+//! bounds.
 //!
-//! - *Invariant:* an open window has a row. It is in the agenda once: at its end until it has fired,
-//!   then at its end plus the lateness.
+//! - *Invariant:* an open window has a row. It is in the agenda once: at its end until it has
+//!   fired, then at its end plus the lateness.
 //! - *Invariant:* a bin is there as long as a window that is open needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -171,17 +172,18 @@ impl Bins {
         }
     }
 
-    /// Notes that a key has no session of these bounds any more.
+    /// Notes that a key has no session of these bounds any more. If others have, their window is to
+    /// be handed out without it.
     fn leave(&mut self, window: Window, key: &Key) {
         let Some(open) = self.windows.get_mut(&window) else { return };
         open.keys.remove(key);
-        if !open.keys.is_empty() {
-            if !open.has_fired {
-                self.unshown.insert(window);
-            }
-            return;
+        if open.keys.is_empty() {
+            self.forget(window);
+        } else if open.has_fired {
+            open.is_late = true;
+        } else {
+            self.unshown.insert(window);
         }
-        self.forget(window);
     }
 
     fn forget(&mut self, window: Window) -> Option<Open> {

@@ -1,10 +1,10 @@
 //! The rows in memory and the segments that hold them on disk.
 //!
 //! - *Invariant:* what a barrier writes is in proportion to what is new. It writes at most one
-//!   segment: the new rows, put together with those of segments of which little is still needed, and
-//!   with those of segments of one size once there are [`FANOUT`] of them. So a row is written again
-//!   only when three others have gone, or together with 15 times as many; and an epoch names few
-//!   files.
+//!   segment: the new rows, put together with those of segments of which little is still needed,
+//!   and with those of segments of one size once there are [`FANOUT`] of them. So a row is written
+//!   again only when three others have gone, or together with 15 times as many; and an epoch names
+//!   few files.
 //! - *Invariant:* rows that came in one batch keep their order, here and in segments.
 
 use std::collections::{BTreeSet, HashMap};
@@ -66,7 +66,8 @@ impl Held {
         Ok(slot)
     }
 
-    /// Writes down what is new. Gives the segment, unless nothing is new, and where rows have moved.
+    /// Writes down what is new. Gives the segment, unless nothing is new, and where rows have
+    /// moved.
     pub(super) fn barrier(&mut self, epoch: u64) -> Result<(Option<Segment>, Moves)> {
         self.drop_empty();
         let absorbed = self.absorbed();

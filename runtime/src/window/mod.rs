@@ -11,6 +11,9 @@
 mod bins;
 mod held;
 mod rows;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+pub(crate) mod samples;
 mod segment;
 mod sessions;
 mod slots;
@@ -66,9 +69,9 @@ impl WindowKind {
     /// Whether these windows can be.
     ///
     /// # Errors
-    /// [`Error::Option`] for a length that isn't positive or is over [`LENGTH_MAX_US`], a slide over
-    /// the size (rows between two windows would be in none), or more than [`WINDOWS_PER_ROW_MAX`]
-    /// windows for each row.
+    /// [`Error::Option`] for a length that isn't positive or is over [`LENGTH_MAX_US`], a slide
+    /// over the size (rows between two windows would be in none), or more than
+    /// [`WINDOWS_PER_ROW_MAX`] windows for each row.
     pub fn check(&self) -> Result<()> {
         match *self {
             Self::Tumble { size_us, offset_us } => {
@@ -195,4 +198,5 @@ pub fn check_time(time_us: i64) -> Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;

@@ -1,10 +1,11 @@
 //! The rows of open windows: what comes in, which windows the watermark closes, and what a
 //! checkpoint keeps of them.
 //!
-//! - *Invariant:* a row is kept once, however many windows it is in, until the last of them is done.
+//! - *Invariant:* a row is kept once, however many windows it is in, until the last of them is
+//!   done.
 //! - *Invariant:* every row is handed out with each of its windows, or given back as late.
-//! - *Invariant:* rows of a window are in the order of event time, then sequence, then partition, so
-//!   what is handed out does not depend on the order in which rows came.
+//! - *Invariant:* rows of a window are in the order of event time, then sequence, then partition,
+//!   so what is handed out does not depend on the order in which rows came.
 //! - *Invariant:* rows that are restored from a checkpoint go on as if nothing had happened; early
 //!   panes alone are shown again.
 
@@ -158,12 +159,13 @@ impl WindowRows {
     }
 
     /// The next window that the watermark makes fire, in the order in which a watermark that moves
-    /// slowly would reach them: by end (by end + lateness for late panes), then start. Call it until
-    /// it gives `None` (one window at a time, so that hops don't multiply the memory). `i64::MAX`
-    /// closes all.
+    /// slowly would reach them: by end (by end + lateness for late panes), then start. Call it
+    /// until it gives `None` (one window at a time, so that hops don't multiply the memory).
+    /// `i64::MAX` closes all.
     ///
-    /// A window fires on time when the watermark reaches its end. With a lateness it fires once more
-    /// when the watermark reaches its end + lateness, with all its rows, if rows came in between.
+    /// A window fires on time when the watermark reaches its end. With a lateness it fires once
+    /// more when the watermark reaches its end + lateness, with all its rows, if rows came in
+    /// between.
     ///
     /// # Errors
     /// When rows can't be put together.
@@ -280,3 +282,7 @@ impl<'a> Restoring<'a> {
         Err(Error::State(format!("{contradiction}; --ignore-state starts anew")))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests;

@@ -8,8 +8,8 @@ use crate::{Error, Result};
 /// one after another, come to the same sessions. O(n log n).
 ///
 /// # Errors
-/// [`Error::Data`] for a time outside of [`super::TIMES_US`], [`Error::Option`] for a gap that can't
-/// be, [`Error::Bug`] for another number of keys than of rows.
+/// [`Error::Data`] for a time outside of [`super::TIMES_US`], [`Error::Option`] for a gap that
+/// can't be, [`Error::Bug`] for another number of keys than of rows.
 pub fn sessions_of<K: Ord>(gap_us: i64, times_us: &[i64], keys: &[K]) -> Result<Vec<Window>> {
     WindowKind::Session { gap_us }.check()?;
     if keys.len() != times_us.len() {

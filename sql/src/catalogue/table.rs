@@ -27,7 +27,8 @@ pub(crate) struct StreamTable {
 }
 
 impl StreamTable {
-    pub(super) fn new(source: Arc<SourceDef>) -> Self {
+    /// The table of a source.
+    pub(crate) fn new(source: Arc<SourceDef>) -> Self {
         let schema = source.schema();
         Self { source, schema }
     }

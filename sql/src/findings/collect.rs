@@ -140,11 +140,11 @@ impl InputExec {
             Some(data_type) => column(data_type, &|piece| piece.roles.id.clone()),
             None => row_numbers(&pieces),
         };
-        super::ids::check(self.name, &ids, host)?;
         let text = types.text.as_ref().map(|t| column(t, &|piece| piece.roles.text.clone()));
         let groups = types.groups.iter().enumerate();
-        let groups =
+        let groups: Vec<Column> =
             groups.map(|(n, t)| column(t, &|piece| piece.roles.groups.get(n).cloned())).collect();
+        super::ids::check(self.name, &ids, &groups, host)?;
         let extras = types.extras.iter().enumerate();
         let extras = extras
             .map(|(n, (name, t))| {

@@ -48,6 +48,8 @@ pub(crate) struct InputDef {
     pub(crate) by_row: bool,
     /// Columns that are known by these names, for an input that is no table of texts or vectors.
     pub(crate) columns: &'static [&'static str],
+    /// Whether its rows come window by window, so that it has the columns of windows.
+    pub(crate) windowed: bool,
 }
 
 /// An input whose vectors are compared, with the options that most findings have.
@@ -62,6 +64,14 @@ pub(crate) const VECTORS: InputDef = InputDef {
     single: None,
     by_row: false,
     columns: &[],
+    windowed: false,
+};
+
+/// The input of a finding that goes from window to window.
+pub(crate) const WINDOWS: InputDef = InputDef {
+    about: "A tumble, hop or session window, or any query with window_start and window_end.",
+    windowed: true,
+    ..VECTORS
 };
 
 /// What a finding gets to know when it is planned.
@@ -124,6 +134,11 @@ const PARTITION_BY: OptionDef = OptionDef {
 };
 
 impl Declaration {
+    /// Whether it goes from window to window with a state.
+    pub(crate) fn is_online(&self) -> bool {
+        self.inputs.iter().any(|input| input.windowed)
+    }
+
     /// The input of that name.
     pub(crate) fn input(&self, name: &str) -> Option<(usize, &'static InputDef)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name.eq_ignore_ascii_case(name))
@@ -156,7 +171,9 @@ impl Declaration {
                 }
             }
         }
-        all.push(PARTITION_BY);
+        if !self.is_online() {
+            all.push(PARTITION_BY);
+        }
         all.extend_from_slice(self.options);
         all
     }

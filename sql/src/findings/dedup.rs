@@ -315,12 +315,6 @@ fn saved_pairs<'h>(
 /// The columns of the verdicts.
 fn found(table: &Table, earlier: Option<&Table>, verdicts: &[Verdict]) -> Result<Found, SqlError> {
     let rows: Vec<u32> = (0..verdicts.len() as u32).collect();
-    let reason = |verdict: &Verdict| {
-        verdict.reason.map(|reason| match reason {
-            Reason::Exact => "exact",
-            Reason::Near => "near",
-        })
-    };
     let columns: Vec<ArrayRef> = vec![
         table.ids(rows.iter().copied())?,
         table.ids(verdicts.iter().map(|verdict| verdict.cluster))?,
@@ -330,6 +324,14 @@ fn found(table: &Table, earlier: Option<&Table>, verdicts: &[Verdict]) -> Result
         Arc::new(verdicts.iter().map(reason).collect::<StringArray>()),
     ];
     Ok(Found { columns, rows })
+}
+
+/// Why a row is dropped, in a word.
+pub(crate) fn reason(verdict: &Verdict) -> Option<&'static str> {
+    verdict.reason.map(|reason| match reason {
+        Reason::Exact => "exact",
+        Reason::Near => "near",
+    })
 }
 
 /// The ids of the representatives, some of which are in the earlier corpus.

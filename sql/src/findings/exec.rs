@@ -33,7 +33,8 @@ use super::collect::InputExec;
 use super::finding::Finding;
 use super::host::QueryHost;
 use super::node::{FindingNode, Input};
-use super::run::run;
+use super::online::{OnlineSlots, Slot};
+use super::run::{run, run_online};
 use super::table::Table;
 use crate::SqlError;
 use crate::functions::Engine;
@@ -115,6 +116,7 @@ impl ExtensionPlanner for Findings {
             Arc::clone(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(node).inner()),
             format!("{}Exec: {}", node.declaration.plan_name(), node.words()),
             self.engine.clone(),
+            format!("{}: {}", node.declaration.name, node.words()),
         );
         Ok(Some(Arc::new(exec)))
     }
@@ -159,6 +161,8 @@ pub(crate) struct FindingExec {
     /// The finding in one line, for EXPLAIN.
     words: String,
     engine: Engine,
+    /// The name of its state, if it keeps one from window to window.
+    slot: String,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -171,6 +175,7 @@ impl FindingExec {
         schema: SchemaRef,
         words: String,
         engine: Engine,
+        slot: String,
     ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
@@ -185,9 +190,28 @@ impl FindingExec {
             schema,
             words,
             engine,
+            slot,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    /// The name of its state, if it keeps one from window to window.
+    pub(super) fn slot(&self) -> Option<&str> {
+        self.finding.online().map(|_| self.slot.as_str())
+    }
+
+    /// The same with another name for its state.
+    pub(super) fn with_slot(&self, slot: String) -> Self {
+        Self::new(
+            self.name,
+            Arc::clone(&self.finding),
+            self.inputs.clone(),
+            Arc::clone(&self.schema),
+            self.words.clone(),
+            self.engine.clone(),
+            slot,
+        )
     }
 
     /// Collects the inputs one after another and runs the finding on a thread of its own.
@@ -222,6 +246,7 @@ struct Work {
     output: tokio::sync::mpsc::Sender<Result<RecordBatch>>,
     metrics: BaselineMetrics,
     rows_in: datafusion::physical_plan::metrics::Count,
+    slot: Slot,
 }
 
 impl Work {
@@ -231,8 +256,14 @@ impl Work {
             let batch = batch.record_output(&self.metrics);
             self.output.blocking_send(Ok(batch)).map_err(|_| SqlError::Cancelled)
         };
-        let host = self.host.as_ref();
-        let ran = run(self.finding.as_ref(), tables, &self.schema, batch_rows, host, &mut emit);
+        let (host, schema) = (self.host.as_ref(), &self.schema);
+        let ran = match self.finding.online() {
+            Some(online) => {
+                let mut state = self.slot.take(online)?;
+                run_online(state.state()?, tables, schema, batch_rows, host, &mut emit)
+            }
+            None => run(self.finding.as_ref(), tables, schema, batch_rows, host, &mut emit),
+        };
         timer.done();
         ran
     }
@@ -296,6 +327,7 @@ impl ExecutionPlan for FindingExec {
             Arc::clone(&self.schema),
             self.words.clone(),
             self.engine.clone(),
+            self.slot.clone(),
         )))
     }
 
@@ -320,6 +352,7 @@ impl ExecutionPlan for FindingExec {
         let (output, reader) = (builder.tx(), builder.tx());
         let abandoned = move || reader.is_closed();
         let host = QueryHost::new(self.name, &self.engine, &context, abandoned);
+        let slots = context.session_config().get_extension::<OnlineSlots>();
         let work = Work {
             finding: Arc::clone(&self.finding),
             schema: Arc::clone(&self.schema),
@@ -327,6 +360,7 @@ impl ExecutionPlan for FindingExec {
             output,
             metrics: BaselineMetrics::new(&self.metrics, partition),
             rows_in: MetricBuilder::new(&self.metrics).counter("input_rows", partition),
+            slot: Slot { slots, name: self.slot.clone() },
         };
         builder.spawn(Self::work(self.inputs.clone(), work, context));
         Ok(builder.build())

@@ -7,6 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use sembla_operators::Host;
 
+use super::online_windows::Online;
 use super::roles::InputTypes;
 use super::table::Table;
 use crate::SqlError;
@@ -39,4 +40,10 @@ pub(crate) trait Finding: Debug + Send + Sync {
         host: &dyn Host,
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError>;
+
+    /// The way window by window, for a finding that keeps a state between windows: its windows go
+    /// there, and none to [`Finding::run`].
+    fn online(&self) -> Option<&dyn Online> {
+        None
+    }
 }

@@ -1,4 +1,5 @@
-//! Ids name rows, so they are there and differ.
+//! Ids name rows, so they are there and differ. In different groups the same row may come again,
+//! as it does in windows that overlap.
 
 use std::collections::HashSet;
 
@@ -11,18 +12,24 @@ use super::table::Column;
 use crate::SqlError;
 use crate::error::arrow_error;
 
-/// Checks that no id is NULL and none is there twice.
+/// Checks that no id is NULL and none is there twice in one group.
 ///
 /// # Errors
 /// [`SqlError::Data`] with the first id that is, what the host says.
-pub(crate) fn check(input: &str, ids: &Column, host: &dyn Host) -> Result<(), SqlError> {
-    let converter = RowConverter::new(vec![SortField::new(ids.data_type().clone())])
-        .map_err(|error| arrow_error(&error))?;
+pub(crate) fn check(
+    input: &str,
+    ids: &Column,
+    groups: &[Column],
+    host: &dyn Host,
+) -> Result<(), SqlError> {
+    let columns = || std::iter::once(ids).chain(groups);
+    let fields = columns().map(|column| SortField::new(column.data_type().clone())).collect();
+    let converter = RowConverter::new(fields).map_err(|error| arrow_error(&error))?;
     let mut converted = Vec::with_capacity(ids.pieces().len());
     let mut loan = Loan::new(host, 0)?;
     let mut bytes = ids.len() * 2 * size_of::<&[u8]>();
     let mut row = 0;
-    for piece in ids.pieces() {
+    for (number, piece) in ids.pieces().iter().enumerate() {
         host::check(host)?;
         if let Some(null) = (0..piece.len()).find(|row| piece.is_null(*row)) {
             return Err(SqlError::Data(format!(
@@ -31,8 +38,9 @@ pub(crate) fn check(input: &str, ids: &Column, host: &dyn Host) -> Result<(), Sq
             )));
         }
         row += piece.len();
-        let rows = converter.convert_columns(std::slice::from_ref(piece));
-        let rows = rows.map_err(|error| arrow_error(&error))?;
+        let pieces: Vec<ArrayRef> =
+            columns().filter_map(|column| column.pieces().get(number).cloned()).collect();
+        let rows = converter.convert_columns(&pieces).map_err(|error| arrow_error(&error))?;
         bytes += rows.size();
         loan.resize(bytes)?;
         converted.push(rows);

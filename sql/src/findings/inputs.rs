@@ -13,6 +13,7 @@ use super::options::{Kind, OptionValue, Options};
 use super::roles::Roles;
 use super::topics_over_time::{BIN, TIME};
 use crate::SqlError;
+use crate::windows::{WINDOW_END, WINDOW_PANE, WINDOW_START};
 
 /// Columns that options name, as they were written, by option.
 pub(crate) type GivenColumns = Vec<(&'static str, SqlExpr)>;
@@ -67,7 +68,7 @@ impl Resolver<'_> {
             words.push(format!("text={}", shown(text)));
         }
         let groups = self.groups(context)?;
-        if !groups.is_empty() {
+        if !groups.is_empty() && !self.input.windowed {
             let groups: Vec<_> = groups.iter().map(shown).collect();
             words.push(format!("partition_by={}", groups.join("+")));
         }
@@ -184,6 +185,9 @@ impl Resolver<'_> {
     }
 
     fn groups(&self, context: &mut dyn RelationPlannerContext) -> Result<Vec<Expr>> {
+        if self.input.windowed {
+            return self.window_columns();
+        }
         let Some((_, given)) = self.given.iter().find(|(name, _)| *name == "partition_by") else {
             return Ok(Vec::new());
         };
@@ -198,6 +202,26 @@ impl Resolver<'_> {
             Err(_) if !self.is_first => Ok(Vec::new()),
             resolved => resolved,
         }
+    }
+
+    /// The columns that say which window a row is in.
+    fn window_columns(&self) -> Result<Vec<Expr>> {
+        for name in [WINDOW_START, WINDOW_END] {
+            let Some(field) = self.field(name) else {
+                return Err(self.mistake(format!(
+                    "it goes from window to window, and {} has no column {name}; its input is a tumble, hop or session window",
+                    self.called()
+                )));
+            };
+            if !matches!(field.data_type(), DataType::Timestamp(..)) {
+                return Err(self.mistake(format!(
+                    "{name} holds {}; it is a timestamp, as tumble, hop and session give it",
+                    field.data_type()
+                )));
+            }
+        }
+        let all = [WINDOW_START, WINDOW_END, WINDOW_PANE].into_iter();
+        Ok(all.filter(|name| self.field(name).is_some()).map(|name| self.column(name)).collect())
     }
 
     /// Columns that own options of the finding name; they are the first input's.

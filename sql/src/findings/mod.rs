@@ -47,6 +47,15 @@ mod indexed_search;
 pub(crate) mod indexes;
 mod keys;
 mod map_2d;
+mod online;
+mod online_clusters;
+mod online_dedup;
+mod online_ids;
+mod online_options;
+mod online_paraphrases;
+mod online_topic_table;
+mod online_topics;
+mod online_windows;
 mod pairs;
 mod paraphrase_mining;
 mod ranking_metrics;
@@ -65,6 +74,8 @@ pub use host::Progress;
 pub(crate) use host::{Listener, QueryHost};
 pub(crate) use indexes::Indexes;
 pub(crate) use node::{FindingNode, Input};
+pub use online::OnlineSlots;
+pub(crate) use online::SlotForEach;
 pub(crate) use order::KeepOrder;
 pub(crate) use planner::named;
 pub(crate) use roles::Roles;
@@ -84,6 +95,11 @@ static FINDINGS: &[&Declaration] = &[
     &topics::DECLARATION,
     &topic_table::DECLARATION,
     &topics_over_time::DECLARATION,
+    &online_clusters::DECLARATION,
+    &online_topics::DECLARATION,
+    &online_topic_table::DECLARATION,
+    &online_dedup::DECLARATION,
+    &online_paraphrases::DECLARATION,
     &map_2d::DECLARATION,
     &ranking_metrics::DECLARATION,
 ];

@@ -7,6 +7,7 @@ use sembla_operators::{Host, host};
 
 use super::finding::{Finding, Found};
 use super::groups;
+use super::online_windows::{OnlineState, in_order};
 use super::table::Table;
 use crate::SqlError;
 use crate::error::arrow_error;
@@ -34,6 +35,30 @@ pub(crate) fn run(
         let whole = first(&tables);
         let mut rows = Assembly { schema, batch_rows, whole, group: group.shown_by, emit };
         finding.run(&group.tables, host, &mut |found| rows.put(first(&group.tables), found))?;
+    }
+    Ok(())
+}
+
+/// Runs a finding over the windows of its input, in the order of their ends (equal: of their
+/// starts), each from the state that the one before left.
+///
+/// # Errors
+/// What the state, the host or `emit` say.
+pub(crate) fn run_online(
+    state: &mut dyn OnlineState,
+    tables: Vec<Option<Table>>,
+    schema: &SchemaRef,
+    batch_rows: usize,
+    host: &dyn Host,
+    emit: &mut (dyn FnMut(RecordBatch) -> Result<(), SqlError> + Send),
+) -> Result<(), SqlError> {
+    let Some(whole) = first(&tables) else { return Ok(()) };
+    for (window, group) in in_order(whole, groups::split(&tables)?)? {
+        host::check(host)?;
+        let Some(table) = first(&group.tables) else { continue };
+        let whole = Some(whole);
+        let mut rows = Assembly { schema, batch_rows, whole, group: group.shown_by, emit };
+        state.step(window, table, host, &mut |found| rows.put(Some(table), found))?;
     }
     Ok(())
 }

@@ -76,17 +76,14 @@ impl Finding for TopicTable {
 
 fn columns(table: &Table, of_rows: &RowTopics, found: &[Topic]) -> Result<Vec<ArrayRef>, SqlError> {
     let numbers: Vec<u32> = found.iter().map(|topic| topic.topic).collect();
-    let texts = |topic: &Topic| {
-        let texts = topic.representatives.iter().map(|row| table.text(*row as usize));
-        texts.map(Option::unwrap_or_default).map(str::to_string).collect::<Vec<_>>()
-    };
+    let rows = || found.iter().map(|topic| topic.representatives.as_slice());
     Ok(vec![
         of_rows.column(&numbers)?,
         Arc::new(Int64Array::from_iter_values(found.iter().map(|topic| topic.size as i64))),
         words(found.iter().map(|topic| topic.words.as_slice())),
         Arc::new(StringArray::from_iter_values(found.iter().map(|topic| &topic.label))),
-        representative_ids(table, found)?,
-        lists(found.iter().map(texts)),
+        representative_ids(table, rows())?,
+        representatives(table, rows()),
         Arc::new(found.iter().map(|topic| topic.coherence).collect::<Float64Array>()),
     ])
 }
@@ -105,9 +102,25 @@ fn lists(rows: impl Iterator<Item = Vec<String>>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-fn representative_ids(table: &Table, found: &[Topic]) -> Result<ArrayRef, SqlError> {
-    let ids = table.ids(found.iter().flat_map(|topic| topic.representatives.iter().copied()))?;
-    let lengths = found.iter().map(|topic| topic.representatives.len());
+/// The texts of the rows that stand for topics.
+pub(crate) fn representatives<'a>(
+    table: &Table,
+    topics: impl Iterator<Item = &'a [u32]>,
+) -> ArrayRef {
+    let text = |row: &u32| table.text(*row as usize).unwrap_or_default().to_string();
+    lists(topics.map(|rows| rows.iter().map(text).collect()))
+}
+
+/// The ids of the rows that stand for topics.
+///
+/// # Errors
+/// When arrow can't put them together.
+pub(crate) fn representative_ids<'a>(
+    table: &Table,
+    topics: impl Iterator<Item = &'a [u32]> + Clone,
+) -> Result<ArrayRef, SqlError> {
+    let ids = table.ids(topics.clone().flatten().copied())?;
+    let lengths = topics.map(<[u32]>::len);
     let item = Arc::new(Field::new_list_field(ids.data_type().clone(), true));
     let list = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), ids, None);
     Ok(Arc::new(list.map_err(|error| arrow_error(&error))?))

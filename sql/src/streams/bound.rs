@@ -42,11 +42,6 @@ impl BoundPlan {
         &self.schema
     }
 
-    /// The physical plan.
-    pub(super) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.plan
-    }
-
     /// Runs the plan over what the feeds hold. `extend` adds to the configuration of this run.
     ///
     /// # Errors
@@ -90,7 +85,7 @@ impl BoundPlan {
 
 /// A state that plans for one partition, so that rows keep their order, and without filters that
 /// one run would leave behind for the next.
-fn one_partition(state: &SessionState) -> SessionState {
+pub(super) fn one_partition(state: &SessionState) -> SessionState {
     let mut state = state.clone();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = 1;

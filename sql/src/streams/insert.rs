@@ -13,6 +13,7 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
+use sembla_runtime::state::Query as StateQuery;
 use sembla_runtime::{Pipeline, SourceInput, WindowPart as RuntimeWindow};
 
 use super::at_rest::AtRest;
@@ -21,6 +22,7 @@ use super::connect;
 use super::settings::StreamSettings;
 use super::split::{Split, SplitWindow, split};
 use super::stages::{RowPart, WindowPart};
+use crate::catalogue::connector::KAFKA;
 use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
 use crate::{Outcome, Session, SqlError, arguments};
@@ -29,22 +31,14 @@ use crate::{Outcome, Session, SqlError, arguments};
 pub struct StreamPlan {
     /// The name of the pipeline, which is its sink's.
     name: String,
-    /// The statement, for people.
-    description: String,
     /// What decides which state belongs to it.
-    fingerprint: String,
+    query: StateQuery,
     sources: Vec<Arc<SourceDef>>,
     sink: Arc<SinkDef>,
-    rows: BoundPlan,
     row_plan: LogicalPlan,
-    window: Option<PlannedWindow>,
+    window: Option<SplitWindow>,
     settings: StreamSettings,
     state: SessionState,
-}
-
-struct PlannedWindow {
-    split: SplitWindow,
-    plan: BoundPlan,
 }
 
 /// `[EXPLAIN] INSERT INTO sink [(columns)] query`.
@@ -125,7 +119,6 @@ impl StreamPlan {
         insertion: Insertion,
     ) -> Result<Self, SqlError> {
         let Insertion { sink, columns, query, .. } = insertion;
-        let description = format!("INSERT INTO {} {query}", sink.name);
         let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
         arguments::place(&mut statement, session.parameters())?;
         let state = session.context().state();
@@ -134,24 +127,19 @@ impl StreamPlan {
         let options = state.config_options();
         let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
         let Split { rows, sources, window } = split(&state, plan)?;
-        let bound = BoundPlan::new(&state, &rows).await?;
-        let window = match window {
-            Some(split) => {
-                let plan = BoundPlan::new(&state, &split.above).await?;
-                Some(PlannedWindow { split, plan })
-            }
-            None => None,
-        };
-        let fingerprint = fingerprint(&rows, window.as_ref(), &sources, session);
+        // Made again when the tables at rest are in memory; here for what it says of mistakes.
+        BoundPlan::new(&state, &rows).await?;
+        if let Some(window) = &window {
+            BoundPlan::new(&state, &window.above).await?;
+        }
+        let query = identity(&rows, window.as_ref(), &sources, session);
         let settings = StreamSettings::of(&state);
         let name = sink.name.clone();
         Ok(Self {
             name,
-            description,
-            fingerprint,
+            query,
             sources,
             sink,
-            rows: bound,
             row_plan: rows,
             window,
             settings,
@@ -175,22 +163,21 @@ impl StreamPlan {
         let rows = BoundPlan::new(&self.state, &rows).await?;
         let per_window = match &self.window {
             Some(window) => {
-                let plan = at_rest.settle(window.split.above.clone()).await?;
+                let plan = at_rest.settle(window.above.clone()).await?;
                 Some(BoundPlan::new(&self.state, &plan).await?)
             }
             None => None,
         };
         let at_rest = Arc::new(at_rest);
-        let schema = self.window.as_ref().map_or(self.rows.schema(), |window| window.plan.schema());
+        let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema);
         let opened = connect::open(
             &self.name,
             &self.state,
             &self.sources,
             &self.sink,
-            Arc::clone(schema),
+            schema,
             &self.settings,
-        )
-        .await?;
+        )?;
         let inputs = self.sources.iter().zip(opened.sources).map(|(definition, source)| {
             let watermark = definition.watermark.as_ref();
             SourceInput {
@@ -201,20 +188,19 @@ impl StreamPlan {
             }
         });
         let windows = self.window.zip(per_window).map(|(window, plan)| {
-            let SplitWindow { node, keys, input, .. } = window.split;
+            let SplitWindow { node, keys, input, .. } = window;
             let kept = Arc::clone(&at_rest);
             RuntimeWindow {
                 kind: node.kind,
                 keys,
                 lateness_us: node.lateness_us.unwrap_or(0),
-                early_us: node.early_us,
+                early_us: node.early_us.and_then(|early| u64::try_from(early).ok()),
                 stage: Box::new(WindowPart::new(plan, input, node.has_pane(), kept)),
             }
         });
         Ok(Pipeline {
             name: self.name,
-            description: self.description,
-            fingerprint: self.fingerprint,
+            query: self.query,
             sources: inputs.collect(),
             rows: Arc::new(RowPart::new(rows, at_rest)),
             windows,
@@ -233,18 +219,26 @@ impl StreamPlan {
         }
         lines.push(("rows".into(), self.row_plan.display_indent().to_string()));
         if let Some(window) = &self.window {
-            lines.push(("window".into(), window.split.node.to_string()));
-            lines.push(("per window".into(), window.split.above.display_indent().to_string()));
+            lines.push(("window".into(), window.node.to_string()));
+            lines.push(("per window".into(), window.above.display_indent().to_string()));
         }
         lines.push(("sink".into(), self.sink.words()));
-        lines.push(("delivery".into(), connect::promise(&self.sources, &self.sink)));
+        lines.push(("delivery".into(), self.promise()));
         lines.push(("scale".into(), self.scale()));
         lines
     }
 
+    /// What the sink promises.
+    fn promise(&self) -> String {
+        match self.sink.options.get("delivery") {
+            Some("at_least_once") => "at least once: after a failure some results may come twice".into(),
+            _ => "exactly once: results, dead letters and progress are one commit".into(),
+        }
+    }
+
     /// What a second instance would do.
     fn scale(&self) -> String {
-        let kafka = self.sources.iter().all(|source| source.connector == "kafka");
+        let kafka = self.sources.iter().all(|source| source.connector == KAFKA);
         match (&self.window, kafka) {
             (_, false) => "one instance: its sources are files".into(),
             (None, true) => "instances of one group share the partitions".into(),
@@ -309,24 +303,25 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-/// What decides whether kept state fits: the plans, what the sources are, and the models.
-fn fingerprint(
+/// What decides whether kept state fits: the plans, what the sources are, and the model.
+fn identity(
     rows: &LogicalPlan,
-    window: Option<&PlannedWindow>,
+    window: Option<&SplitWindow>,
     sources: &[Arc<SourceDef>],
     session: &Session,
-) -> String {
-    let mut hash = blake3::Hasher::new();
-    let mut add = |text: &str| {
-        hash.update(&(text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
+) -> StateQuery {
+    let mut parts = vec![format!("model: {}", session.models().default_name())];
+    parts.extend(sources.iter().map(|source| format!("source: {}", source.words())));
+    let lines = |what: &str, plan: &LogicalPlan| {
+        let plan = plan.display_indent_schema().to_string();
+        plan.lines().map(|line| format!("{what}: {line}")).collect::<Vec<_>>()
     };
-    add(&rows.display_indent_schema().to_string());
+    parts.extend(lines("rows", rows));
     if let Some(window) = window {
-        add(&window.split.node.to_string());
-        add(&window.split.above.display_indent_schema().to_string());
+        parts.push(format!("window: {}", window.node));
+        parts.extend(lines("per window", &window.above));
     }
-    sources.iter().for_each(|source| add(&source.words()));
-    add(&session.models().default_name());
-    hash.finalize().to_hex().to_string()
+    let description = parts.join("\n");
+    let fingerprint = blake3::hash(description.as_bytes()).to_hex().to_string();
+    StateQuery { fingerprint, description }
 }

@@ -18,6 +18,7 @@ mod feed;
 mod hoist;
 mod insert;
 mod keyed;
+mod replay;
 mod row_wise;
 mod scans;
 mod settings;

@@ -28,7 +28,7 @@ mod times;
 
 pub(crate) use exec::WindowExec;
 pub(crate) use function::function_of;
-pub(crate) use node::WindowNode;
+pub(crate) use node::{WINDOW_END, WINDOW_PANE, WINDOW_START, WindowNode};
 pub(crate) use planner::PhysicalWindows;
 
 /// The name, the call and the documentation of each kind of window.

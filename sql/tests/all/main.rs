@@ -2,6 +2,7 @@
 
 mod findings;
 mod goldens;
+mod online;
 mod session;
 mod slt;
 mod streams;

@@ -6,13 +6,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
-use sembla_runtime::{StopSignal, Summary};
+use sembla_runtime::{Pipeline, Status, Stop, StopSignal, Summary};
 use sembla_sql::{Outcome, Session, SessionOptions};
+use tokio::sync::watch;
 
 /// Rows of the stream.
 const ROWS: usize = 400;
@@ -136,7 +136,7 @@ async fn lines(session: &Session, sql: &str) -> Vec<String> {
 }
 
 /// Plans `INSERT INTO` a new folder and opens the pipeline.
-async fn pipeline(session: &Session, sink: &str, into: &Path, query: &str) -> sembla_runtime::Pipeline {
+async fn pipeline(session: &Session, sink: &str, into: &Path, query: &str) -> Pipeline {
     let sql = format!(
         "CREATE OR REPLACE SINK {sink} WITH (connector = 'files', path = '{}', format = 'parquet'); INSERT INTO {sink} {query}",
         into.display()
@@ -155,22 +155,21 @@ async fn pipeline(session: &Session, sink: &str, into: &Path, query: &str) -> se
 }
 
 /// Runs a pipeline to the end of its source.
-async fn to_the_end(pipeline: sembla_runtime::Pipeline) -> Summary {
-    let (_stop, signal) = StopSignal::new();
-    sembla_runtime::run(pipeline, signal).await.unwrap_or_else(|error| panic!("{error}"))
+async fn to_the_end(pipeline: Pipeline) -> Summary {
+    let (_stop, signal) = StopSignal::channel();
+    let (status, _watched) = watch::channel(Status::default());
+    let ended = sembla_runtime::run(pipeline, signal, status).await;
+    ended.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs a pipeline until so many rows have come, and stops it.
-async fn for_a_while(pipeline: sembla_runtime::Pipeline, rows: u64, drain: bool) -> Summary {
-    let (stop, signal) = StopSignal::new();
-    let mut status = pipeline.status();
-    let running = tokio::spawn(sembla_runtime::run(pipeline, signal));
-    while status.borrow().rows_in < rows {
-        if tokio::time::timeout(Duration::from_secs(60), status.changed()).await.is_err() {
-            panic!("no rows come");
-        }
-    }
-    if drain { stop.drain() } else { stop.now() }
+async fn for_a_while(pipeline: Pipeline, rows: u64, how: Stop) -> Summary {
+    let (stop, signal) = StopSignal::channel();
+    let (status, mut watched) = watch::channel(Status::default());
+    let running = tokio::spawn(sembla_runtime::run(pipeline, signal, status));
+    // The other end goes when the pipeline ends.
+    while watched.borrow().rows_in < rows && watched.changed().await.is_ok() {}
+    stop.send_replace(how);
     running.await.expect("no panic").unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -201,7 +200,7 @@ async fn a_stream_gives_what_the_query_gives_at_rest() {
             let into = folder.path().join(format!("found_{partitions}_{n}"));
             let sink = format!("found_{partitions}_{n}");
             let summary = to_the_end(pipeline(&session, &sink, &into, &query).await).await;
-            assert_eq!(summary.rows_late, 0, "{query}");
+            assert_eq!(summary.status.rows_late, 0, "{query}");
             let wanted = lines(&at_rest, &query).await;
             assert!(!wanted.is_empty(), "{query} finds nothing");
             assert_eq!(written(&session, &into).await, wanted, "{partitions} partitions: {query}");
@@ -218,8 +217,8 @@ async fn a_stream_that_is_stopped_and_started_gives_the_same() {
     for (n, query) in queries().enumerate() {
         let into = folder.path().join(format!("found_{n}"));
         let sink = format!("found_{n}");
-        for (rows, drain) in [(60, true), (170, false), (250, true)] {
-            for_a_while(pipeline(&session, &sink, &into, &query).await, rows, drain).await;
+        for (rows, how) in [(60, Stop::Drain), (170, Stop::Now), (250, Stop::Drain)] {
+            for_a_while(pipeline(&session, &sink, &into, &query).await, rows, how).await;
         }
         to_the_end(pipeline(&session, &sink, &into, &query).await).await;
         assert_eq!(written(&session, &into).await, lines(&session, &query).await, "{query}");
@@ -239,7 +238,7 @@ async fn the_order_within_the_watermark_makes_no_difference() {
         let into = shuffled.path().join(format!("found_{n}"));
         let sink = format!("found_{n}");
         let summary = to_the_end(pipeline(&session, &sink, &into, &query).await).await;
-        assert_eq!(summary.rows_late, 0, "{query}");
+        assert_eq!(summary.status.rows_late, 0, "{query}");
         assert_eq!(written(&session, &into).await, lines(&at_rest, &query).await, "{query}");
     }
 }

@@ -88,6 +88,28 @@ async fn aborted_rows_are_gone() {
 }
 
 #[tokio::test]
+async fn rows_that_can_not_be_written_leave_nothing() {
+    let folders = memory();
+    let times = arrow::array::TimestampMicrosecondArray::from(vec![0, i64::MAX]);
+    let batch = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from(vec![1, 2])) as arrow::array::ArrayRef),
+        ("ts", Arc::new(times)),
+        ("day", Arc::new(StringArray::from(vec!["a", "b"]))),
+    ])
+    .expect("rows");
+    let given = [("path", "x"), ("format", "json"), ("partition_by", "day")];
+    let rows_in = Arc::clone(&folders[0]);
+    let mut sink =
+        FilesSink::over(&batch.schema(), &options(&given), rows_in, None, None).expect("a sink");
+    sink.recover("p", &whole()).await.expect("a start");
+    let error = sink.write(Output::Rows(&batch)).await.expect_err("a time that can't be told");
+    assert!(matches!(error, Error::Data(_)), "{error}");
+    sink.write(Output::Rows(&batch.slice(0, 1))).await.expect("a row");
+    sink.commit(&progress(1)).await.expect("a commit");
+    assert_eq!(published(&folders[0], "id").await, [1]);
+}
+
+#[tokio::test]
 async fn torn_manifests_are_refused_by_name() {
     let folders = memory();
     let mut sink = started(&folders).await;

@@ -58,8 +58,8 @@ async fn parquet_with_vectors() {
 #[tokio::test]
 async fn files_roll_and_memory_is_bounded() {
     for (given, at_least) in [
-        (vec![("roll_bytes", "10 KB")], 5),
-        (vec![("buffer_bytes", "50 KB"), ("partition_by", "day")], 5),
+        (vec![("roll_bytes", "60 KB")], 3),
+        (vec![("buffer_bytes", "600 KB"), ("partition_by", "day")], 4),
     ] {
         let folders = memory();
         let mut all = vec![("path", "x"), ("format", "parquet")];
@@ -142,4 +142,24 @@ async fn changed_shapes_are_refused() {
         assert!(error.to_string().contains(line), "{error}");
         assert!(error.to_string().contains("write to another path"), "{error}");
     }
+}
+
+#[test]
+fn places_in_each_others_way_are_refused() {
+    let new = |given: &[(&str, &str)]| {
+        let mut all = vec![("path", "out/")];
+        all.extend_from_slice(given);
+        FilesSink::new(&rows(0, 0).schema(), &options(&all)).err().map(|error| error.to_string())
+    };
+    for inside in ["out", "out/late", "out/_pending", "out/_sembla/x"] {
+        let line = new(&[("late_path", inside)]).expect("a refusal");
+        assert!(line.starts_with("late_path lies in path 'out', where readers"), "{line}");
+    }
+    for fine in ["late", "out2", "out/_late", "s3://b/out"] {
+        assert_eq!(new(&[("late_path", fine), ("dead_letter_path", "bad")]), None, "{fine}");
+    }
+    assert_eq!(
+        new(&[("late_path", "side"), ("dead_letter_path", "side/")]).expect("a refusal"),
+        "late_path and dead_letter_path are both 'side'; choose two folders"
+    );
 }

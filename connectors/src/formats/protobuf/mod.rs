@@ -3,8 +3,8 @@
 //! The message is described by a `.proto` file, which is compiled here, or by the schema that a
 //! record names in a registry. Declared columns are the message's fields of the same names.
 //!
-//! - Scalars of proto3 that weren't set are 0, '' or false; those with presence (`optional`, messages,
-//!   wrappers, proto2) are NULL.
+//! - Scalars of proto3 that weren't set are 0, '' or false; those with presence (`optional`,
+//!   messages, wrappers, proto2) are NULL.
 //! - Enums are texts; `google.protobuf.Timestamp` is a timestamp; messages are structs.
 
 mod columns;

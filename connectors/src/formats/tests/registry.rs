@@ -207,6 +207,16 @@ async fn what_a_registry_can_answer() {
     }
 }
 
+#[test]
+fn addresses_that_can_not_be() {
+    let refusal = |address| {
+        decoder_refusal(&id_column(), &[("format", "avro"), ("schema_registry", address)])
+    };
+    assert!(refusal("localhost:8081").contains("begins with http:// or https://"));
+    let secret = refusal("http://martin:secret@localhost:8081");
+    assert!(secret.contains("schema_registry_user") && !secret.contains("martin:"), "{secret}");
+}
+
 #[tokio::test]
 async fn writers_register_once() {
     let server = Server::new(&[("/subjects/found-value/versions", 200, r#"{"id":7}"#.into())]);

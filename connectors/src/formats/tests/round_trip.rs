@@ -94,6 +94,67 @@ async fn every_format() {
     }
 }
 
+/// Messages in messages, lists, maps, names of enums and wrapped scalars.
+#[tokio::test]
+async fn nested_protobuf() {
+    let proto = "syntax = 'proto3'; import 'google/protobuf/wrappers.proto';
+        message Inner { int64 x = 1; repeated string tags = 2; }
+        enum Color { NONE = 0; RED = 3; }
+        message Row { map<string, int64> counts = 1; repeated Inner inners = 2; Inner inner = 3;
+        optional Color color = 4; google.protobuf.StringValue note = 5; }";
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let tags = Field::new_list("tags", Field::new_list_field(DataType::Utf8, true), true);
+    let inner = DataType::Struct(vec![Field::new("x", DataType::Int64, true), tags].into());
+    let entries =
+        vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)];
+    let entries = Field::new("entries", DataType::Struct(entries.into()), false);
+    let columns = columns_of(&Schema::new(vec![
+        Field::new("counts", DataType::Map(Arc::new(entries), false), true),
+        Field::new_list("inners", Field::new_list_field(inner.clone(), true), true),
+        Field::new("inner", inner, true),
+        text("color"),
+        text("note"),
+    ]));
+    let payloads: [&[u8]; 3] = [
+        br#"{"counts":{"a":1,"b":-2},"inners":[{"x":1,"tags":["t","u"]},{"x":2,"tags":[]}],
+            "inner":{"x":0,"tags":["v"]},"color":"RED","note":""}"#,
+        br#"{"counts":{},"inners":[]}"#,
+        br#"{"counts":{"c":3},"inners":[],"color":"7","note":"n"}"#,
+    ];
+    let decoded = decode(&mut decoder(&columns, &[]), &payloads).await;
+    assert_eq!(decoded.rejected, []);
+    let given = [("format", "protobuf"), ("schema", proto), ("message", "Row")];
+    check(&decoded.rows, &given, &given).await;
+    let other: [&[u8]; 1] = [br#"{"counts":{},"inners":[],"color":"BLUE"}"#];
+    let rows = decode(&mut decoder(&columns, &[]), &other).await.rows;
+    let options = options(ENCODE_OPTIONS, &given);
+    let mut encoder = Encoder::new(&rows.schema(), &options, "s").expect("an encoder");
+    assert_eq!(
+        encoder.encode(&rows).await.expect_err("an unknown color").to_string(),
+        "column 'color': Color has no 'BLUE'; it has NONE, RED"
+    );
+}
+
+#[test]
+fn times_that_json_can_not_tell() {
+    let first_and_last = [-62_167_219_200_000_000, 253_402_300_799_999_999];
+    let rows = |times: &[i64]| {
+        let times = Arc::new(TimestampMicrosecondArray::from(times.to_vec())) as ArrayRef;
+        RecordBatch::try_from_iter([("ts", times)]).expect("rows")
+    };
+    assert_eq!(
+        json_lines(&rows(&first_and_last)).expect("lines"),
+        "{\"ts\":\"0000-01-01T00:00:00Z\"}\n{\"ts\":\"9999-12-31T23:59:59.999999Z\"}\n"
+    );
+    for time in [first_and_last[0] - 1, first_and_last[1] + 1, i64::MIN, i64::MAX] {
+        let error = json_lines(&rows(&[0, time])).expect_err("no such year").to_string();
+        assert!(error.contains("column 'ts'") && error.contains(&time.to_string()), "{error}");
+    }
+    let days = Arc::new(Date32Array::from(vec![i32::MAX])) as ArrayRef;
+    let days = RecordBatch::try_from_iter([("day", days)]).expect("rows");
+    assert!(json_lines(&days).expect_err("no such year").to_string().contains("column 'day'"));
+}
+
 #[tokio::test]
 async fn one_value() {
     let mut dice = Dice(4);

@@ -103,7 +103,8 @@ fn an_oversized_row_leaves_alone() {
     assert!(!batcher.is_full());
 }
 
-/// Random pieces over two sources: every row leaves once, in its order, in batches within the limits.
+/// Random pieces over two sources: every row leaves once, in its order, in batches within the
+/// limits.
 #[test]
 fn rows_leave_once_in_their_order_and_within_limits() {
     let mut random = 0x2545_F491_4F6C_DD1D_u64;

@@ -62,6 +62,23 @@ async fn a_crash_after_a_crash_changes_nothing() {
     }
 }
 
+/// The same with tasks that really run at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_crash_among_threads_changes_nothing() {
+    let mut random = Random::new(5);
+    for case in cases(40) {
+        let (_, log) = undisturbed(&case, 1).await;
+        for _ in 0..40 {
+            let mut crash = || vec![(1 + random.below(log.len() as u64), Trouble::Crash)];
+            let crashes = vec![crash(), crash()];
+            let told = format!("{crashes:?}");
+            let world = World::new(case.clone());
+            live_on(&world, crashes, &told).await;
+            assert_exact(&world, &told);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_failure_that_may_pass_is_tried_again() {
     for case in cases(40) {

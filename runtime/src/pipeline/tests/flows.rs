@@ -1,12 +1,13 @@
 //! What comes out when nothing fails, when rows can't be used, and when the sink is slow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::oracle::{Case, KINDS, Row, Slowness};
 use super::sim_source::name;
 use super::world::{Fate, Life, World, undisturbed};
 use crate::window::WindowKind;
-use crate::{End, Error, Pipeline, Stop};
+use crate::{End, Error, Pipeline, Stop, Summary};
 
 /// The committed results in a form that can be compared with `Case::expected`.
 fn results(world: &World) -> Vec<String> {
@@ -202,40 +203,68 @@ async fn early_results_come_before_the_end_and_change_nothing() {
     assert_eq!(on_time, world.case.expected());
 }
 
+/// The windows that are closed when every partition has given its rows and none has ended.
+fn closed_so_far(case: &Case) -> Vec<String> {
+    let latest = |rows: &Vec<Row>| rows.iter().map(|row| row.time_us).max();
+    let least = case.partitions.iter().filter_map(latest).min().unwrap_or_default();
+    let end = |line: &String| {
+        let end = line.split([',', ')']).nth(1).expect("an end");
+        end.trim().parse::<i64>().expect("a number")
+    };
+    case.expected().into_iter().filter(|line| end(line) <= least - case.delay_us).collect()
+}
+
+/// Runs a source that doesn't end until that many results are committed, and then stops.
+async fn live_until(
+    world: &Arc<World>,
+    results: usize,
+    change: impl FnOnce(&mut Pipeline),
+) -> Summary {
+    let (life, signal) = Life::new(world, 9, []);
+    let stop = async {
+        while world.results().len() < results {
+            tokio::task::yield_now().await;
+        }
+        life.stop(Stop::Drain);
+    };
+    match tokio::join!(life.live_with(signal, change), stop).0 {
+        Fate::Ended(Ok(summary)) => summary,
+        fate => panic!("{fate:?}"),
+    }
+}
+
 /// A partition that gives nothing, of a source that doesn't end, holds windows until it is idle.
 #[tokio::test]
 async fn an_idle_partition_does_not_hold_windows() {
     let mut case = Case::new(KINDS[1], 1, 60, 9);
     case.partitions.push(Vec::new());
     case.is_bounded = false;
-    let last = case.partitions[0].iter().map(|row| row.time_us).max().unwrap_or_default();
-    let closed = case.expected();
-    let WindowKind::Tumble { .. } = KINDS[1].expect("windows") else { panic!("tumble") };
+    let closed = closed_so_far(&case);
+    assert!(closed.len() > 3, "the case closes windows");
     let world = World::new(case);
-    let (life, signal) = Life::new(&world, 9, []);
-    let running = tokio::spawn({
-        let life = std::sync::Arc::clone(&life);
-        async move {
-            life.live_with(signal, |pipeline| {
-                pipeline.options.set("idle_timeout", "20 ms").expect("an option");
-            })
-            .await
-        }
+    let summary = live_until(&world, closed.len(), |pipeline| {
+        pipeline.options.set("idle_timeout", "20 ms").expect("an option");
     });
-    let end = |line: &String| {
-        let end = line.split([',', ')']).nth(1).expect("an end");
-        end.trim().parse::<i64>().expect("a number")
-    };
-    let due = closed.iter().filter(|line| end(line) <= last - world.case.delay_us).count();
-    assert!(due > 3, "the case closes windows");
-    while world.results().len() < due {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(world.results(), closed[..due]);
-    life.stop(Stop::Drain);
-    let Fate::Ended(Ok(summary)) = running.await.expect("no panic") else { panic!("it must end") };
-    assert_eq!(summary.end, End::Drained);
-    assert_eq!(summary.status.rows_in, 60);
+    let summary = summary.await;
+    assert_eq!(world.results(), closed);
+    assert_eq!((summary.end, summary.status.rows_in), (End::Drained, 60));
     let positions = world.durable().committed.last().expect("a commit").progress.positions.clone();
     assert_eq!(positions["source 0"].get(&name(0)), Some(&60));
+}
+
+/// The watermark of a partition that says nothing after a start is the one it had before.
+#[tokio::test]
+async fn a_partition_that_stays_silent_keeps_its_watermark() {
+    let mut whole = Case::new(KINDS[1], 2, 80, 4);
+    whole.is_bounded = false;
+    let mut half = whole.clone();
+    let count = half.partitions[0].len();
+    half.partitions[0].truncate(count / 2);
+    let (before, after) = (closed_so_far(&half), closed_so_far(&whole));
+    assert!(after.len() > before.len() + 1, "the second half closes windows");
+    let world = World::new(half);
+    live_until(&world, before.len(), |_| {}).await;
+    let world = world.with_case(whole);
+    live_until(&world, after.len(), |_| {}).await;
+    assert_eq!(world.results(), after);
 }

@@ -129,7 +129,7 @@ impl Case {
             return rows;
         };
         // By end, then start; rows by time, offset, partition.
-        let mut windows: BTreeMap<(i64, i64), Vec<(i64, usize, usize, i64)>> = BTreeMap::new();
+        let mut windows = BTreeMap::<_, Vec<_>>::new();
         for (partition, offset, row) in self.usable() {
             for (start, end) in self.windows_of(kind, row) {
                 let window = windows.entry((end, start)).or_default();

@@ -1,0 +1,104 @@
+//! A source of files as a stream: its rows in the order of their times.
+//!
+//! Rows of equal time keep the order of the files, so every replay of the same files is the same.
+//! The sort spills to disk within the session's memory limit.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::execute_stream;
+use futures::{StreamExt, TryStreamExt};
+use sembla_connectors::replay::RowsFrom;
+
+use super::bound::one_partition;
+use super::stages::runtime_error;
+use crate::SqlError;
+use crate::catalogue::{SourceDef, StreamTable};
+
+/// The columns that number rows: in the order of the files, and in that of the replay.
+const FILE_ORDER: &str = "__sembla_file_order";
+const REPLAY_ORDER: &str = "__sembla_replay_order";
+
+/// How the rows of a source are read, any number of times. With `in_order` they come as they lie in
+/// the files.
+pub(super) fn rows_from(state: &SessionState, source: &SourceDef, in_order: bool) -> RowsFrom {
+    let state = one_partition(state);
+    let source = source.clone();
+    Arc::new(move |_skip| {
+        let (state, source) = (state.clone(), source.clone());
+        let opened = async move { numbered(&state, &source, in_order).await };
+        futures::stream::once(opened).try_flatten().boxed()
+    })
+}
+
+/// The rows of a source with their numbers.
+async fn numbered(
+    state: &SessionState,
+    source: &SourceDef,
+    in_order: bool,
+) -> sembla_runtime::Result<
+    impl futures::Stream<Item = sembla_runtime::Result<RecordBatch>> + Send + use<>,
+> {
+    let time = source.watermark.as_ref().map(|watermark| watermark.column.clone());
+    let plan = plan(source, time.filter(|_| !in_order));
+    let rows = match plan {
+        Ok(plan) => rows(state, &plan).await,
+        Err(error) => Err(error),
+    };
+    let rows = rows.map_err(|error| runtime_error(&error))?;
+    let schema = with_number(&source.schema());
+    let mut next = 0;
+    Ok(rows.map(move |batch| {
+        let batch = batch.map_err(|error| runtime_error(&error.into()))?;
+        let count = batch.num_rows() as i64;
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(next..next + count));
+        next += count;
+        let own = schema.fields().len() - 1;
+        let mut columns: Vec<ArrayRef> = batch.columns().iter().take(own).cloned().collect();
+        columns.push(numbers);
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+    }))
+}
+
+async fn rows(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<SendableRecordBatchStream, SqlError> {
+    let plan = state.create_physical_plan(plan).await?;
+    Ok(execute_stream(plan, state.task_ctx())?)
+}
+
+/// Reads the files, sorted by a column if one is given.
+fn plan(source: &SourceDef, time: Option<String>) -> Result<LogicalPlan, SqlError> {
+    let table = StreamTable::new(Arc::new(nullable(source)));
+    let read = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(table)), None)?;
+    let Some(time) = time else { return Ok(read.build()?) };
+    let by = |name: &str| Expr::Column(Column::new_unqualified(name)).sort(true, true);
+    let numbered = read.window(vec![row_number().alias(FILE_ORDER)])?;
+    Ok(numbered.sort(vec![by(&time), by(FILE_ORDER)])?.build()?)
+}
+
+/// The source with no column that must have a value: rows that lack one are the replay's to reject,
+/// one by one.
+fn nullable(source: &SourceDef) -> SourceDef {
+    let mut source = source.clone();
+    for column in &mut source.columns {
+        column.field = Arc::new(column.field.as_ref().clone().with_nullable(true));
+    }
+    source
+}
+
+/// The columns of the rows, NULLs allowed, then their numbers.
+fn with_number(schema: &SchemaRef) -> SchemaRef {
+    let own = schema.fields().iter();
+    let mut fields: Vec<Arc<Field>> =
+        own.map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
+    fields.push(Arc::new(Field::new(REPLAY_ORDER, DataType::Int64, false)));
+    Arc::new(Schema::new(Fields::from(fields)))
+}
