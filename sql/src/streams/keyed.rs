@@ -219,7 +219,8 @@ impl Keyed<'_> {
     fn distinct(&self, distinct: &Distinct) -> Result<Marks, SqlError> {
         let (marks, columns) = match distinct {
             Distinct::All(input) => {
-                (self.marks(input)?, (0..input.schema().fields().len()).collect())
+                let all: Vec<usize> = (0..input.schema().fields().len()).collect();
+                (self.marks(input)?, all)
             }
             Distinct::On(on) => {
                 let schema = on.input.schema();
