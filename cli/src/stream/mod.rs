@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sembla_runtime::{End, Pipeline, Status, Stop, StopSignal, Summary};
-use tokio::sync::watch;
 use sembla_sql::{Outcome, Session, StreamPlan};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Format, RunArgs};
@@ -120,7 +120,9 @@ async fn planned(
             let outcome = query::outcome(session, statement, interrupt).await.map_err(named)?;
             match outcome {
                 Outcome::Done(words) => tracing::info!("{words}"),
-                Outcome::Rows(rows) => query::print(rows, printing, &mut out).await.map_err(named)?,
+                Outcome::Rows(rows) => {
+                    query::print(rows, printing, &mut out).await.map_err(named)?
+                }
                 Outcome::Stream(plan) => {
                     if plans.iter().any(|other| other.name() == plan.name()) {
                         return Err(named(Failure::user(format!(

@@ -25,8 +25,12 @@ use crate::catalogue::{SinkDef, SourceDef};
 const FILES_SOURCE_OPTIONS: &[OptionDef] = &[
     OptionDef::new("path", Kind::Text, "a file, a folder or a glob of Parquet, CSV or JSON")
         .required(),
-    OptionDef::new("timestamp_unit", Kind::Choice(&["s", "ms", "us"]), "the unit of times given as numbers")
-        .or("ms"),
+    OptionDef::new(
+        "timestamp_unit",
+        Kind::Choice(&["s", "ms", "us"]),
+        "the unit of times given as numbers",
+    )
+    .or("ms"),
     OptionDef::new(
         "in_order",
         Kind::Flag,
@@ -59,7 +63,8 @@ pub(super) fn open(
     for source in sources {
         let given = source.options.as_slice();
         if source.connector == KAFKA {
-            let columns: Vec<Column> = source.columns.iter().map(|column| column.column()).collect();
+            let columns: Vec<Column> =
+                source.columns.iter().map(|column| column.column()).collect();
             let kafka = KafkaSource::new(pipeline, &columns, given)
                 .map_err(|error| named("source", &source.name, &error))?;
             groups.insert(source.name.clone(), kafka.group());

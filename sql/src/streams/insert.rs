@@ -114,10 +114,7 @@ impl StreamPlan {
     ///
     /// # Errors
     /// What the query, the window or the sink's columns say.
-    pub(crate) async fn new(
-        session: &Session,
-        insertion: Insertion,
-    ) -> Result<Self, SqlError> {
+    pub(crate) async fn new(session: &Session, insertion: Insertion) -> Result<Self, SqlError> {
         let Insertion { sink, columns, query, .. } = insertion;
         let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
         arguments::place(&mut statement, session.parameters())?;
@@ -135,16 +132,7 @@ impl StreamPlan {
         let query = identity(&rows, window.as_ref(), &sources, session);
         let settings = StreamSettings::of(&state);
         let name = sink.name.clone();
-        Ok(Self {
-            name,
-            query,
-            sources,
-            sink,
-            row_plan: rows,
-            window,
-            settings,
-            state,
-        })
+        Ok(Self { name, query, sources, sink, row_plan: rows, window, settings, state })
     }
 
     /// The name of the pipeline.
@@ -231,7 +219,9 @@ impl StreamPlan {
     /// What the sink promises.
     fn promise(&self) -> String {
         match self.sink.options.get("delivery") {
-            Some("at_least_once") => "at least once: after a failure some results may come twice".into(),
+            Some("at_least_once") => {
+                "at least once: after a failure some results may come twice".into()
+            }
             _ => "exactly once: results, dead letters and progress are one commit".into(),
         }
     }
@@ -268,16 +258,18 @@ fn into_sink(
     let given = plan.schema().fields().len();
     let order: Vec<usize> = match columns {
         [] => (0..wanted.fields().len()).collect(),
-        columns => columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
-            |_| {
-                SqlError::Statement(format!(
-                    "sink '{}' has not all of the columns {}; it has {}",
-                    sink.name,
-                    columns.join(", "),
-                    names(wanted.fields().iter().map(|field| field.name().as_str()))
-                ))
-            },
-        )?,
+        columns => {
+            columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
+                |_| {
+                    SqlError::Statement(format!(
+                        "sink '{}' has not all of the columns {}; it has {}",
+                        sink.name,
+                        columns.join(", "),
+                        names(wanted.fields().iter().map(|field| field.name().as_str()))
+                    ))
+                },
+            )?
+        }
     };
     if given != order.len() || order.len() != wanted.fields().len() {
         return Err(SqlError::Statement(format!(

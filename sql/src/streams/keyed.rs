@@ -133,7 +133,8 @@ impl Keyed<'_> {
         let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
         if sets || !marks.settled_by(&grouped, self.are_sessions) {
             return Err(SqlError::Statement(
-                "an aggregate over a windowed stream needs GROUP BY window_start, window_end".into(),
+                "an aggregate over a windowed stream needs GROUP BY window_start, window_end"
+                    .into(),
             ));
         }
         let of = |n: usize| aggregate.group_expr.get(n).and_then(|expr| position(expr, schema));
@@ -259,8 +260,8 @@ impl Keyed<'_> {
             let groups: Vec<Option<usize>> =
                 input.roles.groups.iter().map(|group| position(group, schema)).collect();
             let known: Vec<usize> = groups.iter().flatten().copied().collect();
-            let by_window = finding.declaration.is_online()
-                || marks.settled_by(&known, self.are_sessions);
+            let by_window =
+                finding.declaration.is_online() || marks.settled_by(&known, self.are_sessions);
             if !by_window {
                 return Err(SqlError::Statement(format!(
                     "{name} over a windowed stream needs partition_by => (window_start, window_end)"

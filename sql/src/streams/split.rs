@@ -81,7 +81,8 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
     let all: Vec<usize> = (0..own_columns(&rows).count()).collect();
     let full = Feeding::new(&node, &all);
     let above = full.put_into(&plan)?;
-    let is_window = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if is_feed(scan));
+    let is_window =
+        |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if is_feed(scan));
     if reads_stream(&above)? {
         return Err(SqlError::Statement(
             "the query reads a stream both through a window and without; read it through the window everywhere".into(),

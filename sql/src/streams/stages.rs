@@ -90,7 +90,8 @@ impl WindowStage for WindowPart {
         let rows = rows.collect::<Result<Vec<_>>>()?;
         self.slots.set_early(window.pane == sembla_runtime::Pane::Early);
         let slots = Arc::clone(&self.slots);
-        let found = self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
+        let found =
+            self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
         found.map_err(|error| runtime_error(&error))
     }
 

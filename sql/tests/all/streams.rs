@@ -48,7 +48,8 @@ const WINDOWS: &[&str] = &[
 
 /// Rows with texts of a few kinds, of which many say the same.
 fn rows() -> RecordBatch {
-    let kinds = ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
+    let kinds =
+        ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
     let mut at = 1_700_000_000_000_000;
     let mut times = Vec::new();
     let mut texts = Vec::new();
@@ -182,7 +183,8 @@ fn queries() -> impl Iterator<Item = String> {
     WINDOWS.iter().flat_map(|window| {
         QUERIES.iter().map(move |query| {
             let input = format!("(SELECT * FROM {window})");
-            query.replace("FROM W w", &format!("FROM {window} w"))
+            query
+                .replace("FROM W w", &format!("FROM {window} w"))
                 .replace("FROM W", &format!("FROM {window}"))
                 .replace("(W,", &format!("({input},"))
         })
