@@ -4,14 +4,15 @@
 #   scripts/kafka.sh stop DIR           stops it in order
 #   scripts/kafka.sh kill DIR           kills it hard (SIGKILL)
 #   scripts/kafka.sh restart DIR PORT   stop, then start
-# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1. Where KAFKA_OWNER is set, the
+# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1, and
+# PORT + 2 wants a login (SASL PLAIN: tester, tester-password). Where KAFKA_OWNER is set, the
 # node ends with the process of that id, and DIR goes with it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 libs=$here/.sembla/kafka/libs
 
 usage() {
-  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -30,9 +31,13 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$((port + 1))
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1)),LOGIN://127.0.0.1:$((port + 2))
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,LOGIN://127.0.0.1:$((port + 2))
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.name.login.sasl.enabled.mechanisms=PLAIN
+listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_tester="tester-password";
 log.dirs=$dir/data
 num.partitions=1
 auto.create.topics.enable=false

@@ -55,6 +55,17 @@ impl Broker {
         format!("{name}-{}", LAST.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The user that may log in.
+    pub const USER: &str = "tester";
+
+    /// The user's password.
+    pub const PASSWORD: &str = "tester-password";
+
+    /// Its address for clients that log in by SASL PLAIN as [`Self::USER`].
+    pub fn servers_with_login(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
+    }
+
     /// Its address, for `bootstrap_servers`.
     pub fn servers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -211,12 +222,13 @@ impl Drop for Broker {
     }
 }
 
-/// A port that is free, as is the next one, which the controller takes.
+/// A port that is free, as are the next two, which the broker takes as well.
 fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < u16::MAX - 2 && is_free(port + 1) && is_free(port + 2) {
             return port;
         }
     }

@@ -40,7 +40,10 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
             "there is nothing to run: none of the files has an INSERT INTO a sink (CREATE SINK makes one)",
         ));
     }
-    let metrics = args.metrics.map(|address| Ok((address, serve::record()?))).transpose()?;
+    let metrics = match args.metrics {
+        Some(address) => Some((address, serve::record()?)),
+        None => None,
+    };
     let guard = interrupt.presses();
     let mut pipelines = Vec::with_capacity(plans.len());
     for plan in plans {

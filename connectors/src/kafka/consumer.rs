@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use super::client;
 use super::failure::Explainer;
 use super::group::{GroupConsumer, Member, Standing};
-use super::positions::{TopicPartition, partitions_of};
+use super::positions::{Place, TopicPartition, partitions_of};
 
 /// How long one poll waits: within this time the thread hears that it should do something else.
 const POLL: Duration = Duration::from_millis(20);
@@ -162,7 +162,7 @@ fn next_lease() -> u64 {
 /// A request to read.
 struct Start {
     lease: u64,
-    positions: Vec<(TopicPartition, i64)>,
+    places: Vec<(TopicPartition, Place)>,
     reply: oneshot::Sender<Result<Option<Vec<Queue>>>>,
 }
 
@@ -202,7 +202,7 @@ impl ConsumerThread {
         Ok((Self { consumer: weak, member, requests, thread: Some(thread) }, consumer))
     }
 
-    /// Begins to fetch; the queues come in the order of the positions. `None` when the lease has
+    /// Begins to fetch; the queues come in the order of the places. `None` when the lease has
     /// ended in the meantime.
     ///
     /// # Errors
@@ -210,11 +210,11 @@ impl ConsumerThread {
     pub(super) async fn start(
         &self,
         lease: u64,
-        positions: Vec<(TopicPartition, i64)>,
+        places: Vec<(TopicPartition, Place)>,
     ) -> Result<Option<Vec<Queue>>> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::Bug("the thread of the Kafka consumer is gone".into());
-        self.requests.send(Start { lease, positions, reply }).map_err(|_| gone())?;
+        self.requests.send(Start { lease, places, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -288,15 +288,15 @@ fn begin(
     let mut queues = Vec::new();
     let mut ends = member.ends.lock().unwrap_or_else(PoisonError::into_inner);
     ends.clear();
-    for (partition, position) in &request.positions {
+    for (partition, place) in &request.places {
         let TopicPartition { topic, number } = partition;
-        list.add_partition_offset(topic, *number, Offset::Offset(*position)).map_err(explain)?;
+        list.add_partition_offset(topic, *number, Offset::Offset(place.next)).map_err(explain)?;
         // Before the assignment: what is fetched then goes to this queue from the first record on.
         let queue = consumer.split_partition_queue(topic, *number).ok_or_else(|| {
             Error::Bug(format!("the Kafka client has no queue for {}", partition.name()))
         })?;
         queues.push(queue);
-        ends.insert(partition.clone(), *position);
+        ends.insert(partition.clone(), place.end);
     }
     drop(ends);
     consumer.assign(&list).map_err(explain)?;

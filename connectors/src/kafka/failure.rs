@@ -174,6 +174,10 @@ impl Explainer {
                 self.refused_login(&reason)
             }
             Some((Code::SSL, reason)) => self.failed_tls(&reason),
+            // A broker without TLS hangs up, as one that is about to stop does.
+            Some((_, reason)) if reason.contains("SSL handshake") => {
+                Error::Transient(self.failed_tls(&reason).to_string())
+            }
             Some((_, reason)) => Error::Transient(format!(
                 "{what}: Kafka at '{servers}' can't be reached ({reason}); check bootstrap_servers and \
                  that the broker runs"

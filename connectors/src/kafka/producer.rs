@@ -202,6 +202,8 @@ impl Producer {
     /// Gives up what was written since the last commit; without transactions it stays.
     pub(super) async fn abort(&mut self) -> Result<()> {
         if self.is_transactional && self.is_open {
+            // A broker refuses to abort what it has not heard of yet; so the queue goes out first.
+            let _ = self.retry("writing", |inner, timeout| inner.flush(timeout)).await;
             self.retry("aborting", |inner, timeout| inner.abort_transaction(timeout)).await?;
         }
         self.is_open = false;
@@ -238,23 +240,22 @@ impl Producer {
     /// What an error means for the pipeline. In a transaction nothing that is refused can be made
     /// good, so the answer is to begin again, unless that would fail for the same reason.
     fn fate(&self, what: &str, error: &KafkaError) -> Error {
-        let fatal = self.inner.client().fatal_error();
-        let explained = match (&fatal, self.inner.context().failure()) {
-            (Some((code, text)), _) => {
-                self.explainer.explain_code(what, *code, &self.explainer.redact(text))
+        let explained = if let Some((code, text)) = self.inner.client().fatal_error() {
+            let text = self.explainer.redact(&text);
+            match self.explainer.explain_code(what, code, &text) {
+                Error::External(line) => Error::Fenced(line),
+                other => other,
             }
+        } else if let Some((topic, failure)) = self.inner.context().failure() {
             // The transaction fails because a record did; the record's error says why.
-            (None, Some((topic, failure))) => {
-                self.explainer.explain(&format!("writing to '{topic}'"), &failure)
-            }
-            (None, None) => self.explainer.explain(what, error),
+            self.explainer.explain(&format!("writing to '{topic}'"), &failure)
+        } else if error.rdkafka_error_code() == Some(Code::State) {
+            Error::Fenced(format!("{what}: the transaction has failed"))
+        } else {
+            self.explainer.explain(what, error)
         };
         match explained {
             Error::Transient(line) if self.is_transactional => Error::Fenced(line),
-            Error::External(line) if fatal.is_some() => Error::Fenced(line),
-            Error::External(line) if error.rdkafka_error_code() == Some(Code::State) => {
-                Error::Fenced(line)
-            }
             other => other,
         }
     }

@@ -176,25 +176,37 @@ const fn with_properties<const N: usize>(own: &[OptionDef]) -> [OptionDef; N] {
 }
 
 /// Properties that the protocol rests on.
-const OWN_PROPERTIES: [&str; 18] = [
+const FIXED_PROPERTIES: [&str; 14] = [
     "acks",
     "allow.auto.create.topics",
     "auto.offset.reset",
-    "bootstrap.servers",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.idempotence",
     "enable.partition.eof",
-    "group.id",
     "group.protocol",
+    "heartbeat.interval.ms",
     "isolation.level",
-    "max.poll.interval.ms",
     "metadata.broker.list",
     "partition.assignment.strategy",
     "request.required.acks",
     "statistics.interval.ms",
-    "transaction.timeout.ms",
-    "transactional.id",
+];
+
+/// Properties that go by another name here.
+const RENAMED_PROPERTIES: [(&str, &str); 12] = [
+    ("bootstrap.servers", "bootstrap_servers"),
+    ("compression.codec", "compression"),
+    ("compression.type", "compression"),
+    ("group.id", "group"),
+    ("linger.ms", "linger"),
+    ("max.poll.interval.ms", "rebalance_timeout"),
+    ("partitioner", "partitioner"),
+    ("queued.max.messages.kbytes", "queue_bytes"),
+    ("queued.min.messages", "queue_rows"),
+    ("session.timeout.ms", "session_timeout"),
+    ("transaction.timeout.ms", "transaction_timeout"),
+    ("transactional.id", "transactional_id"),
 ];
 
 /// How clients of one cluster are made.
@@ -219,11 +231,7 @@ impl Connection {
             }
         }
         for (key, value) in options.below("kafka.") {
-            if OWN_PROPERTIES.contains(&key) {
-                return Err(Error::Option(format!(
-                    "kafka.{key} can't be set: exactly-once delivery rests on it"
-                )));
-            }
+            check_property(key)?;
             config.set(key, value);
             secrets.add_if_secret(key, value);
         }
@@ -233,6 +241,18 @@ impl Connection {
     /// A configuration to be completed.
     pub(super) fn config(&self) -> ClientConfig {
         self.config.clone()
+    }
+}
+
+/// Refuses the properties that are not the user's.
+fn check_property(key: &str) -> Result<()> {
+    if FIXED_PROPERTIES.contains(&key) {
+        let line = format!("kafka.{key} can't be set: exactly-once delivery rests on it");
+        return Err(Error::Option(line));
+    }
+    match RENAMED_PROPERTIES.iter().find(|(property, _)| *property == key) {
+        Some((_, option)) => Err(Error::Option(format!("kafka.{key} is the option {option} here"))),
+        None => Ok(()),
     }
 }
 

@@ -110,6 +110,17 @@ impl KafkaSource {
         Ok(())
     }
 
+    /// Leaves the group where the membership has failed, so that another attempt joins anew.
+    async fn leave_after_failure(&mut self) -> Result<()> {
+        let has_failed = |thread: &mut ConsumerThread| {
+            matches!(*thread.member.standing.borrow(), Standing::Failed(_))
+        };
+        match self.thread.take_if(has_failed) {
+            Some(thread) => blocking(move || Ok(drop(thread))).await,
+            None => Ok(()),
+        }
+    }
+
     /// How many partitions the topics have, whoever reads them; `None` for a pattern, whose matches
     /// only the group knows.
     async fn partitions_in_all(&self, consumer: &Arc<GroupConsumer>) -> Result<Option<usize>> {
@@ -178,6 +189,7 @@ impl Source for KafkaSource {
 
     async fn assigned(&mut self) -> Result<Assignment> {
         self.stop().await;
+        self.leave_after_failure().await?;
         self.join().await?;
         let thread = self.thread()?;
         let sender = &thread.member.standing;
@@ -209,7 +221,7 @@ impl Source for KafkaSource {
             places.find(&partitions, &wanted)
         })
         .await?;
-        let starts = places.iter().map(|(key, place)| (key.clone(), place.next)).collect();
+        let starts = places.iter().map(|(key, place)| (key.clone(), *place)).collect();
         let queues = thread.start(lease, starts).await?;
         let (sender, events) = mpsc::channel(BATCHES_AHEAD);
         let mut reading = Reading {

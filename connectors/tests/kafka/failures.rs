@@ -34,6 +34,7 @@ fn options_that_cannot_be_are_named() {
     assert!(with("strat", "latest").contains("did you mean 'start'?"));
     assert!(with("start", "soon").contains("earliest, latest, a time"));
     assert!(with("kafka.enable.auto.commit", "true").contains("can't be set"));
+    assert!(with("kafka.session.timeout.ms", "1").contains("is the option session_timeout here"));
     assert!(with("security.protocol", "tls").contains("one of: plaintext"));
     let sink = |pairs: &[(&str, &str)]| {
         let mut all = vec![("bootstrap_servers", "b:9092"), ("topic", "t")];
@@ -49,7 +50,7 @@ fn options_that_cannot_be_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn properties_that_the_client_refuses_are_options_at_fault() {
     let broker = Broker::shared();
-    for (key, value) in [("kafka.no.such.property", "x"), ("kafka.session.timeout.ms", "never")] {
+    for (key, value) in [("kafka.no.such.property", "x"), ("kafka.fetch.min.bytes", "never")] {
         let topic = Broker::unique("in");
         let error = source(broker, "p", &topic, &[(key, value)]).assigned().await;
         let error = error.expect_err("refused");
@@ -96,12 +97,38 @@ async fn a_broker_that_is_not_there_may_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_with_a_broker_that_has_none_fails_for_good() {
+async fn tls_with_a_broker_that_has_none_says_so() {
     let broker = Broker::shared();
     let mut source = source(broker, "p", "t", &[("security.protocol", "ssl")]);
     let error = source.assigned().await.expect_err("refused");
-    assert!(matches!(error, Error::External(_)), "{error:?}");
+    // The broker hangs up, as one would that is about to stop; so another try is worth it.
+    assert!(error.is_transient(), "{error:?}");
     assert!(error.to_string().starts_with("TLS with Kafka at"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_taken_or_refused() {
+    let broker = Broker::shared();
+    let topic = broker.topic("in", 1);
+    for (password, is_right) in [(Broker::PASSWORD, true), ("hunter2-wrong", false)] {
+        let servers = broker.servers_with_login();
+        let login = [
+            ("bootstrap_servers", servers.as_str()),
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", Broker::USER),
+            ("sasl.password", password),
+        ];
+        let assigned = source(broker, &topic, &topic, &login).assigned().await;
+        match assigned {
+            Ok(assignment) => assert!(is_right && assignment.is_whole),
+            Err(error) => {
+                assert!(!is_right && matches!(error, Error::External(_)), "{error:?}");
+                let line = error.to_string();
+                assert!(line.contains("refuses the login") && !line.contains("hunter2"), "{line}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use sembla_connectors::formats::{Column, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_runtime::{Output, Sink, SourceEvent};
+use sembla_runtime::{Output, Sink, Source, SourceEvent};
 use sembla_testing::{Broker, Record};
 
 use crate::support::{Copier, SOURCE, json, numbered, options, results, sink, source};
@@ -160,6 +160,21 @@ async fn many_rows_through_small_queues_all_arrive_once() {
     }
     copier.commit().await.expect("committed");
     assert_eq!(results(broker, &output), sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_transactions_wrote_is_read_to_its_end() {
+    let broker = Broker::shared();
+    let (first, second) = (broker.topic("in", 1), broker.topic("between", 1));
+    let third = broker.topic("out", 1);
+    broker.produce(&first, &[Record::new("a"), Record::new("b")]);
+    // The last offset of the topic between them is no record but the mark of a commit.
+    for (from, to) in [(&first, &second), (&second, &third)] {
+        let source = source(broker, from, from, &[("stop_at_end", "true")]);
+        let sink = sink(broker, to, &source, &[]);
+        Copier::new(from, source, sink).copy().await.expect("copied");
+    }
+    assert_eq!(broker.read_committed(&third).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

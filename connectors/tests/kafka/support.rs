@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
 use sembla_connectors::formats::{Column, Metadata, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};

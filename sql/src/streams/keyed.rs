@@ -31,6 +31,14 @@ impl Marks {
         Self { start: pick(&self.start), end: pick(&self.end) }
     }
 
+    /// The columns that are marked in both.
+    fn common(&self, other: &Self) -> Self {
+        let both = |a: &[usize], b: &[usize]| -> Vec<usize> {
+            a.iter().copied().filter(|n| b.contains(n)).collect()
+        };
+        Self { start: both(&self.start, &other.start), end: both(&self.end, &other.end) }
+    }
+
     fn shifted(&self, by: usize) -> Self {
         let shift = |marked: &[usize]| marked.iter().map(|n| n + by).collect();
         Self { start: shift(&self.start), end: shift(&self.end) }
@@ -96,13 +104,7 @@ impl Keyed<'_> {
             LogicalPlan::Union(union) => {
                 let mut all = union.inputs.iter().map(|input| self.marks(input));
                 let first = all.next().transpose()?.unwrap_or_default();
-                all.try_fold(first, |sum, next| {
-                    let next = next?;
-                    let both = |a: &[usize], b: &[usize]| {
-                        a.iter().copied().filter(|n| b.contains(n)).collect()
-                    };
-                    Ok(Marks { start: both(&sum.start, &next.start), end: both(&sum.end, &next.end) })
-                })
+                all.try_fold(first, |sum, next| Ok(sum.common(&next?)))
             }
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
@@ -217,7 +219,8 @@ impl Keyed<'_> {
     fn distinct(&self, distinct: &Distinct) -> Result<Marks, SqlError> {
         let (marks, columns) = match distinct {
             Distinct::All(input) => {
-                (self.marks(input)?, (0..input.schema().fields().len()).collect())
+                let all: Vec<usize> = (0..input.schema().fields().len()).collect();
+                (self.marks(input)?, all)
             }
             Distinct::On(on) => {
                 let schema = on.input.schema();

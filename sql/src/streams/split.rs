@@ -100,7 +100,8 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
     let above = pruned.put_under(above)?;
     let rows = pruned.rows(rows)?;
     let keys = node.keys.iter().filter_map(|key| wanted.iter().position(|n| n == key)).collect();
-    let window = SplitWindow { node, keys, input: pruned.schema, above };
+    let input = Arc::clone(&pruned.schema);
+    let window = SplitWindow { node: node.clone(), keys, input, above };
     Ok(Split { rows, sources, window: Some(window) })
 }
 
