@@ -32,11 +32,15 @@ const QUERIES: &[&str] = &[
     "SELECT * FROM dedup(W, threshold => 0.8, partition_by => (window_start, window_end))",
     "SELECT * FROM communities(W, threshold => 0.5, min_size => 2, partition_by => (window_start, window_end))",
     "SELECT * FROM clusters(W, k => 3, partition_by => (window_start, window_end))",
-    "SELECT * FROM topics(W, threshold => 0.5, partition_by => (window_start, window_end))",
-    "SELECT t.window_start, t.id, n.label FROM topics(W, threshold => 0.5, partition_by => (window_start, window_end)) t \
-     JOIN topic_table(W, threshold => 0.5, partition_by => (window_start, window_end)) n \
+    "SELECT * FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end))",
+    "SELECT t.window_start, t.id, n.label FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) t \
+     JOIN topic_table(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) n \
      ON t.window_start = n.window_start AND t.window_end = n.window_end AND t.topic_id = n.topic_id",
     "SELECT w.window_start, w.window_end, l.name, count(*) FROM W w JOIN labels l ON w.id % 2 = l.id GROUP BY w.window_start, w.window_end, l.name",
+    "SELECT * FROM online_topic_table(W, half_life => INTERVAL '30 minutes')",
+    "SELECT * FROM online_topics(W, half_life => INTERVAL '30 minutes')",
+    "SELECT * FROM online_dedup(W, horizon => INTERVAL '1 hour', threshold => 0.8)",
+    "SELECT * FROM online_paraphrases(W, horizon => INTERVAL '20 minutes', threshold => 0.7)",
     "SELECT s.* FROM semantic_join((SELECT * FROM W), corpus => topics_wanted, threshold => 0.3, partition_by => (window_start, window_end)) s",
 ];
 
