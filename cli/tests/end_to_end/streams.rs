@@ -206,7 +206,7 @@ impl Topics {
 
 fn messages_and_poison() -> Vec<Record> {
     let mut records: Vec<Record> = messages().iter().map(Record::new).collect();
-    let poison = POISON.iter().map(|bytes| Record::new(bytes));
+    let poison = POISON.iter().map(Record::new);
     let places = [0, 1, ROWS / 2, records.len() + 3];
     for (record, place) in poison.zip(places) {
         records.insert(place, record);

@@ -162,7 +162,11 @@ impl Sink for KafkaSink {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
         if let Some(session) = self.session.take() {
-            blocking(move || Ok(drop(session))).await?;
+            blocking(move || {
+                drop(session);
+                Ok(())
+            })
+            .await?;
         }
         let opening = Opening { settings: &self.settings, groups: &self.groups };
         let session = opening.open(pipeline, assignment).await?;

@@ -116,7 +116,13 @@ impl KafkaSource {
             matches!(*thread.member.standing.borrow(), Standing::Failed(_))
         };
         match self.thread.take_if(has_failed) {
-            Some(thread) => blocking(move || Ok(drop(thread))).await,
+            Some(thread) => {
+                blocking(move || {
+                    drop(thread);
+                    Ok(())
+                })
+                .await
+            }
             None => Ok(()),
         }
     }
