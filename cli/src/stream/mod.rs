@@ -1,7 +1,7 @@
 //! `sembla run`: runs the pipelines of files of SQL until they end or are stopped.
 //!
-//! What a pipeline is and how it runs is the runtime's; here are its start, its stop by signals, and
-//! what people and other programs see of it.
+//! What a pipeline is and how it runs is the runtime's; here are its start, its stop by signals,
+//! and what people and other programs see of it.
 
 mod line;
 mod serve;

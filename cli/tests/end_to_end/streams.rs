@@ -1,5 +1,6 @@
-//! Pipelines killed at every place where a kill could lose or repeat something: what is committed in
-//! the end equals what an undisturbed run commits. Against folders and against a real Kafka broker.
+//! Pipelines killed at every place where a kill could lose or repeat something: what is committed
+//! in the end equals what an undisturbed run commits. Against folders and against a real Kafka
+//! broker.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -187,7 +188,7 @@ impl Topics {
             &format!(
                 "CREATE SOURCE messages (id BIGINT, text VARCHAR NOT NULL, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
                    WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{}', stop_at_end = '{stop_at_end}',
-                         session_timeout = '6 s', \"kafka.heartbeat.interval.ms\" = '500');
+                         session_timeout = '6 s');
                  CREATE SINK {name} WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{name}',
                          dead_letter_topic = '{name}_bad', create_topics = 'true');
                  INSERT INTO {name} {query};",

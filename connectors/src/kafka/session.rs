@@ -1,5 +1,5 @@
-//! What a sink has between recovery and the next failure: a producer that has fenced off others, the
-//! leases of its sources, and the committed progress.
+//! What a sink has between recovery and the next failure: a producer that has fenced off others,
+//! the leases of its sources, and the committed progress.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

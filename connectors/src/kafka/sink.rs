@@ -1,7 +1,7 @@
 //! A sink: results, late rows, dead letters and progress in one transaction.
 //!
-//! - *Invariant:* nothing is written before the sink has recovered, and nothing is committed without
-//!   the lease under which it was read.
+//! - *Invariant:* nothing is written before the sink has recovered, and nothing is committed
+//!   without the lease under which it was read.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Instances that join and leave: partitions move with their progress, and no row is lost or doubled.
+//! Instances that join and leave: partitions move with their progress, and no row is lost or
+//! doubled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

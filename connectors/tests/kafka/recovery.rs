@@ -1,5 +1,5 @@
-//! After a kill, a fence or a lost broker the next attempt goes on from the last commit: a reader of
-//! committed records sees each result once.
+//! After a kill, a fence or a lost broker the next attempt goes on from the last commit: a reader
+//! of committed records sees each result once.
 
 use std::collections::BTreeMap;
 use std::process::Command;

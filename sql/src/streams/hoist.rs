@@ -1,9 +1,9 @@
 //! Moves calls of models from above a window to below it.
 //!
 //! `topics(tumble(messages, …))` embeds the texts of a window when it closes: all at once, and in
-//! hopping windows once for each window that a row is in. A call that depends on one row alone gives
-//! the same value below the window, where it runs once a row while rows arrive. The value goes
-//! through the window as a column.
+//! hopping windows once for each window that a row is in. A call that depends on one row alone
+//! gives the same value below the window, where it runs once a row while rows arrive. The value
+//! goes through the window as a column.
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ use super::stages::{RowPart, WindowPart};
 use crate::catalogue::connector::KAFKA;
 use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
+use crate::statement::StreamOptions;
 use crate::{Outcome, Session, SqlError, arguments};
 
 /// A planned pipeline.
@@ -140,8 +141,8 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is read
-    /// or written yet.
+    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is
+    /// read or written yet.
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
@@ -295,6 +296,29 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
+/// Options of sources that decide which rows they give; all others, such as addresses and paces,
+/// may change while state is kept.
+const DECIDING_OPTIONS: &[&str] = &[
+    "path",
+    "partitions",
+    "in_order",
+    "topic",
+    "topic_pattern",
+    "format",
+    "timestamp_unit",
+    "schema",
+    "schema_file",
+    "message",
+];
+
+/// The source in words, without the options that decide nothing.
+fn source_in_words(source: &SourceDef) -> String {
+    let given = source.options.as_slice().iter();
+    let deciding = given.filter(|(key, _)| DECIDING_OPTIONS.contains(&key.as_str())).cloned();
+    let options = StreamOptions::from(deciding.collect::<Vec<_>>());
+    SourceDef { options, ..source.clone() }.words()
+}
+
 /// What decides whether kept state fits: the plans, what the sources are, and the model.
 fn identity(
     rows: &LogicalPlan,
@@ -303,7 +327,7 @@ fn identity(
     session: &Session,
 ) -> StateQuery {
     let mut parts = vec![format!("model: {}", session.models().default_name())];
-    parts.extend(sources.iter().map(|source| format!("source: {}", source.words())));
+    parts.extend(sources.iter().map(|source| format!("source: {}", source_in_words(source))));
     let lines = |what: &str, plan: &LogicalPlan| {
         let plan = plan.display_indent_schema().to_string();
         plan.lines().map(|line| format!("{what}: {line}")).collect::<Vec<_>>()

@@ -1,8 +1,8 @@
 //! Whether a plan above a window treats each window by itself, so that running it window by window
 //! gives the rows that it gives over all windows at once.
 //!
-//! Each step of the plan is asked which of its output columns are the window's start and end; a step
-//! that brings rows together must do so within equal values of them.
+//! Each step of the plan is asked which of its output columns are the window's start and end; a
+//! step that brings rows together must do so within equal values of them.
 
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::expr::WindowFunctionParams;
@@ -66,7 +66,8 @@ impl Keyed<'_> {
     /// Checks a plan above windows.
     ///
     /// # Errors
-    /// [`SqlError::Statement`] that names the first step that brings windows together, and the mend.
+    /// [`SqlError::Statement`] that names the first step that brings windows together, and the
+    /// mend.
     pub(super) fn check(&self, plan: &LogicalPlan) -> Result<(), SqlError> {
         self.marks(plan).map(|_| ())
     }

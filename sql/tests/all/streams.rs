@@ -1,7 +1,8 @@
 //! A stream gives, window by window, what the same query gives at rest.
 //!
-//! Each query runs twice: as it is, over a file; and as a pipeline that replays the file, in several
-//! partitions, stopped in the middle and started again, or in an order that the watermark allows.
+//! Each query runs twice: as it is, over a file; and as a pipeline that replays the file, in
+//! several partitions, stopped in the middle and started again, or in an order that the watermark
+//! allows.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +18,8 @@ use tokio::sync::watch;
 /// Rows of the stream.
 const ROWS: usize = 400;
 
-/// From one row to the next, in microseconds, over and over: bursts, and silences that end sessions.
+/// From one row to the next, in microseconds, over and over: bursts, and silences that end
+/// sessions.
 const STEPS_US: [i64; 6] = [3_000_000, 1_000_000, 0, 20_000_000, 2_000_000, 95_000_000];
 
 /// What is asked, where W stands for a window. Each is a finding or an aggregate by window.
@@ -33,7 +35,8 @@ const QUERIES: &[&str] = &[
     "SELECT * FROM communities(W, threshold => 0.5, min_size => 2, partition_by => (window_start, window_end))",
     "SELECT * FROM clusters(W, k => 3, partition_by => (window_start, window_end))",
     "SELECT * FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end))",
-    "SELECT t.window_start, t.id, n.label FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) t \
+    "SELECT t.window_start, t.id, n.label \
+     FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) t \
      JOIN topic_table(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) n \
      ON t.window_start = n.window_start AND t.window_end = n.window_end AND t.topic_id = n.topic_id",
     "SELECT w.window_start, w.window_end, l.name, count(*) FROM W w JOIN labels l ON w.id % 2 = l.id GROUP BY w.window_start, w.window_end, l.name",
