@@ -12,7 +12,6 @@ mod bins;
 mod held;
 mod rows;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 pub(crate) mod samples;
 mod segment;
 mod sessions;
