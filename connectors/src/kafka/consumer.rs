@@ -2,8 +2,8 @@
 //!
 //! - *Invariant:* partitions are given back only when the pipeline has answered, or when the group
 //!   would wait no longer; the lease ends at the same moment.
-//! - *Invariant:* the assignment changes on this thread alone, so a change that was asked for and one
-//!   that the group makes are never mixed.
+//! - *Invariant:* the assignment changes on this thread alone, so a change that was asked for and
+//!   one that the group makes are never mixed.
 
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::mpsc::{Receiver, Sender, channel};

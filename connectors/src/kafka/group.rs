@@ -1,8 +1,8 @@
-//! Where an instance stands in its consumer group: what the thread that serves the group, the source
-//! that reads and the sink that commits know of each other.
+//! Where an instance stands in its consumer group: what the thread that serves the group, the
+//! source that reads and the sink that commits know of each other.
 //!
-//! - *Invariant:* a lease is the right to commit for the partitions that were given with it. It ends
-//!   when they are taken back, and no other lease ever has its number.
+//! - *Invariant:* a lease is the right to commit for the partitions that were given with it. It
+//!   ends when they are taken back, and no other lease ever has its number.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

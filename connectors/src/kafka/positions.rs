@@ -110,9 +110,9 @@ pub(super) struct Places<'a, C: ConsumerContext> {
 }
 
 impl<C: ConsumerContext> Places<'_, C> {
-    /// The places of partitions. One that is not in `positions` begins where `start` says, or at its
-    /// beginning when there are positions of others: it is new then. Asks the cluster one or two
-    /// questions a partition.
+    /// The places of partitions. One that is not in `positions` begins where `start` says, or at
+    /// its beginning when there are positions of others: it is new then. Asks the cluster one or
+    /// two questions a partition.
     ///
     /// # Errors
     /// [`Error::External`] when a position is not there any more.

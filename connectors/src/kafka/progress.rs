@@ -1,5 +1,5 @@
-//! Progress in Kafka: beside the committed offsets of a consumer group, or as a record of a compacted
-//! topic.
+//! Progress in Kafka: beside the committed offsets of a consumer group, or as a record of a
+//! compacted topic.
 //!
 //! - *Invariant:* what is read back is what one commit wrote, or it is refused; positions that
 //!   another program has committed are taken as positions without state.
@@ -105,7 +105,7 @@ pub(super) fn committed_of(source: &str, list: &TopicPartitionList) -> Vec<Commi
 /// The progress that committed offsets stand for; `None` where there are none.
 ///
 /// # Errors
-/// [`Error::State`] when they belong to another pipeline, another version, or to states that differ.
+/// [`Error::State`] when they belong to another pipeline or version, or to states that differ.
 pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Option<Progress>> {
     let mut progress = Progress { pipeline: pipeline.into(), ..Progress::default() };
     let mut notes = Vec::new();

@@ -1,5 +1,5 @@
-//! The task that reads one partition: takes records from the partition's queue as they come, has them
-//! decoded, and hands the rows on.
+//! The task that reads one partition: takes records from the partition's queue as they come, has
+//! them decoded, and hands the rows on.
 //!
 //! - *Invariant:* it never waits for more records while it has some, and never holds more than a
 //!   batch.

@@ -1,7 +1,7 @@
 //! A sink: results, late rows, dead letters and progress in one transaction.
 //!
-//! - *Invariant:* nothing is written before the sink has recovered, and nothing is committed without
-//!   the lease under which it was read.
+//! - *Invariant:* nothing is written before the sink has recovered, and nothing is committed
+//!   without the lease under which it was read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink, failpoint};
 
-use super::client::blocking;
+use super::client::let_go;
 use super::group::Group;
 use super::producer::OutRecord;
 use super::records::{Played, Roles, origin_of};
@@ -162,7 +162,7 @@ impl Sink for KafkaSink {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
         if let Some(session) = self.session.take() {
-            blocking(move || Ok(drop(session))).await?;
+            let_go(session);
         }
         let opening = Opening { settings: &self.settings, groups: &self.groups };
         let session = opening.open(pipeline, assignment).await?;

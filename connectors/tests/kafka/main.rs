@@ -1,5 +1,5 @@
-//! Kafka sources and sinks against a real broker. Each test has topics of its own; one broker serves
-//! them all, but for those that kill it.
+//! Kafka sources and sinks against a real broker. Each test has topics of its own; one broker
+//! serves them all, but for those that kill it.
 
 mod failures;
 mod places;
