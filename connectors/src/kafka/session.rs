@@ -50,7 +50,7 @@ impl Opening<'_> {
         let prefix = self.settings.transactional_id.as_deref().unwrap_or(pipeline);
         let ids = transactional_ids(prefix, &leases);
         let id = ids.first().map(String::as_str).filter(|_| self.settings.is_transactional);
-        let producer = Producer::new(&self.settings, id)?;
+        let producer = Producer::new(self.settings, id)?;
         self.check_topics(&producer, progress_topic.as_deref()).await?;
         if self.settings.is_transactional {
             producer.init().await?;
@@ -83,7 +83,7 @@ impl Opening<'_> {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<(BTreeMap<String, Arc<Lease>>, Option<String>)> {
         let mut leases = BTreeMap::new();
-        let probe = Producer::new(&self.settings, None)?.inner();
+        let probe = Producer::new(self.settings, None)?.inner();
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (here, probe) = blocking(move || {
             let cluster = probe.client().fetch_cluster_id(ANSWER_TIMEOUT);
