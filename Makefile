@@ -21,6 +21,7 @@ demo: build ## search, compare and rank real customer questions by meaning
 test: runtime ## run all tests
 	@scripts/fetch-minilm.sh
 	@scripts/fetch-moto.sh
+	@scripts/fetch-kafka.sh
 	$(CARGO) test --release --locked --workspace
 
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)

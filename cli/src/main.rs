@@ -70,8 +70,12 @@ fn parse() -> Result<Cli> {
 fn trace(verbose: u8) {
     let level = match verbose {
         0 => "warn",
-        1 => "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn",
-        _ => "sembla=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info",
+        1 => {
+            "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn"
+        }
+        _ => {
+            "sembla=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info"
+        }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()

@@ -174,7 +174,11 @@ async fn interruptible<T>(
 ///
 /// # Errors
 /// What the query says, and [`Failure::OutputClosed`].
-pub(crate) async fn print(rows: DataFrame, printing: Printing, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(crate) async fn print(
+    rows: DataFrame,
+    printing: Printing,
+    out: &mut (dyn Write + Send),
+) -> Result<()> {
     let mut stream = rows.execute_stream().await?;
     let schema = stream.schema();
     if schema.fields().is_empty() {

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench -p sembla-operators --bench findings -- FINDING [ROWS…]` with FINDING one of
 //! `mine`, `communities`, `star`, `closure`, `exact`, `int8`, `binary`, `online` (two windows of
-//! half the rows each). `DIMENSION` is 384 and `QUERIES` 1000 if not said. The vectors are made: rows around one centre for each twenty of
-//! them, as near to it as texts on one subject are (a cosine of about 0.75 between two of them),
-//! and every tenth row close to another.
+//! half the rows each). `DIMENSION` is 384 and `QUERIES` 1000 if not said. The vectors are made:
+//! rows around one centre for each twenty of them, as near to it as texts on one subject are (a
+//! cosine of about 0.75 between two of them), and every tenth row close to another.
 
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to a person")]
 

@@ -238,7 +238,9 @@ async fn read(
             let schema = Arc::new(frame.schema().as_arrow().clone());
             Ok((frame.collect().await?, schema))
         }
-        Outcome::Done(_) => Err(SqlError::Bug("a query of an index gives no rows".into())),
+        Outcome::Done(_) | Outcome::Stream(_) => {
+            Err(SqlError::Bug("a query of an index gives no rows".into()))
+        }
     }
 }
 

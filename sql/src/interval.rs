@@ -79,7 +79,8 @@ mod tests {
         for other in [ScalarValue::Null, ScalarValue::from("1 day"), ScalarValue::Int64(Some(5))] {
             assert!(micros(&other).is_err_and(|why| why.contains("INTERVAL")), "{other}");
         }
-        assert!(micros(&of(0, i32::MAX, i64::MAX)).is_ok());
+        assert_eq!(micros(&of(0, i32::MAX, 0)), Err("it is too long"));
+        assert_eq!(micros(&of(0, 0, i64::MAX / 1000 * 1000)), Ok(i64::MAX / 1000));
     }
 
     #[test]

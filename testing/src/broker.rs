@@ -136,6 +136,13 @@ impl Broker {
         producer.flush(TIMEOUT).expect("written");
     }
 
+    /// Whether there is a topic of that name.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        let client: BaseConsumer = self.client().create().expect("a client");
+        let all = client.fetch_metadata(None, TIMEOUT).expect("metadata");
+        all.topics().iter().any(|known| known.name() == topic)
+    }
+
     /// All committed records of a topic, by partition and offset.
     pub fn read_committed(&self, topic: &str) -> Vec<Record> {
         let consumer: BaseConsumer = self

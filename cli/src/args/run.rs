@@ -39,7 +39,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) set: Vec<(String, String)>,
 
-    /// Serve /metrics for Prometheus, /health and /status here; a port alone means this machine only
+    /// Serve /metrics for Prometheus, /health and /status here; a port alone means this machine
+    /// only
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
 

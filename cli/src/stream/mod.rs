@@ -1,7 +1,7 @@
 //! `sembla run`: runs the pipelines of files of SQL until they end or are stopped.
 //!
-//! What a pipeline is and how it runs is the runtime's; here are its start, its stop by signals, and
-//! what people and other programs see of it.
+//! What a pipeline is and how it runs is the runtime's; here are its start, its stop by signals,
+//! and what people and other programs see of it.
 
 mod line;
 mod serve;
@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sembla_runtime::{End, Pipeline, Status, Stop, StopSignal, Summary};
-use tokio::sync::watch;
 use sembla_sql::{Outcome, Session, StreamPlan};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Format, RunArgs};
@@ -40,7 +40,10 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
             "there is nothing to run: none of the files has an INSERT INTO a sink (CREATE SINK makes one)",
         ));
     }
-    let metrics = args.metrics.map(|address| Ok((address, serve::record()?))).transpose()?;
+    let metrics = match args.metrics {
+        Some(address) => Some((address, serve::record()?)),
+        None => None,
+    };
     let guard = interrupt.presses();
     let mut pipelines = Vec::with_capacity(plans.len());
     for plan in plans {
@@ -117,7 +120,9 @@ async fn planned(
             let outcome = query::outcome(session, statement, interrupt).await.map_err(named)?;
             match outcome {
                 Outcome::Done(words) => tracing::info!("{words}"),
-                Outcome::Rows(rows) => query::print(rows, printing, &mut out).await.map_err(named)?,
+                Outcome::Rows(rows) => {
+                    query::print(rows, printing, &mut out).await.map_err(named)?
+                }
                 Outcome::Stream(plan) => {
                     if plans.iter().any(|other| other.name() == plan.name()) {
                         return Err(named(Failure::user(format!(

@@ -58,9 +58,9 @@ pub(crate) async fn serve(
     metrics: PrometheusHandle,
     pipelines: Vec<Watched>,
 ) -> Result<()> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| Failure::user(format!("--metrics {address}: {error}; choose another port")))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Failure::user(format!("--metrics {address}: {error}; choose another port"))
+    })?;
     let address = listener.local_addr().unwrap_or(address);
     eprintln!("metrics, health and status: http://{address}/metrics /health /status");
     let shown = Arc::new(Shown { metrics, pipelines });

@@ -30,3 +30,30 @@ fn every_example_runs() {
     }
     assert!(seen >= 5, "only {seen} examples were found");
 }
+
+#[test]
+fn every_example_of_streams_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let place = Place::new();
+    fs::create_dir_all(place.path("examples")).expect("a folder");
+    std::os::unix::fs::symlink(
+        fs::canonicalize(root.join("examples/data")).expect("the data"),
+        place.path("examples/data"),
+    )
+    .expect("a link");
+    let mut seen = 0;
+    for entry in fs::read_dir(root.join("examples/streams")).expect("the examples") {
+        let path = entry.expect("a file").path();
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(text.starts_with("-- "), "{name} does not begin with what it shows");
+        if text.contains("connector = 'kafka'") {
+            continue;
+        }
+        let run = place.run(&["run", &name, "-m", "potion"]);
+        assert_eq!(run.code, 0, "{name}: {}", run.err);
+        assert!(run.err.contains("3,080 rows in") && run.err.contains("complete"), "{}", run.err);
+        seen += 1;
+    }
+    assert!(seen >= 3, "only {seen} examples were found");
+}

@@ -8,3 +8,4 @@ mod finding_errors;
 mod findings;
 mod place;
 mod sql;
+mod streams;

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use sembla_runtime::{Error, Result};
 
 use super::fit::{fit, time_unit};
-use super::framing::{Schemas, given_schema, header, is_framed};
-use super::registry::{RegisteredSchema, Registry};
+use super::framing::{Schemas, Stamp, given_schema, header};
+use super::registry::RegisteredSchema;
 use super::{Column, Columns, PayloadReader, PayloadWriter};
 use crate::options::Options;
 
@@ -174,11 +174,7 @@ fn plain(error: &arrow::error::ArrowError) -> String {
 pub(super) struct AvroWriter {
     encoder: Encoder,
     schema: SchemaRef,
-    subject: String,
-    registry: Option<Registry>,
-    is_framed: bool,
-    /// The id before each payload, once the registry has given it.
-    id: Option<u32>,
+    stamp: Stamp,
 }
 
 impl AvroWriter {
@@ -196,15 +192,8 @@ impl AvroWriter {
         let encoder = WriterBuilder::new(schema.clone())
             .build_encoder::<AvroBinaryFormat>()
             .map_err(|error| Error::Option(format!("rows can't be written as Avro: {error}")))?;
-        let registry = Registry::from_options(options)?;
-        let is_framed = is_framed(options);
-        if is_framed && registry.is_none() {
-            return Err(Error::Option(
-                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
-                    .into(),
-            ));
-        }
-        Ok(Self { encoder, schema: Arc::new(schema), subject, registry, is_framed, id: None })
+        let stamp = Stamp::new(options, subject)?;
+        Ok(Self { encoder, schema: Arc::new(schema), stamp })
     }
 
     /// The schema that rows are written by.
@@ -216,10 +205,8 @@ impl AvroWriter {
 #[async_trait]
 impl PayloadWriter for AvroWriter {
     async fn write(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>> {
-        if let (true, None, Some(registry)) = (self.is_framed, self.id, &self.registry) {
-            let json = self.schema_json();
-            self.id = Some(registry.register(&self.subject, "AVRO", &json).await?);
-        }
+        let json = self.schema_json();
+        let header = self.stamp.header("AVRO", &json).await?;
         let columns: std::result::Result<Vec<_>, _> = rows
             .columns()
             .iter()
@@ -233,10 +220,10 @@ impl PayloadWriter for AvroWriter {
         let written = self.encoder.encode(&rows);
         let encoded = self.encoder.flush();
         written.map_err(|error| Error::Data(format!("a row can't be written as Avro: {error}")))?;
-        Ok(match self.id {
+        Ok(match header {
             None => encoded.iter().collect(),
-            Some(id) => {
-                encoded.iter().map(|body| [&header(id)[..], &body[..]].concat().into()).collect()
+            Some(header) => {
+                encoded.iter().map(|body| [&header[..], &body[..]].concat().into()).collect()
             }
         })
     }

@@ -163,6 +163,50 @@ impl<S> Schemas<S> {
     }
 }
 
+/// What is put before the payloads of a writer: nothing, or the id of its schema, which is
+/// registered when the first payload is written.
+pub(super) struct Stamp {
+    /// Where the schema is registered; `None` without framing.
+    registry: Option<Registry>,
+    subject: String,
+    id: Option<u32>,
+}
+
+impl Stamp {
+    /// By the options; `subject` is the schema's name in the registry.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for framing without a registry.
+    pub(super) fn new(options: &Options, subject: String) -> Result<Self> {
+        let registry = Registry::from_options(options)?;
+        match (is_framed(options), registry) {
+            (true, None) => Err(Error::Option(
+                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
+                    .into(),
+            )),
+            (true, registry) => Ok(Self { registry, subject, id: None }),
+            (false, _) => Ok(Self { registry: None, subject, id: None }),
+        }
+    }
+
+    /// The header of every payload, if there is one.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub(super) async fn header(
+        &mut self,
+        kind: &str,
+        schema: &str,
+    ) -> Result<Option<[u8; HEADER_BYTES]>> {
+        let Some(registry) = &self.registry else { return Ok(None) };
+        let id = match self.id {
+            Some(id) => id,
+            None => *self.id.insert(registry.register(&self.subject, kind, schema).await?),
+        };
+        Ok(Some(header(id)))
+    }
+}
+
 /// The id of a framed payload, and what follows it.
 fn split(payload: &[u8]) -> std::result::Result<(u32, &[u8]), String> {
     match payload {

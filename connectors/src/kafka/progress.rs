@@ -105,7 +105,8 @@ pub(super) fn committed_of(source: &str, list: &TopicPartitionList) -> Vec<Commi
 /// The progress that committed offsets stand for; `None` where there are none.
 ///
 /// # Errors
-/// [`Error::State`] when they belong to another pipeline or version, or to states that differ.
+/// [`Error::State`] when they belong to another pipeline, another version, or to states that
+/// differ.
 pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Option<Progress>> {
     let mut progress = Progress { pipeline: pipeline.into(), ..Progress::default() };
     let mut notes = Vec::new();

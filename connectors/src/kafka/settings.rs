@@ -257,8 +257,8 @@ fn check_property(key: &str) -> Result<()> {
 }
 
 impl Secrets {
-    /// Adds the value of a property whose name says that it is a secret. Values such as `true` would
-    /// put stars in messages where they help nobody.
+    /// Adds the value of a property whose name says that it is a secret. Short values such as
+    /// `true` would put stars in messages where they help nobody.
     fn add_if_secret(&mut self, key: &str, value: &str) {
         const WORDS: [&str; 7] = ["password", "secret", "token", "jaas", "key", "pem", "oauth"];
         if WORDS.iter().any(|word| key.contains(word)) {

@@ -1,8 +1,8 @@
 //! Topics as a source.
 //!
 //! A thread serves the consumer group, a task reads each partition, and this puts together what
-//! they say. An attempt of the pipeline is one lease of the group: what was read under a lease that has
-//! ended is given up.
+//! they say. An attempt of the pipeline is one lease of the group: what was read under a lease that
+//! has ended is given up.
 
 use std::collections::BTreeMap;
 use std::fmt;

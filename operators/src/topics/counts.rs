@@ -33,6 +33,9 @@ pub(super) struct Term {
     pub(super) texts: f64,
 }
 
+/// A topic and its counts of words by number, in order.
+pub(crate) type TopicCounts = (Option<u32>, Sparse);
+
 /// Counts of words by topic. Texts of no topic (`None`) count as one more class, as in BERTopic.
 #[derive(Clone, Debug)]
 pub struct TopicWords {
@@ -178,7 +181,7 @@ impl TopicWords {
 
     /// Everything but the bound: words with the texts that contain them, and of each topic the
     /// counts of words by number, in order.
-    pub(crate) fn parts(&self) -> (Vec<(&str, f64)>, Vec<(Option<u32>, Sparse)>) {
+    pub(crate) fn parts(&self) -> (Vec<(&str, f64)>, Vec<TopicCounts>) {
         let terms = self.terms.iter().map(|term| (&*term.word, term.texts)).collect();
         let sorted = |counts: &HashMap<u32, f64>| {
             let mut row: Sparse = counts.iter().map(|(id, count)| (*id, *count)).collect();
@@ -193,7 +196,7 @@ impl TopicWords {
     pub(crate) fn of_parts(
         vocabulary_max: usize,
         terms: &[(&str, f64)],
-        topics: Vec<(Option<u32>, Sparse)>,
+        topics: Vec<TopicCounts>,
     ) -> Option<Self> {
         let mut all = Self::new(vocabulary_max).ok()?;
         for (number, (word, texts)) in terms.iter().enumerate() {

@@ -1,3 +1,5 @@
+//! Tests of state: damage, crashes, and what a checkpoint costs.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

@@ -56,7 +56,7 @@ pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
         Arc::new(Int64Array::from_iter_values(numbers)),
         Arc::new(Int32Array::from(vec![0; rows.len()])),
     ];
-    RecordBatch::try_new(schema(), columns).unwrap()
+    RecordBatch::try_new(schema(), columns).expect("a sample")
 }
 
 /// The numbers of the rows of batches, which must have their own texts and no hidden columns.

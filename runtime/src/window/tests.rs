@@ -1,3 +1,5 @@
+//! Tests of the windows of a time.
+
 use super::*;
 
 fn windows(kind: WindowKind, time_us: i64) -> Vec<(i64, i64)> {

@@ -1,8 +1,8 @@
-//! From declared columns to fields: DataFusion's own conversion of SQL types, so that `CREATE TABLE`
-//! and `CREATE SOURCE` mean the same by a type, but for what streams fix.
+//! From declared columns to fields: DataFusion's own conversion of SQL types, so that
+//! `CREATE TABLE` and `CREATE SOURCE` mean the same by a type, but for what streams fix.
 //!
-//! A TIMESTAMP of any precision, with a time zone or without, is microseconds since 1970 in UTC, and
-//! strings are `Utf8`.
+//! A TIMESTAMP of any precision, with a time zone or without, is microseconds since 1970 in UTC,
+//! and strings are `Utf8`.
 
 use std::sync::Arc;
 
@@ -79,8 +79,8 @@ pub(super) fn refuse_metadata(
 /// Finds the column of a watermark and makes it NOT NULL.
 ///
 /// # Errors
-/// [`SqlError::Statement`] for a column that isn't there or is no TIMESTAMP, and for a delay that is
-/// no constant interval of 0 or more.
+/// [`SqlError::Statement`] for a column that isn't there or is no TIMESTAMP, and for a delay that
+/// is no constant interval of 0 or more.
 pub(super) fn watermark(
     state: &SessionState,
     what: &str,

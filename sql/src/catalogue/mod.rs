@@ -1,8 +1,8 @@
 //! The sources and sinks that a session knows.
 //!
-//! A source is a table of the session too ([`table`]), so that a query names it like any other; what
-//! is read when it runs at rest is in [`read`]. A sink is written by `INSERT INTO` only. Opening
-//! connections belongs to the connectors, running pipelines to the runtime.
+//! A source is a table of the session too ([`table`]), so that a query names it like any other;
+//! what is read when it runs at rest is in [`read`]. A sink is written by `INSERT INTO` only.
+//! Opening connections belongs to the connectors, running pipelines to the runtime.
 //!
 //! *Invariant:* a definition is whole and consistent; [`statements`] refuses all others.
 
@@ -18,7 +18,7 @@ pub(crate) mod statements;
 mod table;
 
 pub(crate) use sink::SinkDef;
-pub(crate) use source::{SourceColumn, SourceDef, TIME_TYPE, Watermark};
+pub(crate) use source::{SourceDef, TIME_TYPE};
 pub(crate) use table::StreamTable;
 
 /// Sources and sinks by name; clones share them.

@@ -18,6 +18,7 @@ use datafusion::physical_plan::{
 use futures::TryStreamExt;
 use sembla_connectors::formats::{fit, time_unit};
 
+use super::connector::files_source_options;
 use super::source::{SourceColumn, SourceDef};
 use crate::SqlError;
 use crate::files;
@@ -32,8 +33,9 @@ pub(super) async fn scan(
     projection: Option<&Vec<usize>>,
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let path = source.options.get("path").unwrap_or_default();
-    let unit = time_unit(source.options.get("timestamp_unit").unwrap_or_default());
+    let options = files_source_options(&source.options).map_err(SqlError::from)?;
+    let path = options.text("path").map_err(SqlError::from)?;
+    let unit = time_unit(options.choice("timestamp_unit").map_err(SqlError::from)?);
     let table = files::open(state, path).await?;
     let found = table.schema();
     let wanted: Vec<usize> = match projection {

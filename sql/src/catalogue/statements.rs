@@ -48,8 +48,9 @@ pub(crate) fn create_source(session: &Session, create: CreateSource) -> Result<O
         Some(declared) => Some(watermark(&state, &what, declared, &mut columns)?),
         None => None,
     };
-    if connector == FILES && options.get("path").is_none() {
-        return Err(SqlError::Statement(format!("{what} needs the option path = '…'")));
+    if connector == FILES {
+        connector::files_source_options(&options)
+            .map_err(|error| SqlError::Statement(format!("{what}: {error}")))?;
     }
     let source = SourceDef { name: name.clone(), connector, columns, watermark, options };
     let source = Arc::new(source);

@@ -9,6 +9,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -73,6 +74,19 @@ impl TableProvider for StreamTable {
         let state = session.as_any().downcast_ref::<SessionState>();
         let state = state.ok_or_else(|| DataFusionError::Internal("no session state".into()))?;
         read::scan(state, &self.source, projection, limit).await
+    }
+
+    async fn insert_into(
+        &self,
+        _session: &dyn Session,
+        _input: Arc<dyn ExecutionPlan>,
+        _op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(SqlError::Statement(format!(
+            "'{}' is a source, which is read and can't be written; INSERT INTO writes to tables, indexes and sinks",
+            self.source.name
+        ))
+        .into())
     }
 }
 

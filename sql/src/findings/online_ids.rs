@@ -29,11 +29,6 @@ impl IdBytes {
         Ok(Self { data_type, converter: converter.map_err(|error| arrow_error(&error))? })
     }
 
-    /// The type of the ids.
-    pub(crate) fn data_type(&self) -> &DataType {
-        &self.data_type
-    }
-
     /// The ids of all rows of a table, as bytes.
     ///
     /// # Errors

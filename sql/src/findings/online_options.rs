@@ -3,6 +3,7 @@
 use sembla_operators::online::{ClusterOptions, Grouping, HorizonOptions, Precision};
 
 use super::clustering::SEED;
+use super::ids::shown;
 use super::options::{Kind, OptionDef, OptionValue, Options, cosine};
 use crate::SqlError;
 use crate::interval::micros;
@@ -159,6 +160,9 @@ fn duration(options: &Options, option: &OptionDef) -> Result<Option<i64>, SqlErr
     let positive = |time: i64| if time > 0 { Ok(time) } else { Err("it is an interval above 0") };
     match micros(interval).and_then(positive) {
         Ok(time) => Ok(Some(time)),
-        Err(what) => Err(SqlError::Statement(format!("{} is {interval}; {what}", option.name))),
+        Err(what) => {
+            let interval = shown(&interval.to_array()?, 0)?;
+            Err(SqlError::Statement(format!("{} is {interval}; {what}", option.name)))
+        }
     }
 }

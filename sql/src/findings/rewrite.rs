@@ -16,7 +16,8 @@ use super::declaration::Declaration;
 use crate::arguments::name_of;
 use crate::windows;
 
-/// Turns the inputs of a finding or a window into sub-queries; any other item of FROM stays as it is.
+/// Turns the inputs of a finding or a window into sub-queries; any other item of FROM stays as it
+/// is.
 ///
 /// # Errors
 /// What the parser says of a query that it makes, which should not happen.

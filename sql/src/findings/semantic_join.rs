@@ -1,4 +1,5 @@
-//! `semantic_join(rows, corpus => …)`: each row together with what is nearest to it in a small table.
+//! `semantic_join(rows, corpus => …)`: each row together with what is nearest to it in a small
+//! table.
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ pub struct WatermarkDef {
     /// The column that is the time of a row.
     pub column: String,
     /// The watermark that a row of that time stands for; the time itself if it was left out.
-    pub value: Option<SqlExpr>,
+    pub value: Option<Box<SqlExpr>>,
 }
 
 /// What stands between the parentheses of a source.
@@ -82,7 +82,7 @@ fn parse_element(parser: &mut TokenParser<'_>) -> Result<Element, ParserError> {
         skip(parser, 2);
         let column = parse_name(parser)?;
         let value = match parser.parse_keyword(Keyword::AS) {
-            true => Some(parser.parse_expr()?),
+            true => Some(Box::new(parser.parse_expr()?)),
             false => None,
         };
         return Ok(Element::Watermark(WatermarkDef { column, value }));

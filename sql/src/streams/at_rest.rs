@@ -106,7 +106,8 @@ impl AtRest {
         let rows = rows.into_iter().map(|batch| {
             arrow::array::RecordBatch::try_new(Arc::clone(&renamed), batch.columns().to_vec())
         });
-        let rows = rows.collect::<Result<Vec<_>, _>>().map_err(|e| crate::error::arrow_error(&e))?;
+        let rows =
+            rows.collect::<Result<Vec<_>, _>>().map_err(|e| crate::error::arrow_error(&e))?;
         let table = MemTable::try_new(Arc::clone(&renamed), vec![rows])?;
         let scan = TableScanBuilder::new(KEPT, provider_as_source(Arc::new(table))).build()?;
         let exprs = renamed.fields().iter().zip(plan.schema().iter());

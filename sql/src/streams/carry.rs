@@ -40,7 +40,8 @@ pub(super) fn carry(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
             LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input), alias.alias)?)
         }
         LogicalPlan::Union(union) => {
-            let mut inputs = union.inputs.into_iter().map(|input| carry(Arc::unwrap_or_clone(input)));
+            let mut inputs =
+                union.inputs.into_iter().map(|input| carry(Arc::unwrap_or_clone(input)));
             let first = inputs.next().transpose()?;
             let mut builder = LogicalPlanBuilder::from(
                 first.ok_or_else(|| SqlError::Bug("a union of nothing".into()))?,
@@ -89,7 +90,9 @@ fn carry_finding(finding: &FindingNode) -> Result<FindingNode, SqlError> {
     }
     let (declaration, made) = (finding.declaration, Arc::clone(&finding.finding));
     let carried = FindingNode::new(declaration, made, inputs, finding.options.clone())?;
-    debug_assert!(UserDefinedLogicalNodeCore::schema(&carried).fields().len() >= HIDDEN_COLUMNS.len());
+    debug_assert!(
+        UserDefinedLogicalNodeCore::schema(&carried).fields().len() >= HIDDEN_COLUMNS.len()
+    );
     Ok(carried)
 }
 

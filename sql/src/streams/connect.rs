@@ -8,8 +8,8 @@ use datafusion::execution::SessionState;
 use sembla_connectors::files::{FilesSink, sink_options};
 use sembla_connectors::formats::Column;
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_connectors::options::{Kind, OptionDef, Options};
-use sembla_connectors::replay::{REPLAY_OPTIONS, ReplaySource};
+use sembla_connectors::options::Options;
+use sembla_connectors::replay::ReplaySource;
 use sembla_connectors::store::{STORE_OPTIONS, open_store};
 use sembla_runtime::state::Store;
 use sembla_runtime::{Sink, Source};
@@ -18,22 +18,8 @@ use super::replay::rows_from;
 use super::settings::StreamSettings;
 use super::stages::sql_error;
 use crate::SqlError;
-use crate::catalogue::connector::{FILES, KAFKA};
+use crate::catalogue::connector::{FILES, KAFKA, files_source_options};
 use crate::catalogue::{SinkDef, SourceDef};
-
-/// The options of a source of files.
-const FILES_SOURCE_OPTIONS: &[OptionDef] = &[
-    OptionDef::new("path", Kind::Text, "a file, a folder or a glob of Parquet, CSV or JSON")
-        .required(),
-    OptionDef::new("timestamp_unit", Kind::Choice(&["s", "ms", "us"]), "the unit of times given as numbers")
-        .or("ms"),
-    OptionDef::new(
-        "in_order",
-        Kind::Flag,
-        "rows come as they lie in the files; else they are sorted by the watermark's column",
-    )
-    .or("false"),
-];
 
 /// What a pipeline is connected to.
 pub(super) struct Opened {
@@ -59,7 +45,8 @@ pub(super) fn open(
     for source in sources {
         let given = source.options.as_slice();
         if source.connector == KAFKA {
-            let columns: Vec<Column> = source.columns.iter().map(|column| column.column()).collect();
+            let columns: Vec<Column> =
+                source.columns.iter().map(|column| column.column()).collect();
             let kafka = KafkaSource::new(pipeline, &columns, given)
                 .map_err(|error| named("source", &source.name, &error))?;
             groups.insert(source.name.clone(), kafka.group());
@@ -78,8 +65,7 @@ pub(super) fn open(
 }
 
 fn replay(state: &SessionState, source: &SourceDef) -> sembla_runtime::Result<ReplaySource> {
-    let declared = [FILES_SOURCE_OPTIONS, REPLAY_OPTIONS].concat();
-    let options = Options::read("a files source", &declared, source.options.as_slice())?;
+    let options = files_source_options(&source.options)?;
     let rows = rows_from(state, source, options.flag("in_order")?);
     let time = source.watermark.as_ref().map(|watermark| watermark.column.as_str());
     ReplaySource::new(source.schema(), rows, time, &options)

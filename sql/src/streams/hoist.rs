@@ -1,9 +1,9 @@
 //! Moves calls of models from above a window to below it.
 //!
 //! `topics(tumble(messages, …))` embeds the texts of a window when it closes: all at once, and in
-//! hopping windows once for each window that a row is in. A call that depends on one row alone gives
-//! the same value below the window, where it runs once a row while rows arrive. The value goes
-//! through the window as a column.
+//! hopping windows once for each window that a row is in. A call that depends on one row alone
+//! gives the same value below the window, where it runs once a row while rows arrive. The value
+//! goes through the window as a column.
 
 use std::sync::Arc;
 
@@ -61,7 +61,10 @@ impl Hoist<'_> {
     fn bases(&self, plan: &LogicalPlan) -> Vec<Option<Expr>> {
         if window_of(plan) == Some(self.window) {
             let input = all_columns(self.window.input.schema()).into_iter().map(Some);
-            return input.chain(std::iter::repeat(None)).take(plan.schema().fields().len()).collect();
+            return input
+                .chain(std::iter::repeat(None))
+                .take(plan.schema().fields().len())
+                .collect();
         }
         match plan {
             LogicalPlan::Projection(projection) => {
@@ -122,7 +125,12 @@ impl Hoist<'_> {
     }
 
     /// An expression with the noted calls as columns of `input`, which may lack them.
-    fn replaced(&self, expr: Expr, input: &LogicalPlan, bases: &[Option<Expr>]) -> EngineResult<Expr> {
+    fn replaced(
+        &self,
+        expr: Expr,
+        input: &LogicalPlan,
+        bases: &[Option<Expr>],
+    ) -> EngineResult<Expr> {
         let (qualifier, name) = expr.qualified_name();
         let replaced = expr.transform_down(|part| {
             if is_model_call(&part)
@@ -154,8 +162,9 @@ impl Hoist<'_> {
                 let bases = self.bases(&projection.input);
                 let input = self.rebuild(Arc::unwrap_or_clone(projection.input))?;
                 let exprs = projection.expr.into_iter();
-                let mut exprs: Vec<Expr> =
-                    exprs.map(|expr| self.replaced(expr, &input, &bases)).collect::<EngineResult<_>>()?;
+                let mut exprs: Vec<Expr> = exprs
+                    .map(|expr| self.replaced(expr, &input, &bases))
+                    .collect::<EngineResult<_>>()?;
                 exprs.extend(handed_on(input.schema()));
                 LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?)
             }
@@ -184,7 +193,9 @@ impl Hoist<'_> {
                 let input = self.rebuild(Arc::unwrap_or_clone(aggregate.input))?;
                 let change = |exprs: Vec<Expr>| {
                     let exprs = exprs.into_iter();
-                    exprs.map(|expr| self.replaced(expr, &input, &bases)).collect::<EngineResult<_>>()
+                    exprs
+                        .map(|expr| self.replaced(expr, &input, &bases))
+                        .collect::<EngineResult<_>>()
                 };
                 let (group, aggr) = (change(aggregate.group_expr)?, change(aggregate.aggr_expr)?);
                 LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), group, aggr)?)

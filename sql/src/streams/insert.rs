@@ -25,6 +25,7 @@ use super::stages::{RowPart, WindowPart};
 use crate::catalogue::connector::KAFKA;
 use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
+use crate::statement::StreamOptions;
 use crate::{Outcome, Session, SqlError, arguments};
 
 /// A planned pipeline.
@@ -114,10 +115,7 @@ impl StreamPlan {
     ///
     /// # Errors
     /// What the query, the window or the sink's columns say.
-    pub(crate) async fn new(
-        session: &Session,
-        insertion: Insertion,
-    ) -> Result<Self, SqlError> {
+    pub(crate) async fn new(session: &Session, insertion: Insertion) -> Result<Self, SqlError> {
         let Insertion { sink, columns, query, .. } = insertion;
         let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
         arguments::place(&mut statement, session.parameters())?;
@@ -135,16 +133,7 @@ impl StreamPlan {
         let query = identity(&rows, window.as_ref(), &sources, session);
         let settings = StreamSettings::of(&state);
         let name = sink.name.clone();
-        Ok(Self {
-            name,
-            query,
-            sources,
-            sink,
-            row_plan: rows,
-            window,
-            settings,
-            state,
-        })
+        Ok(Self { name, query, sources, sink, row_plan: rows, window, settings, state })
     }
 
     /// The name of the pipeline.
@@ -152,8 +141,8 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is read
-    /// or written yet.
+    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is
+    /// read or written yet.
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
@@ -231,7 +220,9 @@ impl StreamPlan {
     /// What the sink promises.
     fn promise(&self) -> String {
         match self.sink.options.get("delivery") {
-            Some("at_least_once") => "at least once: after a failure some results may come twice".into(),
+            Some("at_least_once") => {
+                "at least once: after a failure some results may come twice".into()
+            }
             _ => "exactly once: results, dead letters and progress are one commit".into(),
         }
     }
@@ -268,16 +259,18 @@ fn into_sink(
     let given = plan.schema().fields().len();
     let order: Vec<usize> = match columns {
         [] => (0..wanted.fields().len()).collect(),
-        columns => columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
-            |_| {
-                SqlError::Statement(format!(
-                    "sink '{}' has not all of the columns {}; it has {}",
-                    sink.name,
-                    columns.join(", "),
-                    names(wanted.fields().iter().map(|field| field.name().as_str()))
-                ))
-            },
-        )?,
+        columns => {
+            columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
+                |_| {
+                    SqlError::Statement(format!(
+                        "sink '{}' has not all of the columns {}; it has {}",
+                        sink.name,
+                        columns.join(", "),
+                        names(wanted.fields().iter().map(|field| field.name().as_str()))
+                    ))
+                },
+            )?
+        }
     };
     if given != order.len() || order.len() != wanted.fields().len() {
         return Err(SqlError::Statement(format!(
@@ -303,6 +296,29 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
+/// Options of sources that decide which rows they give; all others, such as addresses and paces,
+/// may change while state is kept.
+const DECIDING_OPTIONS: &[&str] = &[
+    "path",
+    "partitions",
+    "in_order",
+    "topic",
+    "topic_pattern",
+    "format",
+    "timestamp_unit",
+    "schema",
+    "schema_file",
+    "message",
+];
+
+/// The source in words, without the options that decide nothing.
+fn source_in_words(source: &SourceDef) -> String {
+    let given = source.options.as_slice().iter();
+    let deciding = given.filter(|(key, _)| DECIDING_OPTIONS.contains(&key.as_str())).cloned();
+    let options = StreamOptions::from(deciding.collect::<Vec<_>>());
+    SourceDef { options, ..source.clone() }.words()
+}
+
 /// What decides whether kept state fits: the plans, what the sources are, and the model.
 fn identity(
     rows: &LogicalPlan,
@@ -311,7 +327,7 @@ fn identity(
     session: &Session,
 ) -> StateQuery {
     let mut parts = vec![format!("model: {}", session.models().default_name())];
-    parts.extend(sources.iter().map(|source| format!("source: {}", source.words())));
+    parts.extend(sources.iter().map(|source| format!("source: {}", source_in_words(source))));
     let lines = |what: &str, plan: &LogicalPlan| {
         let plan = plan.display_indent_schema().to_string();
         plan.lines().map(|line| format!("{what}: {line}")).collect::<Vec<_>>()

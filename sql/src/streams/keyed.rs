@@ -1,8 +1,8 @@
 //! Whether a plan above a window treats each window by itself, so that running it window by window
 //! gives the rows that it gives over all windows at once.
 //!
-//! Each step of the plan is asked which of its output columns are the window's start and end; a step
-//! that brings rows together must do so within equal values of them.
+//! Each step of the plan is asked which of its output columns are the window's start and end; a
+//! step that brings rows together must do so within equal values of them.
 
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::expr::WindowFunctionParams;
@@ -29,6 +29,14 @@ impl Marks {
             (0..columns).filter(|n| of(*n).is_some_and(|from| marked.contains(&from))).collect()
         };
         Self { start: pick(&self.start), end: pick(&self.end) }
+    }
+
+    /// The columns that are marked in both.
+    fn common(&self, other: &Self) -> Self {
+        let both = |a: &[usize], b: &[usize]| -> Vec<usize> {
+            a.iter().copied().filter(|n| b.contains(n)).collect()
+        };
+        Self { start: both(&self.start, &other.start), end: both(&self.end, &other.end) }
     }
 
     fn shifted(&self, by: usize) -> Self {
@@ -58,7 +66,8 @@ impl Keyed<'_> {
     /// Checks a plan above windows.
     ///
     /// # Errors
-    /// [`SqlError::Statement`] that names the first step that brings windows together, and the mend.
+    /// [`SqlError::Statement`] that names the first step that brings windows together, and the
+    /// mend.
     pub(super) fn check(&self, plan: &LogicalPlan) -> Result<(), SqlError> {
         self.marks(plan).map(|_| ())
     }
@@ -96,13 +105,7 @@ impl Keyed<'_> {
             LogicalPlan::Union(union) => {
                 let mut all = union.inputs.iter().map(|input| self.marks(input));
                 let first = all.next().transpose()?.unwrap_or_default();
-                all.try_fold(first, |sum, next| {
-                    let next = next?;
-                    let both = |a: &[usize], b: &[usize]| {
-                        a.iter().copied().filter(|n| b.contains(n)).collect()
-                    };
-                    Ok(Marks { start: both(&sum.start, &next.start), end: both(&sum.end, &next.end) })
-                })
+                all.try_fold(first, |sum, next| Ok(sum.common(&next?)))
             }
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
@@ -131,7 +134,8 @@ impl Keyed<'_> {
         let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
         if sets || !marks.settled_by(&grouped, self.are_sessions) {
             return Err(SqlError::Statement(
-                "an aggregate over a windowed stream needs GROUP BY window_start, window_end".into(),
+                "an aggregate over a windowed stream needs GROUP BY window_start, window_end"
+                    .into(),
             ));
         }
         let of = |n: usize| aggregate.group_expr.get(n).and_then(|expr| position(expr, schema));
@@ -217,7 +221,8 @@ impl Keyed<'_> {
     fn distinct(&self, distinct: &Distinct) -> Result<Marks, SqlError> {
         let (marks, columns) = match distinct {
             Distinct::All(input) => {
-                (self.marks(input)?, (0..input.schema().fields().len()).collect())
+                let all: Vec<usize> = (0..input.schema().fields().len()).collect();
+                (self.marks(input)?, all)
             }
             Distinct::On(on) => {
                 let schema = on.input.schema();
@@ -256,8 +261,8 @@ impl Keyed<'_> {
             let groups: Vec<Option<usize>> =
                 input.roles.groups.iter().map(|group| position(group, schema)).collect();
             let known: Vec<usize> = groups.iter().flatten().copied().collect();
-            let by_window = finding.declaration.is_online()
-                || marks.settled_by(&known, self.are_sessions);
+            let by_window =
+                finding.declaration.is_online() || marks.settled_by(&known, self.are_sessions);
             if !by_window {
                 return Err(SqlError::Statement(format!(
                     "{name} over a windowed stream needs partition_by => (window_start, window_end)"

@@ -1,13 +1,14 @@
 //! Queries over streams: how `INSERT INTO sink SELECT …` becomes a pipeline.
 //!
-//! The way of a statement: [`insert`] plans the query as any other, with sources as tables; [`split`]
-//! cuts the plan at its window into a row part and a window part, and checks that each does the same
-//! piecewise as over everything at once ([`row_wise`], [`keyed`]); [`bound`] makes physical plans
-//! whose inputs are [`feed`]s; [`stages`] lets the runtime run them; [`connect`] opens sources, sink
-//! and state.
+//! The way of a statement: [`insert`] plans the query as any other, with sources as tables;
+//! [`split`] cuts the plan at its window into a row part and a window part, and checks that each
+//! does the same piecewise as over everything at once ([`row_wise`], [`keyed`]); [`bound`] makes
+//! physical plans whose inputs are [`feed`]s; [`stages`] lets the runtime run them; [`connect`]
+//! opens sources, sink and state.
 //!
-//! - *Invariant:* a closed window is a small table, and the plan that runs on it is the plan that runs
-//!   on a table at rest. So a stream gives, window by window, what the same query gives at rest.
+//! - *Invariant:* a closed window is a small table, and the plan that runs on it is the plan that
+//!   runs on a table at rest. So a stream gives, window by window, what the same query gives at
+//!   rest.
 //! - *Absent:* tasks, queues, watermarks, checkpoints. Those are the runtime's.
 
 mod at_rest;

@@ -113,19 +113,6 @@ fn no_stream_in_expressions(plan: &LogicalPlan) -> Result<(), SqlError> {
     }
 }
 
-/// Whether any part of a plan satisfies a condition.
-pub(super) fn any_node(
-    plan: &LogicalPlan,
-    mut condition: impl FnMut(&LogicalPlan) -> bool,
-) -> Result<bool, SqlError> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        found |= condition(node);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
-}
-
 /// Whether any part of a plan, sub-queries apart, satisfies a condition.
 pub(super) fn any_input(
     plan: &LogicalPlan,

@@ -19,7 +19,8 @@ use crate::catalogue::{SourceDef, StreamTable};
 pub(super) fn reads_stream(plan: &LogicalPlan) -> Result<bool, SqlError> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= matches!(node, LogicalPlan::TableScan(scan) if StreamTable::source_of(scan).is_some());
+        found |=
+            matches!(node, LogicalPlan::TableScan(scan) if StreamTable::source_of(scan).is_some());
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
@@ -60,10 +61,8 @@ pub(super) fn feed_scans(
             columns.extend(own..own + HIDDEN_COLUMNS.len());
             columns
         });
-        let feed = TableScanBuilder::new(
-            scan.table_name.clone(),
-            provider_as_source(Arc::new(table)),
-        );
+        let feed =
+            TableScanBuilder::new(scan.table_name.clone(), provider_as_source(Arc::new(table)));
         let feed = feed.with_projection(projection).build()?;
         if number == sources.len() {
             sources.push(source);

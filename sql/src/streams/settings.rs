@@ -28,11 +28,7 @@ pub(crate) struct StreamSettings {
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self {
-            options: PipelineOptions::default(),
-            given: Vec::new(),
-            state: STATE_DEFAULT.into(),
-        }
+        Self { options: PipelineOptions::default(), given: Vec::new(), state: STATE_DEFAULT.into() }
     }
 }
 

@@ -81,7 +81,8 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
     let all: Vec<usize> = (0..own_columns(&rows).count()).collect();
     let full = Feeding::new(&node, &all);
     let above = full.put_into(&plan)?;
-    let is_window = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if is_feed(scan));
+    let is_window =
+        |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if is_feed(scan));
     if reads_stream(&above)? {
         return Err(SqlError::Statement(
             "the query reads a stream both through a window and without; read it through the window everywhere".into(),
@@ -100,7 +101,8 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
     let above = pruned.put_under(above)?;
     let rows = pruned.rows(rows)?;
     let keys = node.keys.iter().filter_map(|key| wanted.iter().position(|n| n == key)).collect();
-    let window = SplitWindow { node, keys, input: pruned.schema, above };
+    let input = Arc::clone(&pruned.schema);
+    let window = SplitWindow { node: node.clone(), keys, input, above };
     Ok(Split { rows, sources, window: Some(window) })
 }
 

@@ -88,9 +88,11 @@ impl WindowStage for WindowPart {
     async fn close(&mut self, window: ClosedWindow) -> Result<Vec<RecordBatch>> {
         let rows = window.rows.iter().map(|rows| self.with_bounds(&window, rows));
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        self.slots.set_early(window.pane == sembla_runtime::Pane::Early);
+        // Rows that come late are told of; what goes on to later windows has been settled on time.
+        self.slots.set_early(window.pane != sembla_runtime::Pane::OnTime);
         let slots = Arc::clone(&self.slots);
-        let found = self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
+        let found =
+            self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
         found.map_err(|error| runtime_error(&error))
     }
 

@@ -19,7 +19,9 @@ pub(super) fn follows_watermark(node: &WindowNode) -> Result<(), SqlError> {
 fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            let Some(source) = StreamTable::source_of(scan) else { return Err(elsewhere(plan, column)) };
+            let Some(source) = StreamTable::source_of(scan) else {
+                return Err(elsewhere(plan, column));
+            };
             let Some(watermark) = &source.watermark else {
                 return Err(SqlError::Statement(format!(
                     "source '{}' has no watermark, so its windows never close; add WATERMARK FOR a TIMESTAMP column",

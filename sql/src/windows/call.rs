@@ -1,5 +1,5 @@
-//! Reads a call of a window: which argument is what. All mistakes that don't need the input's columns
-//! are found here.
+//! Reads a call of a window: which argument is what. All mistakes that don't need the input's
+//! columns are found here.
 
 use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};

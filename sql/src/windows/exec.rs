@@ -122,7 +122,7 @@ impl WindowExec {
             let batches = batches.into_iter().inspect(move |_| {
                 let _held = &host;
             });
-            Ok(stream::iter(batches.map(Ok::<_, DataFusionError>)))
+            Ok::<_, DataFusionError>(stream::iter(batches.map(Ok::<_, DataFusionError>)))
         };
         let batches = stream::once(computed).try_flatten().inspect_ok(move |batch| {
             batch.record_output(&metrics);

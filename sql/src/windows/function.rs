@@ -15,7 +15,8 @@ pub(super) struct Parameter {
 /// The column that windows go by.
 pub(super) const TIME: Parameter = Parameter {
     name: "time",
-    about: "The column that is the time of a row: a timestamp or a date, never NULL. It can be left out where the input is a source with a watermark.",
+    about: "The column that is the time of a row: a timestamp or a date, never NULL. It can be left out \
+            where the input is a source with a watermark.",
 };
 pub(super) const OFFSET: Parameter = Parameter {
     name: "offset",
@@ -78,8 +79,10 @@ pub(super) static FUNCTIONS: &[WindowFunction] = &[
     },
     WindowFunction {
         name: "session",
-        about: "The rows of the input with the session that each is in: rows that follow one another sooner than a gap. A session ends a gap after its last row.",
-        example: "SELECT user, window_start, count(*) FROM session(visits, ts, INTERVAL '30 minutes', partition_by => user) GROUP BY user, window_start, window_end",
+        about: "The rows of the input with the session that each is in: rows that follow one another sooner \
+            than a gap. A session ends a gap after its last row.",
+        example: "SELECT user, window_start, count(*) FROM session(visits, ts, INTERVAL '30 minutes', partition_by => user) \
+            GROUP BY user, window_start, window_end",
         lengths: &[Parameter {
             name: "gap",
             about: "How long it must be silent for a session to end.",
@@ -137,7 +140,8 @@ impl WindowFunction {
             .map(|parameter| format!("{}: {}", parameter.name, parameter.about))
             .collect();
         format!(
-            "{} The columns of the input, window_start and window_end; with early or lateness also window_pane. input: A table, a file or a query. {} Example: {}",
+            "{} The columns of the input, window_start and window_end; with early or lateness also window_pane. \
+             input: A table, a file or a query. {} Example: {}",
             self.about,
             parts.join(" "),
             self.example

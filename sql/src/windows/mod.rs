@@ -1,13 +1,14 @@
 //! Windows of event time in FROM: `tumble`, `hop` and `session`.
 //!
 //! ```sql
-//! SELECT window_start, count(*) FROM tumble(messages, ts, INTERVAL '10 minutes') GROUP BY window_start, window_end
+//! SELECT window_start, count(*) FROM tumble(messages, ts, INTERVAL '10 minutes')
+//! GROUP BY window_start, window_end
 //! ```
 //!
 //! A window gives the rows of its input, each once for every window that it is in, with the columns
 //! `window_start` and `window_end`. [`planner`] reads a call and makes a [`node`] of the logical
-//! plan. At rest, [`exec`] computes windows over all rows there are; in a pipeline the plan is split
-//! at the node, and the runtime gathers rows by the same rules.
+//! plan. At rest, [`exec`] computes windows over all rows there are; in a pipeline the plan is
+//! split at the node, and the runtime gathers rows by the same rules.
 //!
 //! *Invariant:* rows keep the order of the input; the windows of one row come by their starts.
 

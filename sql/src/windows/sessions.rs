@@ -135,6 +135,6 @@ impl Sessions {
     }
 }
 
-async fn joined<T>(task: SpawnedTask<T>) -> Result<T> {
+async fn joined<T: 'static>(task: SpawnedTask<T>) -> Result<T> {
     task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))
 }

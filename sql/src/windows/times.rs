@@ -24,7 +24,8 @@ pub(super) fn micros(
 ) -> Result<Int64Array, SqlError> {
     if times.null_count() > 0 {
         return Err(SqlError::Data(format!(
-            "{function}: {column} is NULL in a row, which is in no window then; leave such rows out: {function}((SELECT … WHERE {column} IS NOT NULL), …)"
+            "{function}: {column} is NULL in a row, which is in no window then; leave such rows out: \
+             {function}((SELECT … WHERE {column} IS NOT NULL), …)"
         )));
     }
     converted(times).map_err(|error| {

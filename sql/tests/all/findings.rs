@@ -29,6 +29,7 @@ async fn stream(session: &Session, sql: &str) -> Result<SendableRecordBatchStrea
     match session.execute(statement).await? {
         Outcome::Rows(frame) => Ok(frame.execute_stream().await?),
         Outcome::Done(line) => panic!("no rows: {line}"),
+        Outcome::Stream(plan) => panic!("no rows: {}", plan.name()),
     }
 }
 

@@ -6,3 +6,4 @@ mod online;
 mod session;
 mod slt;
 mod streams;
+mod windows;

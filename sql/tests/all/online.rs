@@ -30,8 +30,8 @@ async fn session(slots: Option<&Arc<OnlineSlots>>) -> Session {
         state.write().config_mut().set_extension(Arc::clone(slots));
     }
     let sql = "CREATE TABLE rows AS
-        SELECT TIMESTAMP '2024-05-01 00:00:00' + w * INTERVAL '1 minute' AS window_start,
-               TIMESTAMP '2024-05-01 00:00:00' + (w + 1) * INTERVAL '1 minute' AS window_end,
+        SELECT arrow_cast(w * 60000000, 'Timestamp(Microsecond, None)') AS window_start,
+               arrow_cast((w + 1) * 60000000, 'Timestamp(Microsecond, None)') AS window_end,
                w, id, concat('word', id % 7, ' other', id % 3) AS text, [cos(angle), sin(angle)] AS vector
         FROM (SELECT id, id / 20 AS w, CAST(id % 7 AS DOUBLE) * (0.7 + id / 20 * 0.02) AS angle
               FROM (SELECT value AS id FROM generate_series(0, 119)))";
@@ -138,6 +138,7 @@ async fn a_state_that_cannot_be_read_is_refused_and_kept() {
     let slots = Arc::new(OnlineSlots::new());
     let stream = session(Some(&slots)).await;
     lines(&stream, &of_window(FINDINGS[5], 0)).await;
+    slots.restore(&slots.snapshot());
     let texts = "(SELECT window_start, window_end, CAST(id AS VARCHAR) AS id, vector FROM rows WHERE w = 1)";
     let refused = rows(&stream, &FINDINGS[5].replace("$ROWS", texts)).await.expect_err("other ids");
     assert!(refused.to_string().starts_with("the ids of the state are Int64"), "{refused}");

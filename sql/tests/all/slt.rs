@@ -127,6 +127,7 @@ async fn run(session: &Session, sql: &str) -> Result<Vec<String>, SqlError> {
     for statement in session.parse(sql)? {
         rows = match session.execute(statement).await? {
             Outcome::Done(line) => vec![line],
+            Outcome::Stream(plan) => vec![format!("pipeline '{}'", plan.name())],
             Outcome::Rows(frame) => {
                 let batches = frame.collect().await?;
                 let rows: Vec<String> = batches.iter().flat_map(show).collect();

@@ -1,7 +1,8 @@
 //! A stream gives, window by window, what the same query gives at rest.
 //!
-//! Each query runs twice: as it is, over a file; and as a pipeline that replays the file, in several
-//! partitions, stopped in the middle and started again, or in an order that the watermark allows.
+//! Each query runs twice: as it is, over a file; and as a pipeline that replays the file, in
+//! several partitions, stopped in the middle and started again, or in an order that the watermark
+//! allows.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +18,8 @@ use tokio::sync::watch;
 /// Rows of the stream.
 const ROWS: usize = 400;
 
-/// From one row to the next, in microseconds, over and over: bursts, and silences that end sessions.
+/// From one row to the next, in microseconds, over and over: bursts, and silences that end
+/// sessions.
 const STEPS_US: [i64; 6] = [3_000_000, 1_000_000, 0, 20_000_000, 2_000_000, 95_000_000];
 
 /// What is asked, where W stands for a window. Each is a finding or an aggregate by window.
@@ -32,11 +34,16 @@ const QUERIES: &[&str] = &[
     "SELECT * FROM dedup(W, threshold => 0.8, partition_by => (window_start, window_end))",
     "SELECT * FROM communities(W, threshold => 0.5, min_size => 2, partition_by => (window_start, window_end))",
     "SELECT * FROM clusters(W, k => 3, partition_by => (window_start, window_end))",
-    "SELECT * FROM topics(W, threshold => 0.5, partition_by => (window_start, window_end))",
-    "SELECT t.window_start, t.id, n.label FROM topics(W, threshold => 0.5, partition_by => (window_start, window_end)) t \
-     JOIN topic_table(W, threshold => 0.5, partition_by => (window_start, window_end)) n \
+    "SELECT * FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end))",
+    "SELECT t.window_start, t.id, n.label \
+     FROM topics(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) t \
+     JOIN topic_table(W, algorithm => 'agglomerative', threshold => 0.5, partition_by => (window_start, window_end)) n \
      ON t.window_start = n.window_start AND t.window_end = n.window_end AND t.topic_id = n.topic_id",
     "SELECT w.window_start, w.window_end, l.name, count(*) FROM W w JOIN labels l ON w.id % 2 = l.id GROUP BY w.window_start, w.window_end, l.name",
+    "SELECT * FROM online_topic_table(W, half_life => INTERVAL '30 minutes')",
+    "SELECT * FROM online_topics(W, half_life => INTERVAL '30 minutes')",
+    "SELECT * FROM online_dedup(W, horizon => INTERVAL '1 hour', threshold => 0.8)",
+    "SELECT * FROM online_paraphrases(W, horizon => INTERVAL '20 minutes', threshold => 0.7)",
     "SELECT s.* FROM semantic_join((SELECT * FROM W), corpus => topics_wanted, threshold => 0.3, partition_by => (window_start, window_end)) s",
 ];
 
@@ -48,7 +55,8 @@ const WINDOWS: &[&str] = &[
 
 /// Rows with texts of a few kinds, of which many say the same.
 fn rows() -> RecordBatch {
-    let kinds = ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
+    let kinds =
+        ["my card is lost", "where is my refund", "how do I top up", "the exchange rate is wrong"];
     let mut at = 1_700_000_000_000_000;
     let mut times = Vec::new();
     let mut texts = Vec::new();
@@ -182,7 +190,8 @@ fn queries() -> impl Iterator<Item = String> {
     WINDOWS.iter().flat_map(|window| {
         QUERIES.iter().map(move |query| {
             let input = format!("(SELECT * FROM {window})");
-            query.replace("FROM W w", &format!("FROM {window} w"))
+            query
+                .replace("FROM W w", &format!("FROM {window} w"))
                 .replace("FROM W", &format!("FROM {window}"))
                 .replace("(W,", &format!("({input},"))
         })

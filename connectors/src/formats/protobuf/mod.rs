@@ -23,8 +23,8 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
 use sembla_runtime::{Error, Result};
 
 use super::fit::{fit, time_unit};
-use super::framing::{Schemas, given_schema, header, is_framed};
-use super::registry::{RegisteredSchema, Registry};
+use super::framing::{Schemas, Stamp, given_schema, is_framed};
+use super::registry::RegisteredSchema;
 use super::{Column, Columns, PayloadReader, PayloadWriter};
 use crate::options::Options;
 use schema::{compile, index_path, read_index_path};
@@ -140,10 +140,7 @@ pub(super) struct ProtobufWriter {
     /// Of each column of the rows its field.
     fields: Vec<FieldDescriptor>,
     text: String,
-    subject: String,
-    registry: Option<Registry>,
-    is_framed: bool,
-    id: Option<u32>,
+    stamp: Stamp,
 }
 
 impl ProtobufWriter {
@@ -174,24 +171,14 @@ impl ProtobufWriter {
             }
             fields.push(field);
         }
-        let registry = Registry::from_options(options)?;
-        let is_framed = is_framed(options);
-        if is_framed && registry.is_none() {
-            return Err(Error::Option(
-                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
-                    .into(),
-            ));
-        }
-        Ok(Self { message, fields, text, subject, registry, is_framed, id: None })
+        Ok(Self { message, fields, text, stamp: Stamp::new(options, subject)? })
     }
 }
 
 #[async_trait]
 impl PayloadWriter for ProtobufWriter {
     async fn write(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>> {
-        if let (true, None, Some(registry)) = (self.is_framed, self.id, &self.registry) {
-            self.id = Some(registry.register(&self.subject, "PROTOBUF", &self.text).await?);
-        }
+        let header = self.stamp.header("PROTOBUF", &self.text).await?;
         let mut messages = vec![DynamicMessage::new(self.message.clone()); rows.num_rows()];
         for (array, field) in rows.columns().iter().zip(&self.fields) {
             let target = columns::column(&[], field).map_err(Error::Bug)?;
@@ -213,8 +200,8 @@ impl PayloadWriter for ProtobufWriter {
             .iter()
             .map(|message| {
                 let mut bytes = BytesMut::with_capacity(message.encoded_len() + 16);
-                if let Some(id) = self.id {
-                    bytes.put_slice(&header(id));
+                if let Some(header) = &header {
+                    bytes.put_slice(header);
                     bytes.put_slice(&path);
                 }
                 bytes.put_slice(&message.encode_to_vec());

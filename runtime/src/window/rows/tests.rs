@@ -1,3 +1,5 @@
+//! Tests of the rows of windows, beside their plain definition.
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
