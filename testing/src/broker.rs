@@ -1,7 +1,7 @@
 //! A Kafka broker of one node, started by `scripts/kafka.sh`.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,16 +31,16 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker of its own on free ports. The first start on a machine downloads Kafka.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("sembla-kafka").tempdir().expect("a folder");
-        let mut broker = Self { folder, port: 0 };
-        // The port may be taken between the look and the start; then another is tried.
-        let is_up = (0..3).any(|_| {
-            broker.port = free_port();
-            broker.script("restart")
-        });
-        assert!(is_up, "the broker did not start");
-        broker.wait_until_ready();
-        broker
+        // A port may be taken between the look and the start; then another is tried.
+        for _ in 0..3 {
+            let folder = tempfile::Builder::new().prefix("sembla-kafka").tempdir();
+            let broker = Self { folder: folder.expect("a folder"), port: free_port() };
+            if broker.script("start") {
+                broker.wait_until_ready();
+                return broker;
+            }
+        }
+        panic!("no broker could be started");
     }
 
     /// The broker that the tests of this process share. Topics of a test have names of their own.
@@ -204,15 +204,11 @@ impl Broker {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let status = Command::new(root.join("scripts/kafka.sh"))
             .arg(command)
-            .arg(self.data())
+            .arg(self.folder.path())
             .arg(self.port.to_string())
             .env("KAFKA_OWNER", std::process::id().to_string())
             .status();
         status.expect("scripts/kafka.sh").success()
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join(format!("broker-{}", self.port))
     }
 }
 

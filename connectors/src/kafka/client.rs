@@ -42,6 +42,12 @@ pub(super) fn log(explainer: &Explainer, level: RDKafkaLogLevel, facility: &str,
     }
 }
 
+/// Drops what takes time to end, such as a producer, where it keeps nobody waiting.
+pub(super) fn let_go<T: Send + 'static>(value: T) {
+    // Nobody has to hear when it is done.
+    drop(tokio::task::spawn_blocking(move || drop(value)));
+}
+
 /// Runs a call that waits for the cluster where it keeps nobody else waiting.
 pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,

@@ -175,7 +175,7 @@ impl Explainer {
             }
             Some((Code::SSL, reason)) => self.failed_tls(&reason),
             // A broker without TLS hangs up, as one that is about to stop does.
-            Some((_, reason)) if reason.contains("SSL handshake") => {
+            Some((_, reason)) if reason.contains("SSL") => {
                 Error::Transient(self.failed_tls(&reason).to_string())
             }
             Some((_, reason)) => Error::Transient(format!(

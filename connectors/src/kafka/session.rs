@@ -10,7 +10,7 @@ use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use sembla_runtime::{Assignment, Error, Progress, Result, failpoint};
 
-use super::client::{ANSWER_TIMEOUT, blocking};
+use super::client::{ANSWER_TIMEOUT, blocking, let_go};
 use super::group::{Group, Lease};
 use super::producer::{OutRecord, Producer};
 use super::progress::{committed_of, note_of, offsets_of, progress_of, read_record};
@@ -67,11 +67,8 @@ impl Opening<'_> {
             async move {
                 let other = Producer::new(&settings, Some(&id))?;
                 other.init().await?;
-                blocking(move || {
-                    drop(other);
-                    Ok(())
-                })
-                .await
+                let_go(other);
+                Ok(())
             }
         });
         // A list, because a stream of borrowed ids would not be `Send`.
@@ -88,11 +85,12 @@ impl Opening<'_> {
         let mut leases = BTreeMap::new();
         let probe = Producer::new(self.settings, None)?.inner();
         let explainer = Arc::clone(&self.settings.connection.explainer);
-        let here = blocking(move || {
+        let (here, probe) = blocking(move || {
             let cluster = probe.client().fetch_cluster_id(ANSWER_TIMEOUT);
-            cluster.ok_or_else(|| explainer.unanswered("asking for the cluster"))
+            Ok((cluster.ok_or_else(|| explainer.unanswered("asking for the cluster"))?, probe))
         })
         .await?;
+        let_go(probe);
         for (source, group) in self.groups {
             if !assignment.contains_key(source) {
                 continue;

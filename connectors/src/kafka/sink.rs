@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink, failpoint};
 
-use super::client::blocking;
+use super::client::let_go;
 use super::group::Group;
 use super::producer::OutRecord;
 use super::records::{Played, Roles, origin_of};
@@ -162,11 +162,7 @@ impl Sink for KafkaSink {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
         if let Some(session) = self.session.take() {
-            blocking(move || {
-                drop(session);
-                Ok(())
-            })
-            .await?;
+            let_go(session);
         }
         let opening = Opening { settings: &self.settings, groups: &self.groups };
         let session = opening.open(pipeline, assignment).await?;

@@ -115,16 +115,14 @@ impl KafkaSource {
         let has_failed = |thread: &mut ConsumerThread| {
             matches!(*thread.member.standing.borrow(), Standing::Failed(_))
         };
-        match self.thread.take_if(has_failed) {
-            Some(thread) => {
-                blocking(move || {
-                    drop(thread);
-                    Ok(())
-                })
-                .await
-            }
-            None => Ok(()),
+        if let Some(thread) = self.thread.take_if(has_failed) {
+            let leave = move || {
+                drop(thread);
+                Ok(())
+            };
+            blocking(leave).await?;
         }
+        Ok(())
     }
 
     /// How many partitions the topics have, whoever reads them; `None` for a pattern, whose matches

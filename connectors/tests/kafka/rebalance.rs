@@ -16,7 +16,8 @@ fn copier(broker: &Broker, input: &str, output: &str, more: &[(&str, &str)]) -> 
     Copier::new(input, source, sink)
 }
 
-/// Copies until told to stop; commits every few batches, and before partitions are given back.
+/// Copies until told to stop; commits every few batches, when there are no more, and before
+/// partitions are given back.
 async fn copy_until(mut copier: Copier, stop: Arc<AtomicBool>) -> Result<usize> {
     let mut attempts = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -34,7 +35,10 @@ async fn attempt(copier: &mut Copier, stop: &AtomicBool) -> Result<()> {
     let mut batches = 0;
     while !stop.load(Ordering::Relaxed) {
         let wait = tokio::time::timeout(Duration::from_millis(50), copier.event());
-        let Ok(event) = wait.await else { continue };
+        let Ok(event) = wait.await else {
+            copier.commit().await?;
+            continue;
+        };
         match event? {
             Some(SourceEvent::Batch(batch)) => {
                 copier.write(&batch).await?;

@@ -2,13 +2,15 @@
 //! of committed records sees each result once.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use sembla_connectors::kafka::KafkaSink;
+use arrow::array::RecordBatch;
+use sembla_connectors::formats::schema_of;
+use sembla_connectors::kafka::{KafkaSink, KafkaSource};
 use sembla_runtime::{Assignment, Error, Output, Progress, Sink, SourceEvent};
 use sembla_testing::{Broker, Record};
 
-use crate::support::{Copier, SOURCE, numbered, results, sink, sink_of, source};
+use crate::support::{Copier, SOURCE, columns, numbered, options, results, sink, sink_of, source};
 
 fn produce(broker: &Broker, topic: &str, texts: &[String], partitions: i32) {
     let records: Vec<_> = texts
@@ -81,30 +83,46 @@ async fn an_abort_gives_up_what_was_written() {
     assert_eq!(results(broker, &output), sent);
 }
 
-/// Not a test: what the next one kills. Its environment says where it works.
+/// What a process of its own copies; its environment says where.
+fn copier_of_child() -> Copier {
+    let name = |key: &str| std::env::var(key).expect("started by a test");
+    let (servers, input, output) = (name("TEST_SERVERS"), name("TEST_INPUT"), name("TEST_OUTPUT"));
+    let with = |more: &[(&str, &str)]| {
+        let mut all = options(more);
+        all.push(("bootstrap_servers".into(), servers.clone()));
+        all
+    };
+    let given = with(&[("topic", &input), ("format", "text"), ("session_timeout", "2 s")]);
+    let source = KafkaSource::new(&input, &columns(), &given).expect("source");
+    let groups = BTreeMap::from([(SOURCE.to_string(), source.group())]);
+    let given = with(&[("topic", &output)]);
+    let sink = KafkaSink::new(&schema_of(&columns()), &given, groups).expect("sink");
+    Copier::new(&input, source, sink)
+}
+
+/// Starts this program again with one of its ignored tests.
+fn child(test: &str, broker: &Broker, input: &str, output: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command
+        .args(["--ignored", "--exact", test])
+        .env("TEST_SERVERS", broker.servers())
+        .env("TEST_INPUT", input)
+        .env("TEST_OUTPUT", output)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Sends this process or another one a signal.
+fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(status.expect("kill").success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a process that another test starts"]
 async fn dies_in_an_open_transaction() {
-    let name = |key: &str| std::env::var(key).expect("started by a test");
-    let given = [("bootstrap_servers".to_string(), name("TEST_SERVERS"))];
-    let (input, output) = (name("TEST_INPUT"), name("TEST_OUTPUT"));
-    let with = |more: &[(&str, &str)]| {
-        let mut all = crate::support::options(more);
-        all.extend(given.clone());
-        all
-    };
-    let columns = crate::support::columns();
-    let source = sembla_connectors::kafka::KafkaSource::new(
-        &input,
-        &columns,
-        &with(&[("topic", &input), ("format", "text"), ("session_timeout", "2 s")]),
-    );
-    let source = source.expect("source");
-    let groups = BTreeMap::from([(SOURCE.to_string(), source.group())]);
-    let schema = sembla_connectors::formats::schema_of(&columns);
-    let sink = KafkaSink::new(&schema, &with(&[("topic", &output)]), groups).expect("sink");
-    let mut copier = Copier::new(&input, source, sink);
-    half_a_run(&mut copier).await;
+    half_a_run(&mut copier_of_child()).await;
     std::process::abort();
 }
 
@@ -114,18 +132,41 @@ async fn a_process_that_is_killed_leaves_nothing_behind() {
     let (input, output) = (broker.topic("in", 2), broker.topic("out", 1));
     let sent = numbered(0..8_000);
     produce(broker, &input, &sent, 2);
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command
-        .args(["--ignored", "--exact", "recovery::dies_in_an_open_transaction"])
-        .env("TEST_SERVERS", broker.servers())
-        .env("TEST_INPUT", &input)
-        .env("TEST_OUTPUT", &output);
-    let output_of_child = tokio::task::spawn_blocking(move || command.output().expect("ran"));
-    let child = output_of_child.await.expect("ran");
-    assert!(!child.status.success() && child.status.code().is_none(), "killed: {child:?}");
+    let mut command = child("recovery::dies_in_an_open_transaction", broker, &input, &output);
+    let status = tokio::task::spawn_blocking(move || command.status().expect("ran"));
+    assert_eq!(status.await.expect("ran").code(), None, "killed by a signal");
     let before = results(broker, &output);
     assert!(!before.is_empty() && before.len() < sent.len(), "some were committed");
     copier(broker, &input, &output).copy().await.expect("copied");
+    assert_eq!(results(broker, &output), sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a process that another test starts"]
+async fn sleeps_in_an_open_transaction() {
+    let mut copier = copier_of_child();
+    half_a_run(&mut copier).await;
+    signal("-STOP", std::process::id());
+    let error = copier.commit().await.expect_err("others have gone on");
+    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_wakes_up_late_commits_nothing() {
+    let broker = Broker::shared();
+    let (input, output) = (broker.topic("in", 2), broker.topic("out", 1));
+    let sent = numbered(0..8_000);
+    produce(broker, &input, &sent, 2);
+    let mut command = child("recovery::sleeps_in_an_open_transaction", broker, &input, &output);
+    let mut zombie = command.spawn().expect("started");
+    // Its session ends while it sleeps; then the partitions are given to this one.
+    while results(broker, &output).is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    copier(broker, &input, &output).copy().await.expect("copied");
+    signal("-CONT", zombie.id());
+    let status = tokio::task::spawn_blocking(move || zombie.wait().expect("ended"));
+    assert!(status.await.expect("ended").success(), "the zombie was fenced");
     assert_eq!(results(broker, &output), sent);
 }
 
@@ -177,9 +218,7 @@ async fn progress_of_other_sources_is_a_record() {
         )]);
         sink.commit(&progress).await.expect("committed");
     }
-    let rows = arrow::array::RecordBatch::new_empty(sembla_connectors::formats::schema_of(
-        &crate::support::columns(),
-    ));
+    let rows = RecordBatch::new_empty(schema_of(&columns()));
     sink.write(Output::Rows(&rows)).await.expect("written");
     let mut next = new_sink();
     assert_eq!(next.recover(&output, &assignment).await, Ok(Some(progress.clone())));
