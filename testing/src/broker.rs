@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::Record;
 
 /// How long a test waits for a broker.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A broker. It ends when it is dropped, or with the process.
 pub struct Broker {
