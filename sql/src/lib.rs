@@ -31,4 +31,4 @@ pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;
-pub use streams::{StreamPlan, sql_error as stream_error};
+pub use streams::StreamPlan;

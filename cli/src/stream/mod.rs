@@ -156,7 +156,7 @@ async fn until_ended(
                 None => break,
                 Some(Ok((name, Ok(summary)))) => line.say(&words(&name, &summary)),
                 Some(Ok((name, Err(error)))) => {
-                    let error = Failure::from(sembla_sql::stream_error(&error)).context(&name);
+                    let error = Failure::from(sembla_sql::SqlError::from(error)).context(&name);
                     failure.get_or_insert(error);
                     ask(stop, Stop::Drain);
                 }

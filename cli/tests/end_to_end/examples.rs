@@ -1,12 +1,12 @@
 //! Every file of `examples/` runs, and gives rows.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::place::Place;
 
-#[test]
-fn every_example_runs() {
+/// The project, and a place where the examples find their data.
+fn with_data() -> (PathBuf, Place) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let place = Place::new();
     fs::create_dir_all(place.path("examples")).expect("a folder");
@@ -15,6 +15,12 @@ fn every_example_runs() {
         place.path("examples/data"),
     )
     .expect("a link");
+    (root, place)
+}
+
+#[test]
+fn every_example_runs() {
+    let (root, place) = with_data();
     let mut seen = 0;
     for entry in fs::read_dir(root.join("examples")).expect("the examples") {
         let path = entry.expect("a file").path();
@@ -33,14 +39,7 @@ fn every_example_runs() {
 
 #[test]
 fn every_example_of_streams_runs() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let place = Place::new();
-    fs::create_dir_all(place.path("examples")).expect("a folder");
-    std::os::unix::fs::symlink(
-        fs::canonicalize(root.join("examples/data")).expect("the data"),
-        place.path("examples/data"),
-    )
-    .expect("a link");
+    let (root, place) = with_data();
     let mut seen = 0;
     for entry in fs::read_dir(root.join("examples/streams")).expect("the examples") {
         let path = entry.expect("a file").path();

@@ -13,7 +13,7 @@ use super::connector::{self, FILES};
 use super::sink::SinkDef;
 use super::source::{SourceColumn, SourceDef};
 use super::table::{SinkTable, StreamTable};
-use crate::statement::{CreateSink, CreateSource};
+use crate::statement::{CreateSink, CreateSource, folded};
 use crate::{Outcome, Session, SqlError};
 
 /// What is done with a statement that creates something.
@@ -208,10 +208,7 @@ pub(crate) fn refuse_drop(session: &Session, statement: &EngineStatement) -> Res
     let catalogue = &session.engine().catalogue;
     for name in names {
         let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else { continue };
-        let name = match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_lowercase(),
-        };
+        let name = folded(ident);
         let kind = match (catalogue.source(&name), catalogue.sink(&name)) {
             (Some(_), _) => "source",
             (None, Some(_)) => "sink",

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as EngineStatement};
+use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -202,8 +203,15 @@ type TokenParser<'a> = Parser<'a>;
 
 /// A name, in lower case unless it is in quotes.
 fn parse_name(parser: &mut TokenParser<'_>) -> Result<String, ParserError> {
-    let ident = parser.parse_identifier()?;
-    Ok(if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() })
+    Ok(folded(&parser.parse_identifier()?))
+}
+
+/// A name as it is known: in lower case unless it was quoted.
+pub(crate) fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
 }
 
 /// The word in upper case, or nothing for anything that is not a bare word.

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -16,8 +16,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::collect;
 
+use super::columns;
+use super::feed::reads_feed;
 use super::row_wise::any_input;
-use super::split::is_feed;
 use crate::SqlError;
 use crate::findings::{FindingNode, Input};
 
@@ -110,20 +111,8 @@ impl AtRest {
             rows.collect::<Result<Vec<_>, _>>().map_err(|e| crate::error::arrow_error(&e))?;
         let table = MemTable::try_new(Arc::clone(&renamed), vec![rows])?;
         let scan = TableScanBuilder::new(KEPT, provider_as_source(Arc::new(table))).build()?;
-        let exprs = renamed.fields().iter().zip(plan.schema().iter());
-        let exprs = exprs.map(|(field, (qualifier, original))| {
-            let column = Column::new(Some(TableReference::bare(KEPT)), field.name());
-            Expr::Column(column).alias_qualified(qualifier.cloned(), original.name())
-        });
-        let exprs = exprs.collect();
-        let scan = Arc::new(LogicalPlan::TableScan(scan));
-        Ok(LogicalPlan::Projection(Projection::try_new(exprs, scan)?))
+        Ok(columns::under_names(scan, plan.schema().iter())?)
     }
-}
-
-/// Whether a plan reads a feed.
-fn is_fed(plan: &LogicalPlan) -> Result<bool, SqlError> {
-    any_input(plan, |step| matches!(step, LogicalPlan::TableScan(scan) if is_feed(scan)))
 }
 
 /// Whether a plan reads any table; what doesn't is cheaper to make anew.
@@ -135,13 +124,13 @@ fn reads_tables(plan: &LogicalPlan) -> Result<bool, SqlError> {
 fn wanted(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>, SqlError> {
     let mut wanted = Vec::new();
     plan.apply(|step| {
-        if !is_fed(step)? {
+        if !reads_feed(step)? {
             return Ok(TreeNodeRecursion::Jump);
         }
         match step {
             LogicalPlan::Join(Join { left, right, .. }) => {
                 for side in [left, right] {
-                    if !is_fed(side)? && reads_tables(side)? {
+                    if !reads_feed(side)? && reads_tables(side)? {
                         wanted.push(side.as_ref().clone());
                     }
                 }
@@ -149,7 +138,7 @@ fn wanted(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>, SqlError> {
             LogicalPlan::Extension(extension) => {
                 if let Some(finding) = extension.node.as_any().downcast_ref::<FindingNode>() {
                     for input in finding.given() {
-                        if !is_fed(&input.plan)? {
+                        if !reads_feed(&input.plan)? {
                             wanted.push(roles_made(input)?.0);
                         }
                     }
@@ -167,8 +156,7 @@ fn wanted(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>, SqlError> {
 fn roles_made(
     input: &Input,
 ) -> datafusion::error::Result<(LogicalPlan, crate::findings::Roles<Expr>)> {
-    let mut exprs: Vec<Expr> =
-        input.plan.schema().iter().map(|column| Expr::Column(Column::from(column))).collect();
+    let mut exprs: Vec<Expr> = columns::all(input.plan.schema()).collect();
     let mut made = 0;
     let roles = input.roles.try_map(|role| {
         if matches!(role, Expr::Column(_)) {

@@ -21,7 +21,6 @@ use crate::error::arrow_error;
 pub(super) struct BoundPlan {
     plan: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
-    config: SessionConfig,
     state: SessionState,
 }
 
@@ -34,7 +33,7 @@ impl BoundPlan {
         let state = one_partition(state);
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let plan = state.create_physical_plan(plan).await?;
-        Ok(Self { plan, schema, config: state.config().clone(), state })
+        Ok(Self { plan, schema, state })
     }
 
     /// The schema of what comes out.
@@ -51,7 +50,7 @@ impl BoundPlan {
         feeds: Feeds,
         extend: impl FnOnce(SessionConfig) -> SessionConfig,
     ) -> Result<Vec<RecordBatch>, SqlError> {
-        let config = extend(self.config.clone().with_extension(Arc::new(feeds)));
+        let config = extend(self.state.config().clone().with_extension(Arc::new(feeds)));
         let context = TaskContext::new(
             None,
             self.state.session_id().to_string(),

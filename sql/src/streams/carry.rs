@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 use sembla_runtime::stage::HIDDEN_COLUMNS;
 
+use super::feed::reads_feed;
 use crate::SqlError;
 use crate::findings::FindingNode;
 
@@ -20,7 +21,7 @@ use crate::findings::FindingNode;
 /// # Errors
 /// [`SqlError::Statement`] for a step that can't hand them on.
 pub(super) fn carry(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    if !has_feed(&plan)? {
+    if !reads_feed(&plan)? {
         return Ok(plan);
     }
     Ok(match plan {
@@ -82,7 +83,7 @@ fn carry_finding(finding: &FindingNode) -> Result<FindingNode, SqlError> {
     let name = finding.declaration.name;
     let mut inputs = finding.inputs.clone();
     match inputs.first_mut() {
-        Some(Some(first)) if finding.declaration.carries && has_feed(&first.plan)? => {
+        Some(Some(first)) if finding.declaration.carries && reads_feed(&first.plan)? => {
             first.plan = carry(first.plan.clone())?;
             first.carried.extend(HIDDEN_COLUMNS.map(str::to_owned));
         }
@@ -100,16 +101,6 @@ fn cannot(what: &str) -> SqlError {
     SqlError::Statement(format!(
         "{what} below a window does not hand on the times of its rows; put the window into its input instead"
     ))
-}
-
-/// Whether a plan reads a feed: its schema or one below has the hidden columns.
-fn has_feed(plan: &LogicalPlan) -> Result<bool, SqlError> {
-    super::row_wise::any_input(plan, |node| match node {
-        LogicalPlan::TableScan(scan) => {
-            scan.projected_schema.has_column_with_unqualified_name(HIDDEN_COLUMNS[0])
-        }
-        _ => false,
-    })
 }
 
 /// The hidden columns of a plan.

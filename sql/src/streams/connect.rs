@@ -16,7 +16,6 @@ use sembla_runtime::{Sink, Source};
 
 use super::replay::rows_from;
 use super::settings::StreamSettings;
-use super::stages::sql_error;
 use crate::SqlError;
 use crate::catalogue::connector::{FILES, KAFKA, files_source_options};
 use crate::catalogue::{SinkDef, SourceDef};
@@ -48,19 +47,18 @@ pub(super) fn open(
             let columns: Vec<Column> =
                 source.columns.iter().map(|column| column.column()).collect();
             let kafka = KafkaSource::new(pipeline, &columns, given)
-                .map_err(|error| named("source", &source.name, &error))?;
+                .map_err(|error| named("source", &source.name, error))?;
             groups.insert(source.name.clone(), kafka.group());
             opened.push(Box::new(kafka));
         } else {
-            let replay = replay(state, source).map_err(|e| named("source", &source.name, &e))?;
+            let replay = replay(state, source).map_err(|e| named("source", &source.name, e))?;
             opened.push(Box::new(replay));
         }
     }
-    let sink = open_sink(sink, schema, groups).map_err(|e| named("sink", &sink.name, &e))?;
+    let sink = open_sink(sink, schema, groups).map_err(|e| named("sink", &sink.name, e))?;
     let place = format!("{}/{pipeline}", settings.state.trim_end_matches('/'));
     let options = Options::read("the store of state", STORE_OPTIONS, &[]);
-    let store = options.and_then(|options| open_store(&place, &options));
-    let store = store.map_err(|error| sql_error(&error))?;
+    let store = options.and_then(|options| open_store(&place, &options))?;
     Ok(Opened { sources: opened, sink, store })
 }
 
@@ -85,8 +83,8 @@ fn open_sink(
     Ok(Box::new(FilesSink::new(schema, &options)?))
 }
 
-fn named(kind: &str, name: &str, error: &sembla_runtime::Error) -> SqlError {
-    match sql_error(error) {
+fn named(kind: &str, name: &str, error: sembla_runtime::Error) -> SqlError {
+    match SqlError::from(error) {
         SqlError::Statement(message) => SqlError::Statement(format!("{kind} '{name}': {message}")),
         SqlError::Io(message) => SqlError::Io(format!("{kind} '{name}': {message}")),
         other => other,

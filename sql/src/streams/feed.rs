@@ -4,6 +4,7 @@
 //! A plan is made once and run many times. What it reads comes with the run, in the session
 //! configuration of its context ([`Feeds`]), so that several runs of one plan don't see each other.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,15 +14,19 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session as CatalogSession, TableProvider};
 use datafusion::common::project_schema;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::datasource::source_as_provider;
+use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
+
+use super::row_wise::any_input;
+use crate::SqlError;
 
 /// What the feeds of a plan hold in one run, by number. A feed that is left out is empty.
 #[derive(Debug, Default)]
@@ -71,10 +76,24 @@ impl TableProvider for FeedTable {
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let schema = project_schema(&self.schema, projection)?;
         Ok(Arc::new(FeedExec::new(self.number, schema, projection.cloned())))
     }
+}
+
+/// Whether a scan reads a feed.
+pub(super) fn is_feed(scan: &TableScan) -> bool {
+    source_as_provider(&scan.source)
+        .is_ok_and(|provider| (provider.as_ref() as &dyn Any).is::<FeedTable>())
+}
+
+/// Whether a plan reads a feed.
+///
+/// # Errors
+/// What walking the plan says.
+pub(super) fn reads_feed(plan: &LogicalPlan) -> Result<bool, SqlError> {
+    any_input(plan, |step| matches!(step, LogicalPlan::TableScan(scan) if is_feed(scan)))
 }
 
 /// Reads a feed.
@@ -119,8 +138,8 @@ impl ExecutionPlan for FeedExec {
 
     fn apply_expressions(
         &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
+    ) -> EngineResult<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -128,14 +147,14 @@ impl ExecutionPlan for FeedExec {
         self: Arc<Self>,
         _children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
     fn with_new_children(
         self: Arc<Self>,
         _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
@@ -143,7 +162,7 @@ impl ExecutionPlan for FeedExec {
         &self,
         _partition: usize,
         context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    ) -> EngineResult<SendableRecordBatchStream> {
         let feeds = context.session_config().get_extension::<Feeds>();
         let feeds = feeds.ok_or_else(|| {
             DataFusionError::Internal("a plan of a stream runs without its feeds".into())

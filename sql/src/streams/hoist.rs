@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, Sort, SubqueryAlias,
 };
 
+use super::columns;
 use super::split::window_of;
 use crate::SqlError;
 use crate::findings::FindingNode;
@@ -29,22 +30,26 @@ const PREFIX: &str = "__sembla_call_";
 ///
 /// # Errors
 /// What rebuilding the plan says.
-pub(super) fn hoist(plan: LogicalPlan, window: &WindowNode) -> Result<LogicalPlan, SqlError> {
-    let mut hoist = Hoist { window, calls: Vec::new(), lower: None };
+pub(super) fn hoist(
+    plan: LogicalPlan,
+    window: WindowNode,
+) -> Result<(LogicalPlan, WindowNode), SqlError> {
+    let mut hoist = Hoist { window: &window, calls: Vec::new(), lower: None };
     hoist.collect(&plan)?;
     if hoist.calls.is_empty() {
-        return Ok(plan);
+        return Ok((plan, window));
     }
     let input = window.input.clone();
-    let mut exprs = all_columns(input.schema());
+    let mut exprs: Vec<Expr> = columns::all(input.schema()).collect();
     for (number, call) in hoist.calls.iter().enumerate() {
         exprs.push(call.clone().alias(format!("{PREFIX}{number}")));
     }
     let input = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?);
-    hoist.lower = Some(window.over(input)?);
-    let columns = all_columns(plan.schema());
+    let lower = window.over(input)?;
+    hoist.lower = Some(lower.clone());
+    let own = columns::all(plan.schema()).collect();
     let rebuilt = hoist.rebuild(plan)?;
-    trimmed(rebuilt, columns)
+    Ok((trimmed(rebuilt, own)?, lower))
 }
 
 struct Hoist<'a> {
@@ -60,7 +65,7 @@ impl Hoist<'_> {
     /// what is not made of one row.
     fn bases(&self, plan: &LogicalPlan) -> Vec<Option<Expr>> {
         if window_of(plan) == Some(self.window) {
-            let input = all_columns(self.window.input.schema()).into_iter().map(Some);
+            let input = columns::all(self.window.input.schema()).map(Some);
             return input
                 .chain(std::iter::repeat(None))
                 .take(plan.schema().fields().len())
@@ -206,8 +211,8 @@ impl Hoist<'_> {
             },
             other => {
                 let inputs = other.inputs().into_iter().map(|input| {
-                    let columns = all_columns(input.schema());
-                    trimmed(self.rebuild(input.clone())?, columns)
+                    let own = columns::all(input.schema()).collect();
+                    trimmed(self.rebuild(input.clone())?, own)
                 });
                 let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
                 other.with_new_exprs(other.expressions(), inputs)?
@@ -255,10 +260,6 @@ fn based(expr: &Expr, schema: &DFSchema, bases: &[Option<Expr>]) -> Option<Expr>
         Ok(Transformed::no(part))
     });
     known.then_some(based.ok()?.data)
-}
-
-fn all_columns(schema: &DFSchema) -> Vec<Expr> {
-    schema.iter().map(|qualified| Expr::Column(Column::from(qualified))).collect()
 }
 
 /// The column of that name, whatever its qualifier.

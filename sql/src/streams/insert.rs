@@ -25,7 +25,7 @@ use super::stages::{RowPart, WindowPart};
 use crate::catalogue::connector::KAFKA;
 use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
-use crate::statement::StreamOptions;
+use crate::statement::{StreamOptions, folded};
 use crate::{Outcome, Session, SqlError, arguments};
 
 /// A planned pipeline.
@@ -74,7 +74,7 @@ fn inserted(session: &Session, statement: &SqlStatement) -> Option<Insertion> {
             ..
         }) => {
             let [name] = name.as_slice() else { return None };
-            let sink = session.catalogue().sink(&normal(name.as_ident()?))?;
+            let sink = session.catalogue().sink(&folded(name.as_ident()?))?;
             let columns = columns.iter().map(|name| name.to_string()).collect();
             Some(Insertion { sink, columns, query: query.clone(), is_explained: false })
         }
@@ -100,13 +100,6 @@ impl Insertion {
         ];
         let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
         Ok(Outcome::Rows(session.context().read_batch(rows)?))
-    }
-}
-
-fn normal(ident: &datafusion::sql::sqlparser::ast::Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
     }
 }
 

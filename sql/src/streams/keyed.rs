@@ -4,13 +4,14 @@
 //! Each step of the plan is asked which of its output columns are the window's start and end; a
 //! step that brings rows together must do so within equal values of them.
 
-use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::common::JoinType;
 use datafusion::logical_expr::expr::WindowFunctionParams;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Unnest, Window,
 };
 
+use super::columns::position;
 use super::row_wise::any_input;
 use crate::SqlError;
 use crate::findings::FindingNode;
@@ -285,15 +286,4 @@ fn across(what: &str) -> SqlError {
     SqlError::Statement(format!(
         "{what} brings rows of several windows together, which a stream can't; do it within window_start and window_end"
     ))
-}
-
-/// The input column that an expression is, aliases and casts of it apart.
-fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
-    match expr {
-        Expr::Column(Column { relation, name, .. }) => {
-            schema.index_of_column_by_name(relation.as_ref(), name)
-        }
-        Expr::Alias(alias) => position(&alias.expr, schema),
-        _ => None,
-    }
 }

@@ -14,6 +14,7 @@
 mod at_rest;
 mod bound;
 mod carry;
+mod columns;
 mod connect;
 mod feed;
 mod hoist;
@@ -30,4 +31,3 @@ mod traced;
 pub use insert::StreamPlan;
 pub(crate) use insert::insertion;
 pub(crate) use settings::StreamSettings;
-pub use stages::sql_error;

@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use sembla_runtime::PipelineOptions;
 
-use super::stages::sql_error;
+use crate::SqlError;
 
 /// The key of the folder or address where state is kept.
 const STATE: &str = "state";
@@ -62,7 +62,7 @@ impl ExtensionOptions for StreamSettings {
             self.state = value.to_string();
             return Ok(());
         }
-        self.options.set(key, value).map_err(|error| sql_error(&error))?;
+        self.options.set(key, value).map_err(SqlError::from)?;
         self.given.retain(|(known, _)| known != key);
         self.given.push((key.to_string(), value.to_string()));
         Ok(())

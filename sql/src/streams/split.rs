@@ -4,21 +4,20 @@
 //! The query may name its window several times, as a common table expression does; it is one window
 //! as long as all say the same.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, TableReference};
-use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, TableScanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScanBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 
 use super::carry::{carry, hidden_columns, own_columns};
-use super::feed::FeedTable;
+use super::columns;
+use super::feed::{FeedTable, is_feed};
 use super::hoist::hoist;
 use super::keyed::Keyed;
 use super::row_wise;
@@ -71,8 +70,7 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
         let (rows, sources) = feed_scans(plan)?;
         return Ok(Split { rows, sources, window: None });
     };
-    let plan = hoist(plan, &node)?;
-    let node = only_window(&plan)?.unwrap_or(node);
+    let (plan, node) = hoist(plan, node)?;
     row_wise::check(&node.input)?;
     follows_watermark(&node)?;
     let (rows, sources) = feed_scans(node.input.clone())?;
@@ -144,12 +142,6 @@ pub(super) fn window_of(plan: &LogicalPlan) -> Option<&WindowNode> {
     }
 }
 
-/// Whether a scan reads a feed.
-pub(super) fn is_feed(scan: &TableScan) -> bool {
-    source_as_provider(&scan.source)
-        .is_ok_and(|provider| (provider.as_ref() as &dyn Any).is::<FeedTable>())
-}
-
 /// The feed of closed windows, with some of the columns of the window's input.
 struct Feeding<'a> {
     node: &'a WindowNode,
@@ -183,16 +175,12 @@ impl<'a> Feeding<'a> {
             }
             let table = FeedTable::new(0, Arc::clone(&self.schema));
             let scan = TableScanBuilder::new(WINDOW_FEED, provider_as_source(Arc::new(table)));
-            let scan = Arc::new(LogicalPlan::TableScan(scan.build()?));
-            let input = self.node.input.schema().fields().len();
-            let positions = self.columns.iter().copied().chain(input..);
-            let named = self.schema.fields().iter().zip(positions).map(|(field, position)| {
-                let (qualifier, original) = node.schema().qualified_field(position);
-                let column = Column::new(Some(TableReference::bare(WINDOW_FEED)), field.name());
-                Expr::Column(column).alias_qualified(qualifier.cloned(), original.name())
-            });
-            let named = Projection::try_new(named.collect(), scan)?;
-            Ok(Transformed::new(LogicalPlan::Projection(named), true, TreeNodeRecursion::Jump))
+            let (input, all) =
+                (self.node.input.schema().fields().len(), node.schema().fields().len());
+            let positions = self.columns.iter().copied().chain(input..all);
+            let names = positions.map(|position| node.schema().qualified_field(position));
+            let named = columns::under_names(scan.build()?, names)?;
+            Ok(Transformed::new(named, true, TreeNodeRecursion::Jump))
         })?;
         Ok(put.data)
     }

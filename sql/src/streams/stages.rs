@@ -6,9 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sembla_runtime::{
-    ClosedWindow, Error, Fault as RuntimeFault, Result, RowStage, StateTable, WindowStage,
-};
+use sembla_runtime::{ClosedWindow, Error, Result, RowStage, StateTable, WindowStage};
 
 use super::at_rest::AtRest;
 use super::bound::BoundPlan;
@@ -122,21 +120,5 @@ pub(super) fn runtime_error(error: &SqlError) -> Error {
         SqlError::Model { fault: sembla_models::Fault::User, .. } => Error::Option(message),
         SqlError::Model { fault: sembla_models::Fault::External, .. } => Error::External(message),
         SqlError::Model { .. } | SqlError::Bug(_) => Error::Bug(message),
-    }
-}
-
-/// The runtime's error as one of this crate.
-pub fn sql_error(error: &Error) -> SqlError {
-    let message = error.to_string();
-    match error {
-        Error::Option(_) => SqlError::Statement(message),
-        Error::Data(_) => SqlError::Data(message),
-        Error::Memory(_) => SqlError::Resources(message),
-        Error::Stopped => SqlError::Cancelled,
-        error => match error.fault() {
-            RuntimeFault::Bug => SqlError::Bug(message),
-            RuntimeFault::User => SqlError::Statement(message),
-            RuntimeFault::External => SqlError::Io(message),
-        },
     }
 }

@@ -1,8 +1,9 @@
 //! Where a column of a plan comes from: a window over a stream goes by the column that the source's
 //! watermark is about, and this follows it down.
 
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 
+use super::columns::position;
 use super::scans::reads_stream;
 use crate::SqlError;
 use crate::catalogue::StreamTable;
@@ -41,10 +42,7 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
         }
         LogicalPlan::Projection(projection) => {
             let schema = projection.input.schema();
-            let from = projection.expr.get(column).and_then(|expr| match unaliased(expr) {
-                Expr::Column(c) => schema.index_of_column_by_name(c.relation.as_ref(), &c.name),
-                _ => None,
-            });
+            let from = projection.expr.get(column).and_then(|expr| position(expr, schema));
             follow(&projection.input, from.ok_or_else(|| elsewhere(plan, column))?)
         }
         LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_) => {
@@ -65,13 +63,6 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
             follow(&unnest.input, from.ok_or_else(|| elsewhere(plan, column))?)
         }
         _ => Err(elsewhere(plan, column)),
-    }
-}
-
-fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        other => other,
     }
 }
 
