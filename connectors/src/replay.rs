@@ -210,6 +210,7 @@ impl ReplaySource {
                 sequences: good.iter().map(|place| numbers.value(*place)).collect(),
                 rejected: rejected.collect::<Result<_>>()?,
                 next: self.next[partition],
+                marks: Vec::new(),
             }));
         }
         Ok(())
@@ -288,7 +289,7 @@ impl Source for ReplaySource {
     }
 
     async fn assigned(&mut self) -> Result<Assignment> {
-        Ok(Assignment { partitions: self.partitions.clone(), is_whole: true })
+        Ok(Assignment::whole(self.partitions.clone()))
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {

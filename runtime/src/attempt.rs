@@ -22,7 +22,7 @@ use crate::flow::{OpenWindows, SharedStage};
 use crate::ingest::{Partitions, SharedSource};
 use crate::message::{Last, Positions};
 use crate::options::PipelineOptions;
-use crate::state::{Epoch, Query, Store, read_epoch, restore_windows};
+use crate::state::{Epoch, Query, Store, read_epoch, refuse_lost_progress, restore_windows};
 use crate::status::{Phase, Reporter};
 use crate::stop::StopSignal;
 use crate::watermark::{WatermarkRule, Watermarks};
@@ -36,6 +36,7 @@ pub(crate) struct MachineSource {
     pub(crate) source: SharedSource,
     pub(crate) event_time: Option<usize>,
     pub(crate) delay_us: i64,
+    pub(crate) is_exchange: bool,
 }
 
 /// The windows, as attempts share them.
@@ -111,6 +112,7 @@ impl<'a> Attempt<'a> {
         };
         self.check_whole(&assignments)?;
         let mut sink = Arc::clone(&self.machine.sink).lock_owned().await;
+        self.check_known(sink.is_exchange(), &assignments)?;
         let Some(start) = self.recover(&mut sink, &assignments).await? else {
             return Ok(Ended::AlreadyComplete);
         };
@@ -136,7 +138,7 @@ impl<'a> Attempt<'a> {
     /// A window must see all rows of its time.
     fn check_whole(&self, assignments: &[Assignment]) -> Result<()> {
         let sources = self.machine.sources.iter().zip(assignments);
-        let part = sources.into_iter().find(|(_, assignment)| !assignment.is_whole);
+        let part = sources.into_iter().find(|(_, assignment)| !assignment.is_whole());
         match part {
             Some((source, _)) if self.machine.windows.is_some() => Err(Error::Option(format!(
                 "other instances read some partitions of source '{}', but a window must see all of \
@@ -144,6 +146,19 @@ impl<'a> Attempt<'a> {
                 source.name
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Who has the windows must know all partitions.
+    fn check_known(&self, is_exchange: bool, assignments: &[Assignment]) -> Result<()> {
+        let mut sources = self.machine.sources.iter().zip(assignments);
+        match sources.find(|(_, assignment)| is_exchange && assignment.others.is_none()) {
+            Some((source, _)) => Err(Error::Option(format!(
+                "source '{}' has partitions that only other instances know, so an exchange can't say \
+                 when all have passed a window; name its topics",
+                source.name
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -158,18 +173,22 @@ impl<'a> Attempt<'a> {
         let by_source = names.zip(assignments.iter().cloned()).collect();
         let found = sink.recover(&machine.name, &by_source).await?;
         let base = found.as_ref().map_or(0, |progress| progress.epoch);
-        let progress = if machine.ignores(base) { None } else { found };
+        let is_ignored = machine.ignores(base);
+        if found.is_none() && !is_ignored && machine.windows.is_some() {
+            refuse_lost_progress(machine.store.as_ref(), &machine.name).await?;
+        }
+        let progress = if is_ignored { None } else { found };
         if progress.as_ref().is_some_and(|progress| progress.is_complete) {
             return Ok(None);
         }
         let state = machine.read_state(progress.as_ref()).await?;
-        let partitions = Partitions::new(assignments.iter())?;
+        let partitions = Partitions::new(assignments)?;
         let watermarks = machine.watermarks(&partitions, state.as_ref())?;
         let watermark_us = state.as_ref().map_or(i64::MIN, |state| state.watermarks.combined_us);
         let windows = machine.open_windows(state.as_ref()).await?;
         let mut positions = progress.as_ref().map(|p| p.positions.clone()).unwrap_or_default();
         for (source, assignment) in machine.sources.iter().zip(assignments) {
-            if let (false, Some(at)) = (assignment.is_whole, positions.get_mut(&source.name)) {
+            if let (false, Some(at)) = (assignment.is_whole(), positions.get_mut(&source.name)) {
                 // The others' progress is theirs to commit.
                 at.retain(|partition, _| assignment.partitions.contains(partition));
             }
@@ -226,16 +245,20 @@ impl Machine {
 
     fn watermarks(&self, partitions: &Partitions, state: Option<&Epoch>) -> Result<Watermarks> {
         let idle = u64::try_from(self.options.idle_timeout.as_millis()).ok();
-        let rules = self
-            .sources
-            .iter()
-            .map(|source| WatermarkRule { delay_us: source.delay_us, idle_timeout_ms: idle });
+        let rules = self.sources.iter().map(|source| WatermarkRule {
+            delay_us: source.delay_us,
+            // Who reads the rows first knows whether a partition is idle.
+            idle_timeout_ms: idle.filter(|_| !source.is_exchange),
+        });
         let mut watermarks = Watermarks::new(rules.collect());
         if let Some(state) = state {
             watermarks.restore(&state.watermarks)?;
         }
-        for source in 0..self.sources.len() {
-            watermarks.assign(source, partitions.of(source), 0);
+        for (number, source) in self.sources.iter().enumerate() {
+            match source.is_exchange {
+                true => watermarks.resume(number),
+                false => watermarks.assign(number, partitions.of(number), 0),
+            }
         }
         Ok(watermarks)
     }

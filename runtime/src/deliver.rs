@@ -57,6 +57,7 @@ impl Deliver {
                     self.reporter.rows_out(rows.num_rows());
                 }
                 Delivery::Late(rows) => self.sink.write(Output::Late(&rows)).await?,
+                Delivery::Marks(marks) => self.sink.write(Output::Marks(&marks)).await?,
                 Delivery::Rejected(records) => {
                     self.sink.write(Output::Rejected(&records)).await?;
                     self.reporter.meter.rows_dead_lettered.increment(records.len() as u64);

@@ -21,7 +21,7 @@ use crate::queue::{Receiver, Sender, Weight};
 use crate::state::{Epoch, Query};
 use crate::status::Reporter;
 use crate::window::WindowRows;
-use crate::{ClosedWindow, Error, Rejected, Result, WindowStage, failpoint};
+use crate::{ClosedWindow, Error, Mark, Rejected, Result, WindowStage, failpoint};
 
 /// A window stage as several attempts share it, one after another.
 pub(crate) type SharedStage = Arc<Mutex<Box<dyn WindowStage>>>;
@@ -83,7 +83,10 @@ impl Flow {
                     early_at = early.map(|interval| Instant::now() + interval);
                 }
                 Some(Step::Rows(step)) => self.rows(step).await?,
-                Some(Step::Watermark(watermark_us)) => self.advance(watermark_us).await?,
+                Some(Step::Watermark(watermark_us, marks)) => {
+                    self.mark(marks).await;
+                    self.advance(watermark_us).await?;
+                }
                 Some(Step::Barrier(barrier)) => {
                     let is_last = barrier.last.is_some();
                     self.barrier(barrier).await?;
@@ -105,6 +108,7 @@ impl Flow {
             rejected.extend(out.rejected);
         }
         self.reject(rejected).await?;
+        self.mark(step.marks).await;
         self.advance(step.watermark_us).await
     }
 
@@ -118,6 +122,14 @@ impl Flow {
             self.send(Delivery::Late(late), weight).await;
         }
         Ok(())
+    }
+
+    /// Marks on to the exchange. They are committed even if no position has moved.
+    async fn mark(&mut self, marks: Vec<Mark>) {
+        if !marks.is_empty() {
+            self.is_changed = true;
+            self.send(Delivery::Marks(marks), Weight::default()).await;
+        }
     }
 
     async fn reject(&mut self, rejected: Vec<Rejected>) -> Result<()> {

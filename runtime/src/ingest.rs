@@ -10,6 +10,7 @@
 mod batcher;
 mod clock;
 mod intake;
+mod marks;
 mod partitions;
 mod reader;
 
@@ -31,10 +32,11 @@ use crate::rows::RowPart;
 use crate::stage::HIDDEN_COLUMNS;
 use crate::status::{Phase, Reporter};
 use crate::watermark::Watermarks;
-use crate::{Error, Result, SourceBatch, SourceEvent, failpoint};
+use crate::{Error, Mark, Result, SourceBatch, SourceEvent, failpoint};
 use batcher::{Batcher, Limits, MicroBatch};
 use clock::ListeningClock;
 pub(crate) use intake::Intake;
+use marks::Told;
 pub(crate) use partitions::Partitions;
 pub(crate) use reader::{SharedSource, read};
 
@@ -55,6 +57,8 @@ pub(crate) struct IngestEdges {
     pub(crate) output: Sender<Step>,
     /// The number of the last barrier that is done.
     pub(crate) done: watch::Receiver<u64>,
+    /// Whether the sink is an exchange, which is told of each partition's event time.
+    pub(crate) tells_marks: bool,
 }
 
 /// The task of ingest.
@@ -67,6 +71,7 @@ pub(crate) struct Ingest {
     watermarks: Watermarks,
     /// The last watermark that was told.
     watermark_us: i64,
+    told: Told,
     batcher: Batcher,
     /// Calls of the row part that may still begin.
     slots: Arc<Semaphore>,
@@ -114,6 +119,7 @@ impl Ingest {
             positions: Positions::new(),
             watermarks: Watermarks::new(Vec::new()),
             watermark_us: i64::MIN,
+            told: Told::default(),
             slots: Arc::new(Semaphore::new(options.row_tasks)),
             calls: JoinSet::new(),
             clock: ListeningClock::new(now, tick),
@@ -143,6 +149,9 @@ impl Ingest {
         loop {
             self.clock.advance(Instant::now());
             self.on_time().await?;
+            if self.has_heard_all() {
+                return self.end(Last::Complete).await;
+            }
             match self.next().await {
                 Next::Slot(source, slot) => self.dispatch(source, slot).await?,
                 Next::Time => {}
@@ -159,6 +168,12 @@ impl Ingest {
                 Next::Input(None) => return self.end(Last::Complete).await,
             }
         }
+    }
+
+    /// Whether all comes from exchanges and every partition behind them has ended.
+    fn has_heard_all(&self) -> bool {
+        self.sources.iter().all(|source| source.intake.is_exchange())
+            && self.watermarks.have_ended()
     }
 
     /// Waits for the next thing that can be done.
@@ -272,7 +287,8 @@ impl Ingest {
             result
         });
         self.watermark_us = self.watermark_us.max(self.watermarks.combined(self.clock.now_ms()));
-        let step = RowsStep { result, rejected, watermark_us: self.watermark_us };
+        let (watermark_us, marks) = (self.watermark_us, self.news());
+        let step = RowsStep { result, rejected, watermark_us, marks };
         self.send(Step::Rows(step), weight).await;
         Ok(())
     }
@@ -296,6 +312,9 @@ impl Ingest {
 
     /// Moves the watermarks of the partitions that a batch has rows of.
     fn observe(&mut self, source: usize, batch: &MicroBatch) {
+        for mark in batch.pieces.iter().flat_map(|piece| &piece.marks) {
+            self.watermarks.mark(source, mark);
+        }
         if !self.sources.get(source).is_some_and(|known| known.intake.has_event_time()) {
             return;
         }
@@ -321,12 +340,21 @@ impl Ingest {
         Ok(())
     }
 
-    /// Tells the watermark if it has moved.
+    /// Tells the watermark if it has moved, and what an exchange has to know.
     async fn announce(&mut self) {
         let watermark_us = self.watermarks.combined(self.clock.now_ms());
-        if watermark_us > self.watermark_us {
-            self.watermark_us = watermark_us;
-            self.send(Step::Watermark(watermark_us), Weight::default()).await;
+        let news = self.news();
+        if watermark_us > self.watermark_us || !news.is_empty() {
+            self.watermark_us = self.watermark_us.max(watermark_us);
+            self.send(Step::Watermark(self.watermark_us, news), Weight::default()).await;
+        }
+    }
+
+    /// What an exchange has not been told of event time.
+    fn news(&mut self) -> Vec<Mark> {
+        match self.edges.tells_marks {
+            true => self.told.news(&self.rows.partitions, &self.watermarks, self.clock.now_ms()),
+            false => Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@
 mod attempt;
 mod deliver;
 mod error;
+pub mod exchange;
 pub mod failpoint;
 mod flow;
 mod ingest;
@@ -34,6 +35,7 @@ pub mod watermark;
 pub mod window;
 
 pub use error::{Error, Fault, Result};
+pub use exchange::{Mark, Passing, Standing};
 pub use options::PipelineOptions;
 pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
 pub use sink::{Output, Progress, Sink};

@@ -9,7 +9,7 @@ use crate::rows::RowsOut;
 use crate::state::Epoch;
 use crate::watermark::WatermarkState;
 use crate::window::Segment;
-use crate::{Partition, Rejected, Result, SourceEvent};
+use crate::{Mark, Partition, Rejected, Result, SourceEvent};
 
 /// By source, by partition: where reading goes on.
 pub(crate) type Positions = BTreeMap<String, BTreeMap<Partition, i64>>;
@@ -28,8 +28,8 @@ pub(crate) enum Input {
 pub(crate) enum Step {
     /// A micro-batch, which may still be in the row part.
     Rows(RowsStep),
-    /// The watermark has come to here.
-    Watermark(i64),
+    /// The watermark has come to here, and partitions have moved: the latter for an exchange.
+    Watermark(i64, Vec<Mark>),
     /// Everything before this belongs to one commit.
     Barrier(Barrier),
 }
@@ -42,6 +42,8 @@ pub(crate) struct RowsStep {
     pub(crate) rejected: Vec<Rejected>,
     /// The watermark once its rows are taken in.
     pub(crate) watermark_us: i64,
+    /// The marks of partitions that have moved, for an exchange.
+    pub(crate) marks: Vec<Mark>,
 }
 
 /// A cut through the stream.
@@ -72,6 +74,8 @@ pub(crate) enum Delivery {
     Late(RecordBatch),
     /// Records that can't be used.
     Rejected(Vec<Rejected>),
+    /// How far event time has come, for an exchange.
+    Marks(Vec<Mark>),
     /// The end of a commit.
     Barrier(Box<Checkpoint>),
 }

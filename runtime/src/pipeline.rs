@@ -192,7 +192,8 @@ async fn give_up(machine: &Machine) {
 /// The pipeline, checked, in the form that attempts share.
 fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
     for (number, source) in pipeline.sources.iter().enumerate() {
-        if pipeline.windows.is_some() && source.event_time.is_none() {
+        let has_time = source.event_time.is_some() || source.source.is_exchange();
+        if pipeline.windows.is_some() && !has_time {
             return Err(Error::Option(format!(
                 "source '{0}' has no event time, which windows need; add WATERMARK FOR its timestamp",
                 source.name
@@ -212,6 +213,7 @@ fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
     let sources = pipeline.sources.into_iter().map(|input| MachineSource {
         name: input.name,
         schema: input.source.schema(),
+        is_exchange: input.source.is_exchange(),
         source: Arc::new(Mutex::new(input.source)),
         event_time: input.event_time,
         delay_us: input.delay_us,

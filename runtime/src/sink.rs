@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Assignment, Partition, Rejected, Result};
+use crate::{Assignment, Mark, Partition, Rejected, Result};
 
 /// How far a pipeline has come: what the results that are committed stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Output<'a> {
     Late(&'a RecordBatch),
     /// Records that could not be used.
     Rejected(&'a [Rejected]),
+    /// How far event time has come, after the rows before it. For an exchange only.
+    Marks(&'a [Mark]),
 }
 
 /// A sink. Its life: `recover`, then any number of `write` and `commit`; after an error of kind
@@ -75,6 +77,12 @@ pub trait Sink: Send {
 
     /// Whether it has a place for late rows.
     fn takes_late(&self) -> bool;
+
+    /// Whether it is an exchange: what it is given are rows with their hidden columns and marks, for
+    /// the pipeline that has the windows.
+    fn is_exchange(&self) -> bool {
+        false
+    }
 
     /// What it promises, for EXPLAIN: `exactly once`, `at least once`.
     fn promise(&self) -> &'static str;

@@ -9,18 +9,30 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::Result;
+use crate::{Mark, Result};
 
 /// The name of an input partition, unique within its source: `messages/3` for Kafka, `0` for files.
 pub type Partition = Arc<str>;
 
-/// The partitions that this instance reads.
+/// Who reads the partitions of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignment {
-    /// Their names.
+    /// Those that this instance reads.
     pub partitions: Vec<Partition>,
-    /// Whether these are all partitions of the source; false when other instances read the rest.
-    pub is_whole: bool,
+    /// Those that other instances read; `None` where there are some and it isn't known which.
+    pub others: Option<Vec<Partition>>,
+}
+
+impl Assignment {
+    /// This instance reads all of them.
+    pub fn whole(partitions: Vec<Partition>) -> Self {
+        Self { partitions, others: Some(Vec::new()) }
+    }
+
+    /// Whether no other instance reads some.
+    pub fn is_whole(&self) -> bool {
+        self.others.as_ref().is_some_and(Vec::is_empty)
+    }
 }
 
 /// A record that can't be turned into a row.
@@ -54,6 +66,9 @@ pub struct SourceBatch {
     pub rejected: Vec<Rejected>,
     /// The position where reading goes on after this batch.
     pub next: i64,
+    /// How far event time has come where the rows were read first; from an exchange only. They
+    /// follow the rows.
+    pub marks: Vec<Mark>,
     /// Bytes that were read for it.
     pub bytes: usize,
 }
@@ -97,6 +112,12 @@ pub trait Source: Send {
     /// # Errors
     /// When the outside world fails. `None` when every partition has ended.
     async fn next(&mut self) -> Result<Option<SourceEvent>>;
+
+    /// Whether its rows have been through the row part of another pipeline: they have the hidden
+    /// columns as their last ones, and watermarks come as marks.
+    fn is_exchange(&self) -> bool {
+        false
+    }
 
     /// How many records are known to lie ahead of what was given out, by partition; for metrics.
     fn lag(&self) -> BTreeMap<Partition, i64> {

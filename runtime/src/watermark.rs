@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Partition, Result};
+use crate::{Error, Mark, Partition, Result, Standing};
 
 /// How the watermark of a source's partitions comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,13 @@ pub struct PartitionMark {
     pub watermark_us: i64,
     /// Whether no more rows will come.
     pub has_ended: bool,
+    /// Whether the pipeline that reads the partition has found it idle; for an exchange only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_idle: bool,
 }
 
 impl PartitionMark {
-    const NEW: Self = Self { watermark_us: i64::MIN, has_ended: false };
+    const NEW: Self = Self { watermark_us: i64::MIN, has_ended: false, is_idle: false };
 }
 
 impl Watermarks {
@@ -122,6 +125,52 @@ impl Watermarks {
         }
     }
 
+    /// What the pipeline that reads a partition of an exchange says of it. The partition is known
+    /// from then on; [`Self::assign`] is not called for an exchange.
+    pub fn mark(&mut self, source: usize, mark: &Mark) {
+        let Some(source) = self.sources.get_mut(source) else { return };
+        source.is_assigned = true;
+        let name = Partition::from(mark.partition.to_string());
+        let live = Live { mark: PartitionMark::NEW, seen_ms: 0 };
+        let known = &mut source.partitions.entry(name).or_insert(live).mark;
+        known.watermark_us = known.watermark_us.max(mark.watermark_us);
+        if mark.standing != Standing::Elsewhere {
+            known.is_idle = mark.standing == Standing::Idle;
+            known.has_ended = mark.standing == Standing::Ended;
+        }
+    }
+
+    /// Goes on with the partitions of an exchange that a checkpoint kept, where there are some.
+    pub fn resume(&mut self, source: usize) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.is_assigned = !source.partitions.is_empty();
+        }
+    }
+
+    /// Whether the partitions of all sources are known and have ended.
+    pub fn have_ended(&self) -> bool {
+        self.sources.iter().all(|source| {
+            source.is_assigned && source.partitions.values().all(|live| live.mark.has_ended)
+        })
+    }
+
+    /// What is known of a partition, for an exchange; `None` where it isn't assigned.
+    pub fn standing(
+        &self,
+        source: usize,
+        partition: &Partition,
+        now_ms: u64,
+    ) -> Option<(i64, Standing)> {
+        let source = self.sources.get(source)?;
+        let live = source.partitions.get(partition)?;
+        let standing = match live {
+            Live { mark: PartitionMark { has_ended: true, .. }, .. } => Standing::Ended,
+            live if live.is_awake(&source.rule, now_ms) => Standing::Awake,
+            _ => Standing::Idle,
+        };
+        Some((live.mark.watermark_us, standing))
+    }
+
     /// A partition has no more rows, ever.
     pub fn end(&mut self, source: usize, partition: &Partition) {
         let partitions = self.sources.get_mut(source).map(|source| &mut source.partitions);
@@ -146,11 +195,7 @@ impl Watermarks {
         if all().all(|(_, live)| live.mark.has_ended) {
             return i64::MAX;
         }
-        let is_awake = |rule: &WatermarkRule, live: &Live| {
-            let silent_ms = now_ms.saturating_sub(live.seen_ms);
-            !live.mark.has_ended && rule.idle_timeout_ms.is_none_or(|timeout| silent_ms < timeout)
-        };
-        let awake = all().filter(|(rule, live)| is_awake(rule, live));
+        let awake = all().filter(|(rule, live)| live.is_awake(rule, now_ms));
         let least = awake.map(|(_, live)| live.mark.watermark_us).min();
         let greatest = || all().map(|(_, live)| live.mark.watermark_us).max();
         least.or_else(greatest).unwrap_or(i64::MIN)
@@ -165,6 +210,15 @@ impl Watermarks {
             combined_us: self.combined_us,
             sources: self.sources.iter().map(marks).collect(),
         }
+    }
+}
+
+impl Live {
+    /// Whether it holds the others back.
+    fn is_awake(&self, rule: &WatermarkRule, now_ms: u64) -> bool {
+        let silent_ms = now_ms.saturating_sub(self.seen_ms);
+        let is_silent = rule.idle_timeout_ms.is_some_and(|timeout| silent_ms >= timeout);
+        !(self.mark.has_ended || self.mark.is_idle || is_silent)
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
             opened = plan.open(args.ignore_state) => opened,
             () = guard.pressed() => return Err(Failure::Interrupted(None)),
         };
-        pipelines.push(opened.map_err(|error| Failure::from(error).context(&name))?);
+        pipelines.extend(opened.map_err(|error| Failure::from(error).context(&name))?);
     }
     if args.dry_run {
         let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
@@ -97,8 +97,8 @@ async fn run_all(
 /// What the pipeline says.
 pub(crate) async fn run_one(plan: StreamPlan, interrupt: &Interrupt) -> Result<()> {
     let guard = interrupt.presses();
-    let pipeline = plan.open(false).await?;
-    run_all(vec![pipeline], None, &guard).await
+    let pipelines = plan.open(false).await?;
+    run_all(pipelines, None, &guard).await
 }
 
 /// Runs the statements of the files; those that insert into sinks are planned only.

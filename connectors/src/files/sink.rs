@@ -240,7 +240,7 @@ impl Sink for FilesSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole) {
+        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole()) {
             return Err(Error::Option(format!(
                 "another instance reads part of the source '{source}', but the data set {} can have \
                  one writer; stop the other, or give each its own path",
@@ -276,6 +276,7 @@ impl Sink for FilesSink {
                 let schema = rows.schema();
                 self.area(Place::Rejected)?.add(&schema, vec![(String::new(), rows)])?;
             }
+            Output::Marks(_) => return Err(Error::Bug("marks come to a folder".into())),
         }
         self.make_room().await
     }

@@ -80,12 +80,20 @@ impl PayloadWriter for ArrowWriter {
         if rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let mut bytes = Vec::new();
-        let written = StreamWriter::try_new(&mut bytes, &self.schema).and_then(|mut writer| {
-            writer.write(rows)?;
-            writer.finish()
-        });
-        written.map_err(|error| Error::Data(format!("rows can't be written as Arrow: {error}")))?;
-        Ok(vec![bytes.into()])
+        Ok(vec![as_arrow_stream(&self.schema, rows)?])
     }
+}
+
+/// A batch as an Arrow stream of its own.
+///
+/// # Errors
+/// [`Error::Data`] where the rows are not of the schema.
+pub(crate) fn as_arrow_stream(schema: &SchemaRef, rows: &RecordBatch) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let written = StreamWriter::try_new(&mut bytes, schema).and_then(|mut writer| {
+        writer.write(rows)?;
+        writer.finish()
+    });
+    written.map_err(|error| Error::Data(format!("rows can't be written as Arrow: {error}")))?;
+    Ok(bytes.into())
 }

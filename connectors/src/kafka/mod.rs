@@ -20,6 +20,7 @@
 
 mod client;
 mod consumer;
+mod exchange;
 mod failure;
 mod group;
 mod positions;
@@ -27,12 +28,14 @@ mod producer;
 mod progress;
 mod reader;
 mod records;
+mod seat;
 mod session;
 mod settings;
 mod sink;
 mod source;
 mod topics;
 
+pub use exchange::{Exchange, ExchangeSink};
 pub use group::Group;
 pub use settings::{SINK_OPTIONS, SOURCE_OPTIONS};
 pub use sink::KafkaSink;

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use sembla_runtime::{Error, Partition, Result, SourceBatch, SourceEvent};
 use tokio::sync::{Notify, mpsc};
 
 use super::consumer::Queue;
+use super::exchange;
 use super::failure::Explainer;
 use super::positions::{Place, TopicPartition};
 use crate::formats::{Decoder, Origin, RawRecord};
@@ -32,12 +34,20 @@ pub(super) struct Reader {
     name: Partition,
     queue: Queue,
     is_nonempty: Arc<Notify>,
-    decoder: Decoder,
+    decoder: RecordReader,
     explainer: Arc<Explainer>,
     /// The offset after the last record that was taken.
     next: i64,
     /// Where the partition ends, in a bounded run.
     end: Option<i64>,
+}
+
+/// How records become rows.
+pub(super) enum RecordReader {
+    /// By a format.
+    Rows(Box<Decoder>),
+    /// As an exchange of rows of that schema has them.
+    Exchange(SchemaRef),
 }
 
 /// Why no more records were taken.
@@ -58,7 +68,7 @@ impl Reader {
         mut queue: Queue,
         place: Place,
         is_bounded: bool,
-        decoder: Decoder,
+        decoder: RecordReader,
         explainer: Arc<Explainer>,
     ) -> Self {
         let is_nonempty = Arc::new(Notify::new());
@@ -159,17 +169,21 @@ fn take(queue: &Queue, end: Option<i64>) -> (Vec<BorrowedMessage<'_>>, Pause) {
     (messages, Pause::Full)
 }
 
-fn size_of(message: &BorrowedMessage<'_>) -> usize {
+pub(super) fn size_of(message: &BorrowedMessage<'_>) -> usize {
     message.key_len() + message.payload_len()
 }
 
 /// Makes a batch of records; reading goes on at `next` after it.
 async fn decode(
-    decoder: &mut Decoder,
+    reader: &mut RecordReader,
     origin: &Origin<'_>,
     messages: &[BorrowedMessage<'_>],
     next: i64,
 ) -> Result<SourceBatch> {
+    let decoder = match reader {
+        RecordReader::Exchange(schema) => return exchange::read(schema, origin, messages, next),
+        RecordReader::Rows(decoder) => decoder,
+    };
     let wants_headers = decoder.wants_headers();
     let records: Vec<RawRecord<'_>> =
         messages.iter().map(|message| record_of(message, wants_headers)).collect();
@@ -180,6 +194,7 @@ async fn decode(
         sequences: decoded.sequences,
         rejected: decoded.rejected,
         next,
+        marks: Vec::new(),
         bytes: messages.iter().map(size_of).sum(),
     })
 }

@@ -108,7 +108,7 @@ impl Opening<'_> {
             None => (leases.len() < assignment.len()).then(default),
         };
         // Without the group's generation nothing fences one instance off from another's partitions.
-        let shared = assignment.iter().find(|(_, assignment)| !assignment.is_whole);
+        let shared = assignment.iter().find(|(_, assignment)| !assignment.is_whole());
         match (shared, &topic) {
             (Some((source, _)), Some(_)) => Err(Error::Option(format!(
                 "source '{source}' is shared with another instance, but progress is in a topic of its own; \

@@ -175,6 +175,16 @@ const fn with_properties<const N: usize>(own: &[OptionDef]) -> [OptionDef; N] {
     all
 }
 
+/// The options of a source that say how to reach its cluster, for another client of it.
+pub(super) fn connection_of(given: &[(String, String)]) -> Vec<(String, String)> {
+    let covers = |key: &str| {
+        key == SERVERS.key
+            || key.starts_with("kafka.")
+            || PROPERTIES.iter().any(|property| property.key == key)
+    };
+    given.iter().filter(|(key, _)| covers(key)).cloned().collect()
+}
+
 /// Properties that the protocol rests on.
 const FIXED_PROPERTIES: [&str; 14] = [
     "acks",

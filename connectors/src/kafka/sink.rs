@@ -1,7 +1,4 @@
 //! A sink: results, late rows, dead letters and progress in one transaction.
-//!
-//! - *Invariant:* nothing is written before the sink has recovered, and nothing is committed
-//!   without the lease under which it was read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +7,12 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink, failpoint};
+use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink};
 
-use super::client::let_go;
 use super::group::Group;
 use super::producer::OutRecord;
 use super::records::{Played, Roles, origin_of};
-use super::session::{Opening, Session};
+use super::seat::Seat;
 use super::settings::{SINK_OPTIONS, SinkSettings};
 use crate::formats::{ENCODE_OPTIONS, Encoder, json_lines};
 use crate::options::{OptionDef, Options};
@@ -24,13 +20,9 @@ use crate::options::{OptionDef, Options};
 /// A sink that writes rows to a Kafka topic.
 pub struct KafkaSink {
     options: Options,
-    settings: SinkSettings,
     encoder: Encoder,
     roles: Roles,
-    /// By source its consumer group.
-    groups: BTreeMap<String, Group>,
-    /// There from `recover` on, until a failure.
-    session: Option<Session>,
+    seat: Seat,
 }
 
 impl KafkaSink {
@@ -64,37 +56,20 @@ impl KafkaSink {
                 options.text("format")?
             )));
         }
-        Ok(Self { options, settings, encoder, roles, groups, session: None })
+        Ok(Self { options, encoder, roles, seat: Seat::new(settings, groups) })
     }
 
     /// How long a transaction may stay open; `None` where there are none. A pipeline's checkpoint
     /// interval must be well below it.
     pub fn transaction_timeout(&self) -> Option<Duration> {
-        self.settings.is_transactional.then_some(self.settings.transaction_timeout)
-    }
-
-    /// The session, if its right to commit has not ended.
-    fn session(&mut self) -> Result<&mut Session> {
-        let session = self.session.as_mut().ok_or_else(|| {
-            Error::Fenced("the sink has failed before; the pipeline begins anew".into())
-        })?;
-        session.check()?;
-        Ok(session)
-    }
-
-    /// Ends the session after an error that leaves nothing to go on with.
-    fn ending<T>(&mut self, result: Result<T>) -> Result<T> {
-        if matches!(result, Err(Error::Fenced(_))) {
-            self.session = None;
-        }
-        result
+        self.seat.settings.is_transactional.then_some(self.seat.settings.transaction_timeout)
     }
 
     async fn write_rows(&mut self, rows: &RecordBatch) -> Result<()> {
         let payloads = self.encoder.encode(rows).await?;
         let played = Played::new(&self.roles, rows)?;
-        let (topic, is_row_wise) = (self.settings.topic.clone(), self.encoder.is_row_wise());
-        let session = self.session()?;
+        let (topic, is_row_wise) = (self.seat.settings.topic.clone(), self.encoder.is_row_wise());
+        let session = self.seat.session()?;
         session.begin()?;
         for (row, payload) in payloads.iter().enumerate() {
             let mut record =
@@ -112,12 +87,12 @@ impl KafkaSink {
     /// Late rows have the columns of the window's input, which no schema of the sink describes; so
     /// they are JSON.
     async fn write_late(&mut self, rows: &RecordBatch) -> Result<()> {
-        let Some(topic) = self.settings.late_topic.clone() else {
+        let Some(topic) = self.seat.settings.late_topic.clone() else {
             return Err(Error::Bug("late rows come to a sink without late_topic".into()));
         };
         let lines = json_lines(rows)?;
         let played = Played::new(&self.roles.within(rows), rows)?;
-        let session = self.session()?;
+        let session = self.seat.session()?;
         session.begin()?;
         let lines = lines.split(|byte| *byte == b'\n');
         for (row, line) in lines.take(rows.num_rows()).enumerate() {
@@ -133,12 +108,12 @@ impl KafkaSink {
     }
 
     async fn write_rejected(&mut self, rejected: &[Rejected]) -> Result<()> {
-        let Some(topic) = self.settings.dead_letter_topic.clone() else {
+        let Some(topic) = self.seat.settings.dead_letter_topic.clone() else {
             return Err(Error::Bug(
                 "rejected rows come to a sink without dead_letter_topic".into(),
             ));
         };
-        let session = self.session()?;
+        let session = self.seat.session()?;
         session.begin()?;
         for letter in rejected {
             let record = OutRecord {
@@ -161,14 +136,7 @@ impl Sink for KafkaSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some(session) = self.session.take() {
-            let_go(session);
-        }
-        let opening = Opening { settings: &self.settings, groups: &self.groups };
-        let session = opening.open(pipeline, assignment).await?;
-        let last = session.last.clone();
-        self.session = Some(session);
-        Ok(last)
+        self.seat.recover(pipeline, assignment).await
     }
 
     async fn write(&mut self, output: Output<'_>) -> Result<()> {
@@ -176,39 +144,29 @@ impl Sink for KafkaSink {
             Output::Rows(rows) => self.write_rows(rows).await,
             Output::Late(rows) => self.write_late(rows).await,
             Output::Rejected(rejected) => self.write_rejected(rejected).await,
+            Output::Marks(_) => Err(Error::Bug("marks come to a sink of results".into())),
         };
-        let result = match (result, &self.session) {
-            (Ok(()), Some(session)) => session.producer.check(),
-            (result, _) => result,
-        };
-        failpoint::hit("kafka.produce")?;
-        self.ending(result)
+        self.seat.written(result)
     }
 
     async fn commit(&mut self, progress: &Progress) -> Result<()> {
-        let result = match self.session() {
-            Ok(session) => session.commit(progress).await,
-            Err(error) => Err(error),
-        };
-        self.ending(result)
+        self.seat.commit(progress).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let result = session.abort().await;
-        self.ending(result)
+        self.seat.abort().await
     }
 
     fn takes_rejected(&self) -> bool {
-        self.settings.dead_letter_topic.is_some()
+        self.seat.settings.dead_letter_topic.is_some()
     }
 
     fn takes_late(&self) -> bool {
-        self.settings.late_topic.is_some()
+        self.seat.settings.late_topic.is_some()
     }
 
     fn promise(&self) -> &'static str {
-        if self.settings.is_transactional { "exactly once" } else { "at least once" }
+        if self.seat.settings.is_transactional { "exactly once" } else { "at least once" }
     }
 }
 

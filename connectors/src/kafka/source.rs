@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -17,13 +18,17 @@ use tokio::task::JoinSet;
 
 use super::client::{ANSWER_TIMEOUT, blocking};
 use super::consumer::ConsumerThread;
+use super::exchange::make_topic;
 use super::group::{Group, GroupConsumer, Standing};
 use super::positions::{Places, TopicPartition};
-use super::reader::Reader;
+use super::reader::{Reader, RecordReader};
 use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
-use super::topics::partition_count;
+use super::topics::partitions_of_topics;
 use crate::formats::{Column, DECODE_OPTIONS, Decoder, schema_of};
 use crate::options::{OptionDef, Options};
+
+/// How often an instance that stands by looks whether it is its turn.
+const STAND_BY_POLL: Duration = Duration::from_millis(500);
 
 /// Batches that are decoded ahead, of all partitions together.
 const BATCHES_AHEAD: usize = 2;
@@ -35,13 +40,23 @@ const BATCHES_AHEAD: usize = 2;
 pub struct KafkaSource {
     options: Options,
     settings: SourceSettings,
-    columns: Vec<Column>,
+    records: Records,
+    /// Whether the pipeline needs all partitions, so that another instance stands by.
+    reads_alone: bool,
     group: Group,
     thread: Option<ConsumerThread>,
     /// What `assigned` has told.
     given: Option<(u64, Vec<TopicPartition>)>,
     /// What `start` began.
     reading: Option<Reading>,
+}
+
+/// What the records are.
+enum Records {
+    /// Rows in a format.
+    Rows(Vec<Column>),
+    /// Rows of a pipeline's other half.
+    Exchange(SchemaRef),
 }
 
 /// The tasks that read.
@@ -73,12 +88,44 @@ impl KafkaSource {
         Ok(Self {
             options,
             settings,
-            columns: columns.to_vec(),
+            records: Records::Rows(columns.to_vec()),
+            reads_alone: false,
             group,
             thread: None,
             given: None,
             reading: None,
         })
+    }
+
+    /// The reading end of an exchange.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    pub(super) fn of_exchange(
+        pipeline: &str,
+        schema: SchemaRef,
+        given: &[(String, String)],
+    ) -> Result<Self> {
+        let options = Options::read("an exchange", &Self::options(), given)?;
+        let settings = SourceSettings::new(pipeline, &options)?;
+        Ok(Self {
+            group: Group::new(&settings.group),
+            options,
+            settings,
+            records: Records::Exchange(schema),
+            reads_alone: false,
+            thread: None,
+            given: None,
+            reading: None,
+        })
+    }
+
+    /// The same for a pipeline that has to see all partitions. While another instance reads, this
+    /// one stands by, and takes over when that has ended.
+    #[must_use]
+    pub fn reading_alone(mut self) -> Self {
+        self.reads_alone = true;
+        self
     }
 
     /// The handle on its consumer group, for the sink.
@@ -91,6 +138,13 @@ impl KafkaSource {
         if self.thread.is_some() {
             return Ok(());
         }
+        if let (Records::Exchange(_), Topics::Named(names)) =
+            (&self.records, &self.settings.topics)
+        {
+            for name in names {
+                make_topic(&self.settings.connection, name).await?;
+            }
+        }
         let explainer = &self.settings.connection.explainer;
         let (thread, consumer) = ConsumerThread::new(
             &self.settings.config(),
@@ -98,6 +152,9 @@ impl KafkaSource {
             self.settings.rebalance_timeout.mul_f64(0.9),
         )?;
         self.partitions_in_all(&consumer).await?;
+        if self.reads_alone {
+            self.stand_by(&consumer).await?;
+        }
         let names: Vec<&str> = match &self.settings.topics {
             Topics::Named(names) => names.iter().map(String::as_str).collect(),
             Topics::Matching(pattern) => vec![pattern],
@@ -110,32 +167,61 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Leaves the group where the membership has failed, so that another attempt joins anew.
-    async fn leave_after_failure(&mut self) -> Result<()> {
-        let has_failed = |thread: &mut ConsumerThread| {
-            matches!(*thread.member.standing.borrow(), Standing::Failed(_))
+    /// Leaves the group, so that another attempt joins anew.
+    async fn leave(&mut self) -> Result<()> {
+        let thread = self.thread.take();
+        let leave = move || {
+            drop(thread);
+            Ok(())
         };
-        if let Some(thread) = self.thread.take_if(has_failed) {
-            let leave = move || {
-                drop(thread);
-                Ok(())
-            };
-            blocking(leave).await?;
+        blocking(leave).await
+    }
+
+    /// Waits until the group has no member.
+    async fn stand_by(&self, consumer: &Arc<GroupConsumer>) -> Result<()> {
+        let mut is_told = false;
+        while self.members(consumer).await? > 0 {
+            if !is_told {
+                tracing::warn!(
+                    "another instance reads as group '{}'; this one stands by until it ends",
+                    self.settings.group
+                );
+                is_told = true;
+            }
+            tokio::time::sleep(STAND_BY_POLL).await;
         }
         Ok(())
     }
 
-    /// How many partitions the topics have, whoever reads them; `None` for a pattern, whose matches
-    /// only the group knows.
-    async fn partitions_in_all(&self, consumer: &Arc<GroupConsumer>) -> Result<Option<usize>> {
+    /// The partitions that other instances read; `None` where only they know.
+    async fn others(
+        &self,
+        consumer: &Arc<GroupConsumer>,
+        own: &[TopicPartition],
+    ) -> Result<Option<Vec<Partition>>> {
+        match self.partitions_in_all(consumer).await? {
+            Some(all) => {
+                let others = all.iter().filter(|partition| !own.contains(partition));
+                Ok(Some(others.map(TopicPartition::name).collect()))
+            }
+            None => Ok((self.members(consumer).await? <= 1).then(Vec::new)),
+        }
+    }
+
+    /// The partitions of the topics, whoever reads them; `None` for a pattern, whose matches only
+    /// the group knows.
+    async fn partitions_in_all(
+        &self,
+        consumer: &Arc<GroupConsumer>,
+    ) -> Result<Option<Vec<TopicPartition>>> {
         let Topics::Named(names) = self.settings.topics.clone() else { return Ok(None) };
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let consumer = Arc::clone(consumer);
-        blocking(move || partition_count(consumer.client(), &explainer, &names).map(Some)).await
+        blocking(move || partitions_of_topics(consumer.client(), &explainer, &names).map(Some)).await
     }
 
-    /// Whether the group has no other member.
-    async fn is_alone(&self, consumer: &Arc<GroupConsumer>) -> Result<bool> {
+    /// How many members the group has.
+    async fn members(&self, consumer: &Arc<GroupConsumer>) -> Result<usize> {
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (consumer, group) = (Arc::clone(consumer), self.settings.group.clone());
         blocking(move || {
@@ -143,7 +229,7 @@ impl KafkaSource {
                 consumer.fetch_group_list(Some(&group), ANSWER_TIMEOUT).map_err(|error| {
                     explainer.explain("asking for the members of the group", &error)
                 })?;
-            Ok(groups.groups().iter().all(|group| group.members().len() <= 1))
+            Ok(groups.groups().iter().map(|group| group.members().len()).max().unwrap_or(0))
         })
         .await
     }
@@ -188,24 +274,39 @@ impl KafkaSource {
 #[async_trait]
 impl Source for KafkaSource {
     fn schema(&self) -> SchemaRef {
-        schema_of(&self.columns)
+        match &self.records {
+            Records::Rows(columns) => schema_of(columns),
+            Records::Exchange(schema) => SchemaRef::clone(schema),
+        }
     }
 
     async fn assigned(&mut self) -> Result<Assignment> {
         self.stop().await;
-        self.leave_after_failure().await?;
-        self.join().await?;
-        let thread = self.thread()?;
-        let sender = &thread.member.standing;
-        let (lease, partitions) = Self::wait_until_given(&mut sender.subscribe(), sender).await?;
-        let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
-        let is_whole = match self.partitions_in_all(&consumer).await? {
-            Some(count) => count == partitions.len(),
-            None => self.is_alone(&consumer).await?,
+        let has_failed = |thread: &ConsumerThread| {
+            matches!(*thread.member.standing.borrow(), Standing::Failed(_))
         };
-        let names = partitions.iter().map(TopicPartition::name).collect();
-        self.given = Some((lease, partitions));
-        Ok(Assignment { partitions: names, is_whole })
+        if self.thread.as_ref().is_some_and(has_failed) {
+            self.leave().await?;
+        }
+        loop {
+            self.join().await?;
+            let thread = self.thread()?;
+            let sender = &thread.member.standing;
+            let (lease, partitions) =
+                Self::wait_until_given(&mut sender.subscribe(), sender).await?;
+            let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
+            let others = self.others(&consumer, &partitions).await?;
+            drop(consumer);
+            let names = partitions.iter().map(TopicPartition::name).collect();
+            let assignment = Assignment { partitions: names, others };
+            if assignment.is_whole() || !self.reads_alone {
+                self.given = Some((lease, partitions));
+                return Ok(assignment);
+            }
+            // Two have joined at once. Both leave, and one of them will be the first.
+            self.leave().await?;
+            tokio::time::sleep(STAND_BY_POLL.mul_f64(1.0 + chance())).await;
+        }
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
@@ -241,7 +342,12 @@ impl Source for KafkaSource {
                 queue,
                 place,
                 self.settings.stops_at_end,
-                Decoder::new(&self.columns, &self.options)?,
+                match &self.records {
+                    Records::Rows(columns) => {
+                        RecordReader::Rows(Box::new(Decoder::new(columns, &self.options)?))
+                    }
+                    Records::Exchange(schema) => RecordReader::Exchange(SchemaRef::clone(schema)),
+                },
                 Arc::clone(&self.settings.connection.explainer),
             );
             reading.tasks.spawn(reader.run(sender.clone()));
@@ -282,6 +388,10 @@ impl Source for KafkaSource {
         Ok(Some(event))
     }
 
+    fn is_exchange(&self) -> bool {
+        matches!(self.records, Records::Exchange(_))
+    }
+
     fn lag(&self) -> BTreeMap<Partition, i64> {
         let (Some(thread), Some(reading)) = (&self.thread, &self.reading) else {
             return BTreeMap::new();
@@ -311,6 +421,12 @@ impl fmt::Debug for KafkaSource {
             .field("group", &self.group)
             .finish_non_exhaustive()
     }
+}
+
+/// A number from 0 to 1 that two instances hardly share.
+fn chance() -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    f64::from(now.subsec_nanos() % 1_000_000) / 1e6
 }
 
 /// Waits until a lease ends, and gives the sender that says that nothing of it is on its way.

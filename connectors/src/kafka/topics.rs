@@ -7,6 +7,7 @@ use sembla_runtime::{Error, Result};
 
 use super::client::{ANSWER_TIMEOUT, Reports};
 use super::failure::Explainer;
+use super::positions::TopicPartition;
 use super::settings::Connection;
 
 /// The number of partitions of a topic; `None` where it is not there. Waits for the cluster.
@@ -28,22 +29,24 @@ pub(super) fn partitions_of_topic<C: ClientContext>(
     }
 }
 
-/// The number of partitions of topics, which must all be there. Waits for the cluster.
-pub(super) fn partition_count<C: ClientContext>(
+/// The partitions of topics, which must all be there. Waits for the cluster.
+pub(super) fn partitions_of_topics<C: ClientContext>(
     client: &Client<C>,
     explainer: &Explainer,
     names: &[String],
-) -> Result<usize> {
-    let mut count = 0;
+) -> Result<Vec<TopicPartition>> {
+    let mut partitions = Vec::new();
     for name in names {
-        count += partitions_of_topic(client, explainer, name)?.ok_or_else(|| {
+        let count = partitions_of_topic(client, explainer, name)?.ok_or_else(|| {
             Error::Option(format!(
                 "topic '{name}' is not there at '{}'; create it, or correct the option topic",
                 explainer.servers()
             ))
         })?;
+        let numbers = 0..i32::try_from(count).unwrap_or(i32::MAX);
+        partitions.extend(numbers.map(|number| TopicPartition::new(name, number)));
     }
-    Ok(count)
+    Ok(partitions)
 }
 
 /// A topic to be made.

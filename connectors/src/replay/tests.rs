@@ -75,7 +75,7 @@ async fn each_row_once_with_stops_anywhere() {
                 let given = [("partitions", partitions.to_string())];
                 let given = given.each_ref().map(|(key, value)| (*key, value.as_str()));
                 let mut source = replay(Arc::clone(&table), &given).expect("a source");
-                assert!(source.assigned().await.expect("partitions").is_whole);
+                assert!(source.assigned().await.expect("partitions").is_whole());
                 let mut positions = BTreeMap::new();
                 source.start(&positions).await.expect("started");
                 let (mut found, _) = drain(&mut source, stop_after, &mut positions).await;

@@ -14,7 +14,7 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 }
 
 fn whole() -> BTreeMap<String, Assignment> {
-    let assignment = Assignment { partitions: vec!["0".into()], is_whole: true };
+    let assignment = Assignment::whole(vec!["0".into()]);
     BTreeMap::from([("files".to_string(), assignment)])
 }
 
@@ -121,7 +121,7 @@ async fn a_login_is_taken_or_refused() {
         ];
         let assigned = source(broker, &topic, &topic, &login).assigned().await;
         match assigned {
-            Ok(assignment) => assert!(is_right && assignment.is_whole),
+            Ok(assignment) => assert!(is_right && assignment.is_whole()),
             Err(error) => {
                 assert!(!is_right && matches!(error, Error::External(_)), "{error:?}");
                 let line = error.to_string();

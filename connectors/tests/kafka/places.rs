@@ -116,7 +116,7 @@ async fn several_topics_are_one_source_by_list_and_by_pattern() {
     let mut source =
         sembla_connectors::kafka::KafkaSource::new("p", &columns, &given).expect("source");
     let assignment = source.assigned().await.expect("assigned");
-    assert_eq!((assignment.partitions.len(), assignment.is_whole), (3, true));
+    assert_eq!((assignment.partitions.len(), assignment.is_whole()), (3, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,7 +108,7 @@ async fn two_instances_share_the_partitions() {
     let (input, output) = (broker.topic("in", 4), broker.topic("out", 1));
     let mut first = copier(broker, &input, &output, &[]);
     first.begin().await.expect("begun");
-    assert!(first.assignment.is_whole);
+    assert!(first.assignment.is_whole());
     let mut second = copier(broker, &input, &output, &[]);
     let (of_first, of_second) = tokio::join!(
         async {
@@ -127,7 +127,7 @@ async fn two_instances_share_the_partitions() {
         }
     );
     assert_eq!((of_first.partitions.len(), of_second.partitions.len()), (2, 2));
-    assert!(!of_first.is_whole && !of_second.is_whole);
+    assert!(!of_first.is_whole() && !of_second.is_whole());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

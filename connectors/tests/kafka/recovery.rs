@@ -203,7 +203,7 @@ async fn the_second_sink_of_a_pipeline_fences_off_the_first() {
 async fn progress_of_other_sources_is_a_record() {
     let broker = Broker::shared();
     let output = broker.topic("out", 1);
-    let files = Assignment { partitions: vec!["0".into()], is_whole: true };
+    let files = Assignment::whole(vec!["0".into()]);
     let assignment = BTreeMap::from([("files".to_string(), files)]);
     let new_sink = || sink_of(broker, &output, BTreeMap::new(), &[]).expect("a sink");
     let mut sink = new_sink();

@@ -29,7 +29,7 @@ async fn all_that_a_record_has_goes_around() {
     assert_eq!(sink.promise(), "exactly once");
     let mut copier = Copier::new("around", source, sink);
     copier.copy().await.expect("copied");
-    assert!(copier.assignment.is_whole);
+    assert!(copier.assignment.is_whole());
 
     let mut records = broker.read_committed(&output);
     records.sort_by_key(|record| record.timestamp_ms);

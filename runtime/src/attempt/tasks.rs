@@ -54,6 +54,7 @@ pub(super) async fn run(
     }
     drop(to_ingest);
 
+    let tells_marks = sink.is_exchange();
     let deliver = Deliver {
         pipeline: machine.name.clone(),
         input: from_flow,
@@ -81,9 +82,13 @@ pub(super) async fn run(
     let part = RowPart {
         stage: Arc::clone(&machine.rows),
         partitions: start.partitions,
-        timed: machine.sources.iter().map(|source| source.event_time.is_some()).collect(),
+        timed: machine
+            .sources
+            .iter()
+            .map(|source| source.event_time.is_some() || source.is_exchange)
+            .collect(),
     };
-    let edges = IngestEdges { input: from_readers, output: to_flow, done };
+    let edges = IngestEdges { input: from_readers, output: to_flow, done, tells_marks };
     let reporter = Arc::clone(&machine.reporter);
     let sources = ingest_sources(machine)?;
     let ingest = Ingest::new(sources, Arc::new(part), edges, reporter, &machine.options).resume(
@@ -101,7 +106,10 @@ fn ingest_sources(machine: &Machine) -> Result<Vec<IngestSource>> {
     let sources = machine.sources.iter().map(|source| {
         Ok(IngestSource {
             name: source.name.clone(),
-            intake: Intake::new(&source.name, &source.schema, source.event_time)?,
+            intake: match source.is_exchange {
+                true => Intake::exchange(&source.name, &source.schema)?,
+                false => Intake::new(&source.name, &source.schema, source.event_time)?,
+            },
             meter: SourceMeter::new(&machine.name, &source.name),
         })
     });

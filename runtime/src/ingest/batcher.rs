@@ -66,7 +66,7 @@ impl Batcher {
 
     /// Takes in what came from a source. What is empty is left out.
     pub(crate) fn push(&mut self, source: usize, piece: Piece, now: Instant) {
-        let is_empty = piece.rows.num_rows() == 0 && piece.rejected.is_empty();
+        let is_empty = piece.rows.num_rows() == 0 && !piece.has_followers();
         if let (false, Some(pending)) = (is_empty, self.sources.get_mut(source)) {
             pending.rows += piece.rows.num_rows();
             pending.bytes += piece.bytes;
@@ -107,7 +107,7 @@ impl Batcher {
         while let Some((came, mut piece)) = pending.pieces.pop_front() {
             let rest = split(&mut piece, &batch, self.limits);
             let taken = piece.rows.num_rows();
-            if taken > 0 || !piece.rejected.is_empty() {
+            if taken > 0 || piece.has_followers() {
                 pending.rows -= taken;
                 pending.bytes -= piece.bytes;
                 batch.row_count += taken;
@@ -127,8 +127,8 @@ impl Batcher {
     }
 }
 
-/// Leaves in the piece what may join the batch, and gives back the rest of its rows with the
-/// rejected records. The bytes of a piece count as spread evenly over its rows.
+/// Leaves in the piece what may join the batch, and gives back the rest of its rows with what
+/// follows them. The bytes of a piece count as spread evenly over its rows.
 fn split(piece: &mut Piece, batch: &MicroBatch, limits: Limits) -> Option<Piece> {
     let rows = piece.rows.num_rows();
     let per_row = (piece.bytes / rows.max(1)).max(1);
@@ -144,6 +144,7 @@ fn split(piece: &mut Piece, batch: &MicroBatch, limits: Limits) -> Option<Piece>
         partition: piece.partition.clone(),
         rows: piece.rows.slice(taken, rows - taken),
         rejected: std::mem::take(&mut piece.rejected),
+        marks: std::mem::take(&mut piece.marks),
         bytes: piece.bytes - bytes,
     };
     piece.rows = piece.rows.slice(0, taken);

@@ -13,7 +13,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use crate::rejected::rejected_row;
 use crate::stage::{HIDDEN_COLUMNS, TIME_TYPE, with_hidden_columns};
 use crate::window::check_time;
-use crate::{Error, Partition, Rejected, Result, SourceBatch};
+use crate::{Error, Mark, Partition, Rejected, Result, SourceBatch};
 
 /// Rows of one partition with the hidden columns, and the records that can't be used.
 #[derive(Clone, Debug)]
@@ -21,7 +21,16 @@ pub(crate) struct Piece {
     pub(crate) partition: Partition,
     pub(crate) rows: RecordBatch,
     pub(crate) rejected: Vec<Rejected>,
+    /// From an exchange: how far event time has come, after the rows.
+    pub(crate) marks: Vec<Mark>,
     pub(crate) bytes: usize,
+}
+
+impl Piece {
+    /// Whether something follows the rows.
+    pub(crate) fn has_followers(&self) -> bool {
+        !(self.rejected.is_empty() && self.marks.is_empty())
+    }
 }
 
 /// How the rows of one source are taken in.
@@ -29,6 +38,7 @@ pub(crate) struct Intake {
     name: String,
     event_time: Option<usize>,
     schema: SchemaRef,
+    is_exchange: bool,
 }
 
 impl Intake {
@@ -45,12 +55,31 @@ impl Intake {
                 "source '{name}' has a column '{taken}', a name that is reserved; rename it"
             )));
         }
-        Ok(Self { name: name.to_string(), event_time, schema: with_hidden_columns(source) })
+        let schema = with_hidden_columns(source);
+        Ok(Self { name: name.to_string(), event_time, schema, is_exchange: false })
+    }
+
+    /// The intake of an exchange, whose rows have the hidden columns.
+    ///
+    /// # Errors
+    /// When they have not.
+    pub(crate) fn exchange(name: &str, source: &SchemaRef) -> Result<Self> {
+        let hidden = source.fields().iter().rev().zip(HIDDEN_COLUMNS.iter().rev());
+        if hidden.filter(|(field, name)| field.name() == *name).count() < HIDDEN_COLUMNS.len() {
+            return Err(Error::Bug(format!("exchange '{name}' lacks the hidden columns")));
+        }
+        let schema = SchemaRef::clone(source);
+        Ok(Self { name: name.to_string(), event_time: None, schema, is_exchange: true })
     }
 
     /// The schema of what comes out.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Whether its rows come from an exchange.
+    pub(crate) fn is_exchange(&self) -> bool {
+        self.is_exchange
     }
 
     /// Whether its rows have a time.
@@ -63,7 +92,10 @@ impl Intake {
     /// # Errors
     /// When the batch is not as the source's schema and trait say.
     pub(crate) fn accept(&self, batch: SourceBatch, number: i32) -> Result<Piece> {
-        let SourceBatch { partition, rows, sequences, mut rejected, next: _, bytes } = batch;
+        let SourceBatch { partition, rows, sequences, mut rejected, next: _, marks, bytes } = batch;
+        if self.is_exchange {
+            return Ok(Piece { partition, rows, rejected, marks, bytes });
+        }
         let count = rows.num_rows();
         if sequences.len() != count {
             return Err(Error::Bug(format!(
@@ -98,7 +130,7 @@ impl Intake {
         }
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| Error::Bug(format!("source '{}': {error}", self.name)))?;
-        Ok(Piece { partition, rows, rejected, bytes })
+        Ok(Piece { partition, rows, rejected, marks, bytes })
     }
 
     /// The event time of each row.

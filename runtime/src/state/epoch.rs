@@ -149,6 +149,26 @@ async fn read_segment(store: &dyn Store, reference: &SegmentRef) -> Result<Bytes
     Ok(bytes)
 }
 
+/// Refuses to begin anew where epochs say that there were commits: the progress of the pipeline is
+/// lost, and its state is of no use without it. The first epoch alone may be one that no commit
+/// named.
+///
+/// # Errors
+/// [`Error::State`] in that case, and what the store says.
+pub async fn refuse_lost_progress(store: &dyn Store, pipeline: &str) -> Result<()> {
+    let names = store.list().await?;
+    match names.iter().filter_map(|name| epoch_of(name, "epoch-")).max() {
+        Some(newest) if newest > 1 => Err(Error::State(format!(
+            "'{}' has the state of pipeline '{pipeline}' after {} commits, but its progress is not there: the sink, \
+             or the committed offsets of the group, were deleted or have expired; restore them, or start anew \
+             with --ignore-state",
+            store.place(),
+            newest - 1
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the epochs and segments up to the newest of `keep` that none of `keep` needs. `keep` are
 /// the names that the last commits carried. What is newer may be of an instance that has taken over
 /// and stays. Gives the number of files removed.

@@ -87,7 +87,7 @@ fn hops() -> WindowSpec {
 }
 
 fn epoch(number: u64, saved: SavedWindows) -> Epoch {
-    let mark = PartitionMark { watermark_us: i64::MIN, has_ended: number > 5 };
+    let mark = PartitionMark { watermark_us: i64::MIN, has_ended: number > 5, is_idle: false };
     Epoch {
         pipeline: "support".into(),
         query: query(),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Column;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
@@ -14,7 +15,9 @@ use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
 use sembla_runtime::state::Query as StateQuery;
-use sembla_runtime::{Pipeline, SourceInput, WindowPart as RuntimeWindow};
+use sembla_runtime::{
+    Passing, Pipeline, RowStage as _, Source, SourceInput, WindowPart as RuntimeWindow,
+};
 
 use super::at_rest::AtRest;
 use super::bound::BoundPlan;
@@ -27,6 +30,9 @@ use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
 use crate::statement::{StreamOptions, folded};
 use crate::{Outcome, Session, SqlError, arguments};
+
+/// The name of an exchange as a source of the pipeline with the windows.
+const EXCHANGE: &str = "exchange";
 
 /// A planned pipeline.
 pub struct StreamPlan {
@@ -123,9 +129,13 @@ impl StreamPlan {
         if let Some(window) = &window {
             BoundPlan::new(&state, &window.above).await?;
         }
-        let query = identity(&rows, window.as_ref(), &sources, session);
         let settings = StreamSettings::of(&state);
         let name = sink.name.clone();
+        let has_exchange = settings.exchange && window.is_some();
+        if has_exchange {
+            connect::exchange(&name, &sources, &Arc::new(rows.schema().as_arrow().clone()))?;
+        }
+        let query = identity(&rows, window.as_ref(), &sources, session, has_exchange);
         Ok(Self { name, query, sources, sink, row_plan: rows, window, settings, state })
     }
 
@@ -134,12 +144,12 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Reads the tables at rest, and connects to sources, sink and state. Nothing of a stream is
-    /// read or written yet.
+    /// Reads the tables at rest, and connects to sources, sink and state: the pipeline, or two of
+    /// them with an exchange between. Nothing of a stream is read or written yet.
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
-    pub async fn open(self, ignore_state: bool) -> Result<Pipeline, SqlError> {
+    pub async fn open(self, ignore_state: bool) -> Result<Vec<Pipeline>, SqlError> {
         let mut at_rest = AtRest::new(&self.state);
         let rows = at_rest.settle(self.row_plan.clone()).await?;
         let rows = BoundPlan::new(&self.state, &rows).await?;
@@ -151,16 +161,92 @@ impl StreamPlan {
             None => None,
         };
         let at_rest = Arc::new(at_rest);
-        let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema);
-        let opened = connect::open(
-            &self.name,
-            &self.state,
-            &self.sources,
-            &self.sink,
-            schema,
-            &self.settings,
-        )?;
-        let inputs = self.sources.iter().zip(opened.sources).map(|(definition, source)| {
+        let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema).clone();
+        let windows = self.window.as_ref().zip(per_window).map(|(window, plan)| {
+            let SplitWindow { node, keys, input, .. } = window;
+            let kept = Arc::clone(&at_rest);
+            RuntimeWindow {
+                kind: node.kind,
+                keys: keys.clone(),
+                lateness_us: node.lateness_us.unwrap_or(0),
+                early_us: node.early_us.and_then(|early| u64::try_from(early).ok()),
+                stage: Box::new(WindowPart::new(plan, input.clone(), node.has_pane(), kept)),
+            }
+        });
+        let rows = RowPart::new(rows, at_rest);
+        if self.has_exchange() {
+            return self.exchanging(rows, windows, &schema, ignore_state).await;
+        }
+        let (sources, groups) =
+            connect::sources(&self.name, &self.state, &self.sources, windows.is_some())?;
+        Ok(vec![Pipeline {
+            sources: self.inputs(sources),
+            rows: Arc::new(rows),
+            windows,
+            sink: connect::sink(&self.sink, &schema, groups, &self.settings)?,
+            store: connect::store(&self.name, &self.settings)?,
+            name: self.name,
+            query: self.query,
+            options: self.settings.options,
+            ignore_state,
+        }])
+    }
+
+    /// Whether windows are fed through an exchange.
+    fn has_exchange(&self) -> bool {
+        self.settings.exchange && self.window.is_some()
+    }
+
+    /// The pipeline that instances share, up to the exchange, and the one with the windows.
+    async fn exchanging(
+        self,
+        rows: RowPart,
+        windows: Option<RuntimeWindow>,
+        schema: &SchemaRef,
+        ignore_state: bool,
+    ) -> Result<Vec<Pipeline>, SqlError> {
+        let handed_on = rows.schema();
+        let exchange = connect::exchange(&self.name, &self.sources, &handed_on)?;
+        let before = format!("{}.rows", self.name);
+        let (sources, groups) =
+            connect::sources(&before, &self.state, &self.sources, false)?;
+        let first = Pipeline {
+            query: self.query.clone(),
+            sources: self.inputs(sources),
+            rows: Arc::new(rows),
+            windows: None,
+            sink: Box::new(exchange.sink(groups)?),
+            store: connect::store(&before, &self.settings)?,
+            name: before,
+            options: self.settings.options.clone(),
+            ignore_state,
+        };
+        // What was handed on before is not for a pipeline that begins anew.
+        let start = if ignore_state { Some(exchange.end().await?) } else { None };
+        let source = exchange.source(&self.name, start)?;
+        let groups = [(EXCHANGE.to_string(), source.group())].into();
+        let second = Pipeline {
+            sources: vec![SourceInput {
+                name: EXCHANGE.into(),
+                source: Box::new(source),
+                event_time: None,
+                delay_us: 0,
+            }],
+            rows: Arc::new(Passing(handed_on)),
+            windows,
+            sink: connect::sink(&self.sink, schema, groups, &self.settings)?,
+            store: connect::store(&self.name, &self.settings)?,
+            name: self.name,
+            query: self.query,
+            options: self.settings.options,
+            ignore_state,
+        };
+        Ok(vec![first, second])
+    }
+
+    /// The sources with what the runtime has to know of their times.
+    fn inputs(&self, sources: Vec<Box<dyn Source>>) -> Vec<SourceInput> {
+        let inputs = self.sources.iter().zip(sources).map(|(definition, source)| {
             let watermark = definition.watermark.as_ref();
             SourceInput {
                 name: definition.name.clone(),
@@ -169,28 +255,7 @@ impl StreamPlan {
                 delay_us: watermark.map_or(0, |watermark| watermark.delay_us),
             }
         });
-        let windows = self.window.zip(per_window).map(|(window, plan)| {
-            let SplitWindow { node, keys, input, .. } = window;
-            let kept = Arc::clone(&at_rest);
-            RuntimeWindow {
-                kind: node.kind,
-                keys,
-                lateness_us: node.lateness_us.unwrap_or(0),
-                early_us: node.early_us.and_then(|early| u64::try_from(early).ok()),
-                stage: Box::new(WindowPart::new(plan, input, node.has_pane(), kept)),
-            }
-        });
-        Ok(Pipeline {
-            name: self.name,
-            query: self.query,
-            sources: inputs.collect(),
-            rows: Arc::new(RowPart::new(rows, at_rest)),
-            windows,
-            sink: opened.sink,
-            store: opened.store,
-            options: self.settings.options,
-            ignore_state,
-        })
+        inputs.collect()
     }
 
     /// The pipeline in words, one line a part: what EXPLAIN shows.
@@ -200,6 +265,10 @@ impl StreamPlan {
             lines.push(("source".to_string(), source.words()));
         }
         lines.push(("rows".into(), self.row_plan.display_indent().to_string()));
+        if self.has_exchange() {
+            let topic = connect::exchange_topic(&self.name);
+            lines.push(("exchange".into(), format!("topic '{topic}' of one partition")));
+        }
         if let Some(window) = &self.window {
             lines.push(("window".into(), window.node.to_string()));
             lines.push(("per window".into(), window.above.display_indent().to_string()));
@@ -223,13 +292,19 @@ impl StreamPlan {
     /// What a second instance would do.
     fn scale(&self) -> String {
         let kafka = self.sources.iter().all(|source| source.connector == KAFKA);
-        match (&self.window, kafka) {
-            (_, false) => "one instance: its sources are files".into(),
-            (None, true) => "instances of one group share the partitions".into(),
-            (Some(_), true) => {
-                "one instance reads all partitions, as its windows need to see the whole stream; a second one stands by and takes over".into()
+        let words = match (&self.window, kafka) {
+            (_, false) => "one instance: its sources are files",
+            (None, true) => "instances of one group share the partitions",
+            (Some(_), true) if self.has_exchange() => {
+                "instances share the partitions up to the exchange; one of them has the windows, which need to see \
+                 the whole stream, and another takes over when it ends"
             }
-        }
+            (Some(_), true) => {
+                "one instance reads all partitions, as its windows need to see the whole stream; a second one stands \
+                 by and takes over (SET stream.exchange = true lets instances share the work before the windows)"
+            }
+        };
+        words.into()
     }
 }
 
@@ -318,8 +393,10 @@ fn identity(
     window: Option<&SplitWindow>,
     sources: &[Arc<SourceDef>],
     session: &Session,
+    has_exchange: bool,
 ) -> StateQuery {
     let mut parts = vec![format!("model: {}", session.models().default_name())];
+    parts.extend(has_exchange.then(|| "exchange: a topic of one partition".to_string()));
     parts.extend(sources.iter().map(|source| format!("source: {}", source_in_words(source))));
     let lines = |what: &str, plan: &LogicalPlan| {
         let plan = plan.display_indent_schema().to_string();

@@ -15,6 +15,10 @@ const STATE: &str = "state";
 const STATE_ABOUT: &str = "folder or s3:// address where state is kept between runs";
 const STATE_DEFAULT: &str = ".sembla/state";
 
+/// The key of whether windows are fed through a topic.
+const EXCHANGE: &str = "exchange";
+const EXCHANGE_ABOUT: &str = "whether instances share the work before windows, and hand rows on through a topic of one partition";
+
 /// The settings of pipelines.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamSettings {
@@ -24,11 +28,13 @@ pub(crate) struct StreamSettings {
     given: Vec<(String, String)>,
     /// Where state is kept.
     pub(super) state: String,
+    /// Whether windows are fed through an exchange.
+    pub(super) exchange: bool,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self { options: PipelineOptions::default(), given: Vec::new(), state: STATE_DEFAULT.into() }
+        Self { options: PipelineOptions::default(), given: Vec::new(), state: STATE_DEFAULT.into(), exchange: false }
     }
 }
 
@@ -62,6 +68,10 @@ impl ExtensionOptions for StreamSettings {
             self.state = value.to_string();
             return Ok(());
         }
+        if key == EXCHANGE {
+            self.exchange = flag(value)?;
+            return Ok(());
+        }
         self.options.set(key, value).map_err(SqlError::from)?;
         self.given.retain(|(known, _)| known != key);
         self.given.push((key.to_string(), value.to_string()));
@@ -78,6 +88,21 @@ impl ExtensionOptions for StreamSettings {
             let given = self.given.iter().find(|(key, _)| key == option.key);
             entry(option.key, given.map_or(option.default, |(_, value)| value), option.about)
         });
-        options.chain([entry(STATE, &self.state, STATE_ABOUT)]).collect()
+        let own = [
+            entry(STATE, &self.state, STATE_ABOUT),
+            entry(EXCHANGE, if self.exchange { "true" } else { "false" }, EXCHANGE_ABOUT),
+        ];
+        options.chain(own).collect()
+    }
+}
+
+fn flag(value: &str) -> Result<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "on" => Ok(true),
+        "false" | "off" => Ok(false),
+        _ => Err(SqlError::Statement(format!(
+            "stream.{EXCHANGE} is '{value}'; it is true or false"
+        ))
+        .into()),
     }
 }

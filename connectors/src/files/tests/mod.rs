@@ -112,7 +112,7 @@ fn progress(position: i64) -> Progress {
 }
 
 fn whole() -> BTreeMap<String, Assignment> {
-    let assignment = Assignment { partitions: vec!["0".into()], is_whole: true };
+    let assignment = Assignment::whole(vec!["0".into()]);
     BTreeMap::from([("s".into(), assignment)])
 }
 

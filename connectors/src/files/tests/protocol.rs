@@ -160,7 +160,7 @@ async fn another_pipeline_is_refused() {
 async fn one_writer_alone() {
     let folders = memory();
     let mut assignment = whole();
-    assignment.values_mut().for_each(|assignment| assignment.is_whole = false);
+    assignment.values_mut().for_each(|assignment| assignment.others = None);
     let error = sink_over(&folders, &[]).recover("p", &assignment).await.expect_err("a part");
     assert!(error.to_string().contains("another instance reads part of the source 's'"), "{error}");
 }

@@ -29,6 +29,7 @@ fn piece(from: i64, rows: usize, bytes: usize, rejected: usize) -> Piece {
         partition: "0".into(),
         rows: RecordBatch::try_new(schema, vec![column]).expect("one column"),
         rejected: (0..rejected).map(record).collect(),
+        marks: Vec::new(),
         bytes,
     }
 }

@@ -268,3 +268,19 @@ async fn a_partition_that_stays_silent_keeps_its_watermark() {
     live_until(&world, after.len(), |_| {}).await;
     assert_eq!(world.results(), after);
 }
+
+#[tokio::test]
+async fn state_without_progress_is_no_first_start() {
+    let case = Case::new(KINDS[1], 2, 60, 4);
+    let world = World::new(case.clone());
+    world.durable().files.insert("epoch-000000000007-0123.state".into(), "any".into());
+    let (life, signal) = Life::new(&world, 5, []);
+    let Fate::Ended(Err(Error::State(line))) = life.live(signal).await else {
+        panic!("it begins anew")
+    };
+    assert!(line.contains("its progress is not there") && line.contains("--ignore-state"), "{line}");
+    let (life, signal) = Life::new(&world, 6, []);
+    let fate = life.live_with(signal, |pipeline| pipeline.ignore_state = true).await;
+    assert!(matches!(fate, Fate::Ended(Ok(_))), "{fate:?}");
+    assert_eq!(world.results(), case.expected());
+}

@@ -5,6 +5,7 @@
 //! those of a plain computation over the same rows at rest.
 
 mod crashes;
+mod exchange;
 mod flows;
 mod metrics;
 mod oracle;

@@ -63,6 +63,7 @@ impl Sink for SimSink {
         match output {
             Output::Rows(rows) => self.open.rows.extend(lines(rows)),
             Output::Late(rows) => self.open.late += rows.num_rows(),
+            Output::Marks(_) => unreachable!("it is no exchange"),
             Output::Rejected(records) => self.open.rejected.extend(records.iter().map(|record| {
                 let (partition, position) = (&record.partition, record.position);
                 let time = record.timestamp_us.unwrap_or_default();

@@ -20,21 +20,34 @@ const BATCH_ROWS_MAX: u64 = 6;
 /// The source of a life.
 pub(super) struct SimSource {
     life: Arc<Life>,
-    number: usize,
+    /// The partitions that it reads, and those that other instances read.
+    own: Vec<usize>,
+    others: Option<Vec<usize>>,
     /// By partition that is its own: where it is, and whether its end was told.
     at: BTreeMap<usize, (usize, bool)>,
     answer: Option<oneshot::Receiver<()>>,
 }
 
 impl SimSource {
+    /// Source number `number` of the case.
     pub(super) fn new(life: &Arc<Life>, number: usize) -> Self {
-        Self { life: Arc::clone(life), number, at: BTreeMap::new(), answer: None }
+        let case = &life.world.case;
+        let own = (number..case.partitions.len()).step_by(case.sources).collect();
+        let others = case.is_whole.then(Vec::new);
+        Self { life: Arc::clone(life), own, others, at: BTreeMap::new(), answer: None }
+    }
+
+    /// The only source of the case, as that instance of several reads it.
+    pub(super) fn part(life: &Arc<Life>, instance: usize, instances: usize) -> Self {
+        let all = 0..life.world.case.partitions.len();
+        let (own, others) = all.partition(|partition| partition % instances == instance);
+        let others = Some(others);
+        Self { life: Arc::clone(life), own, others, at: BTreeMap::new(), answer: None }
     }
 
     /// The partitions that are its own.
     fn partitions(&self) -> impl Iterator<Item = usize> + use<> {
-        let case = &self.life.world.case;
-        (self.number..case.partitions.len()).step_by(case.sources)
+        self.own.clone().into_iter()
     }
 
     fn rows(&self, partition: usize) -> &[Row] {
@@ -53,6 +66,7 @@ impl SimSource {
             sequences: (from as i64..until as i64).collect(),
             rejected: Vec::new(),
             next: until as i64,
+            marks: Vec::new(),
             bytes: rows.len() * 10,
         };
         self.at.insert(partition, (until, false));
@@ -98,7 +112,8 @@ impl Source for SimSource {
         }
         self.life.gate("source.assigned").await?;
         let partitions = self.partitions().map(name).collect();
-        Ok(Assignment { partitions, is_whole: self.life.world.case.is_whole })
+        let others = self.others.as_ref().map(|all| all.iter().map(|other| name(*other)).collect());
+        Ok(Assignment { partitions, others })
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
