@@ -97,6 +97,13 @@ impl Broker {
         name
     }
 
+    /// Whether a topic is there.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        let consumer: BaseConsumer = self.client().create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        metadata.topics().iter().any(|found| found.name() == topic && found.error().is_none())
+    }
+
     /// Raises the number of a topic's partitions.
     pub fn add_partitions(&self, topic: &str, partitions: usize) {
         let more = NewPartitions::new(topic, partitions);
