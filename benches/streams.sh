@@ -11,13 +11,29 @@ trap 'scripts/kafka.sh kill "$work/kafka" > /dev/null 2>&1 || true; rm -rf "$wor
 scripts/kafka.sh start "$work/kafka" "$port" >&2
 servers=127.0.0.1:$port
 
-seconds() { # runs a command; prints its seconds and its peak memory in MiB
+measured() { # runs a command; prints its seconds, its peak memory and that after each quarter of its time, in MiB
   /usr/bin/env python3 - "$@" <<'PYTHON'
 import resource, subprocess, sys, time
-begun = time.time()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+
+def resident(pid):
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS")), 0)
+    except OSError:
+        return 0
+
+begun, samples = time.time(), []
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=sys.stderr)
+while process.poll() is None:
+    samples.append(resident(process.pid))
+    time.sleep(0.1)
+if process.returncode:
+    sys.exit(process.returncode)
 taken = time.time() - begun
-print(f"{taken:.2f} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024}")
+samples = [sample for sample in samples if sample] or [0]
+quarters = [samples[min(len(samples) - 1, len(samples) * n // 4)] for n in (1, 2, 3, 4)]
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+print(f"{taken:.2f} {peak} {'/'.join(map(str, quarters))}")
 PYTHON
 }
 
@@ -39,11 +55,11 @@ CREATE SINK topics WITH (connector = 'kafka', bootstrap_servers = '$servers', to
 INSERT INTO topics SELECT window_start, topic_id, event, size, label FROM online_topic_table(tumble(messages, INTERVAL '1 minute'));
 SQL
 "$sembla" run "$work/fill.sql" --state "$work/state" >&2
-read -r embed embed_mib < <(seconds "$sembla" embed "$work/messages.parquet" -o "$work/vectors.parquet" --column text -m "$model")
-read -r stream stream_mib < <(seconds "$sembla" run "$work/topics.sql" -m "$model" --state "$work/state")
-python3 - "$model" "$rows" "$embed" "$stream" "$embed_mib" "$stream_mib" <<'PYTHON'
+read -r embed embed_mib _ < <(measured "$sembla" embed "$work/messages.parquet" -o "$work/vectors.parquet" --column text -m "$model")
+read -r stream stream_mib quarters < <(measured "$sembla" run "$work/topics.sql" -m "$model" --state "$work/state")
+python3 - "$model" "$rows" "$embed" "$stream" "$embed_mib" "$stream_mib" "$quarters" <<'PYTHON'
 import sys
 model, rows, embed, stream = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 print(f"{model}, {rows:,} rows: sembla embed {rows / embed:,.0f} rows/s ({sys.argv[5]} MiB), "
-      f"Kafka to topics to Kafka {rows / stream:,.0f} rows/s ({sys.argv[6]} MiB): {100 * embed / stream:.0f} %")
+      f"Kafka to topics to Kafka {rows / stream:,.0f} rows/s ({sys.argv[6]} MiB; by quarters {sys.argv[7]}): {100 * embed / stream:.0f} %")
 PYTHON

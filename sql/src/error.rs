@@ -66,6 +66,15 @@ impl SqlError {
         }
     }
 
+    /// What a connector says, with the name of the source or sink that has it.
+    pub(crate) fn of(kind: &str, name: &str, error: StreamError) -> Self {
+        match Self::from(error) {
+            Self::Statement(message) => Self::Statement(format!("{kind} '{name}': {message}")),
+            Self::Io(message) => Self::Io(format!("{kind} '{name}': {message}")),
+            other => other,
+        }
+    }
+
     /// Whether the work was stopped on request.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)

@@ -100,11 +100,7 @@ impl MemberContext {
         let partitions = partitions_of(list);
         consumer.assign(&TopicPartitionList::new())?;
         tracing::debug!("kafka: given {} partitions", partitions.len());
-        self.member.standing.send_modify(|standing| {
-            if !partitions.is_empty() && !matches!(standing, Standing::Failed(_)) {
-                *standing = Standing::Given { lease: next_lease(), partitions };
-            }
-        });
+        self.member.give(partitions);
         Ok(())
     }
 
@@ -151,12 +147,6 @@ impl MemberContext {
             }
         }
     }
-}
-
-/// A number that no lease of this process has had.
-fn next_lease() -> u64 {
-    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
 }
 
 /// A request to read.

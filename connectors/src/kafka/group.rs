@@ -5,7 +5,7 @@
 //!   ends when they are taken back, and no other lease ever has its number.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
@@ -77,6 +77,21 @@ impl Member {
             ends: Mutex::new(BTreeMap::new()),
         }
     }
+
+    /// Gives partitions, if there are some, under a new lease.
+    pub(super) fn give(&self, partitions: Vec<TopicPartition>) {
+        self.standing.send_modify(|standing| {
+            if !partitions.is_empty() && !matches!(standing, Standing::Failed(_)) {
+                *standing = Standing::Given { lease: next_lease(), partitions };
+            }
+        });
+    }
+}
+
+/// A number that no lease of this process has had.
+fn next_lease() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// A handle on the group of a source, for the sink that commits its offsets.

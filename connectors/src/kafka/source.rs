@@ -41,14 +41,24 @@ pub struct KafkaSource {
     options: Options,
     settings: SourceSettings,
     records: Records,
-    /// Whether the pipeline needs all partitions, so that another instance stands by.
-    reads_alone: bool,
+    place: InGroup,
     group: Group,
     thread: Option<ConsumerThread>,
     /// What `assigned` has told.
     given: Option<(u64, Vec<TopicPartition>)>,
     /// What `start` began.
     reading: Option<Reading>,
+}
+
+/// Where the source stands in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InGroup {
+    /// It shares the partitions with other members.
+    Shares,
+    /// It needs all partitions, so it stands by while there is another member.
+    Alone,
+    /// It is no member: it looks at what is there, and nobody hears of it.
+    Outside,
 }
 
 /// What the records are.
@@ -89,7 +99,7 @@ impl KafkaSource {
             options,
             settings,
             records: Records::Rows(columns.to_vec()),
-            reads_alone: false,
+            place: InGroup::Shares,
             group,
             thread: None,
             given: None,
@@ -113,7 +123,7 @@ impl KafkaSource {
             options,
             settings,
             records: Records::Exchange(schema),
-            reads_alone: false,
+            place: InGroup::Shares,
             thread: None,
             given: None,
             reading: None,
@@ -124,8 +134,20 @@ impl KafkaSource {
     /// one stands by, and takes over when that has ended.
     #[must_use]
     pub fn reading_alone(mut self) -> Self {
-        self.reads_alone = true;
+        self.place = InGroup::Alone;
         self
+    }
+
+    /// All rows that are there now, for a query at rest: no group is joined, and nothing that a
+    /// pipeline has committed counts.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn at_rest(columns: &[Column], given: &[(String, String)]) -> Result<Self> {
+        let mut source = Self::new("at rest", columns, given)?;
+        source.place = InGroup::Outside;
+        source.settings.stops_at_end = true;
+        Ok(source)
     }
 
     /// The handle on its consumer group, for the sink.
@@ -151,9 +173,20 @@ impl KafkaSource {
             explainer,
             self.settings.rebalance_timeout.mul_f64(0.9),
         )?;
-        self.partitions_in_all(&consumer).await?;
-        if self.reads_alone {
-            self.stand_by(&consumer).await?;
+        let partitions = self.partitions_in_all(&consumer).await?;
+        match self.place {
+            InGroup::Shares => {}
+            InGroup::Alone => self.stand_by(&consumer).await?,
+            InGroup::Outside => {
+                let Some(partitions) = partitions else {
+                    return Err(Error::Option(
+                        "a query at rest reads topics that are named; topic_pattern is for pipelines".into(),
+                    ));
+                };
+                thread.member.give(partitions);
+                self.thread = Some(thread);
+                return Ok(());
+            }
         }
         let names: Vec<&str> = match &self.settings.topics {
             Topics::Named(names) => names.iter().map(String::as_str).collect(),
@@ -299,7 +332,7 @@ impl Source for KafkaSource {
             drop(consumer);
             let names = partitions.iter().map(TopicPartition::name).collect();
             let assignment = Assignment { partitions: names, others };
-            if assignment.is_whole() || !self.reads_alone {
+            if assignment.is_whole() || self.place != InGroup::Alone {
                 self.given = Some((lease, partitions));
                 return Ok(assignment);
             }

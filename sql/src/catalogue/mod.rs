@@ -1,7 +1,7 @@
 //! The sources and sinks that a session knows.
 //!
 //! A source is a table of the session too ([`table`]), so that a query names it like any other;
-//! what is read when it runs at rest is in [`read`]. A sink is written by `INSERT INTO` only.
+//! what is read when it runs at rest is in [`read`] and [`topics`]. A sink is written by `INSERT INTO` only.
 //! Opening connections belongs to the connectors, running pipelines to the runtime.
 //!
 //! *Invariant:* a definition is whole and consistent; [`statements`] refuses all others.
@@ -16,6 +16,7 @@ mod sink;
 mod source;
 pub(crate) mod statements;
 mod table;
+mod topics;
 
 pub(crate) use sink::SinkDef;
 pub(crate) use source::{SourceDef, TIME_TYPE};

@@ -13,8 +13,8 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::connector::FILES;
-use super::read;
+use super::connector::KAFKA;
+use super::{read, topics};
 use super::sink::SinkDef;
 use super::source::SourceDef;
 use crate::SqlError;
@@ -64,12 +64,8 @@ impl TableProvider for StreamTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.source.connector != FILES {
-            return Err(SqlError::Statement(format!(
-                "source '{0}' is a stream; INSERT INTO a sink SELECT … FROM {0} and sembla run read it",
-                self.source.name
-            ))
-            .into());
+        if self.source.connector == KAFKA {
+            return topics::scan(&self.source, projection, limit);
         }
         let state = session.as_any().downcast_ref::<SessionState>();
         let state = state.ok_or_else(|| DataFusionError::Internal("no session state".into()))?;

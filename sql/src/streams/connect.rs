@@ -41,12 +41,12 @@ pub(super) fn sources(
             let columns: Vec<Column> =
                 source.columns.iter().map(|column| column.column()).collect();
             let kafka = KafkaSource::new(pipeline, &columns, given)
-                .map_err(|error| named("source", &source.name, error))?;
+                .map_err(|error| SqlError::of("source", &source.name, error))?;
             let kafka = if is_alone { kafka.reading_alone() } else { kafka };
             groups.insert(source.name.clone(), kafka.group());
             opened.push(Box::new(kafka));
         } else {
-            let replay = replay(state, source).map_err(|e| named("source", &source.name, e))?;
+            let replay = replay(state, source).map_err(|e| SqlError::of("source", &source.name, e))?;
             opened.push(Box::new(replay));
         }
     }
@@ -108,7 +108,7 @@ pub(super) fn sink(
     groups: Groups,
     settings: &StreamSettings,
 ) -> Result<Box<dyn Sink>, SqlError> {
-    open_sink(sink, schema, groups, settings).map_err(|error| named("sink", &sink.name, error))
+    open_sink(sink, schema, groups, settings).map_err(|error| SqlError::of("sink", &sink.name, error))
 }
 
 fn open_sink(
@@ -134,12 +134,4 @@ fn open_sink(
     debug_assert_eq!(sink.connector, FILES);
     let options = Options::read("a files sink", &sink_options(), given)?;
     Ok(Box::new(FilesSink::new(schema, &options)?))
-}
-
-fn named(kind: &str, name: &str, error: sembla_runtime::Error) -> SqlError {
-    match SqlError::from(error) {
-        SqlError::Statement(message) => SqlError::Statement(format!("{kind} '{name}': {message}")),
-        SqlError::Io(message) => SqlError::Io(format!("{kind} '{name}': {message}")),
-        other => other,
-    }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::place::Place;
 
+mod at_rest;
 mod files;
 mod instances;
 mod kafka;

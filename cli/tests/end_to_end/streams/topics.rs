@@ -60,6 +60,15 @@ impl Topics {
         self.broker.produce(&self.messages, &records);
     }
 
+    /// The statement that makes a source of them, or of a topic with a longer name.
+    pub(super) fn source(&self, more: &str) -> String {
+        let (servers, topic) = (self.broker.servers(), &self.messages);
+        format!(
+            "CREATE SOURCE messages (id BIGINT, text VARCHAR NOT NULL, ts TIMESTAMP, WATERMARK FOR ts)
+               WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{topic}{more}')"
+        )
+    }
+
     /// Writes the file of a pipeline.
     pub(super) fn pipeline(&self, place: &Place, into: &Into<'_>) -> PathBuf {
         let Into { topic, query, stops_at_end, has_exchange } = into;
