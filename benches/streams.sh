@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The sustained rate of Kafka → embed → tumble → topics → Kafka beside that of `sembla embed`, for one model, in one run.
 #   benches/streams.sh [MODEL] [ROWS]        potion and 500000 unless given
+# Where PEER_PYTHON is a Python with confluent-kafka and model2vec, the same records are also scored, text by text, by Sembla and
+# by streams_vs_python.py (potion only).
 # Starts a broker of its own (scripts/kafka.sh) and throws everything away in the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,4 +64,21 @@ import sys
 model, rows, embed, stream = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 print(f"{model}, {rows:,} rows: sembla embed {rows / embed:,.0f} rows/s ({sys.argv[5]} MiB), "
       f"Kafka to topics to Kafka {rows / stream:,.0f} rows/s ({sys.argv[6]} MiB; by quarters {sys.argv[7]}): {100 * embed / stream:.0f} %")
+PYTHON
+
+[ -n "${PEER_PYTHON:-}" ] || exit 0
+cat > "$work/scores.sql" <<SQL
+CREATE SOURCE messages (id BIGINT, text VARCHAR NOT NULL)
+  WITH (connector = 'kafka', bootstrap_servers = '$servers', topic = 'messages', stop_at_end = 'true');
+CREATE SINK scores WITH (connector = 'kafka', bootstrap_servers = '$servers', topic = 'scores', create_topics = 'true');
+INSERT INTO scores SELECT id, similarity(text, 'my card was stolen') AS score FROM messages;
+SQL
+read -r own own_mib _ < <(measured "$sembla" run "$work/scores.sql" -m potion --state "$work/state")
+read -r peer peer_mib _ < <(measured "$PEER_PYTHON" benches/streams_vs_python.py "$servers" messages scores \
+  models/builtin/potion-base-4M-int8 "$rows")
+python3 - "$rows" "$own" "$own_mib" "$peer" "$peer_mib" <<'PYTHON'
+import sys
+rows, own, peer = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[4])
+print(f"scores, potion: Sembla, exactly once {rows / own:,.0f} rows/s ({sys.argv[3]} MiB); "
+      f"Python, at least once {rows / peer:,.0f} rows/s ({sys.argv[5]} MiB): {peer / own:.1f}x")
 PYTHON

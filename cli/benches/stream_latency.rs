@@ -44,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         time: WARM_UP + Duration::from_secs(number(1, 30)?),
         model: given.get(2).map_or("potion", String::as_str).to_string(),
     };
-    println!("{}, {} records/s for {:?}, ms from record to result:", load.model, load.rate, load.time);
+    println!(
+        "{}, {} records/s for {:?}, ms from record to result:",
+        load.model, load.rate, load.time
+    );
     let broker = Broker::start();
     for delivery in ["exactly_once", "at_least_once"] {
         let mut times = measured(&broker, &load, delivery)?;
@@ -163,7 +166,8 @@ fn read(servers: &str, topic: &str, is_over: &AtomicBool) -> Result<Vec<u64>, St
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(5)) else { continue };
         let now = now_us();
         let result: serde_json::Value =
-            serde_json::from_slice(message.payload().unwrap_or_default()).map_err(|e| e.to_string())?;
+            serde_json::from_slice(message.payload().unwrap_or_default())
+                .map_err(|e| e.to_string())?;
         let sent = result["sent"].as_u64().unwrap_or(now);
         let from = *counts_from.get_or_insert(sent + WARM_UP.as_micros() as u64);
         if sent >= from {

@@ -29,6 +29,9 @@ use crate::watermark::{WatermarkRule, Watermarks};
 use crate::window::{WindowKind, WindowRows, WindowSpec};
 use crate::{Assignment, Error, Progress, Result, RowStage, Sink};
 
+/// After this time without partitions an instance stands by.
+const STAND_BY_AFTER: Duration = Duration::from_secs(3);
+
 /// A source, as attempts share it.
 pub(crate) struct MachineSource {
     pub(crate) name: String,
@@ -105,11 +108,7 @@ impl<'a> Attempt<'a> {
     /// Whatever failed first.
     pub(crate) async fn run(mut self) -> Result<Ended> {
         self.machine.reporter.phase(Phase::Starting);
-        let assignments = tokio::select! {
-            biased;
-            () = self.stop.requested() => return Ok(Ended::Drained),
-            assignments = assigned(&self.machine.sources) => assignments?,
-        };
+        let Some(assignments) = self.assignments().await? else { return Ok(Ended::Drained) };
         self.check_whole(&assignments)?;
         let mut sink = Arc::clone(&self.machine.sink).lock_owned().await;
         self.check_known(sink.is_exchange(), &assignments)?;
@@ -131,6 +130,24 @@ impl<'a> Attempt<'a> {
                 // anyway.
                 let _ = answer.send(());
                 Ok(Ended::Reassigned)
+            }
+        }
+    }
+
+    /// The partitions of all sources, once there are some. `None` when it should stop before.
+    async fn assignments(&mut self) -> Result<Option<Vec<Assignment>>> {
+        let Self { machine, stop } = self;
+        let mut waiting = Box::pin(assigned(&machine.sources));
+        let mut is_standing_by = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(None),
+                assignments = &mut waiting => return assignments.map(Some),
+                () = tokio::time::sleep(STAND_BY_AFTER), if !is_standing_by => {
+                    machine.reporter.phase(Phase::StandingBy);
+                    is_standing_by = true;
+                }
             }
         }
     }

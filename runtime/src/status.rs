@@ -23,6 +23,8 @@ pub enum Phase {
     /// It waits for partitions, reads progress and state.
     #[default]
     Starting,
+    /// Other instances have all partitions; it takes over what they give back.
+    StandingBy,
     /// Rows flow.
     Running,
     /// An attempt failed with this error; the next one begins soon.
@@ -67,7 +69,7 @@ impl Status {
     pub fn is_healthy(&self, now: Instant, checkpoint_interval: Duration) -> bool {
         let patience = checkpoint_interval.saturating_mul(MISSED_CHECKPOINTS_MAX);
         match self.phase {
-            Phase::Starting | Phase::Ended => true,
+            Phase::Starting | Phase::StandingBy | Phase::Ended => true,
             Phase::Waiting(_) => false,
             Phase::Running | Phase::Stopping => {
                 self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) <= patience)

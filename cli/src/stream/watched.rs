@@ -84,6 +84,7 @@ impl Watched {
 fn phase(phase: &Phase) -> String {
     match phase {
         Phase::Starting => "starting".into(),
+        Phase::StandingBy => "standing by".into(),
         Phase::Running => "running".into(),
         Phase::Waiting(error) => format!("waiting after: {error}"),
         Phase::Stopping => "stopping".into(),

@@ -240,7 +240,8 @@ impl Sink for FilesSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole()) {
+        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole())
+        {
             return Err(Error::Option(format!(
                 "another instance reads part of the source '{source}', but the data set {} can have \
                  one writer; stop the other, or give each its own path",

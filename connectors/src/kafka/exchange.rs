@@ -185,13 +185,8 @@ impl ExchangeSink {
         let topic = self.seat.settings.topic.clone();
         let session = self.seat.session()?;
         session.begin()?;
-        let record = OutRecord {
-            topic: &topic,
-            key,
-            value,
-            headers: Some(headers),
-            ..OutRecord::default()
-        };
+        let record =
+            OutRecord { topic: &topic, key, value, headers: Some(headers), ..OutRecord::default() };
         session.producer.send(record).await
     }
 

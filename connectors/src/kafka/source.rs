@@ -160,8 +160,7 @@ impl KafkaSource {
         if self.thread.is_some() {
             return Ok(());
         }
-        if let (Records::Exchange(_), Topics::Named(names)) =
-            (&self.records, &self.settings.topics)
+        if let (Records::Exchange(_), Topics::Named(names)) = (&self.records, &self.settings.topics)
         {
             for name in names {
                 make_topic(&self.settings.connection, name).await?;
@@ -250,7 +249,8 @@ impl KafkaSource {
         let Topics::Named(names) = self.settings.topics.clone() else { return Ok(None) };
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let consumer = Arc::clone(consumer);
-        blocking(move || partitions_of_topics(consumer.client(), &explainer, &names).map(Some)).await
+        blocking(move || partitions_of_topics(consumer.client(), &explainer, &names).map(Some))
+            .await
     }
 
     /// How many members the group has.

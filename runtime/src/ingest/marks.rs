@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn all_partitions_are_told_once_and_then_what_moves() {
-        let names = |all: &[&str]| all.iter().map(|name| Partition::from(*name)).collect::<Vec<_>>();
+        let names =
+            |all: &[&str]| all.iter().map(|name| Partition::from(*name)).collect::<Vec<_>>();
         let assignment =
             Assignment { partitions: names(&["t/0", "t/2"]), others: Some(names(&["t/1"])) };
         let partitions = Partitions::new(&[assignment]).expect("few");

@@ -20,7 +20,8 @@ use bytes::Bytes;
 
 use crate::Result;
 pub use epoch::{
-    Epoch, Query, WrittenEpoch, collect_garbage, read_epoch, refuse_lost_progress, restore_windows, write_epoch,
+    Epoch, Query, WrittenEpoch, collect_garbage, read_epoch, refuse_lost_progress, restore_windows,
+    write_epoch,
 };
 pub use local::LocalStore;
 

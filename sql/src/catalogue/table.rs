@@ -14,9 +14,9 @@ use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::connector::KAFKA;
-use super::{read, topics};
 use super::sink::SinkDef;
 use super::source::SourceDef;
+use super::{read, topics};
 use crate::SqlError;
 
 /// A source as a table. A query that runs at rest reads the rows there are; a pipeline finds the

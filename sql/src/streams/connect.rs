@@ -46,7 +46,8 @@ pub(super) fn sources(
             groups.insert(source.name.clone(), kafka.group());
             opened.push(Box::new(kafka));
         } else {
-            let replay = replay(state, source).map_err(|e| SqlError::of("source", &source.name, e))?;
+            let replay =
+                replay(state, source).map_err(|e| SqlError::of("source", &source.name, e))?;
             opened.push(Box::new(replay));
         }
     }
@@ -108,7 +109,8 @@ pub(super) fn sink(
     groups: Groups,
     settings: &StreamSettings,
 ) -> Result<Box<dyn Sink>, SqlError> {
-    open_sink(sink, schema, groups, settings).map_err(|error| SqlError::of("sink", &sink.name, error))
+    open_sink(sink, schema, groups, settings)
+        .map_err(|error| SqlError::of("sink", &sink.name, error))
 }
 
 fn open_sink(

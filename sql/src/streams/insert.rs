@@ -208,8 +208,7 @@ impl StreamPlan {
         let handed_on = rows.schema();
         let exchange = connect::exchange(&self.name, &self.sources, &handed_on)?;
         let before = format!("{}.rows", self.name);
-        let (sources, groups) =
-            connect::sources(&before, &self.state, &self.sources, false)?;
+        let (sources, groups) = connect::sources(&before, &self.state, &self.sources, false)?;
         let first = Pipeline {
             query: self.query.clone(),
             sources: self.inputs(sources),

@@ -34,7 +34,12 @@ pub(crate) struct StreamSettings {
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self { options: PipelineOptions::default(), given: Vec::new(), state: STATE_DEFAULT.into(), exchange: false }
+        Self {
+            options: PipelineOptions::default(),
+            given: Vec::new(),
+            state: STATE_DEFAULT.into(),
+            exchange: false,
+        }
     }
 }
 
@@ -100,9 +105,9 @@ fn flag(value: &str) -> Result<bool> {
     match value.trim().to_ascii_lowercase().as_str() {
         "true" | "on" => Ok(true),
         "false" | "off" => Ok(false),
-        _ => Err(SqlError::Statement(format!(
-            "stream.{EXCHANGE} is '{value}'; it is true or false"
-        ))
-        .into()),
+        _ => {
+            Err(SqlError::Statement(format!("stream.{EXCHANGE} is '{value}'; it is true or false"))
+                .into())
+        }
     }
 }

@@ -20,7 +20,8 @@ fn a_query_at_rest_reads_what_the_topics_have() {
     // Windows and findings take it as any table; a LIMIT ends early.
     let windows = "SELECT count(*) FROM (SELECT window_start FROM tumble(messages, INTERVAL '1 minute') GROUP BY window_start)";
     assert_eq!(ask(windows).ok().lines().last(), Some("10"));
-    let found = ask("SELECT text FROM semantic_search(messages, query => 'refund', top_k => 1)").ok();
+    let found =
+        ask("SELECT text FROM semantic_search(messages, query => 'refund', top_k => 1)").ok();
     assert!(found.lines().last().is_some_and(|line| line.contains("refund")), "{found}");
     assert_eq!(ask("SELECT id FROM messages LIMIT 3").ok().lines().count(), 4);
 }

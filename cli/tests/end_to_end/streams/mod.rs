@@ -15,6 +15,7 @@ mod at_rest;
 mod files;
 mod instances;
 mod kafka;
+mod panes;
 mod topics;
 
 /// Rows of the stream.

@@ -54,6 +54,13 @@ impl Topics {
         self.write((0..2).map(last).map(Record::new).collect());
     }
 
+    /// One message with that id at that second of the stream.
+    pub(super) fn add(&self, id: usize, second: u64) {
+        let at = 1_767_225_600_000 + second * 1000;
+        let line = format!("{{\"id\": {id}, \"text\": \"one more\", \"ts\": {at}}}");
+        self.write(vec![Record::new(line)]);
+    }
+
     fn write(&self, records: Vec<Record>) {
         let of = |(n, record): (usize, Record)| record.partition(n as i32 % 2);
         let records: Vec<Record> = records.into_iter().enumerate().map(of).collect();
@@ -81,7 +88,7 @@ impl Topics {
                    WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{}', stop_at_end = '{stops_at_end}',
                          session_timeout = '6 s');
                  CREATE SINK {topic} WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{topic}',
-                         dead_letter_topic = '{topic}_bad', create_topics = 'true');
+                         dead_letter_topic = '{topic}_bad', late_topic = '{topic}_late', create_topics = 'true');
                  INSERT INTO {topic} {query};",
                 self.messages
             ),
