@@ -4,15 +4,16 @@
 #   scripts/kafka.sh stop DIR           stops it in order
 #   scripts/kafka.sh kill DIR           kills it hard (SIGKILL)
 #   scripts/kafka.sh restart DIR PORT   stop, then start
-# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1, and
-# PORT + 2 wants a login (SASL PLAIN: tester, tester-password). Where KAFKA_OWNER is set, the
-# node ends with the process of that id, and DIR goes with it.
+# DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1,
+# PORT + 2 wants a login (SASL PLAIN: tester, tester-password), and PORT + 3 is for TLS, with a
+# certificate of its own that is in DIR/certificate.pem. Where KAFKA_OWNER is set, the node ends
+# with the process of that id, and DIR goes with it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 libs=$here/.sembla/kafka/libs
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -31,13 +32,17 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$((port + 1))
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1)),LOGIN://127.0.0.1:$((port + 2))
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,LOGIN://127.0.0.1:$((port + 2))
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1)),LOGIN://127.0.0.1:$((port + 2)),TLS://127.0.0.1:$((port + 3))
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,LOGIN://127.0.0.1:$((port + 2)),TLS://127.0.0.1:$((port + 3))
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL
 inter.broker.listener.name=PLAINTEXT
 listener.name.login.sasl.enabled.mechanisms=PLAIN
 listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
   user_tester="tester-password";
+listener.name.tls.ssl.keystore.type=PKCS12
+listener.name.tls.ssl.keystore.location=$dir/broker.p12
+listener.name.tls.ssl.keystore.password=of-a-test
+listener.name.tls.ssl.key.password=of-a-test
 log.dirs=$dir/data
 num.partitions=1
 auto.create.topics.enable=false
@@ -58,6 +63,14 @@ num.io.threads=2
 SETTINGS
 }
 
+# A key and a certificate for 127.0.0.1 that nobody else has signed.
+certify() {
+  [ ! -f "$dir/certificate.pem" ] || return 0
+  local store=(-keystore "$dir/broker.p12" -storetype PKCS12 -storepass of-a-test -alias broker)
+  keytool -genkeypair "${store[@]}" -keyalg EC -validity 3650 -dname CN=127.0.0.1 -ext SAN=ip:127.0.0.1 2> /dev/null
+  keytool -exportcert -rfc "${store[@]}" > "$dir/certificate.pem" 2> /dev/null
+}
+
 start() {
   "$here/scripts/fetch-kafka.sh"
   if running; then
@@ -65,6 +78,7 @@ start() {
     exit 1
   fi
   mkdir -p "$dir"
+  certify
   write_settings
   if [ ! -d "$dir/data" ]; then
     kafka kafka.tools.StorageTool format --standalone --cluster-id "$(cluster_id)" \

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use sembla_runtime::quantity::{parse_size, parse_time};
 use sembla_runtime::{Error, Result};
 
 /// What values an option takes.
@@ -302,10 +303,10 @@ fn parse(key: &str, def: &OptionDef, text: &str) -> Result<Value> {
         Kind::Count => {
             trimmed.parse().map(Value::Count).map_err(|_| refused("a whole number, 0 or more"))
         }
-        Kind::Bytes => parse_bytes(trimmed)
+        Kind::Bytes => parse_size(trimmed)
             .map(Value::Bytes)
             .ok_or_else(|| refused("a number of bytes such as 1048576, '64 MiB' or '1 GB'")),
-        Kind::Duration => parse_duration(trimmed)
+        Kind::Duration => parse_time(trimmed)
             .map(Value::Duration)
             .ok_or_else(|| refused("a time such as '500 ms', '10s', '2 min', '1 h' or '1 day'")),
         Kind::Choice(words) => words
@@ -314,49 +315,6 @@ fn parse(key: &str, def: &OptionDef, text: &str) -> Result<Value> {
             .map(|word| Value::Choice(word))
             .ok_or_else(|| refused(&format!("one of: {}", words.join(", ")))),
     }
-}
-
-/// A number and the unit behind it, in lower case.
-fn number_and_unit(text: &str) -> Option<(f64, String)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
-}
-
-/// Bytes, by units of 1000 (`kB`) or 1024 (`KiB`).
-fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor: u64 = match unit.as_str() {
-        "" | "b" | "bytes" => 1,
-        "kb" => 1000,
-        "kib" => 1 << 10,
-        "mb" => 1_000_000,
-        "mib" => 1 << 20,
-        "gb" => 1_000_000_000,
-        "gib" => 1 << 30,
-        _ => return None,
-    };
-    if unit.is_empty() {
-        return text.parse().ok();
-    }
-    let bytes = number * factor as f64;
-    (bytes < 9e18).then_some(bytes as u64)
-}
-
-/// A length of time; a number needs its unit, except for zero.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = number_and_unit(text)?;
-    let seconds = match unit.as_str() {
-        "" if number == 0.0 => 0.0,
-        "us" | "microsecond" | "microseconds" => 1e-6,
-        "ms" | "millisecond" | "milliseconds" => 1e-3,
-        "s" | "sec" | "second" | "seconds" => 1.0,
-        "m" | "min" | "minute" | "minutes" => 60.0,
-        "h" | "hour" | "hours" => 3600.0,
-        "d" | "day" | "days" => 86_400.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number * seconds).ok()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod meters;
 pub mod options;
 pub mod pipeline;
 mod positions;
+pub mod quantity;
 mod queue;
 mod rejected;
 mod retry;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::quantity::{parse_size, parse_time};
 use crate::{Error, Result};
 
 /// One option.
@@ -190,58 +191,22 @@ impl Value<'_> {
         self.text.parse().ok().filter(|n| *n > 0).ok_or_else(refuse)
     }
 
-    /// Bytes.
+    /// Bytes, at least one.
     fn size(self) -> Result<usize> {
-        let refuse = || self.refuse("a size such as '64 MiB'");
-        let (number, unit) = self.number_and_unit().ok_or_else(refuse)?;
-        let scale = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1.0,
-            "kb" => 1e3,
-            "mb" => 1e6,
-            "gb" => 1e9,
-            "kib" => 1024.0,
-            "mib" => 1024.0 * 1024.0,
-            "gib" => 1024.0 * 1024.0 * 1024.0,
-            _ => return Err(refuse()),
-        };
-        let bytes = number * scale;
-        if (1.0..2f64.powi(53)).contains(&bytes) { Ok(bytes as usize) } else { Err(refuse()) }
+        let size = parse_size(self.text).filter(|bytes| *bytes > 0);
+        let size = size.and_then(|bytes| usize::try_from(bytes).ok());
+        size.ok_or_else(|| self.refuse("a size such as '64 MiB'"))
     }
 
     /// A time.
     fn duration(self) -> Result<Duration> {
-        let refuse = || self.refuse("a time such as '500 ms' or '10 s'");
-        let (number, unit) = self.number_and_unit().ok_or_else(refuse)?;
-        let seconds = match unit.to_ascii_lowercase().as_str() {
-            "ms" | "millisecond" | "milliseconds" => number / 1e3,
-            "s" | "sec" | "second" | "seconds" => number,
-            "min" | "minute" | "minutes" => number * 60.0,
-            "h" | "hour" | "hours" => number * 3600.0,
-            "d" | "day" | "days" => number * 86_400.0,
-            _ if number == 0.0 && unit.is_empty() => 0.0,
-            _ => return Err(refuse()),
-        };
-        // Longer ones would overflow the clock that they are added to.
-        if seconds > TIME_MAX.as_secs_f64() {
-            return Err(refuse());
-        }
-        Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
-    }
-
-    /// `10s` and `10 s`, in two.
-    fn number_and_unit(&self) -> Option<(f64, &str)> {
-        let end = self.text.find(|c: char| c.is_alphabetic()).unwrap_or(self.text.len());
-        let (number, unit) = self.text.split_at(end);
-        Some((number.trim().parse().ok()?, unit.trim()))
+        parse_time(self.text).ok_or_else(|| self.refuse("a time such as '500 ms' or '10 s'"))
     }
 
     fn refuse(self, what: &str) -> Error {
         Error::Option(format!("option '{}' takes {what}, not '{}'", self.key, self.text))
     }
 }
-
-/// The longest time an option takes: a hundred years.
-const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {
@@ -271,28 +236,6 @@ mod tests {
             zeroed.set(option.key, option.default).expect(option.key);
         }
         assert_eq!(zeroed, PipelineOptions::default());
-    }
-
-    #[test]
-    fn times_and_sizes_are_read_with_their_units() {
-        let mut options = PipelineOptions::default();
-        for (text, millis) in [
-            ("500 ms", 500),
-            ("10s", 10_000),
-            ("1.5 s", 1_500),
-            ("2 minutes", 120_000),
-            ("1 h", 3_600_000),
-            ("0", 0),
-        ] {
-            options.set("Linger", text).expect(text);
-            assert_eq!(options.linger, Duration::from_millis(millis), "{text}");
-        }
-        for (text, bytes) in
-            [("64 MiB", 64 << 20), ("1000", 1000), ("2kb", 2000), ("1GiB", 1 << 30)]
-        {
-            options.set("queue_bytes", text).expect(text);
-            assert_eq!(options.queue_bytes, bytes, "{text}");
-        }
     }
 
     #[test]

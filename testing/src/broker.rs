@@ -71,6 +71,12 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its address for clients that speak TLS, and the file with the certificate to trust.
+    pub fn servers_with_tls(&self) -> (String, std::path::PathBuf) {
+        let certificate = self.folder.path().join("certificate.pem");
+        (format!("127.0.0.1:{}", self.port + 3), certificate)
+    }
+
     /// Kills it as a power cut would.
     pub fn kill_hard(&self) {
         assert!(self.script("kill"), "the broker could not be killed");
@@ -225,13 +231,13 @@ impl Drop for Broker {
     }
 }
 
-/// A port that is free, as are the next two, which the broker takes as well.
+/// A port that is free, as are the next three, which the broker takes as well.
 fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < u16::MAX - 2 && is_free(port + 1) && is_free(port + 2) {
+        if port < u16::MAX - 3 && (1..=3).all(|more| is_free(port + more)) {
             return port;
         }
     }

@@ -5,6 +5,7 @@
 //!   batch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -40,6 +41,27 @@ pub(super) struct Reader {
     next: i64,
     /// Where the partition ends, in a bounded run.
     end: Option<i64>,
+    caught_up: CaughtUp,
+}
+
+/// Whether a reader has all records that its partition has. The end that a broker tells is no
+/// measure of it: transactions leave markers behind their records, which nobody is given.
+#[derive(Clone, Debug)]
+pub(super) struct CaughtUp(Arc<AtomicI64>);
+
+impl CaughtUp {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(-1)))
+    }
+
+    /// The position after the last record, where that has been taken.
+    pub(super) fn at(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|next| *next >= 0)
+    }
+
+    fn set(&self, at: Option<i64>) {
+        self.0.store(at.unwrap_or(-1), Ordering::Relaxed);
+    }
 }
 
 /// How records become rows.
@@ -54,8 +76,8 @@ pub(super) enum RecordReader {
 enum Pause {
     /// The batch is full.
     Full,
-    /// There are no more at the moment.
-    Empty,
+    /// There are no more at the moment; whether the client said so of the partition.
+    Empty { is_end: bool },
     /// There are no more for a bounded run.
     End,
     /// The client says so.
@@ -70,6 +92,7 @@ impl Reader {
         is_bounded: bool,
         decoder: RecordReader,
         explainer: Arc<Explainer>,
+        caught_up: CaughtUp,
     ) -> Self {
         let is_nonempty = Arc::new(Notify::new());
         let notify = Arc::clone(&is_nonempty);
@@ -83,6 +106,7 @@ impl Reader {
             explainer,
             next: place.next,
             end: is_bounded.then_some(place.end),
+            caught_up,
         }
     }
 
@@ -116,6 +140,7 @@ impl Reader {
             let (messages, pause) = take(&self.queue, self.end);
             if let Some(last) = messages.last() {
                 self.next = last.offset() + 1;
+                self.caught_up.set(None);
                 let batch = decode(&mut self.decoder, &origin, &messages, self.next).await?;
                 if events.send(Ok(SourceEvent::Batch(batch))).await.is_err() {
                     return Ok(false);
@@ -124,7 +149,10 @@ impl Reader {
             drop(messages);
             match pause {
                 Pause::Full => {}
-                Pause::Empty => {
+                Pause::Empty { is_end } => {
+                    if is_end {
+                        self.caught_up.set(Some(self.next));
+                    }
                     // Too early a look does no harm.
                     let _ = tokio::time::timeout(LOOK, self.is_nonempty.notified()).await;
                 }
@@ -150,18 +178,20 @@ impl Reader {
 fn take(queue: &Queue, end: Option<i64>) -> (Vec<BorrowedMessage<'_>>, Pause) {
     let mut messages = Vec::new();
     let mut bytes = 0;
+    let mut is_end = false;
     while messages.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
         match queue.poll(Duration::ZERO) {
-            None => return (messages, Pause::Empty),
+            None => return (messages, Pause::Empty { is_end }),
             Some(Ok(message)) if end.is_some_and(|end| message.offset() >= end) => {
                 return (messages, Pause::End);
             }
             Some(Ok(message)) => {
                 bytes += size_of(&message);
                 messages.push(message);
+                is_end = false;
             }
             // Of a partition that goes on, the end is news to nobody.
-            Some(Err(KafkaError::PartitionEOF(_))) if end.is_none() => {}
+            Some(Err(KafkaError::PartitionEOF(_))) if end.is_none() => is_end = true,
             Some(Err(KafkaError::PartitionEOF(_))) => return (messages, Pause::End),
             Some(Err(error)) => return (messages, Pause::Failed(error)),
         }

@@ -21,7 +21,7 @@ use super::consumer::ConsumerThread;
 use super::exchange::make_topic;
 use super::group::{Group, GroupConsumer, Standing};
 use super::positions::{Places, TopicPartition};
-use super::reader::{Reader, RecordReader};
+use super::reader::{CaughtUp, Reader, RecordReader};
 use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
 use super::topics::partitions_of_topics;
 use crate::formats::{Column, DECODE_OPTIONS, Decoder, schema_of};
@@ -75,8 +75,8 @@ struct Reading {
     tasks: JoinSet<()>,
     /// How many partitions have not ended.
     open: usize,
-    /// By partition where the pipeline goes on.
-    next: BTreeMap<Partition, i64>,
+    /// By partition where the pipeline goes on, and whether its reader has all there is.
+    next: BTreeMap<Partition, (i64, CaughtUp)>,
 }
 
 impl KafkaSource {
@@ -366,10 +366,15 @@ impl Source for KafkaSource {
             events,
             tasks: JoinSet::new(),
             open: places.len(),
-            next: places.iter().map(|(key, place)| (key.name(), place.next)).collect(),
+            next: places
+                .iter()
+                .map(|(key, place)| (key.name(), (place.next, CaughtUp::new())))
+                .collect(),
         };
         // Without queues the lease has ended; `next` says so.
         for ((partition, place), queue) in places.into_iter().zip(queues.into_iter().flatten()) {
+            let caught_up = reading.next.get(&partition.name()).map(|(_, caught_up)| caught_up);
+            let caught_up = caught_up.cloned().unwrap_or_else(CaughtUp::new);
             let reader = Reader::new(
                 partition,
                 queue,
@@ -382,6 +387,7 @@ impl Source for KafkaSource {
                     Records::Exchange(schema) => RecordReader::Exchange(SchemaRef::clone(schema)),
                 },
                 Arc::clone(&self.settings.connection.explainer),
+                caught_up,
             );
             reading.tasks.spawn(reader.run(sender.clone()));
         }
@@ -413,7 +419,9 @@ impl Source for KafkaSource {
             event.ok_or_else(|| Error::Bug("the readers of partitions are gone".into()))??;
         match &event {
             SourceEvent::Batch(batch) => {
-                reading.next.insert(Arc::clone(&batch.partition), batch.next);
+                if let Some((next, _)) = reading.next.get_mut(&batch.partition) {
+                    *next = batch.next;
+                }
             }
             SourceEvent::End(_) => reading.open -= 1,
             SourceEvent::Reassign(_) => {}
@@ -433,8 +441,10 @@ impl Source for KafkaSource {
         ends.iter()
             .map(|(partition, end)| {
                 let name = partition.name();
-                let next = reading.next.get(&name).copied().unwrap_or(*end);
-                (name, (end - next).max(0))
+                let ahead = reading.next.get(&name).map_or(0, |(next, caught_up)| {
+                    caught_up.at().unwrap_or(*end).saturating_sub(*next)
+                });
+                (name, ahead.max(0))
             })
             .collect()
     }

@@ -107,6 +107,24 @@ async fn tls_with_a_broker_that_has_none_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tls_trusts_the_certificate_that_it_is_given() {
+    let broker = Broker::shared();
+    let topic = broker.topic("in", 1);
+    let (servers, certificate) = broker.servers_with_tls();
+    let certificate = certificate.to_str().expect("a path");
+    let tls = [("bootstrap_servers", servers.as_str()), ("security.protocol", "ssl")];
+    let trusted = [tls[0], tls[1], ("ssl.ca.location", certificate)];
+    let assignment = source(broker, &topic, &topic, &trusted).assigned().await;
+    assert!(assignment.is_ok_and(|assignment| assignment.is_whole()));
+    let error = source(broker, &topic, "other", &tls).assigned().await.expect_err("refused");
+    let line = error.to_string();
+    assert!(line.starts_with("TLS with Kafka at") && line.contains("certificate"), "{line}");
+    let missing = [tls[0], tls[1], ("ssl.ca.location", "/nowhere/certificate.pem")];
+    let error = source(broker, &topic, "none", &missing).assigned().await.expect_err("refused");
+    assert!(error.to_string().contains("/nowhere/certificate.pem"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_is_taken_or_refused() {
     let broker = Broker::shared();
     let topic = broker.topic("in", 1);
