@@ -156,7 +156,9 @@ async fn pipeline(session: &Session, sink: &str, into: &Path, query: &str) -> Pi
     }
     match session.execute(insert).await.unwrap_or_else(|error| panic!("{query}: {error}")) {
         Outcome::Stream(plan) => {
-            plan.open(false).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+            let opened = plan.open(false).await;
+            let opened = opened.unwrap_or_else(|error| panic!("{query}: {error}"));
+            opened.into_iter().next().expect("a pipeline")
         }
         _ => panic!("{query} is no pipeline"),
     }
