@@ -16,13 +16,14 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use crate::deliver::SharedSink;
 use crate::flow::{OpenWindows, SharedStage};
 use crate::ingest::{Partitions, SharedSource};
 use crate::message::{Last, Positions};
 use crate::options::PipelineOptions;
-use crate::state::{Epoch, Query, Store, read_epoch, refuse_lost_progress, restore_windows};
+use crate::state::{Epoch, Hold, Query, Store, read_epoch, refuse_lost_progress, restore_windows};
 use crate::status::{Phase, Reporter};
 use crate::stop::StopSignal;
 use crate::watermark::{WatermarkRule, Watermarks};
@@ -31,6 +32,10 @@ use crate::{Assignment, Error, Progress, Result, RowStage, Sink};
 
 /// After this time without partitions an instance stands by.
 const STAND_BY_AFTER: Duration = Duration::from_secs(3);
+
+/// How long state that another process has is waited for: one that gives a stream over ends soon.
+const HOLD_PATIENCE: Duration = Duration::from_secs(10);
+const HOLD_POLL: Duration = Duration::from_millis(100);
 
 /// A source, as attempts share it.
 pub(crate) struct MachineSource {
@@ -110,6 +115,7 @@ impl<'a> Attempt<'a> {
         self.machine.reporter.phase(Phase::Starting);
         let Some(assignments) = self.assignments().await? else { return Ok(Ended::Drained) };
         self.check_whole(&assignments)?;
+        let Some(_hold) = self.hold().await? else { return Ok(Ended::Drained) };
         let mut sink = Arc::clone(&self.machine.sink).lock_owned().await;
         self.check_known(sink.is_exchange(), &assignments)?;
         let Some(start) = self.recover(&mut sink, &assignments).await? else {
@@ -148,6 +154,30 @@ impl<'a> Attempt<'a> {
                     machine.reporter.phase(Phase::StandingBy);
                     is_standing_by = true;
                 }
+            }
+        }
+    }
+
+    /// Waits a while until nobody else has the state. `None` when it should stop before.
+    async fn hold(&mut self) -> Result<Option<Hold>> {
+        if self.machine.windows.is_none() {
+            return Ok(Some(Hold::default()));
+        }
+        let patience = Instant::now() + HOLD_PATIENCE;
+        loop {
+            if let Some(hold) = self.machine.store.hold().await? {
+                return Ok(Some(hold));
+            }
+            if Instant::now() >= patience {
+                return Err(Error::External(format!(
+                    "the state in '{}' is in use by another process; stop it, or name another folder",
+                    self.machine.store.place()
+                )));
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.requested() => return Ok(None),
+                () = tokio::time::sleep(HOLD_POLL) => {}
             }
         }
     }

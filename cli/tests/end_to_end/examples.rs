@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::place::Place;
 
+/// The file of news that one example reads. It is not part of the project.
+const NEWS: &str = "reuters21578.jsonl";
+
 /// The project, and a place where the examples find their data.
 fn with_data() -> (PathBuf, Place) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -46,7 +49,7 @@ fn every_example_of_streams_runs() {
         let name = path.display().to_string();
         let text = fs::read_to_string(&path).expect("text");
         assert!(text.starts_with("-- "), "{name} does not begin with what it shows");
-        if text.contains("connector = 'kafka'") {
+        if text.contains("connector = 'kafka'") || text.contains(NEWS) {
             continue;
         }
         let run = place.run(&["run", &name, "-m", "potion"]);
@@ -55,4 +58,22 @@ fn every_example_of_streams_runs() {
         seen += 1;
     }
     assert!(seen >= 3, "only {seen} examples were found");
+}
+
+#[test]
+fn the_example_of_news_runs_where_they_are() {
+    let (root, place) = with_data();
+    let Ok(packed) = fs::File::open(root.join("../shared/data").join(format!("{NEWS}.gz"))) else {
+        return;
+    };
+    let mut news = fs::File::create(place.path(NEWS)).expect("a file");
+    std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut news).expect("the news");
+    let file = root.join("examples/streams/reuters.sql");
+    let run = place.run(&["run", file.to_str().expect("a path"), "-m", "potion"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    for pipeline in ["watched", "watched_by_day"] {
+        let said = run.err.lines().find(|line| line.starts_with(&format!("{pipeline}: ")));
+        let said = said.unwrap_or_else(|| panic!("{}", run.err));
+        assert!(said.contains("complete") && !said.contains(" 0 out"), "{said}");
+    }
 }

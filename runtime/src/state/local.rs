@@ -2,8 +2,8 @@
 //!
 //! - *Invariant:* a file is there wholly or not at all, after a crash of the machine too: it is
 //!   written under another name, flushed to the disk and renamed, and the folder is flushed.
-//! - *Invariant:* one process has the folder. A lock that the system drops with the process says
-//!   so.
+//! - *Invariant:* one process has the folder while it holds it. A lock that the system drops with
+//!   the process says so.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::Store;
+use super::{Hold, Store};
 use crate::{Error, Result, failpoint};
 
 /// The file that is locked. Names of other files don't begin with a dot.
@@ -23,7 +23,7 @@ const LOCK: &str = ".lock";
 /// What the names of files that are not whole begin with.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A folder of the local disk. It is locked while it is open.
+/// A folder of the local disk.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     folder: Arc<Folder>,
@@ -34,38 +34,17 @@ struct Folder {
     path: PathBuf,
     /// Numbers the files that are not whole yet.
     unfinished: AtomicU64,
-    /// Held for its lock.
-    _lock: File,
 }
 
 impl LocalStore {
-    /// Opens a folder; makes it when it isn't there, and removes what a crash left unfinished.
+    /// Opens a folder; makes it when it isn't there.
     ///
     /// # Errors
-    /// [`Error::External`] when it can't be made, or another process has it open.
+    /// [`Error::External`] when it can't be made.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().to_path_buf();
-        let failed = |error| failed("opened", &path, &error);
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::External(format!(
-                    "the state folder '{}' is in use by another process; stop it, or name another \
-                     folder",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        for file in names(&path).map_err(failed)? {
-            if file.starts_with(UNFINISHED) {
-                std::fs::remove_file(path.join(file)).map_err(failed)?;
-            }
-        }
-        let folder = Folder { path, unfinished: AtomicU64::new(0), _lock: lock };
-        Ok(Self { folder: Arc::new(folder) })
+        std::fs::create_dir_all(&path).map_err(|error| failed("opened", &path, &error))?;
+        Ok(Self { folder: Arc::new(Folder { path, unfinished: AtomicU64::new(0) }) })
     }
 
     /// Does something with a file's path, on a thread that may block.
@@ -84,8 +63,36 @@ impl LocalStore {
     }
 }
 
+impl Folder {
+    /// Locks the folder and removes what a crash left unfinished. `None` where another process has
+    /// it.
+    fn lock(&self) -> io::Result<Option<File>> {
+        let lock = File::create(self.path.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        for file in names(&self.path)? {
+            if file.starts_with(UNFINISHED) {
+                std::fs::remove_file(self.path.join(file))?;
+            }
+        }
+        Ok(Some(lock))
+    }
+}
+
 #[async_trait]
 impl Store for LocalStore {
+    async fn hold(&self) -> Result<Option<Hold>> {
+        let folder = self.folder.clone();
+        let locked = tokio::task::spawn_blocking(move || {
+            folder.lock().map_err(|error| failed("locked", &folder.path, &error))
+        });
+        let locked = locked.await.map_err(|error| Error::Bug(format!("locking: {error}")))??;
+        Ok(locked.map(|lock| Hold { _lock: Some(lock) }))
+    }
+
     async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
         let put = move |folder: &Folder, path: &Path| {
             let failed = |error| failed("written", path, &error);
@@ -212,11 +219,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".unfinished-7"), "half").unwrap();
         let store = LocalStore::open(folder.path()).unwrap();
-        assert!(!folder.path().join(".unfinished-7").exists());
-        let message = LocalStore::open(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("in use by another process"), "{message}");
-        drop(store);
-        LocalStore::open(folder.path()).unwrap();
+        let hold = store.hold().await.unwrap();
+        assert!(hold.is_some() && !folder.path().join(".unfinished-7").exists());
+        let other = LocalStore::open(folder.path()).unwrap();
+        assert!(other.hold().await.unwrap().is_none());
+        drop(hold);
+        assert!(other.hold().await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ mod local;
 #[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;
 
+use std::fs::File;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -25,10 +27,26 @@ pub use epoch::{
 };
 pub use local::LocalStore;
 
+/// The right to a folder, for as long as it is kept.
+#[derive(Debug, Default)]
+pub struct Hold {
+    _lock: Option<File>,
+}
+
 /// A flat folder of files. One pipeline has it for itself. Names have letters, digits, `.`, `_` and
 /// `-` only.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Takes the folder for this process alone, until what it gives is dropped. `None` while another
+    /// process has it. An object store has no locks and gives itself to all; there the commit of the
+    /// sink is what fences one instance off from another.
+    ///
+    /// # Errors
+    /// When it can't be found out.
+    async fn hold(&self) -> Result<Option<Hold>> {
+        Ok(Some(Hold::default()))
+    }
+
     /// Writes a file: wholly or not at all, durably, in place of one of that name.
     ///
     /// # Errors
