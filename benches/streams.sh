@@ -42,7 +42,7 @@ PYTHON
 # Texts that differ: questions with a number each. One every 20 ms of event time.
 "$sembla" sql --format csv "COPY (
   SELECT n.value AS id, concat(q.text, ' ', CAST(n.value AS VARCHAR)) AS text, to_timestamp_millis(1767225600000 + n.value * 20) AS ts
-  FROM generate_series(0, $rows - 1) AS n JOIN 'examples/data/banking77.parquet' AS q ON q.id = n.value % 13083 ORDER BY id
+  FROM generate_series(0, $rows - 1) AS n JOIN 'examples/data/banking77.parquet' AS q ON q.id = n.value % 13083 + 1 ORDER BY id
 ) TO '$work/messages.parquet'" > /dev/null
 
 cat > "$work/fill.sql" <<SQL

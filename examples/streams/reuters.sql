@@ -23,5 +23,5 @@ CREATE SINK watched_by_day WITH (connector = 'files', path = '.sembla/examples/r
 INSERT INTO watched_by_day
 SELECT window_start, match_text AS watched_for, count(*) AS items
 FROM tumble((SELECT ts, match_text FROM semantic_join(
-       (SELECT id, title AS text, ts FROM news), corpus => watch_list, id => id, threshold => 0.5)), INTERVAL '1 day')
+       (SELECT id, title AS text, ts FROM news), corpus => watch_list, id => id, threshold => 0.5)), ts, INTERVAL '1 day')
 GROUP BY window_start, match_text;

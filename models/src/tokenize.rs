@@ -3,6 +3,9 @@
 //! The padding and truncation that a `tokenizer.json` may carry are cleared: Sembla pads and
 //! truncates itself. What the ids mean to a model is left to the graph.
 
+mod wordpiece;
+
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -14,6 +17,7 @@ use tokenizers::{
 
 use crate::onnxruntime::one_line;
 use crate::{CancelToken, ModelError, Result, TokenCount};
+use wordpiece::{Pieced, WordPiece};
 
 /// The largest `tokenizer.json` that is read: XLM-R's is 17 MB, the largest known about 40 MB.
 const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
@@ -46,6 +50,8 @@ pub(crate) struct Sequence {
 /// A model's tokenizer with its limit.
 pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
+    /// A quicker way to the same ids, where there is one.
+    quick: Option<WordPiece>,
     /// Name of the model, for messages.
     model: String,
     /// Most tokens that a sequence keeps.
@@ -83,6 +89,7 @@ impl TextTokenizer {
             Some(processor) if add_special_tokens => processor.added_tokens(false),
             _ => 0,
         };
+        let quick = WordPiece::of(&tokenizer, &bytes, lowercase, add_special_tokens);
         // The library stops reading a text once it has enough tokens. Special tokens take places of
         // that limit, so there a longer text always shows; without any, one more token is asked
         // for, to see whether the text goes on.
@@ -102,6 +109,7 @@ impl TextTokenizer {
         })?;
         Ok(Self {
             tokenizer,
+            quick,
             model: model.to_string(),
             limit: max_length.unwrap_or(usize::MAX),
             unlimited: OnceLock::new(),
@@ -149,11 +157,14 @@ impl TextTokenizer {
         cancel: &CancelToken,
     ) -> Result<Vec<Sequence>> {
         self.in_parallel(texts, cancel, |text| {
-            let encoding = if prompt.is_empty() {
-                self.run(self.cased(text).as_ref().into())?
-            } else {
-                self.run(self.cased(&format!("{prompt}{text}")).as_ref().into())?
+            let text: Cow<'_, str> = match prompt {
+                "" => Cow::Borrowed(*text),
+                prompt => format!("{prompt}{text}").into(),
             };
+            if let Some(Pieced { ids, truncated }) = self.quickly(&text, self.limit)? {
+                return Ok(Sequence { ids, type_ids: None, skip, truncated });
+            }
+            let encoding = self.run(self.cased(&text).as_ref().into())?;
             let mut ids = encoding.get_ids().to_vec();
             let truncated = ids.len() > self.limit || !encoding.get_overflowing().is_empty();
             ids.truncate(self.limit);
@@ -181,6 +192,25 @@ impl TextTokenizer {
 
     /// Lengths of texts before truncation.
     pub(crate) fn count(&self, texts: &[&str], cancel: &CancelToken) -> Result<Vec<TokenCount>> {
+        self.in_parallel(texts, cancel, |text| {
+            let tokens = match self.quickly(text, usize::MAX)? {
+                Some(pieced) => pieced.ids.len(),
+                None => self.all_ids(text, self.add_special_tokens)?.len(),
+            };
+            Ok(TokenCount { tokens, truncated: tokens > self.limit })
+        })
+    }
+
+    /// The ids of a text by the quick way, where there is one.
+    fn quickly(&self, text: &str, limit: usize) -> Result<Option<Pieced>> {
+        match &self.quick {
+            Some(quick) => quick.encode(text, limit, |word| self.all_ids(word, false)),
+            None => Ok(None),
+        }
+    }
+
+    /// The library's ids of a text, however long.
+    fn all_ids(&self, text: &str, is_special: bool) -> Result<Vec<u32>> {
         let unlimited = match self.unlimited.get() {
             Some(tokenizer) => tokenizer,
             None => {
@@ -189,14 +219,8 @@ impl TextTokenizer {
                 self.unlimited.get_or_init(|| tokenizer)
             }
         };
-        self.in_parallel(texts, cancel, |text| {
-            let text = self.cased(text);
-            let encoding = unlimited
-                .encode_fast(text.as_ref(), self.add_special_tokens)
-                .map_err(|error| self.error(&*error))?;
-            let tokens = encoding.len();
-            Ok(TokenCount { tokens, truncated: tokens > self.limit })
-        })
+        let encoding = unlimited.encode_fast(self.cased(text).as_ref(), is_special);
+        Ok(encoding.map_err(|error| self.error(&*error))?.get_ids().to_vec())
     }
 
     /// Tokens that a prompt takes at the start of a sequence, without a trailing special token.
@@ -210,7 +234,7 @@ impl TextTokenizer {
     }
 
     /// Applies the model's lower-casing.
-    fn cased<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
+    fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.lowercase { text.to_lowercase().into() } else { text.into() }
     }
 

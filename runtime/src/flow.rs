@@ -118,6 +118,7 @@ impl Flow {
         let Some(late) = windows.rows.insert(batch, self.at.watermark_us)? else { return Ok(()) };
         self.reporter.late(late.num_rows());
         if self.takes_late {
+            let late = windows.stage.late(late)?;
             let weight = Weight::of(&late);
             self.send(Delivery::Late(late), weight).await;
         }

@@ -106,6 +106,14 @@ pub trait WindowStage: Send {
     /// What the plan says.
     async fn close(&mut self, window: ClosedWindow) -> Result<Vec<RecordBatch>>;
 
+    /// Rows that came too late, as the sink shows them: the columns that people know.
+    ///
+    /// # Errors
+    /// When they can't be put together.
+    fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        Ok(rows)
+    }
+
     /// What the stage carries from window to window, to be kept with a commit.
     ///
     /// # Errors

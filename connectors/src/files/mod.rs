@@ -54,5 +54,9 @@ const SINK_OPTIONS: &[OptionDef] = &[
         Kind::Text,
         "the folder of records that can't be used, as JSON lines",
     ),
-    OptionDef::new("late_path", Kind::Text, "the folder of rows that came too late, as JSON lines"),
+    OptionDef::new(
+        "late_path",
+        Kind::Text,
+        "the folder of rows that came too late, as JSON lines with the columns of the window's input; open windows hold all of these then",
+    ),
 ];

@@ -105,7 +105,11 @@ const SINK: [OptionDef; 17] = [
     OptionDef::new("headers", Kind::Text, "the column that becomes the headers: a map or JSON"),
     OptionDef::new("timestamp", Kind::Text, "the column that becomes the record's time"),
     OptionDef::new("dead_letter_topic", Kind::Text, "where records go that can't be used"),
-    OptionDef::new("late_topic", Kind::Text, "where late rows go, as JSON"),
+    OptionDef::new(
+        "late_topic",
+        Kind::Text,
+        "where late rows go, as JSON with the columns of the window's input; open windows hold all of these then",
+    ),
     OptionDef::new(
         "delivery",
         Kind::Choice(&["exactly_once", "at_least_once"]),

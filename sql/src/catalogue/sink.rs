@@ -24,6 +24,11 @@ impl SinkDef {
         self.schema.as_ref()
     }
 
+    /// Whether it has a place for rows that come too late for their windows.
+    pub(crate) fn shows_late(&self) -> bool {
+        ["late_topic", "late_path"].iter().any(|option| self.options.get(option).is_some())
+    }
+
     /// The columns that it declares, with their types.
     pub(crate) fn columns_in_words(&self) -> Option<String> {
         let fields = self.schema.as_ref()?.fields();

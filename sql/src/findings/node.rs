@@ -101,7 +101,7 @@ impl FindingNode {
 
     /// The input columns that output columns are made of, by output position: those of the group
     /// and of the finding are made of roles.
-    fn made_of(&self, output: usize) -> Option<usize> {
+    pub(crate) fn made_of(&self, output: usize) -> Option<usize> {
         let first = self.inputs.first()?.as_ref()?;
         let carried = first.carried_positions();
         let before = self.schema.fields().len() - carried.len();

@@ -123,7 +123,7 @@ impl StreamPlan {
         let plan = into_sink(plan, &sink, &columns)?;
         let options = state.config_options();
         let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-        let Split { rows, sources, window } = split(&state, plan)?;
+        let Split { rows, sources, window } = split(&state, plan, sink.shows_late())?;
         // Made again when the tables at rest are in memory; here for what it says of mistakes.
         BoundPlan::new(&state, &rows).await?;
         if let Some(window) = &window {
@@ -163,14 +163,17 @@ impl StreamPlan {
         let at_rest = Arc::new(at_rest);
         let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema).clone();
         let windows = self.window.as_ref().zip(per_window).map(|(window, plan)| {
-            let SplitWindow { node, keys, input, .. } = window;
+            let SplitWindow { node, keys, input, late, .. } = window;
             let kept = Arc::clone(&at_rest);
             RuntimeWindow {
                 kind: node.kind,
                 keys: keys.clone(),
                 lateness_us: node.lateness_us.unwrap_or(0),
                 early_us: node.early_us.and_then(|early| u64::try_from(early).ok()),
-                stage: Box::new(WindowPart::new(plan, input.clone(), node.has_pane(), kept)),
+                stage: Box::new(
+                    WindowPart::new(plan, input.clone(), node.has_pane(), kept)
+                        .with_late(late.clone()),
+                ),
             }
         });
         let rows = RowPart::new(rows, at_rest);

@@ -52,13 +52,19 @@ pub(super) struct SplitWindow {
     pub(super) input: SchemaRef,
     /// The window part, over feed 0.
     pub(super) above: LogicalPlan,
+    /// Of the row part's columns those that late rows are shown with, and their names.
+    pub(super) late: Vec<(usize, String)>,
 }
 
-/// Splits an analysed query.
+/// Splits an analysed query. With `shows_late` late rows keep all columns that go into the window.
 ///
 /// # Errors
 /// [`SqlError::Statement`] for what a stream can't do, with the mend.
-pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, SqlError> {
+pub(super) fn split(
+    state: &SessionState,
+    plan: LogicalPlan,
+    shows_late: bool,
+) -> Result<Split, SqlError> {
     if !reads_stream(&plan)? {
         return Err(SqlError::Statement(
             "the query reads no source; CREATE SOURCE makes one, and INSERT INTO a table or COPY writes a query at rest".into(),
@@ -70,6 +76,7 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
         let (rows, sources) = feed_scans(plan)?;
         return Ok(Split { rows, sources, window: None });
     };
+    let late = if shows_late { late_names(&node) } else { Vec::new() };
     let (plan, node) = hoist(plan, node)?;
     row_wise::check(&node.input)?;
     follows_watermark(&node)?;
@@ -94,13 +101,14 @@ pub(super) fn split(state: &SessionState, plan: LogicalPlan) -> Result<Split, Sq
     keyed.check(&above)?;
 
     let above = state.optimize(&above)?;
-    let wanted = wanted(&above, &node)?;
+    let wanted = wanted(&above, &node, late.len())?;
     let pruned = Feeding::new(&node, &wanted);
     let above = pruned.put_under(above)?;
     let rows = pruned.rows(rows)?;
     let keys = node.keys.iter().filter_map(|key| wanted.iter().position(|n| n == key)).collect();
     let input = Arc::clone(&pruned.schema);
-    let window = SplitWindow { node: node.clone(), keys, input, above };
+    let late = late.into_iter().enumerate().collect();
+    let window = SplitWindow { node: node.clone(), keys, input, above, late };
     Ok(Split { rows, sources, window: Some(window) })
 }
 
@@ -215,10 +223,25 @@ impl<'a> Feeding<'a> {
     }
 }
 
-/// The positions of the window's input columns that the window part and the keys of sessions need;
-/// at least one, so that rows can be counted.
-fn wanted(above: &LogicalPlan, node: &WindowNode) -> Result<Vec<usize>, SqlError> {
-    let mut wanted: BTreeSet<usize> = node.keys.iter().copied().collect();
+/// The names of the columns that go into a window, each once.
+fn late_names(node: &WindowNode) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for field in node.input.schema().fields() {
+        let mut name = field.name().clone();
+        let mut times = 1;
+        while names.contains(&name) {
+            times += 1;
+            name = format!("{}_{times}", field.name());
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// The positions of the window's input columns that the window part and the keys of sessions need,
+/// and of the first `late` columns; at least one, so that rows can be counted.
+fn wanted(above: &LogicalPlan, node: &WindowNode, late: usize) -> Result<Vec<usize>, SqlError> {
+    let mut wanted: BTreeSet<usize> = node.keys.iter().copied().chain(0..late).collect();
     above.apply(|step| {
         if let LogicalPlan::TableScan(scan) = step
             && is_feed(scan)

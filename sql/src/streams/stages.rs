@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{
+    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use sembla_runtime::{ClosedWindow, Error, Result, RowStage, StateTable, WindowStage};
 
@@ -47,6 +49,8 @@ pub(super) struct WindowPart {
     input: SchemaRef,
     has_pane: bool,
     slots: Arc<OnlineSlots>,
+    /// The columns that late rows are shown with, and their names.
+    late: Vec<(usize, String)>,
     /// Holds the memory of the tables that the plan reads.
     _at_rest: Arc<AtRest>,
 }
@@ -58,7 +62,14 @@ impl WindowPart {
         has_pane: bool,
         at_rest: Arc<AtRest>,
     ) -> Self {
-        Self { plan, input, has_pane, slots: Arc::new(OnlineSlots::new()), _at_rest: at_rest }
+        let slots = Arc::new(OnlineSlots::new());
+        Self { plan, input, has_pane, slots, late: Vec::new(), _at_rest: at_rest }
+    }
+
+    /// With the columns that late rows are shown with.
+    pub(super) fn with_late(mut self, late: Vec<(usize, String)>) -> Self {
+        self.late = late;
+        self
     }
 
     /// The rows of a window with its bounds.
@@ -92,6 +103,17 @@ impl WindowStage for WindowPart {
         let found =
             self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
         found.map_err(|error| runtime_error(&error))
+    }
+
+    fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        let columns = self.late.iter().filter_map(|(position, name)| {
+            let field = rows.schema_ref().fields().get(*position)?.as_ref().clone();
+            Some((field.with_name(name), Arc::clone(rows.columns().get(*position)?)))
+        });
+        let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.unzip();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let schema = Arc::new(Schema::new(fields));
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 
     fn snapshot(&self) -> Result<Vec<StateTable>> {

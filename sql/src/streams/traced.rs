@@ -7,6 +7,7 @@ use super::columns::position;
 use super::scans::reads_stream;
 use crate::SqlError;
 use crate::catalogue::StreamTable;
+use crate::findings::FindingNode;
 use crate::windows::WindowNode;
 
 /// Checks that a window's time is the watermark's column of every stream below it.
@@ -61,6 +62,13 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
         LogicalPlan::Unnest(unnest) => {
             let from = unnest.dependency_indices.get(column).copied();
             follow(&unnest.input, from.ok_or_else(|| elsewhere(plan, column))?)
+        }
+        LogicalPlan::Extension(extension) => {
+            let finding = extension.node.as_any().downcast_ref::<FindingNode>();
+            let from = finding
+                .and_then(|finding| Some((finding.given().next()?, finding.made_of(column)?)));
+            let (input, from) = from.ok_or_else(|| elsewhere(plan, column))?;
+            follow(&input.plan, from)
         }
         _ => Err(elsewhere(plan, column)),
     }
