@@ -5,7 +5,7 @@
 //! the executable). Telemetry is off. Sessions are made by the engine, not here.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 
@@ -100,4 +100,11 @@ fn open() -> Result<Environment> {
 /// ONNX Runtime's messages can hold several lines; a user gets one.
 pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// To be held while a session is built. ONNX Runtime looks whether it knows the domain of our
+/// operators, and adds it if not, in two steps; two sessions at once would both add it.
+pub(crate) fn one_session_at_a_time() -> MutexGuard<'static, ()> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
 }

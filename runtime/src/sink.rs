@@ -78,8 +78,8 @@ pub trait Sink: Send {
     /// Whether it has a place for late rows.
     fn takes_late(&self) -> bool;
 
-    /// Whether it is an exchange: what it is given are rows with their hidden columns and marks, for
-    /// the pipeline that has the windows.
+    /// Whether it is an exchange: what it is given are rows with their hidden columns and marks,
+    /// for the pipeline that has the windows.
     fn is_exchange(&self) -> bool {
         false
     }

@@ -238,6 +238,9 @@ impl Connection {
         config.set("bootstrap.servers", servers).set("client.id", "sembla");
         for def in PROPERTIES.iter().filter(|def| def.key != ANY_PROPERTY.key) {
             if let Some(value) = options.find_text(def.key) {
+                if def.key.ends_with(".location") {
+                    check_file(def.key, value)?;
+                }
                 config.set(def.key, value);
                 if def.is_secret {
                     secrets.add(value);
@@ -255,6 +258,16 @@ impl Connection {
     /// A configuration to be completed.
     pub(super) fn config(&self) -> ClientConfig {
         self.config.clone()
+    }
+}
+
+/// Names a file that the client would only say it can't read.
+fn check_file(key: &str, path: &str) -> Result<()> {
+    match std::fs::File::open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Error::Option(format!("{key}: the file '{path}' can't be read: {error}")))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use crate::onnxruntime::{environment, one_line};
+use crate::onnxruntime::{environment, one_line, one_session_at_a_time};
 use crate::ops::{self, Shared};
 use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
 
@@ -146,6 +146,7 @@ impl Sessions {
                     .error_on_failure();
                 builder = builder.with_execution_providers([cuda])?;
             }
+            let _one = one_session_at_a_time();
             builder.commit_from_memory(&source.bytes)
         };
         build().map_err(|error| match self.device {

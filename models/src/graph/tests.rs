@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::ModelError;
-use crate::onnxruntime::environment;
+use crate::onnxruntime::{environment, one_session_at_a_time};
 
 const EMBEDDERS: &[&str] = &["bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "modernbert"];
 const CLASSIFIERS: &[&str] = &[

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Machine, Start};
+use super::{Machine, MachineSource, Start};
 use crate::deliver::Deliver;
 use crate::flow::{Flow, FlowStart};
 use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, read};
@@ -79,14 +79,11 @@ pub(super) async fn run(
             watermark_us: start.watermark_us,
         },
     };
+    let has_time = |source: &MachineSource| source.event_time.is_some() || source.is_exchange;
     let part = RowPart {
         stage: Arc::clone(&machine.rows),
         partitions: start.partitions,
-        timed: machine
-            .sources
-            .iter()
-            .map(|source| source.event_time.is_some() || source.is_exchange)
-            .collect(),
+        timed: machine.sources.iter().map(has_time).collect(),
     };
     let edges = IngestEdges { input: from_readers, output: to_flow, done, tells_marks };
     let reporter = Arc::clone(&machine.reporter);

@@ -37,9 +37,9 @@ pub struct Hold {
 /// `-` only.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Takes the folder for this process alone, until what it gives is dropped. `None` while another
-    /// process has it. An object store has no locks and gives itself to all; there the commit of the
-    /// sink is what fences one instance off from another.
+    /// Takes the folder for this process alone, until what it gives is dropped. `None` while
+    /// another process has it. An object store has no locks and gives itself to all; there the
+    /// commit of the sink is what fences one instance off from another.
     ///
     /// # Errors
     /// When it can't be found out.

@@ -1,8 +1,9 @@
 //! The sources and sinks that a session knows.
 //!
 //! A source is a table of the session too ([`table`]), so that a query names it like any other;
-//! what is read when it runs at rest is in [`read`] and [`topics`]. A sink is written by `INSERT INTO` only.
-//! Opening connections belongs to the connectors, running pipelines to the runtime.
+//! what is read when it runs at rest is in [`read`] and [`topics`]. A sink is written by
+//! `INSERT INTO` only. Opening connections belongs to the connectors, running pipelines to the
+//! runtime.
 //!
 //! *Invariant:* a definition is whole and consistent; [`statements`] refuses all others.
 

@@ -80,8 +80,8 @@ impl PartitionStream for Topics {
     }
 }
 
-/// The next rows; `None` after the last ones. A record that can't be used ends the query, as a value
-/// in a file does that doesn't fit.
+/// The next rows; `None` after the last ones. A record that can't be used ends the query, as a
+/// value in a file does that doesn't fit.
 async fn next(source: &SourceDef, topics: &mut KafkaSource) -> Result<Option<RecordBatch>> {
     loop {
         match topics.next().await.map_err(|error| SqlError::of("source", &source.name, error))? {

@@ -17,6 +17,7 @@ pub(super) fn packed_session(graph: BuiltGraph) -> Session {
         embeddings: graph.embeddings.into_iter().map(QuantisedTable::new).collect(),
     });
     let environment = environment().expect("ONNX Runtime; run scripts/fetch-onnxruntime.sh");
+    let _one = one_session_at_a_time();
     Session::builder(environment)
         .expect("a session builder")
         .with_operators(domain(&shared, "test").expect("the operators"))
