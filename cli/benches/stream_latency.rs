@@ -4,7 +4,7 @@
 //! records a second (10000 if not said), for how long (30), and the model (`potion`). A broker of
 //! its own runs on the same processors. The pipeline compares each text with a fixed one. The time
 //! goes from just before a record is given to the producer until a reader of committed records has
-//! its result; the first five seconds are not counted. Once with transactions, committed every
+//! its result; the first 15 seconds are not counted. Once with transactions, committed every
 //! 20 ms, and once at least once.
 
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to a person")]
@@ -22,7 +22,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sembla_testing::Broker;
 
 /// Time before the first record that counts.
-const WARM_UP: Duration = Duration::from_secs(5);
+const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Partitions of the input.
 const PARTITIONS: i32 = 4;
@@ -80,9 +80,9 @@ fn measured(broker: &Broker, load: &Load, delivery: &str) -> Result<Vec<u64>, Bo
         format!(
             "CREATE SOURCE messages (sent BIGINT, text VARCHAR NOT NULL)
                WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{input}', kafka.fetch.wait.max.ms = '5');
-             CREATE SINK found WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{output}',
+             CREATE SINK {delivery} WITH (connector = 'kafka', bootstrap_servers = '{servers}', topic = '{output}',
                delivery = '{delivery}', linger = '1 ms');
-             INSERT INTO found SELECT sent, similarity(text, 'my card was stolen') AS score FROM messages;"
+             INSERT INTO {delivery} SELECT sent, similarity(text, 'my card was stolen') AS score FROM messages;"
         ),
     )?;
     let mut pipeline = started(&file, folder.path(), &load.model)?;

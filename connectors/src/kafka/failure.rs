@@ -61,6 +61,10 @@ impl Explainer {
     /// Keeps what the library reports on its own account.
     pub(super) fn remember(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        // That a partition has no more records at the moment is none.
+        if code == Code::PartitionEOF {
+            return;
+        }
         let reason = self.redact(reason);
         tracing::debug!(servers = %self.servers, "kafka: {code:?}: {reason}");
         // That all brokers are down follows from a reason; it is none.
@@ -246,6 +250,7 @@ mod tests {
         let explainer = explainer();
         explainer.remember(&KafkaError::Global(Code::SSL), "certificate unknown");
         explainer.remember(&KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+        explainer.remember(&KafkaError::Global(Code::PartitionEOF), "the end of a partition");
         let error =
             explainer.explain("it", &KafkaError::MetadataFetch(Code::BrokerTransportFailure));
         assert!(

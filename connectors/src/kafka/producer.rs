@@ -24,6 +24,23 @@ use super::settings::SinkSettings;
 /// How long a full queue is left alone before the next try.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(5);
 
+/// How often the end of writing is looked for.
+const WRITTEN_POLL: Duration = Duration::from_millis(1);
+
+/// Waits until all records are written. The library's own wait shares its events with the
+/// producer's thread, and learns up to a tenth of a second later that there are no more.
+fn written(inner: &Inner, timeout: Duration) -> std::result::Result<(), KafkaError> {
+    let until = Instant::now() + timeout;
+    loop {
+        match inner.flush(Duration::ZERO) {
+            Err(KafkaError::Flush(Code::OperationTimedOut)) if Instant::now() < until => {
+                std::thread::sleep(WRITTEN_POLL);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// A record to be written.
 #[derive(Debug, Default)]
 pub(super) struct OutRecord<'a> {
@@ -189,9 +206,13 @@ impl Producer {
     /// [`Error::Fenced`] when the outcome is nothing, or unknown.
     pub(super) async fn commit(&mut self) -> Result<()> {
         let result = if self.is_transactional {
-            self.retry("committing", |inner, timeout| inner.commit_transaction(timeout)).await
+            self.retry("committing", |inner, timeout| {
+                written(inner, timeout)?;
+                inner.commit_transaction(timeout)
+            })
+            .await
         } else {
-            self.retry("writing", |inner, timeout| inner.flush(timeout)).await
+            self.retry("writing", written).await
         };
         self.check()?;
         result?;
@@ -203,7 +224,7 @@ impl Producer {
     pub(super) async fn abort(&mut self) -> Result<()> {
         if self.is_transactional && self.is_open {
             // A broker refuses to abort what it has not heard of yet; so the queue goes out first.
-            let _ = self.retry("writing", |inner, timeout| inner.flush(timeout)).await;
+            let _ = self.retry("writing", written).await;
             self.retry("aborting", |inner, timeout| inner.abort_transaction(timeout)).await?;
         }
         self.is_open = false;

@@ -462,10 +462,13 @@ impl SinkSettings {
             .set("partitioner", self.partitioner)
             .set("compression.type", self.compression)
             .set("linger.ms", self.linger.as_millis().to_string());
-        // A broker knows best how large a record may be.
-        for (key, value) in
-            [("message.max.bytes", "104857600"), ("queue.buffering.max.kbytes", "262144")]
-        {
+        // A broker knows best how large a record may be. A transaction that comes right after
+        // another is asked to try again some milliseconds later.
+        for (key, value) in [
+            ("message.max.bytes", "104857600"),
+            ("queue.buffering.max.kbytes", "262144"),
+            ("retry.backoff.ms", "10"),
+        ] {
             if config.get(key).is_none() {
                 config.set(key, value);
             }
