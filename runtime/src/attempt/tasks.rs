@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::{Machine, MachineSource, Start};
 use crate::deliver::Deliver;
 use crate::flow::{Flow, FlowStart};
-use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, read};
+use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, Partitions, read};
 use crate::message::Last;
 use crate::meters::{EdgeMeter, SourceMeter};
 use crate::queue::{Bounds, bounded};
@@ -79,12 +79,7 @@ pub(super) async fn run(
             watermark_us: start.watermark_us,
         },
     };
-    let has_time = |source: &MachineSource| source.event_time.is_some() || source.is_exchange;
-    let part = RowPart {
-        stage: Arc::clone(&machine.rows),
-        partitions: start.partitions,
-        timed: machine.sources.iter().map(has_time).collect(),
-    };
+    let part = row_part(machine, start.partitions);
     let edges = IngestEdges { input: from_readers, output: to_flow, done, tells_marks };
     let reporter = Arc::clone(&machine.reporter);
     let sources = ingest_sources(machine)?;
@@ -97,6 +92,12 @@ pub(super) async fn run(
     tasks.spawn(flow.run().instrument(span.clone()));
     let delivery = tokio::spawn(deliver.run().instrument(span));
     supervise(tasks, delivery, cancel, machine).await
+}
+
+fn row_part(machine: &Machine, partitions: Partitions) -> RowPart {
+    let has_time = |source: &MachineSource| source.event_time.is_some() || source.is_exchange;
+    let timed = machine.sources.iter().map(has_time).collect();
+    RowPart { stage: Arc::clone(&machine.rows), partitions, timed }
 }
 
 fn ingest_sources(machine: &Machine) -> Result<Vec<IngestSource>> {
