@@ -6,7 +6,6 @@ The texts are questions with a number each, so none repeats. Seconds are those o
 """
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile

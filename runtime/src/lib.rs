@@ -39,6 +39,7 @@ pub use error::{Error, Fault, Result};
 pub use exchange::{Mark, Passing, Standing};
 pub use options::PipelineOptions;
 pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
+pub use retry::random;
 pub use sink::{Output, Progress, Sink};
 pub use source::{Assignment, Partition, Rejected, Source, SourceBatch, SourceEvent};
 pub use stage::{ClosedWindow, Pane, RowStage, StateTable, Window, WindowStage};

@@ -15,7 +15,7 @@ pub(crate) fn backoff(failures: usize, longest: Duration, random: f64) -> Durati
 }
 
 /// A number in [0, 1) that differs from call to call and from process to process.
-pub(crate) fn random() -> f64 {
+pub fn random() -> f64 {
     (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -36,7 +36,7 @@ use super::seat::Seat;
 use super::settings::{Connection, SinkSettings, connection_of};
 use super::sink::KafkaSink;
 use super::source::KafkaSource;
-use super::topics::{TopicSpec, create, partitions_of_topic};
+use super::topics::{TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic};
 use crate::formats::{Origin, as_arrow_stream};
 use crate::options::Options;
 
@@ -77,7 +77,8 @@ impl Exchange {
     /// # Errors
     /// [`Error::Option`] for options that can't be.
     pub fn sink(&self, groups: BTreeMap<String, Group>) -> Result<ExchangeSink> {
-        Ok(ExchangeSink { schema: SchemaRef::clone(&self.schema), seat: self.seat(groups)? })
+        let seat = Seat::new(self.settings()?, groups);
+        Ok(ExchangeSink { schema: SchemaRef::clone(&self.schema), seat })
     }
 
     /// The reading end, for a pipeline of that name. `start` says where it begins without progress.
@@ -98,15 +99,12 @@ impl Exchange {
         let connection = self.settings()?.connection;
         let topic = self.topic.clone();
         let look = move || {
-            let explainer = Arc::clone(&connection.explainer);
-            let explain = |error| explainer.explain(&format!("looking into '{topic}'"), &error);
-            let consumer: BaseConsumer<Reports> = connection
-                .config()
-                .create_with_context(Reports(Arc::clone(&explainer)))
-                .map_err(explain)?;
-            if !is_there(consumer.client(), &explainer, &topic)? {
+            let explainer = &connection.explainer;
+            let consumer = looking(&connection)?;
+            if !is_there(consumer.client(), explainer, &topic)? {
                 return Ok(0);
             }
+            let explain = |error| explainer.explain(&format!("looking into '{topic}'"), &error);
             Ok(consumer.fetch_watermarks(&topic, 0, ANSWER_TIMEOUT).map_err(explain)?.1)
         };
         blocking(look).await
@@ -122,10 +120,15 @@ impl Exchange {
         let options = Options::read("an exchange", &KafkaSink::options(), &self.with_topic())?;
         SinkSettings::new(&options)
     }
+}
 
-    fn seat(&self, groups: BTreeMap<String, Group>) -> Result<Seat> {
-        Ok(Seat::new(self.settings()?, groups))
-    }
+/// A client for questions about the topic of an exchange.
+fn looking(connection: &Connection) -> Result<BaseConsumer<Reports>> {
+    let explainer = &connection.explainer;
+    connection
+        .config()
+        .create_with_context(Reports(Arc::clone(explainer)))
+        .map_err(|error| explainer.explain("looking for the exchange", &error))
 }
 
 /// Whether the topic of an exchange is there.
@@ -149,14 +152,7 @@ fn is_there<C: ClientContext>(
 /// Makes the topic of an exchange where it is missing. Two who do so at once are both content.
 pub(super) async fn make_topic(connection: &Connection, topic: &str) -> Result<()> {
     let (asking, name) = (connection.clone(), topic.to_string());
-    let look = move || {
-        let explainer = Arc::clone(&asking.explainer);
-        let client: BaseConsumer<Reports> = asking
-            .config()
-            .create_with_context(Reports(Arc::clone(&explainer)))
-            .map_err(|error| explainer.explain("looking for the exchange", &error))?;
-        is_there(client.client(), &explainer, &name)
-    };
+    let look = move || is_there(looking(&asking)?.client(), &asking.explainer, &name);
     if blocking(look).await? {
         return Ok(());
     }
@@ -165,7 +161,7 @@ pub(super) async fn make_topic(connection: &Connection, topic: &str) -> Result<(
         partitions: 1,
         // As the brokers have it by default.
         replication: -1,
-        config: vec![("max.message.bytes", "104857600")],
+        config: vec![TAKES_LARGE_RECORDS],
     };
     create(connection, &[spec]).await
 }

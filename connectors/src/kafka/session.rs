@@ -15,7 +15,7 @@ use super::group::{Group, Lease};
 use super::producer::{OutRecord, Producer};
 use super::progress::{committed_of, note_of, offsets_of, progress_of, read_record};
 use super::settings::SinkSettings;
-use super::topics::{TopicSpec, create, partitions_of_topic};
+use super::topics::{TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic};
 
 /// Transactional ids that are taken over at the same time.
 const TAKEOVERS_MAX: usize = 8;
@@ -130,7 +130,7 @@ impl Opening<'_> {
         // Dead letters may be larger than the records of any other topic.
         let mut wanted = vec![spec(&settings.topic, Vec::new())];
         wanted.extend(settings.late_topic.iter().map(|name| spec(name, Vec::new())));
-        let large = vec![("max.message.bytes", "104857600")];
+        let large = vec![TAKES_LARGE_RECORDS];
         wanted.extend(settings.dead_letter_topic.iter().map(|name| spec(name, large.clone())));
         let progress = progress.map(|name| TopicSpec {
             partitions: 1,

@@ -10,6 +10,7 @@ use sembla_runtime::{Error, Result};
 
 use super::failure::{Explainer, Secrets};
 use super::positions::Start;
+use super::topics::RECORD_BYTES_MAX;
 use crate::options::{Kind, OptionDef, Options};
 
 const SERVERS: OptionDef = OptionDef::new(
@@ -465,7 +466,7 @@ impl SinkSettings {
         // A broker knows best how large a record may be. A transaction that comes right after
         // another is asked to try again some milliseconds later.
         for (key, value) in [
-            ("message.max.bytes", "104857600"),
+            ("message.max.bytes", RECORD_BYTES_MAX),
             ("queue.buffering.max.kbytes", "262144"),
             ("retry.backoff.ms", "10"),
         ] {

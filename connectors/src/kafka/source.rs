@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer;
-use sembla_runtime::{Assignment, Error, Partition, Result, Source, SourceEvent};
+use sembla_runtime::{Assignment, Error, Partition, Result, Source, SourceEvent, random};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -94,17 +94,7 @@ impl KafkaSource {
         let options = Options::read("a kafka source", &Self::options(), given)?;
         let settings = SourceSettings::new(pipeline, &options)?;
         Decoder::new(columns, &options)?;
-        let group = Group::new(&settings.group);
-        Ok(Self {
-            options,
-            settings,
-            records: Records::Rows(columns.to_vec()),
-            place: InGroup::Shares,
-            group,
-            thread: None,
-            given: None,
-            reading: None,
-        })
+        Ok(Self::of(options, settings, Records::Rows(columns.to_vec())))
     }
 
     /// The reading end of an exchange.
@@ -118,16 +108,20 @@ impl KafkaSource {
     ) -> Result<Self> {
         let options = Options::read("an exchange", &Self::options(), given)?;
         let settings = SourceSettings::new(pipeline, &options)?;
-        Ok(Self {
+        Ok(Self::of(options, settings, Records::Exchange(schema)))
+    }
+
+    fn of(options: Options, settings: SourceSettings, records: Records) -> Self {
+        Self {
             group: Group::new(&settings.group),
             options,
             settings,
-            records: Records::Exchange(schema),
+            records,
             place: InGroup::Shares,
             thread: None,
             given: None,
             reading: None,
-        })
+        }
     }
 
     /// The same for a pipeline that has to see all partitions. While another instance reads, this
@@ -338,7 +332,7 @@ impl Source for KafkaSource {
             }
             // Two have joined at once. Both leave, and one of them will be the first.
             self.leave().await?;
-            tokio::time::sleep(STAND_BY_POLL.mul_f64(1.0 + chance())).await;
+            tokio::time::sleep(STAND_BY_POLL.mul_f64(1.0 + random())).await;
         }
     }
 
@@ -464,12 +458,6 @@ impl fmt::Debug for KafkaSource {
             .field("group", &self.group)
             .finish_non_exhaustive()
     }
-}
-
-/// A number from 0 to 1 that two instances hardly share.
-fn chance() -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    f64::from(now.subsec_nanos() % 1_000_000) / 1e6
 }
 
 /// Waits until a lease ends, and gives the sender that says that nothing of it is on its way.

@@ -10,6 +10,12 @@ use super::failure::Explainer;
 use super::positions::TopicPartition;
 use super::settings::Connection;
 
+/// The largest record that is written: whether it may be is the broker's to say.
+pub(super) const RECORD_BYTES_MAX: &str = "104857600";
+
+/// The setting of a topic that takes such records.
+pub(super) const TAKES_LARGE_RECORDS: (&str, &str) = ("max.message.bytes", RECORD_BYTES_MAX);
+
 /// The number of partitions of a topic; `None` where it is not there. Waits for the cluster.
 pub(super) fn partitions_of_topic<C: ClientContext>(
     client: &Client<C>,
