@@ -33,6 +33,7 @@ mod stats;
 mod table;
 mod tokenize;
 mod weights;
+mod workers;
 
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};

@@ -12,6 +12,7 @@ use crate::pool::{Activation, Head};
 use crate::stats::{Counters, Work};
 use crate::table::TokenTable;
 use crate::tokenize::{Sequence, TextTokenizer};
+use crate::workers;
 use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
 /// Texts that are tokenised, run and cached together: long enough to fill every worker many times,
@@ -271,10 +272,10 @@ impl Model {
         };
         count(&sequences, work);
         match &loaded.backend {
-            Backend::Static(table) => Ok(sequences
-                .par_iter()
-                .flat_map_iter(|sequence| loaded.head.finish(table.mean(&sequence.ids)))
-                .collect()),
+            Backend::Static(table) => Ok(workers::run(|| {
+                let vector = |sequence: &Sequence| loaded.head.finish(table.mean(&sequence.ids));
+                sequences.par_iter().flat_map_iter(vector).collect()
+            })),
             Backend::Transformer(engine) => {
                 engine.run(&sequences, self.info().dimension, cancel, |sequence, output| {
                     match output {

@@ -16,6 +16,7 @@ use tokenizers::{
 };
 
 use crate::onnxruntime::one_line;
+use crate::workers;
 use crate::{CancelToken, ModelError, Result, TokenCount};
 use wordpiece::{Pieced, WordPiece};
 
@@ -256,13 +257,13 @@ impl TextTokenizer {
         cancel: &CancelToken,
         one: impl Fn(&I) -> Result<O> + Sync,
     ) -> Result<Vec<O>> {
-        let chunks: Result<Vec<Vec<O>>> = inputs
-            .par_chunks(CHUNK_ROWS)
-            .map(|chunk| {
+        let chunks: Result<Vec<Vec<O>>> = workers::run(|| {
+            let chunk = |chunk: &[I]| {
                 cancel.check()?;
                 chunk.iter().map(&one).collect()
-            })
-            .collect();
+            };
+            inputs.par_chunks(CHUNK_ROWS).map(chunk).collect()
+        });
         Ok(chunks?.into_iter().flatten().collect())
     }
 }

@@ -81,6 +81,53 @@ dispatched! {
     with ["avx512f", "avx512bw", "avx512vpopcntdq", "popcnt"]
     each_differing_bits = each_differing_bits_body(a: &[u8], others: &[u8], out: &mut [i32]) -> ()
 }
+dispatched! {
+    /// The greatest absolute component. NaN counts for nothing.
+    max_abs = max_abs_body(a: &[f32]) -> f32
+}
+dispatched! {
+    /// Rounds components by `inverse` to whole numbers in -127..=127, ties to even, and writes them
+    /// plus 128. Gives the sum of the squares of what is lost when a number stands for `scale`; its
+    /// order of additions is not promised.
+    round_to_codes = round_to_codes_body(
+        a: &[f32], inverse: f32, scale: f32, codes: &mut [u8]
+    ) -> f64
+}
+
+/// The greatest code of [`round_to_codes`].
+pub(crate) const CODE_MAX: f32 = 127.0;
+
+/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call
+/// of the library's function would keep the compiler from doing many at once.
+const ROUNDING: f32 = 12_582_912.0;
+
+#[inline(always)]
+fn max_abs_body(a: &[f32]) -> f32 {
+    let (blocks, rest) = a.as_chunks::<LANES>();
+    let mut max: Lanes = filled_up(rest).map(f32::abs);
+    for block in blocks {
+        for (max, x) in max.iter_mut().zip(block) {
+            *max = if x.abs() > *max { x.abs() } else { *max };
+        }
+    }
+    max.iter().fold(0.0, |max, x| x.max(max))
+}
+
+#[inline(always)]
+fn round_to_codes_body(a: &[f32], inverse: f32, scale: f32, codes: &mut [u8]) -> f64 {
+    let scale = f64::from(scale);
+    let mut lost = [0.0_f64; LANES];
+    for (block, codes) in a.chunks(LANES).zip(codes.chunks_mut(LANES)) {
+        for ((x, code), lost) in block.iter().zip(codes).zip(&mut lost) {
+            let whole = ((x * inverse + ROUNDING) - ROUNDING).clamp(-CODE_MAX, CODE_MAX);
+            let rest = f64::from(*x) - scale * f64::from(whole);
+            *lost += rest * rest;
+            *code = (whole as i32 + 128) as u8;
+        }
+    }
+    lost.iter().sum()
+}
+
 #[inline(always)]
 fn dot_body(a: &[f32], b: &[f32]) -> f64 {
     sum_pairs(a, b, |x, y| x * y)

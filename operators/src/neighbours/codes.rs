@@ -14,14 +14,8 @@ use rayon::prelude::*;
 use super::tile::{Machine, PANEL, TILE_ROWS_MAX};
 use crate::error::Result;
 use crate::host::{Host, Loan};
+use crate::lanes;
 use crate::unit::UnitVectors;
-
-/// The greatest code.
-const CODE_MAX: f32 = 127.0;
-
-/// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call
-/// of the library's function would keep the compiler from doing many at once.
-const ROUNDING: f32 = 12_582_912.0;
 
 /// Dimensions above this could overflow the 32-bit sums of 8-bit products.
 const DIMENSION_MAX: usize = 60_000;
@@ -75,14 +69,15 @@ impl<'a> Bytes<'a> {
             .zip(residue.par_chunks_mut(PANEL))
             .enumerate()
             .for_each(|(panel, ((codes, scale), residue))| {
+                let mut rounded = vec![[128_u8; 4]; steps];
                 for column in 0..PANEL.min(rows - panel * PANEL) {
                     let row = vectors.row(panel * PANEL + column);
-                    if let Some(rounded) = Rounded::new(row) {
-                        for (step, part) in row.chunks(4).enumerate() {
-                            codes[step * PANEL + column] = rounded.group(part);
+                    if let Some((counts, lost)) = round(row, rounded.as_flattened_mut()) {
+                        for (group, codes) in rounded.iter().zip(codes.chunks_mut(PANEL)) {
+                            codes[column] = *group;
                         }
-                        scale[column] = rounded.scale;
-                        residue[column] = rounded.residue(row);
+                        scale[column] = counts;
+                        residue[column] = lost;
                     }
                 }
             });
@@ -131,40 +126,16 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// How one row is rounded.
-struct Rounded {
-    scale: f32,
-    inverse: f32,
-}
-
-impl Rounded {
-    /// `None` without a direction.
-    fn new(row: &[f32]) -> Option<Self> {
-        let largest = row.iter().fold(0.0_f32, |max, x| x.abs().max(max));
-        let inverse = CODE_MAX / largest;
-        inverse.is_finite().then(|| Self { scale: largest / CODE_MAX, inverse })
-    }
-
-    fn code(&self, x: f32) -> f32 {
-        ((x * self.inverse + ROUNDING) - ROUNDING).clamp(-CODE_MAX, CODE_MAX)
-    }
-
-    /// Up to four components, as they stand in a panel.
-    fn group(&self, part: &[f32]) -> [u8; 4] {
-        let mut group = [128; 4];
-        for (code, x) in group.iter_mut().zip(part) {
-            *code = (self.code(*x) as i32 + 128) as u8;
-        }
-        group
-    }
-
-    /// The length of what is lost, rounded up.
-    fn residue(&self, row: &[f32]) -> f32 {
-        let scale = f64::from(self.scale);
-        let squares =
-            row.iter().map(|x| (f64::from(*x) - scale * f64::from(self.code(*x))).powi(2));
-        (squares.sum::<f64>().sqrt() * (1.0 + 1e-6)) as f32
-    }
+/// Rounds a row to codes plus 128 and gives what a code counts, and the length of what is lost,
+/// rounded up; `None` without a direction.
+fn round(row: &[f32], codes: &mut [u8]) -> Option<(f32, f32)> {
+    let largest = lanes::max_abs(row);
+    let inverse = lanes::CODE_MAX / largest;
+    inverse.is_finite().then(|| {
+        let scale = largest / lanes::CODE_MAX;
+        let squares = lanes::round_to_codes(row, inverse, scale, codes);
+        (scale, (squares.sqrt() * (1.0 + 1e-6)) as f32)
+    })
 }
 
 /// Packs rows in f32: per group of `width` rows and component, that component of its rows. Rows

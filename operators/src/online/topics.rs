@@ -14,7 +14,9 @@ use super::clusters::{ClusterInWindow, ClusterOptions, OnlineClusters};
 use crate::error::Result;
 use crate::host::{Host, Loan, check};
 use crate::topics::representatives::by_vectors;
-use crate::topics::{ScoredWord, Sparse, TopicOptions, TopicWords, WordWeights, Words, label};
+use crate::topics::{
+    ScoredWord, Sparse, TopicOptions, TopicWords, WordWeights, Words, label, members,
+};
 use crate::unit::UnitVectors;
 
 /// Whose state it is.
@@ -57,8 +59,8 @@ pub struct WindowTopics {
 
 /// Topics of a stream, window by window.
 ///
-/// Cost: that of [`OnlineClusters`], and the words of the window's texts. Memory: about 32 bytes
-/// for each different word of a micro-cluster.
+/// Cost: that of [`OnlineClusters`], the words of the window's texts, and a pass over the words of
+/// all micro-clusters. Memory: about 24 bytes for each different word of a micro-cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnlineTopics {
     options: TopicOptions,
@@ -96,47 +98,43 @@ impl OnlineTopics {
         vectors: &UnitVectors,
         host: &dyn Host,
     ) -> Result<WindowTopics> {
-        let _state = Loan::new(host, 2 * self.words.bytes())?;
-        let mut next = self.clone();
-        let found = next.advance(window, texts, vectors, host)?;
-        *self = next;
-        Ok(found)
-    }
-
-    fn advance(
-        &mut self,
-        window: Window,
-        texts: &[&str],
-        vectors: &UnitVectors,
-        host: &dyn Host,
-    ) -> Result<WindowTopics> {
-        let (found, places) = self.clusters.advance(window, vectors, host)?;
+        let _grouped = Loan::new(host, 2 * self.words.bytes())?;
+        let mut clusters = self.clusters.clone();
+        let (found, places) = clusters.advance(window, vectors, host)?;
         let words = Words::new(&self.options.words, texts)?;
         let vocabulary_max = self.options.vocabulary_max;
         let (counts, _loan) =
             TopicWords::count(texts, &places.of_row, &words, vocabulary_max, host)?;
+        let group = |place: u32| places.group_of.get(place as usize).copied().flatten();
+        let groups: Vec<Option<u32>> =
+            places.of_row.iter().map(|place| place.and_then(group)).collect();
+        let members = members(&groups);
+        let wanted = self.options.representatives;
+        let representatives = by_vectors(texts, &members, vectors, wanted, host)?;
+        let representatives = members.into_keys().zip(representatives).collect();
+        check(host)?;
+        // From here on nothing fails, so the state is as it was or as it should be.
+        self.clusters = clusters;
         let moved = |place: u32| places.moved.get(place as usize).copied().flatten();
-        self.words = self.words.relabelled(moved);
+        self.words.relabel(moved);
         self.words.scale(places.factor);
         self.words.merge(&counts);
         self.words.forget_below(COUNT_MIN);
-        check(host)?;
+        let topics = self.told(found.clusters, group, representatives);
+        Ok(WindowTopics { topic_of: found.cluster_of, topics })
+    }
 
-        let group = |place: u32| places.group_of.get(place as usize).copied().flatten();
-        let by_topic = self.words.relabelled(group);
-        let weights = WordWeights::new(&by_topic, &self.options.weighting);
-        let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (row, place) in (0..).zip(&places.of_row) {
-            if let Some(group) = place.and_then(group) {
-                members.entry(group).or_default().push(row);
-            }
-        }
-        let wanted = self.options.representatives;
-        let representatives = by_vectors(texts, &members, vectors, wanted, host)?;
-        let mut representatives: BTreeMap<u32, Vec<u32>> =
-            members.into_keys().zip(representatives).collect();
+    /// What is told of the clusters of a window. `group` tells of a micro-cluster the place of its
+    /// cluster among them.
+    fn told(
+        &mut self,
+        clusters: Vec<ClusterInWindow>,
+        group: impl Fn(u32) -> Option<u32>,
+        mut representatives: BTreeMap<u32, Vec<u32>>,
+    ) -> Vec<OnlineTopic> {
+        let weights = WordWeights::grouped(&self.words, group, &self.options.weighting);
         let earlier = std::mem::take(&mut self.told);
-        let topics = (0..).zip(found.clusters).map(|(group, cluster)| {
+        let topics = (0..).zip(clusters).map(|(group, cluster)| {
             let words = if cluster.event.is_alive() {
                 weights.top_words(group, self.options.top_words)
             } else {
@@ -148,7 +146,7 @@ impl OnlineTopics {
         let topics: Vec<OnlineTopic> = topics.collect();
         let alive = topics.iter().filter(|topic| topic.cluster.event.is_alive());
         self.told = alive.map(|topic| (topic.cluster.id, topic.words.clone())).collect();
-        Ok(WindowTopics { topic_of: found.cluster_of, topics })
+        topics
     }
 
     /// The state. Equal states give equal bytes.
@@ -302,14 +300,15 @@ mod tests {
         let mut wanted = TopicWords::new(1000).expect("options");
         for (number, rows) in WINDOWS[..3].iter().enumerate() {
             wanted.scale(if number == 0 { 1.0 } else { 0.5 });
-            for (text, angle) in *rows {
-                let topic = if *angle < 10.0 { Some(0) } else { Some(1) };
-                // The row alone is forgotten when it weighs a quarter, but not its words.
-                let topic = topic.filter(|_| *angle < 100.0);
-                wanted.add(topic, text, &plain);
-            }
+            let texts: Vec<&str> = rows.iter().map(|(text, _)| *text).collect();
+            // The row alone is forgotten when it weighs a quarter, but not its words.
+            let topic = |angle: f32| (angle < 100.0).then_some(u32::from(angle >= 10.0));
+            let of_rows: Vec<Option<u32>> = rows.iter().map(|(_, angle)| topic(*angle)).collect();
+            let counts = TopicWords::count(&texts, &of_rows, &plain, 1000, &Unbounded);
+            wanted.merge(&counts.expect("counts").0);
         }
-        let found = topics.words.relabelled(|place| if place < 2 { Some(place) } else { None });
+        let mut found = topics.words.clone();
+        found.relabel(|place| (place < 2).then_some(place));
         assert!(found == wanted, "{:?} and {:?}", found.parts(), wanted.parts());
     }
 

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
-use super::ctfidf::Sparse;
+use super::ctfidf::{Sparse, sum_up};
 use super::words::Words;
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
@@ -22,8 +23,11 @@ const TASKS_AT_ONCE: usize = 16;
 /// Bytes of a word besides its letters: its entries in the list and in the map.
 const BYTES_PER_WORD: usize = 112;
 
-/// Bytes of a count in a hash map.
-const BYTES_PER_COUNT: usize = 32;
+/// Bytes of a count, with the room that a list of them keeps.
+const BYTES_PER_COUNT: usize = 24;
+
+/// Words of texts that are heard before they are counted together.
+const HEARD_MAX: usize = 1 << 16;
 
 /// A word and what is known of it beyond its topics.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +44,8 @@ pub(crate) type TopicCounts = (Option<u32>, Sparse);
 #[derive(Clone, Debug)]
 pub struct TopicWords {
     terms: Vec<Term>,
-    ids: HashMap<Arc<str>, u32>,
-    topics: BTreeMap<Option<u32>, HashMap<u32, f64>>,
+    ids: HashMap<Arc<str>, u32, RandomState>,
+    topics: BTreeMap<Option<u32>, Sparse>,
     vocabulary_max: usize,
     pruned: u64,
     letters: usize,
@@ -64,7 +68,7 @@ impl TopicWords {
         }
         Ok(Self {
             terms: Vec::new(),
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             topics: BTreeMap::new(),
             vocabulary_max,
             pruned: 0,
@@ -96,12 +100,7 @@ impl TopicWords {
                 .zip(topics.par_chunks(TEXTS_PER_TASK))
                 .map(|(texts, topics)| {
                     let mut counts = Self::new(vocabulary_max)?;
-                    for (row, (text, topic)) in texts.iter().zip(topics).enumerate() {
-                        if row % 64 == 0 {
-                            check(host)?;
-                        }
-                        counts.add(*topic, text, words);
-                    }
+                    counts.add(texts, topics, words, host)?;
                     Ok(counts)
                 })
                 .collect();
@@ -114,21 +113,55 @@ impl TopicWords {
         Ok((all, loan))
     }
 
-    /// Counts the words of a text.
-    pub fn add(&mut self, topic: Option<u32>, text: &str, words: &Words) {
-        let mut found: Vec<u32> = Vec::new();
-        words.for_each(text, |word| found.push(self.id(word)));
-        found.sort_unstable();
-        let counts = self.topics.entry(topic).or_default();
-        for same in found.chunk_by(|a, b| a == b) {
-            self.terms[same[0] as usize].texts += 1.0;
-            let count = counts.entry(same[0]).or_insert_with(|| {
-                self.counts += 1;
-                0.0
-            });
-            *count += same.len() as f64;
+    /// Counts the words of texts on this thread.
+    fn add(
+        &mut self,
+        texts: &[&str],
+        topics: &[Option<u32>],
+        words: &Words,
+        host: &dyn Host,
+    ) -> Result<()> {
+        let mut heard: Vec<(Option<u32>, u32)> = Vec::new();
+        let mut of_text: Vec<u32> = Vec::new();
+        for (row, (text, topic)) in texts.iter().zip(topics).enumerate() {
+            if row % 64 == 0 {
+                check(host)?;
+            }
+            words.for_each(text, |word| of_text.push(self.id(word)));
+            if of_text.is_empty() {
+                // A topic without words is a topic.
+                self.topics.entry(*topic).or_default();
+            }
+            heard.extend(of_text.iter().map(|id| (*topic, *id)));
+            of_text.sort_unstable();
+            of_text.dedup();
+            of_text.drain(..).for_each(|id| self.terms[id as usize].texts += 1.0);
+            if heard.len() >= HEARD_MAX || self.terms.len() > self.vocabulary_max {
+                self.settle(&mut heard);
+            }
         }
+        self.settle(&mut heard);
+        Ok(())
+    }
+
+    /// Counts what was heard.
+    fn settle(&mut self, heard: &mut Vec<(Option<u32>, u32)>) {
+        heard.sort_unstable();
+        for of_topic in heard.chunk_by(|a, b| a.0 == b.0) {
+            let words = of_topic.chunk_by(|a, b| a == b).map(|same| (same[0].1, same.len() as f64));
+            self.add_row(of_topic[0].0, words);
+        }
+        heard.clear();
         self.prune();
+    }
+
+    /// Adds counts of a topic.
+    fn add_row(&mut self, topic: Option<u32>, counts: impl Iterator<Item = (u32, f64)>) {
+        let own = self.topics.entry(topic).or_default();
+        let before = own.len();
+        own.extend(counts);
+        sum_up(own);
+        self.counts += own.len() - before;
     }
 
     /// Adds other counts to these, topic by topic.
@@ -138,12 +171,7 @@ impl TopicWords {
             self.terms[*id as usize].texts += term.texts;
         }
         for (topic, counts) in &other.topics {
-            let own = self.topics.entry(*topic).or_default();
-            let before = own.len();
-            for (id, count) in counts {
-                *own.entry(ids[*id as usize]).or_default() += count;
-            }
-            self.counts += own.len() - before;
+            self.add_row(*topic, counts.iter().map(|(id, count)| (ids[*id as usize], *count)));
         }
         self.pruned += other.pruned;
         self.prune();
@@ -152,43 +180,41 @@ impl TopicWords {
     /// Multiplies all counts, so that what was counted before weighs less than what comes.
     pub fn scale(&mut self, factor: f64) {
         self.terms.iter_mut().for_each(|term| term.texts *= factor);
-        self.topics.values_mut().flat_map(HashMap::values_mut).for_each(|count| *count *= factor);
+        self.topics.values_mut().flatten().for_each(|(_, count)| *count *= factor);
     }
 
-    /// The same counts under other topics; those of topics that become one are added. `None` makes
+    /// Puts the counts under other topics; those of topics that become one are added. `None` makes
     /// a topic part of the class of no topic.
-    pub(crate) fn relabelled(&self, topic: impl Fn(u32) -> Option<u32>) -> Self {
-        let mut topics: BTreeMap<Option<u32>, HashMap<u32, f64>> = BTreeMap::new();
-        for (old, counts) in &self.topics {
-            let sums = topics.entry(old.and_then(&topic)).or_default();
-            counts.iter().for_each(|(id, count)| *sums.entry(*id).or_default() += count);
-        }
-        let counts = topics.values().map(HashMap::len).sum();
-        Self { topics, counts, ..self.clone() }
+    pub(crate) fn relabel(&mut self, topic: impl Fn(u32) -> Option<u32>) {
+        self.topics = regrouped(std::mem::take(&mut self.topics).into_iter(), topic);
+        self.counts = self.topics.values().map(Vec::len).sum();
+    }
+
+    /// The counts under other topics, as [`Self::relabel`] would put them.
+    pub(super) fn grouped(
+        &self,
+        topic: impl Fn(u32) -> Option<u32>,
+    ) -> BTreeMap<Option<u32>, Sparse> {
+        regrouped(self.topics.iter().map(|(topic, row)| (*topic, row.clone())), topic)
     }
 
     /// Forgets counts that have decayed below `least`, and words and topics without counts.
     pub(crate) fn forget_below(&mut self, least: f64) {
         let mut is_used = vec![false; self.terms.len()];
         for counts in self.topics.values_mut() {
-            counts.retain(|_, count| *count >= least);
-            counts.keys().for_each(|id| is_used[*id as usize] = true);
+            counts.retain(|(_, count)| *count >= least);
+            counts.iter().for_each(|(id, _)| is_used[*id as usize] = true);
         }
         self.topics.retain(|_, counts| !counts.is_empty());
-        let used = (0..self.terms.len()).filter(|id| is_used[*id]).collect();
-        self.keep_terms(used);
+        self.counts = self.topics.values().map(Vec::len).sum();
+        self.keep_terms(&is_used);
     }
 
     /// Everything but the bound: words with the texts that contain them, and of each topic the
     /// counts of words by number, in order.
     pub(crate) fn parts(&self) -> (Vec<(&str, f64)>, Vec<TopicCounts>) {
         let terms = self.terms.iter().map(|term| (&*term.word, term.texts)).collect();
-        let sorted = |counts: &HashMap<u32, f64>| {
-            let mut row: Sparse = counts.iter().map(|(id, count)| (*id, *count)).collect();
-            row.sort_unstable_by_key(|(id, _)| *id);
-            row
-        };
-        let topics = self.topics.iter().map(|(topic, counts)| (*topic, sorted(counts)));
+        let topics = self.topics.iter().map(|(topic, counts)| (*topic, counts.clone()));
         (terms, topics.collect())
     }
 
@@ -204,11 +230,12 @@ impl TopicWords {
             all.terms.get_mut(id).filter(|_| id == number)?.texts = *texts;
         }
         for (topic, row) in topics {
-            if row.iter().any(|(id, _)| *id as usize >= terms.len()) {
+            let in_order = row.is_sorted_by(|a, b| a.0 < b.0);
+            if !in_order || row.last().is_some_and(|(id, _)| *id as usize >= terms.len()) {
                 return None;
             }
             all.counts += row.len();
-            all.topics.insert(topic, row.into_iter().collect());
+            all.topics.insert(topic, row);
         }
         Some(all)
     }
@@ -236,8 +263,8 @@ impl TopicWords {
         self.ids.get(word).copied()
     }
 
-    /// The topics in order, the class of no topic first, each with its counts by word.
-    pub(super) fn topics(&self) -> &BTreeMap<Option<u32>, HashMap<u32, f64>> {
+    /// The topics in order, the class of no topic first, each with its counts by word, in order.
+    pub(super) fn topics(&self) -> &BTreeMap<Option<u32>, Sparse> {
         &self.topics
     }
 
@@ -269,23 +296,58 @@ impl TopicWords {
         });
         let kept = self.vocabulary_max / 4 * 3;
         self.pruned += (order.len() - kept) as u64;
-        order.truncate(kept);
-        self.keep_terms(order);
+        let mut is_kept = vec![false; order.len()];
+        order[..kept].iter().for_each(|id| is_kept[*id] = true);
+        self.keep_terms(&is_kept);
     }
 
-    /// Keeps some words, in the order given, and forgets all others.
-    fn keep_terms(&mut self, kept: Vec<usize>) {
-        let mut new_ids = vec![None; self.terms.len()];
-        kept.iter().enumerate().for_each(|(new, old)| new_ids[*old] = Some(new as u32));
-        self.terms = kept.iter().map(|old| self.terms[*old].clone()).collect();
-        self.ids = self.terms.iter().zip(0..).map(|(term, id)| (term.word.clone(), id)).collect();
+    /// Keeps some words, in their order, and forgets all others.
+    fn keep_terms(&mut self, is_kept: &[bool]) {
+        if is_kept.iter().all(|is_kept| *is_kept) {
+            return;
+        }
+        let mut next = 0_u32..;
+        let new_ids: Vec<Option<u32>> =
+            is_kept.iter().map(|is_kept| is_kept.then(|| next.next()).flatten()).collect();
+        self.ids.retain(|_, id| match new_ids[*id as usize] {
+            Some(new) => {
+                *id = new;
+                true
+            }
+            None => false,
+        });
+        let mut id = 0_usize..;
+        self.terms.retain(|_| id.next().is_some_and(|id| is_kept[id]));
         for counts in self.topics.values_mut() {
-            let old = std::mem::take(counts);
-            counts.extend(old.iter().filter_map(|(id, n)| Some((new_ids[*id as usize]?, *n))));
+            counts.retain_mut(|(id, _)| match new_ids[*id as usize] {
+                Some(new) => {
+                    *id = new;
+                    true
+                }
+                None => false,
+            });
         }
         self.letters = self.terms.iter().map(|term| term.word.len()).sum();
-        self.counts = self.topics.values().map(HashMap::len).sum();
+        self.counts = self.topics.values().map(Vec::len).sum();
     }
+}
+
+/// Rows of counts under other topics, those of one topic added in the order that they come in.
+fn regrouped(
+    rows: impl Iterator<Item = (Option<u32>, Sparse)>,
+    topic: impl Fn(u32) -> Option<u32>,
+) -> BTreeMap<Option<u32>, Sparse> {
+    let mut topics: BTreeMap<Option<u32>, Sparse> = BTreeMap::new();
+    for (old, row) in rows {
+        let counts = topics.entry(old.and_then(&topic)).or_default();
+        if counts.is_empty() {
+            *counts = row;
+        } else {
+            counts.extend(row);
+        }
+    }
+    topics.values_mut().for_each(sum_up);
+    topics
 }
 
 /// Two sets of counts are equal when they count the same words the same, in whatever order they
@@ -325,7 +387,8 @@ mod tests {
 
     fn total(counts: &TopicWords, topic: Option<u32>, word: &str) -> f64 {
         let id = counts.id_of(word).expect("a known word");
-        counts.topics()[&topic].get(&id).copied().unwrap_or(0.0)
+        let row = &counts.topics()[&topic];
+        row.iter().find(|(other, _)| *other == id).map_or(0.0, |(_, count)| *count)
     }
 
     #[test]
@@ -344,8 +407,7 @@ mod tests {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let topics: Vec<Option<u32>> = (0..40_000).map(|i| (i % 7 != 0).then_some(i % 7)).collect();
         let mut one = TopicWords::new(1000).expect("options");
-        let words = plain();
-        texts.iter().zip(&topics).for_each(|(text, topic)| one.add(*topic, text, &words));
+        one.add(&texts, &topics, &plain(), &Unbounded).expect("counts");
         let many = count(&texts, &topics, 1000);
         assert!(many == one);
         assert_eq!(many.bytes(), one.bytes());

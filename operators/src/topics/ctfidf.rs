@@ -7,7 +7,7 @@
 //! Variants: BM25 weighting, `ln(1 + (A - f(x) + 0.5) / (f(x) + 0.5))`, and the square root of the
 //! first factor, which weakens frequent words.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::counts::TopicWords;
 use super::words::Words;
@@ -51,21 +51,33 @@ pub struct WordWeights<'a> {
 impl<'a> WordWeights<'a> {
     /// Weighs counted words.
     pub fn new(counts: &'a TopicWords, weighting: &Weighting) -> Self {
+        Self::of_rows(counts, counts.topics().clone(), weighting)
+    }
+
+    /// Weighs counted words as if topics were put together to other ones; `None` makes a topic part
+    /// of the class of no topic.
+    pub(crate) fn grouped(
+        counts: &'a TopicWords,
+        topic: impl Fn(u32) -> Option<u32>,
+        weighting: &Weighting,
+    ) -> Self {
+        Self::of_rows(counts, counts.grouped(topic), weighting)
+    }
+
+    fn of_rows(
+        counts: &'a TopicWords,
+        mut topics: BTreeMap<Option<u32>, Sparse>,
+        weighting: &Weighting,
+    ) -> Self {
         // A word of a decayed count may be left with less than one text, and counts all the same.
-        let common = |id: &u32| {
-            weighting.min_document_frequency <= 1.0
-                || counts.terms()[*id as usize].texts >= weighting.min_document_frequency
-        };
+        let least = weighting.min_document_frequency;
+        let common = |id: &u32| least <= 1.0 || counts.terms()[*id as usize].texts >= least;
         let mut idf = vec![0.0; counts.terms().len()];
-        let mut totals = Vec::new();
-        let mut topics = BTreeMap::new();
-        for (topic, row) in counts.topics() {
-            let mut row: Sparse =
-                row.iter().filter(|(id, _)| common(id)).map(|(id, count)| (*id, *count)).collect();
-            row.sort_unstable_by_key(|(id, _)| *id);
+        let mut totals = Vec::with_capacity(topics.len());
+        for row in topics.values_mut() {
+            row.retain(|(id, _)| common(id));
             row.iter().for_each(|(id, count)| idf[*id as usize] += count);
             totals.push(row.iter().map(|(_, count)| count).sum::<f64>());
-            topics.insert(*topic, row);
         }
         let mean = totals.iter().sum::<f64>() / totals.len().max(1) as f64;
         // The fraction goes, as in BERTopic, unless decay left nothing else.
@@ -85,8 +97,14 @@ impl<'a> WordWeights<'a> {
     pub fn top_words(&self, topic: u32, count: usize) -> Vec<ScoredWord> {
         let word = |id: u32| &*self.counts.terms()[id as usize].word;
         let mut row: Vec<(u32, f64)> = self.row(topic).to_vec();
-        row.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| word(a.0).cmp(word(b.0))));
+        let best_first = |a: &(u32, f64), b: &(u32, f64)| {
+            b.1.total_cmp(&a.1).then_with(|| word(a.0).cmp(word(b.0)))
+        };
+        if count > 0 && count < row.len() {
+            row.select_nth_unstable_by(count - 1, best_first);
+        }
         row.truncate(count);
+        row.sort_unstable_by(best_first);
         row.into_iter()
             .map(|(id, score)| ScoredWord { word: word(id).to_string(), score })
             .collect()
@@ -99,14 +117,12 @@ impl<'a> WordWeights<'a> {
 
     /// The weights of a text's words, as if it were a topic, in order of the words' numbers.
     pub(super) fn text(&self, text: &str, words: &Words) -> Sparse {
-        let mut counts: HashMap<u32, f64> = HashMap::new();
+        let mut row = Sparse::new();
         words.for_each(text, |word| {
-            if let Some(id) = self.counts.id_of(word).filter(|id| self.idf[*id as usize] != 0.0) {
-                *counts.entry(id).or_default() += 1.0;
-            }
+            let id = self.counts.id_of(word).filter(|id| self.idf[*id as usize] != 0.0);
+            row.extend(id.map(|id| (id, 1.0)));
         });
-        let mut row: Sparse = counts.into_iter().collect();
-        row.sort_unstable_by_key(|(id, _)| *id);
+        sum_up(&mut row);
         self.weigh(row)
     }
 
@@ -124,6 +140,18 @@ impl<'a> WordWeights<'a> {
 
 /// Words by number, in order, with a count or weight.
 pub(crate) type Sparse = Vec<(u32, f64)>;
+
+/// Puts a row in order and adds what is said of the same word, in the order in which it stands.
+pub(super) fn sum_up(row: &mut Sparse) {
+    row.sort_by_key(|(id, _)| *id);
+    row.dedup_by(|later, sum| {
+        let is_same = later.0 == sum.0;
+        if is_same {
+            sum.1 += later.1;
+        }
+        is_same
+    });
+}
 
 /// The cosine of two rows; 0 when one has no length.
 pub(super) fn cosine(a: &[(u32, f64)], b: &[(u32, f64)]) -> f64 {

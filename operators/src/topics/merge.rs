@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::counts::TopicWords;
-use super::ctfidf::{Sparse, Weighting, WordWeights, cosine};
+use super::ctfidf::{Sparse, Weighting, WordWeights, cosine, sum_up};
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::unit::UnitVectors;
@@ -137,9 +137,8 @@ impl Place for Weighted {
     }
 
     fn join(&mut self, other: Self) {
-        let mut sum: BTreeMap<u32, f64> = self.0.iter().copied().collect();
-        other.0.iter().for_each(|(id, weight)| *sum.entry(*id).or_default() += weight);
-        self.0 = sum.into_iter().collect();
+        self.0.extend(other.0);
+        sum_up(&mut self.0);
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
+use foldhash::fast::RandomState;
+
 use super::words::{Piece, Unspaced, for_each_piece, lower_case, unspaced};
 use crate::error::{OperatorError, Result};
 
 /// Texts that are looked at to guess languages.
-const SAMPLE_TEXTS_MAX: usize = 2000;
+const SAMPLE_TEXTS_MAX: usize = 500;
 
 /// Languages that are guessed for one set of texts.
 const LANGUAGES_MAX: usize = 4;
@@ -15,6 +17,9 @@ const LANGUAGES_MAX: usize = 4;
 /// The share of the words that a language must explain, beyond those that the languages before it
 /// explain.
 const SHARE_MIN: f64 = 0.1;
+
+/// Words that can be asked for.
+pub(super) type WordSet = HashSet<String, RandomState>;
 
 /// Which stop words are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +49,7 @@ impl StopWords {
     }
 
     /// The words in lower case, and the languages they come from.
-    pub(super) fn resolve(&self, texts: &[&str]) -> Result<(HashSet<String>, Vec<&'static str>)> {
+    pub(super) fn resolve(&self, texts: &[&str]) -> Result<(WordSet, Vec<&'static str>)> {
         let languages = match self {
             Self::Auto => guess_languages(texts),
             Self::None => Vec::new(),
@@ -144,10 +149,10 @@ fn count_words(texts: &[&str]) -> Counts {
 }
 
 /// For each stop word the languages that list it, as bits in the order of the crate's languages.
-fn stop_words_by_languages() -> &'static HashMap<String, u64> {
-    static LISTED: OnceLock<HashMap<String, u64>> = OnceLock::new();
+fn stop_words_by_languages() -> &'static HashMap<String, u64, RandomState> {
+    static LISTED: OnceLock<HashMap<String, u64, RandomState>> = OnceLock::new();
     LISTED.get_or_init(|| {
-        let mut listed: HashMap<String, u64> = HashMap::new();
+        let mut listed: HashMap<String, u64, RandomState> = HashMap::default();
         for (bit, language) in stop_words::available_languages().iter().enumerate().take(64) {
             for word in stop_words::lookup(language).unwrap_or_default() {
                 *listed.entry(lower_case(word)).or_default() |= 1 << bit;

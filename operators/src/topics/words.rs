@@ -10,11 +10,9 @@
 //!
 //! Texts are not normalised (NFC) here.
 
-use std::collections::HashSet;
-
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::stop_words::{self, StopWords};
+use super::stop_words::{self, StopWords, WordSet};
 use crate::error::{OperatorError, Result};
 
 /// The longest n-gram that can be asked for.
@@ -44,7 +42,7 @@ impl Default for WordOptions {
 /// Splits texts into words.
 #[derive(Clone, Debug)]
 pub struct Words {
-    stop_words: HashSet<String>,
+    stop_words: WordSet,
     /// Clusters of the longest stop word of a script without spaces.
     stop_clusters_max: usize,
     languages: Vec<&'static str>,
@@ -111,10 +109,9 @@ impl Words {
             return;
         }
         let counts = |part: &&str| {
-            let letters = part.chars().any(char::is_alphabetic);
-            (letters || self.keep_numbers)
+            (self.keep_numbers || part.contains(char::is_alphabetic))
                 && !is_single_letter(part)
-                && !self.stop_words.contains(*part)
+                && (part.len() == word.len() || !self.stop_words.contains(*part))
         };
         sequence.extend(word_parts(word).filter(counts));
     }
@@ -228,8 +225,9 @@ pub(super) fn lower_case(text: &str) -> String {
 
 /// The parts of a word that Unicode keeps together and readers don't: `l'argent`, `example.com`.
 fn word_parts(word: &str) -> impl Iterator<Item = &str> {
-    let joints: &[char] = if word.contains(char::is_alphabetic) { &['\'', '.', ':'] } else { &[] };
-    word.split(joints).filter(|part| !part.is_empty())
+    let is_joint = |c: char| matches!(c, '\'' | '.' | ':');
+    let has_parts = word.contains(is_joint) && word.contains(char::is_alphabetic);
+    word.split(move |c| has_parts && is_joint(c)).filter(|part| !part.is_empty())
 }
 
 /// Whether a word is one letter of an alphabet. Syllables, as in Korean, may be words.
