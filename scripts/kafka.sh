@@ -7,13 +7,14 @@
 # DIR keeps the data, broker.log and the process id. The controller listens on PORT + 1,
 # PORT + 2 wants a login (SASL PLAIN: tester, tester-password), and PORT + 3 is for TLS, with a
 # certificate of its own that is in DIR/certificate.pem. Where KAFKA_OWNER is set, the node ends
-# with the process of that id, and DIR goes with it.
+# with the process of that id, and DIR goes with it. Its code is compiled quickly rather than well,
+# as tests are short; KAFKA_JIT= (empty) lets the compiler take its time, for minutes of load.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 libs=$here/.sembla/kafka/libs
 
 usage() {
-  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -22,7 +23,7 @@ running() {
 }
 
 kafka() {
-  java -Xms128m -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+  java -Xms128m -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseSerialGC ${KAFKA_JIT--XX:TieredStopAtLevel=1} -Xshare:auto \
     -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dlog4j2.level=WARN -cp "$libs/*" "$@"
 }
 

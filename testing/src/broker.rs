@@ -26,15 +26,27 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 pub struct Broker {
     folder: TempDir,
     port: u16,
+    /// Whether its code is compiled well rather than quickly.
+    is_for_load: bool,
 }
 
 impl Broker {
     /// Starts a broker of its own on free ports. The first start on a machine downloads Kafka.
     pub fn start() -> Self {
+        Self::start_as(false)
+    }
+
+    /// The same for minutes of load: it takes longer to be fast, and is faster then.
+    pub fn start_for_load() -> Self {
+        Self::start_as(true)
+    }
+
+    fn start_as(is_for_load: bool) -> Self {
         // A port may be taken between the look and the start; then another is tried.
         for _ in 0..3 {
             let folder = tempfile::Builder::new().prefix("sembla-kafka").tempdir();
-            let broker = Self { folder: folder.expect("a folder"), port: free_port() };
+            let folder = folder.expect("a folder");
+            let broker = Self { folder, port: free_port(), is_for_load };
             if broker.script("start") {
                 broker.wait_until_ready();
                 return broker;
@@ -215,12 +227,13 @@ impl Broker {
     /// Runs the script, and says whether it succeeded.
     fn script(&self, command: &str) -> bool {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let status = Command::new(root.join("scripts/kafka.sh"))
-            .arg(command)
-            .arg(self.folder.path())
-            .arg(self.port.to_string())
-            .env("KAFKA_OWNER", std::process::id().to_string())
-            .status();
+        let mut script = Command::new(root.join("scripts/kafka.sh"));
+        script.arg(command).arg(self.folder.path()).arg(self.port.to_string());
+        script.env("KAFKA_OWNER", std::process::id().to_string());
+        if self.is_for_load {
+            script.env("KAFKA_JIT", "");
+        }
+        let status = script.status();
         status.expect("scripts/kafka.sh").success()
     }
 }

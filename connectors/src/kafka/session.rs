@@ -15,7 +15,10 @@ use super::group::{Group, Lease};
 use super::producer::{OutRecord, Producer};
 use super::progress::{committed_of, note_of, offsets_of, progress_of, read_record};
 use super::settings::SinkSettings;
-use super::topics::{TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic};
+use super::topics::{
+    KEEPS_LAST_RECORDS, TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic,
+    refuse_forgetful,
+};
 
 /// Transactional ids that are taken over at the same time.
 const TAKEOVERS_MAX: usize = 8;
@@ -134,7 +137,7 @@ impl Opening<'_> {
         wanted.extend(settings.dead_letter_topic.iter().map(|name| spec(name, large.clone())));
         let progress = progress.map(|name| TopicSpec {
             partitions: 1,
-            ..spec(&name.to_string(), vec![("cleanup.policy", "compact")])
+            ..spec(&name.to_string(), vec![KEEPS_LAST_RECORDS])
         });
         wanted.extend(progress.clone());
         let (inner, explainer) = (producer.inner(), Arc::clone(&settings.connection.explainer));
@@ -148,6 +151,9 @@ impl Opening<'_> {
             Ok(missing)
         })
         .await?;
+        if let Some(kept) = progress.as_ref().filter(|progress| !missing.contains(progress)) {
+            refuse_forgetful(&settings.connection, &kept.name).await?;
+        }
         // The topic of progress is nobody's but ours.
         let is_ours = |spec: &TopicSpec| progress.as_ref() == Some(spec);
         match missing.iter().find(|spec| !settings.creates_topics && !is_ours(spec)) {

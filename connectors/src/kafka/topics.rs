@@ -1,6 +1,6 @@
 //! Topics: whether they are there, and making those that may be made.
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use sembla_runtime::{Error, Result};
@@ -65,13 +65,46 @@ pub(super) struct TopicSpec {
     pub(super) config: Vec<(&'static str, &'static str)>,
 }
 
+/// The setting of a topic that keeps the last record of each key for good.
+pub(super) const KEEPS_LAST_RECORDS: (&str, &str) = ("cleanup.policy", "compact");
+
+fn admin(connection: &Connection, what: &str) -> Result<AdminClient<Reports>> {
+    let explainer = &connection.explainer;
+    connection
+        .config()
+        .create_with_context(Reports(std::sync::Arc::clone(explainer)))
+        .map_err(|error| explainer.explain(what, &error))
+}
+
+/// Refuses a topic that forgets records by their age or its size. Where the cluster does not say,
+/// the topic is taken as it is.
+pub(super) async fn refuse_forgetful(connection: &Connection, topic: &str) -> Result<()> {
+    let what = format!("looking at the settings of topic '{topic}'");
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
+    let asked = [ResourceSpecifier::Topic(topic)];
+    let told = match admin(connection, &what)?.describe_configs(&asked, &options).await {
+        Ok(told) => told,
+        Err(error) => {
+            tracing::warn!("{}", connection.explainer.explain(&what, &error));
+            return Ok(());
+        }
+    };
+    let (setting, wanted) = KEEPS_LAST_RECORDS;
+    let settings = told.into_iter().flatten().next();
+    let policy = settings.as_ref().and_then(|settings| settings.get(setting)?.value.as_deref());
+    match policy {
+        Some(policy) if policy != wanted => Err(Error::Option(format!(
+            "topic '{topic}' forgets records ({setting} is '{policy}'), so it can't keep the progress of a pipeline; \
+             set it to '{wanted}'"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Makes topics; one that another instance has made meanwhile is as good.
 pub(super) async fn create(connection: &Connection, specs: &[TopicSpec]) -> Result<()> {
     let explainer = &connection.explainer;
-    let admin: AdminClient<Reports> = connection
-        .config()
-        .create_with_context(Reports(std::sync::Arc::clone(explainer)))
-        .map_err(|error| explainer.explain("making topics", &error))?;
+    let admin = admin(connection, "making topics")?;
     let topics: Vec<NewTopic<'_>> = specs
         .iter()
         .map(|spec| {

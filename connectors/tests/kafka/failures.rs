@@ -87,6 +87,25 @@ async fn topics_are_made_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_forgets_is_no_place_for_progress() {
+    let broker = Broker::shared();
+    let topic = broker.topic("out", 1);
+    let keeps = broker.topic_with("keeps", 1, &[("cleanup.policy", "compact")]);
+    for forgetful in ["delete", "compact,delete"] {
+        let progress = broker.topic_with("forgets", 1, &[("cleanup.policy", forgetful)]);
+        let more = [("progress_topic", progress.as_str())];
+        let mut sink = sink_of(broker, &topic, BTreeMap::new(), &more).expect("a sink");
+        let line = sink.recover(&topic, &whole()).await.expect_err("refused").to_string();
+        let wanted =
+            format!("topic '{progress}' forgets records (cleanup.policy is '{forgetful}')");
+        assert!(line.contains(&wanted), "{line}");
+    }
+    let more = [("progress_topic", keeps.as_str())];
+    let mut sink = sink_of(broker, &topic, BTreeMap::new(), &more).expect("a sink");
+    sink.recover(&topic, &whole()).await.expect("recovered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_may_come() {
     let pairs = [("bootstrap_servers", "127.0.0.1:1"), ("topic", "t"), ("format", "text")];
     let mut source = KafkaSource::new("p", &columns(), &options(&pairs)).expect("a source");

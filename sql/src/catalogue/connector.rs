@@ -40,11 +40,18 @@ pub(crate) fn files_source_options(options: &StreamOptions) -> sembla_runtime::R
     Options::read("a files source", &declared, options.as_slice())
 }
 
-/// Takes the connector out of the options. `what` is what has them, for messages.
+/// Looks up what options refer to and takes the connector out of them. `what` is what has them, for
+/// messages.
 ///
 /// # Errors
-/// [`SqlError::Statement`] where it is missing or unknown.
+/// [`SqlError::Statement`] for a variable that isn't set, and where the connector is missing or
+/// unknown.
 pub(super) fn take(what: &str, options: &mut StreamOptions) -> Result<String, SqlError> {
+    options.look_up().map_err(|(key, variable)| {
+        SqlError::Statement(format!(
+            "{what}: {key} refers to the environment variable {variable}, which isn't set"
+        ))
+    })?;
     match options.take("connector") {
         Some(given) if ALL.contains(&given.as_str()) => Ok(given),
         Some(given) => Err(SqlError::Statement(format!(

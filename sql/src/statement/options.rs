@@ -52,6 +52,21 @@ impl StreamOptions {
         Some(self.0.remove(position).1)
     }
 
+    /// Puts the values of environment variables in the place of `env:NAME`. A secret stays a
+    /// reference; whoever opens the connection looks it up.
+    ///
+    /// # Errors
+    /// The option and the variable that isn't set, or is no text.
+    pub(crate) fn look_up(&mut self) -> Result<(), (String, String)> {
+        for (key, value) in self.0.iter_mut().filter(|(key, _)| !is_secret(key)) {
+            if let Some(variable) = value.strip_prefix("env:") {
+                let found = std::env::var(variable);
+                *value = found.map_err(|_| (key.clone(), variable.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The options for people: secrets, and passwords in addresses, are hidden.
     pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
         self.0.iter().map(|(key, value)| {
@@ -152,4 +167,21 @@ fn parse_option(parser: &mut TokenParser<'_>) -> Result<(String, String), Parser
         _ => return parser.expected("a string, a number, true or false", next),
     };
     Ok((key, format!("{minus}{value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_refer_to_the_environment_and_secrets_are_left_there() {
+        let given = |key: &str, value: &str| (key.to_string(), value.to_string());
+        let of = |options: Vec<(String, String)>| StreamOptions::from(options);
+        let mut options = of(vec![given("topic", "env:PATH"), given("sasl.password", "env:PATH")]);
+        assert_eq!(options.look_up(), Ok(()));
+        assert_eq!(options.get("topic").map(str::to_string), std::env::var("PATH").ok());
+        assert_eq!(options.get("sasl.password"), Some("env:PATH"));
+        let mut unknown = of(vec![given("topic", "env:SEMBLA_NOT_SET")]);
+        assert_eq!(unknown.look_up(), Err(given("topic", "SEMBLA_NOT_SET")));
+    }
 }

@@ -14,6 +14,7 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
+use sembla_connectors::kafka::Exchange;
 use sembla_runtime::state::Query as StateQuery;
 use sembla_runtime::{
     Passing, Pipeline, RowStage as _, Source, SourceInput, WindowPart as RuntimeWindow,
@@ -44,6 +45,8 @@ pub struct StreamPlan {
     sink: Arc<SinkDef>,
     row_plan: LogicalPlan,
     window: Option<SplitWindow>,
+    /// What windows are fed through, if it was asked for.
+    exchange: Option<Exchange>,
     settings: StreamSettings,
     state: SessionState,
 }
@@ -131,12 +134,12 @@ impl StreamPlan {
         }
         let settings = StreamSettings::of(&state);
         let name = sink.name.clone();
-        let has_exchange = settings.exchange && window.is_some();
-        if has_exchange {
-            connect::exchange(&name, &sources, &Arc::new(rows.schema().as_arrow().clone()))?;
-        }
-        let query = identity(&rows, window.as_ref(), &sources, session, has_exchange);
-        Ok(Self { name, query, sources, sink, row_plan: rows, window, settings, state })
+        let handed_on = Arc::new(rows.schema().as_arrow().clone());
+        let exchange = (settings.exchange && window.is_some())
+            .then(|| connect::exchange(&name, &sources, &handed_on))
+            .transpose()?;
+        let query = identity(&rows, window.as_ref(), &sources, session, exchange.is_some());
+        Ok(Self { name, query, sources, sink, row_plan: rows, window, exchange, settings, state })
     }
 
     /// The name of the pipeline.
@@ -177,8 +180,8 @@ impl StreamPlan {
             }
         });
         let rows = RowPart::new(rows, at_rest);
-        if self.has_exchange() {
-            return self.exchanging(rows, windows, &schema, ignore_state).await;
+        if let Some(exchange) = self.exchange.clone() {
+            return self.exchanging(&exchange, rows, windows, &schema, ignore_state).await;
         }
         let (sources, groups) =
             connect::sources(&self.name, &self.state, &self.sources, windows.is_some())?;
@@ -195,21 +198,16 @@ impl StreamPlan {
         }])
     }
 
-    /// Whether windows are fed through an exchange.
-    fn has_exchange(&self) -> bool {
-        self.settings.exchange && self.window.is_some()
-    }
-
     /// The pipeline that instances share, up to the exchange, and the one with the windows.
     async fn exchanging(
         self,
+        exchange: &Exchange,
         rows: RowPart,
         windows: Option<RuntimeWindow>,
         schema: &SchemaRef,
         ignore_state: bool,
     ) -> Result<Vec<Pipeline>, SqlError> {
         let handed_on = rows.schema();
-        let exchange = connect::exchange(&self.name, &self.sources, &handed_on)?;
         let before = format!("{}.rows", self.name);
         let (sources, groups) = connect::sources(&before, &self.state, &self.sources, false)?;
         let first = Pipeline {
@@ -267,7 +265,7 @@ impl StreamPlan {
             lines.push(("source".to_string(), source.words()));
         }
         lines.push(("rows".into(), self.row_plan.display_indent().to_string()));
-        if self.has_exchange() {
+        if self.exchange.is_some() {
             let topic = connect::exchange_topic(&self.name);
             lines.push(("exchange".into(), format!("topic '{topic}' of one partition")));
         }
@@ -297,7 +295,7 @@ impl StreamPlan {
         let words = match (&self.window, kafka) {
             (_, false) => "one instance: its sources are files",
             (None, true) => "instances of one group share the partitions",
-            (Some(_), true) if self.has_exchange() => {
+            (Some(_), true) if self.exchange.is_some() => {
                 "instances share the partitions up to the exchange; one of them has the windows, which need to see \
                  the whole stream, and another takes over when it ends"
             }
