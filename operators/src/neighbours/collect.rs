@@ -35,6 +35,12 @@ impl KeepBest<'_> {
     /// to a row, or to a column, on average.
     fn prune(&self, candidates: &mut [Candidate], error: f32, key: fn(&Candidate) -> u32) {
         let k = self.best.k();
+        if k == 1 {
+            let raise = |candidate: &Candidate| {
+                self.best.raise(key(candidate) as usize, candidate.score - error);
+            };
+            return candidates.iter().for_each(raise);
+        }
         let keys = candidates.iter().map(key);
         let (Some(low), Some(high)) = (keys.clone().min(), keys.max()) else { return };
         if candidates.len() <= k.saturating_mul((high - low) as usize + 1) {

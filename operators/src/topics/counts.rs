@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::ctfidf::{Sparse, sum_up};
+use super::numbers::Numbers;
 use super::words::Words;
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
@@ -123,11 +124,12 @@ impl TopicWords {
     ) -> Result<()> {
         let mut heard: Vec<(Option<u32>, u32)> = Vec::new();
         let mut of_text: Vec<u32> = Vec::new();
+        let mut known = Numbers::default();
         for (row, (text, topic)) in texts.iter().zip(topics).enumerate() {
             if row % 64 == 0 {
                 check(host)?;
             }
-            words.for_each(text, |word| of_text.push(self.id(word)));
+            words.for_each_number(text, &mut known, |word| self.id(word), |id| of_text.push(id));
             if of_text.is_empty() {
                 // A topic without words is a topic.
                 self.topics.entry(*topic).or_default();
@@ -137,7 +139,11 @@ impl TopicWords {
             of_text.dedup();
             of_text.drain(..).for_each(|id| self.terms[id as usize].texts += 1.0);
             if heard.len() >= HEARD_MAX || self.terms.len() > self.vocabulary_max {
+                let pruned = self.pruned;
                 self.settle(&mut heard);
+                if self.pruned != pruned {
+                    known.clear();
+                }
             }
         }
         self.settle(&mut heard);

@@ -10,6 +10,7 @@ pub mod coherence;
 pub mod counts;
 pub mod ctfidf;
 pub mod merge;
+mod numbers;
 pub mod over_time;
 pub(crate) mod representatives;
 pub mod stop_words;

@@ -9,6 +9,7 @@ use super::ctfidf::{WordWeights, cosine};
 use super::words::Words;
 use crate::error::Result;
 use crate::host::{Host, check};
+use crate::lanes;
 use crate::unit::UnitVectors;
 
 /// Texts of a topic that are compared with it by words, in equal steps over its rows.
@@ -29,10 +30,8 @@ pub(crate) fn by_vectors(
             let values = vectors.row(*row as usize);
             centroid.iter_mut().zip(values).for_each(|(sum, x)| *sum += f64::from(*x));
         }
-        let nearness = |row: u32| {
-            let values = vectors.row(row as usize).iter();
-            centroid.iter().zip(values).map(|(c, x)| c * f64::from(*x)).sum::<f64>()
-        };
+        let centroid: Vec<f32> = centroid.into_iter().map(|sum| sum as f32).collect();
+        let nearness = |row: u32| lanes::dot(&centroid, vectors.row(row as usize));
         let scored = rows.iter().map(|row| (nearness(*row), *row)).collect();
         Ok(best_texts(texts, scored, wanted))
     })

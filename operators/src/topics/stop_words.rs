@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use foldhash::fast::RandomState;
+use unicode_segmentation::UnicodeSegmentation;
 
-use super::words::{Piece, Unspaced, for_each_piece, lower_case, unspaced};
+use super::words::{Piece, Unspaced, for_each_piece, is_unspaced, lower_case, unspaced};
 use crate::error::{OperatorError, Result};
 
 /// Texts that are looked at to guess languages.
@@ -17,9 +18,6 @@ const LANGUAGES_MAX: usize = 4;
 /// The share of the words that a language must explain, beyond those that the languages before it
 /// explain.
 const SHARE_MIN: f64 = 0.1;
-
-/// Words that can be asked for.
-pub(super) type WordSet = HashSet<String, RandomState>;
 
 /// Which stop words are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,19 +46,63 @@ impl StopWords {
         }
     }
 
-    /// The words in lower case, and the languages they come from.
-    pub(super) fn resolve(&self, texts: &[&str]) -> Result<(WordSet, Vec<&'static str>)> {
-        let languages = match self {
-            Self::Auto => guess_languages(texts),
-            Self::None => Vec::new(),
-            Self::Language(language) => vec![of_language(language)?],
-            Self::List(words) => {
-                return Ok((words.iter().map(|word| lower_case(word)).collect(), Vec::new()));
-            }
-        };
-        let words = languages.iter().filter_map(stop_words::lookup).flatten();
-        Ok((words.map(|word| lower_case(word)).collect(), languages))
+    /// The words that are meant.
+    pub(super) fn resolve(&self, texts: &[&str]) -> Result<StopList> {
+        Ok(match self {
+            Self::Auto => StopList::of_languages(guess_languages(texts)),
+            Self::None => StopList::default(),
+            Self::Language(language) => StopList::of_languages(vec![of_language(language)?]),
+            Self::List(words) => StopList::of_words(words),
+        })
     }
+}
+
+/// Stop words, in lower case: those of some languages, or words of a list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StopList {
+    languages: Vec<&'static str>,
+    /// The languages as bits.
+    bits: u64,
+    words: HashSet<String, RandomState>,
+    clusters_max: usize,
+}
+
+impl StopList {
+    fn of_languages(languages: Vec<&'static str>) -> Self {
+        let known = stop_words::available_languages().iter();
+        let bits = known.enumerate().filter(|(_, language)| languages.contains(language));
+        let bits = bits.filter_map(|(bit, _)| 1_u64.checked_shl(bit as u32)).sum();
+        let words = languages.iter().filter_map(stop_words::lookup).flatten().copied();
+        let clusters_max = clusters_max(words);
+        Self { languages, bits, clusters_max, ..Self::default() }
+    }
+
+    fn of_words(words: &[String]) -> Self {
+        let words: HashSet<_, _> = words.iter().map(|word| lower_case(word)).collect();
+        let clusters_max = clusters_max(words.iter().map(String::as_str));
+        Self { words, clusters_max, ..Self::default() }
+    }
+
+    /// Whether a word in lower case is one.
+    pub(super) fn contains(&self, word: &str) -> bool {
+        let listed = || stop_words_by_languages().get(word).is_some_and(|in_| in_ & self.bits != 0);
+        self.words.contains(word) || (self.bits != 0 && listed())
+    }
+
+    /// The languages whose stop words they are.
+    pub(super) fn languages(&self) -> &[&'static str] {
+        &self.languages
+    }
+
+    /// Clusters of the longest one of a script without spaces.
+    pub(super) fn clusters_max(&self) -> usize {
+        self.clusters_max
+    }
+}
+
+fn clusters_max<'a>(words: impl Iterator<Item = &'a str>) -> usize {
+    let unspaced = words.filter(|word| word.starts_with(is_unspaced));
+    unspaced.map(|word| word.graphemes(true).count()).max().unwrap_or(0)
 }
 
 /// The code of a language that has stop words.
@@ -200,7 +242,19 @@ mod tests {
         assert_eq!(StopWords::parse("de"), Ok(StopWords::Language("de".to_string())));
         let error = StopWords::parse("english").expect_err("a code is wanted").to_string();
         assert!(error.starts_with("stop_words is 'english'; "), "{error}");
-        let list = StopWords::List(vec!["Card".to_string()]);
-        assert!(list.resolve(&[]).expect("a list").0.contains("card"));
+        let list = StopWords::List(vec!["Card".to_string()]).resolve(&[]).expect("a list");
+        assert!(list.contains("card") && !list.contains("the"));
+    }
+
+    #[test]
+    fn every_language_has_a_bit() {
+        assert!(stop_words::available_languages().len() <= 64);
+        for language in stop_words::available_languages() {
+            let list = StopWords::Language(language.to_string()).resolve(&[]).expect("known");
+            let words = stop_words::lookup(language).expect("known");
+            assert!(words.iter().all(|word| list.contains(&lower_case(word))), "{language}");
+        }
+        let german = StopWords::Language("de".to_string()).resolve(&[]).expect("known");
+        assert!(german.contains("damit") && !german.contains("with"));
     }
 }

@@ -12,7 +12,8 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::stop_words::{self, StopWords, WordSet};
+use super::numbers::Numbers;
+use super::stop_words::{self, StopList, StopWords};
 use crate::error::{OperatorError, Result};
 
 /// The longest n-gram that can be asked for.
@@ -42,10 +43,7 @@ impl Default for WordOptions {
 /// Splits texts into words.
 #[derive(Clone, Debug)]
 pub struct Words {
-    stop_words: WordSet,
-    /// Clusters of the longest stop word of a script without spaces.
-    stop_clusters_max: usize,
-    languages: Vec<&'static str>,
+    stop_words: StopList,
     ngrams_max: usize,
     keep_numbers: bool,
 }
@@ -64,13 +62,8 @@ impl Words {
                 options.ngrams_max
             )));
         }
-        let (stop_words, languages) = options.stop_words.resolve(texts)?;
-        let unspaced = stop_words.iter().filter(|word| word.starts_with(is_unspaced));
-        let stop_clusters_max = unspaced.map(|word| word.graphemes(true).count()).max();
         Ok(Self {
-            stop_clusters_max: stop_clusters_max.unwrap_or(0),
-            stop_words,
-            languages,
+            stop_words: options.stop_words.resolve(texts)?,
             ngrams_max: options.ngrams_max,
             keep_numbers: options.keep_numbers,
         })
@@ -78,7 +71,7 @@ impl Words {
 
     /// The languages whose stop words are left out.
     pub fn languages(&self) -> &[&'static str] {
-        &self.languages
+        self.stop_words.languages()
     }
 
     /// Calls `each` with every word and n-gram of a text, as often as it occurs.
@@ -86,7 +79,7 @@ impl Words {
         let lower = lower_case(text);
         let mut sequence: Vec<&str> = Vec::new();
         for_each_piece(&lower, |piece| match piece {
-            Piece::Word(word) => self.push_word(word, &mut sequence),
+            Piece::Word(word) => sequence.extend(self.counted(word)),
             Piece::Run(run) => {
                 self.ngrams(&sequence, &mut each);
                 sequence.clear();
@@ -96,6 +89,30 @@ impl Words {
         self.ngrams(&sequence, &mut each);
     }
 
+    /// Calls `each` with the number of every word and n-gram of a text, as often as it occurs.
+    /// `number` gives them numbers; what it said of words is in `known`.
+    pub(super) fn for_each_number(
+        &self,
+        text: &str,
+        known: &mut Numbers,
+        mut number: impl FnMut(&str) -> u32,
+        mut each: impl FnMut(u32),
+    ) {
+        if self.ngrams_max > 1 {
+            return self.for_each(text, |word| each(number(word)));
+        }
+        let lower = lower_case(text);
+        for_each_piece(&lower, |piece| match piece {
+            Piece::Word(word) => {
+                let numbers = known.of(word, |numbers| {
+                    numbers.extend(self.counted(word).map(&mut number));
+                });
+                numbers.iter().copied().for_each(&mut each);
+            }
+            Piece::Run(run) => self.run(run, &mut |word: &str| each(number(word))),
+        });
+    }
+
     /// All words and n-grams of a text, as often as they occur.
     pub fn split(&self, text: &str) -> Vec<String> {
         let mut words = Vec::new();
@@ -103,17 +120,15 @@ impl Words {
         words
     }
 
-    /// Appends what is left of a word.
-    fn push_word<'a>(&self, word: &'a str, sequence: &mut Vec<&'a str>) {
-        if self.stop_words.contains(word) {
-            return;
-        }
-        let counts = |part: &&str| {
-            (self.keep_numbers || part.contains(char::is_alphabetic))
+    /// The parts of a word that count.
+    fn counted<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_stop_word = self.stop_words.contains(word);
+        word_parts(word).filter(move |part| {
+            !is_stop_word
+                && (self.keep_numbers || part.contains(char::is_alphabetic))
                 && !is_single_letter(part)
-                && (part.len() == word.len() || !self.stop_words.contains(*part))
-        };
-        sequence.extend(word_parts(word).filter(counts));
+                && (part.len() == word.len() || !self.stop_words.contains(part))
+        })
     }
 
     /// The n-grams of words that follow each other.
@@ -152,7 +167,7 @@ impl Words {
 
     /// The length of the longest stop word that a stretch begins with.
     fn stop_word_at(&self, clusters: &[&str]) -> usize {
-        let longest = self.stop_clusters_max.min(clusters.len());
+        let longest = self.stop_words.clusters_max().min(clusters.len());
         let cuts = |size: &usize| {
             let word = clusters[..*size].concat();
             let cuts_alone = |c: char| is_hiragana(c) || PARTICLES.contains(c);
@@ -265,7 +280,7 @@ pub(super) fn unspaced(c: char) -> Option<Unspaced> {
     }
 }
 
-fn is_unspaced(c: char) -> bool {
+pub(super) fn is_unspaced(c: char) -> bool {
     unspaced(c).is_some()
 }
 
