@@ -4,6 +4,7 @@
 //! Results go to standard output and everything else to standard error. What the commands do is in
 //! the modules beside this one; what SQL and models are is in other crates.
 
+mod allocator;
 mod args;
 mod bench;
 mod embed;
@@ -34,6 +35,7 @@ use failure::{Failure, Result, one_line};
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    allocator::share_arenas();
     let result = parse().and_then(|cli| {
         trace(cli.verbose);
         run(cli.command)
