@@ -4,8 +4,8 @@
 ///
 /// glibc makes up to eight, and what is freed in one is of no use to the others: a stream of ten
 /// million rows kept half as much memory again, and more the longer it ran. With one for each core
-/// threads wait for each other. Whoever sets `MALLOC_ARENA_MAX` has the last word. Call it before there are
-/// threads.
+/// threads wait for each other. Whoever sets `MALLOC_ARENA_MAX` has the last word. Call it before
+/// there are threads.
 pub(crate) fn share_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
