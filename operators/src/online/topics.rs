@@ -100,8 +100,11 @@ impl OnlineTopics {
     ) -> Result<WindowTopics> {
         let _grouped = Loan::new(host, 2 * self.words.bytes())?;
         let mut clusters = self.clusters.clone();
-        let (found, places) = clusters.advance(window, vectors, host)?;
-        let words = Words::new(&self.options.words, texts)?;
+        let (advanced, words) = rayon::join(
+            || clusters.advance(window, vectors, host),
+            || Words::new(&self.options.words, texts),
+        );
+        let ((found, places), words) = (advanced?, words?);
         let vocabulary_max = self.options.vocabulary_max;
         let (counts, _loan) =
             TopicWords::count(texts, &places.of_row, &words, vocabulary_max, host)?;
