@@ -126,7 +126,10 @@ impl Options {
                 .iter()
                 .find(|def| def.covers(key))
                 .ok_or_else(|| Error::Option(unknown(what, defs, key)))?;
-            let value = parse(key, def, &revealed(key, def, text)?)?;
+            let value = match def.is_secret {
+                true => parse(key, def, &from_environment(key, text)?)?,
+                false => parse(key, def, text)?,
+            };
             if values.insert(key.clone(), (value, def.is_secret)).is_some() {
                 return Err(Error::Option(format!("{what} is given '{key}' twice; give it once")));
             }
@@ -273,9 +276,12 @@ fn unknown(what: &str, defs: &[OptionDef], key: &str) -> String {
     format!("{what} has no option '{key}'{meant} options: {}", known.join(", "))
 }
 
-/// The value of a secret, which may lie in the environment.
-fn revealed(key: &str, def: &OptionDef, text: &str) -> Result<String> {
-    match text.strip_prefix("env:").filter(|_| def.is_secret) {
+/// The value of an option that may lie in the environment: `env:NAME` stands for that variable.
+///
+/// # Errors
+/// [`Error::Option`] for a variable that isn't set, or is no text.
+pub fn from_environment(key: &str, text: &str) -> Result<String> {
+    match text.strip_prefix("env:") {
         Some(name) => std::env::var(name).map_err(|_| {
             Error::Option(format!(
                 "{key} refers to the environment variable {name}, which isn't set"

@@ -16,6 +16,9 @@ pub(super) const RECORD_BYTES_MAX: &str = "104857600";
 /// The setting of a topic that takes such records.
 pub(super) const TAKES_LARGE_RECORDS: (&str, &str) = ("max.message.bytes", RECORD_BYTES_MAX);
 
+/// The setting of a topic that keeps the last record of each key for good.
+pub(super) const KEEPS_LAST_RECORDS: (&str, &str) = ("cleanup.policy", "compact");
+
 /// The number of partitions of a topic; `None` where it is not there. Waits for the cluster.
 pub(super) fn partitions_of_topic<C: ClientContext>(
     client: &Client<C>,
@@ -64,9 +67,6 @@ pub(super) struct TopicSpec {
     /// Settings of the topic.
     pub(super) config: Vec<(&'static str, &'static str)>,
 }
-
-/// The setting of a topic that keeps the last record of each key for good.
-pub(super) const KEEPS_LAST_RECORDS: (&str, &str) = ("cleanup.policy", "compact");
 
 fn admin(connection: &Connection, what: &str) -> Result<AdminClient<Reports>> {
     let explainer = &connection.explainer;

@@ -31,8 +31,8 @@ impl KeepBest<'_> {
     }
 
     /// Raises bounds by what many candidates are at least, without computing any of them anew: the
-    /// `k`-th best of them less the error is a bound. Does nothing where there are fewer than that
-    /// to a row, or to a column, on average.
+    /// `k`-th best of them less the error is a bound. Of more than one it does nothing where
+    /// there are fewer candidates than that to a row, or to a column, on average.
     fn prune(&self, candidates: &mut [Candidate], error: f32, key: fn(&Candidate) -> u32) {
         let k = self.best.k();
         if k == 1 {

@@ -312,26 +312,18 @@ impl TopicWords {
         if is_kept.iter().all(|is_kept| *is_kept) {
             return;
         }
-        let mut next = 0_u32..;
-        let new_ids: Vec<Option<u32>> =
-            is_kept.iter().map(|is_kept| is_kept.then(|| next.next()).flatten()).collect();
-        self.ids.retain(|_, id| match new_ids[*id as usize] {
-            Some(new) => {
-                *id = new;
-                true
-            }
-            None => false,
-        });
+        let mut new_ids = vec![0; is_kept.len()];
+        let kept = new_ids.iter_mut().zip(is_kept).filter(|(_, is_kept)| **is_kept);
+        kept.zip(0_u32..).for_each(|((new, _), id)| *new = id);
+        let renumber = |id: &mut u32| {
+            let old = std::mem::replace(id, new_ids[*id as usize]);
+            is_kept[old as usize]
+        };
+        self.ids.retain(|_, id| renumber(id));
         let mut id = 0_usize..;
         self.terms.retain(|_| id.next().is_some_and(|id| is_kept[id]));
         for counts in self.topics.values_mut() {
-            counts.retain_mut(|(id, _)| match new_ids[*id as usize] {
-                Some(new) => {
-                    *id = new;
-                    true
-                }
-                None => false,
-            });
+            counts.retain_mut(|(id, _)| renumber(id));
         }
         self.letters = self.terms.iter().map(|term| term.word.len()).sum();
         self.counts = self.topics.values().map(Vec::len).sum();

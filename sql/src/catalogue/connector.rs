@@ -47,11 +47,7 @@ pub(crate) fn files_source_options(options: &StreamOptions) -> sembla_runtime::R
 /// [`SqlError::Statement`] for a variable that isn't set, and where the connector is missing or
 /// unknown.
 pub(super) fn take(what: &str, options: &mut StreamOptions) -> Result<String, SqlError> {
-    options.look_up().map_err(|(key, variable)| {
-        SqlError::Statement(format!(
-            "{what}: {key} refers to the environment variable {variable}, which isn't set"
-        ))
-    })?;
+    options.look_up().map_err(|error| SqlError::Statement(format!("{what}: {error}")))?;
     match options.take("connector") {
         Some(given) if ALL.contains(&given.as_str()) => Ok(given),
         Some(given) => Err(SqlError::Statement(format!(

@@ -5,6 +5,7 @@ use std::fmt;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use sembla_connectors::options::from_environment;
 
 use super::{TokenParser, parse_name};
 
@@ -56,13 +57,10 @@ impl StreamOptions {
     /// reference; whoever opens the connection looks it up.
     ///
     /// # Errors
-    /// The option and the variable that isn't set, or is no text.
-    pub(crate) fn look_up(&mut self) -> Result<(), (String, String)> {
+    /// [`sembla_runtime::Error::Option`] for a variable that isn't set, or is no text.
+    pub(crate) fn look_up(&mut self) -> sembla_runtime::Result<()> {
         for (key, value) in self.0.iter_mut().filter(|(key, _)| !is_secret(key)) {
-            if let Some(variable) = value.strip_prefix("env:") {
-                let found = std::env::var(variable);
-                *value = found.map_err(|_| (key.clone(), variable.to_string()))?;
-            }
+            *value = from_environment(key, value)?;
         }
         Ok(())
     }
@@ -178,10 +176,14 @@ mod tests {
         let given = |key: &str, value: &str| (key.to_string(), value.to_string());
         let of = |options: Vec<(String, String)>| StreamOptions::from(options);
         let mut options = of(vec![given("topic", "env:PATH"), given("sasl.password", "env:PATH")]);
-        assert_eq!(options.look_up(), Ok(()));
+        assert!(options.look_up().is_ok());
         assert_eq!(options.get("topic").map(str::to_string), std::env::var("PATH").ok());
         assert_eq!(options.get("sasl.password"), Some("env:PATH"));
         let mut unknown = of(vec![given("topic", "env:SEMBLA_NOT_SET")]);
-        assert_eq!(unknown.look_up(), Err(given("topic", "SEMBLA_NOT_SET")));
+        let line = unknown.look_up().expect_err("it isn't set").to_string();
+        assert_eq!(
+            line,
+            "topic refers to the environment variable SEMBLA_NOT_SET, which isn't set"
+        );
     }
 }

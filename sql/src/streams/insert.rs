@@ -152,7 +152,7 @@ impl StreamPlan {
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
-    pub async fn open(self, ignore_state: bool) -> Result<Vec<Pipeline>, SqlError> {
+    pub async fn open(mut self, ignore_state: bool) -> Result<Vec<Pipeline>, SqlError> {
         let mut at_rest = AtRest::new(&self.state);
         let rows = at_rest.settle(self.row_plan.clone()).await?;
         let rows = BoundPlan::new(&self.state, &rows).await?;
@@ -180,7 +180,7 @@ impl StreamPlan {
             }
         });
         let rows = RowPart::new(rows, at_rest);
-        if let Some(exchange) = self.exchange.clone() {
+        if let Some(exchange) = self.exchange.take() {
             return self.exchanging(&exchange, rows, windows, &schema, ignore_state).await;
         }
         let (sources, groups) =
