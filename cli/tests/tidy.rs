@@ -19,7 +19,7 @@ const BANNED_NAMES: [&str; 4] = ["utils", "util", "common", "helpers"];
 fn sources() -> Vec<(PathBuf, String)> {
     let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("root");
     let mut files = Vec::new();
-    let mut folders: Vec<_> = ["models", "operators", "sql", "cli", "runtime", "connectors"]
+    let mut folders: Vec<_> = ["models", "operators", "readers", "sql", "cli", "runtime", "connectors"]
         .iter()
         .map(|room| root.join(room))
         .filter(|room| room.is_dir())

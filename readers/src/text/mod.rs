@@ -1,0 +1,7 @@
+//! CSV and JSON.
+
+pub mod dialect;
+pub mod guess;
+pub mod merge;
+pub mod rows;
+pub mod survey;
