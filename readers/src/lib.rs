@@ -17,11 +17,13 @@
 //! - *Absent:* SQL, DataFusion, streams, and what columns mean.
 
 pub mod error;
+pub mod guard;
 pub mod limits;
 pub mod open;
 pub mod text;
 
 pub use error::{Error, Result};
+pub use guard::guarded;
 pub use limits::{Cancel, Limits};
 pub use open::{Compression, LocalFile, Open};
 pub use text::dialect::{CsvDialect, Dialect, JsonDialect, TextFormat, TextOptions, sniff};

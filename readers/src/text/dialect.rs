@@ -2,9 +2,12 @@
 
 use arrow::datatypes::DataType;
 
-use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::error::Result;
+use crate::guard::guarded;
+use crate::limits::{Cancel, Limits};
 use crate::open::{Compression, Open};
+use crate::text::buffer::Buffer;
+use crate::text::{csv, json};
 
 /// The two families of text files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +85,25 @@ pub struct JsonDialect {
     pub is_pretty: bool,
 }
 
-/// Finds the dialect in the first part of a file, at most a megabyte of it.
+/// Finds the dialect in the first part of a file.
 ///
 /// # Errors
-/// A file that can't be opened or decompressed, isn't UTF-8, or has two columns of one name.
-pub fn sniff(file: &dyn Open, _options: &TextOptions, _limits: &Limits) -> Result<Dialect> {
-    Err(Error::Data(format!("file '{}' can't be read yet", file.name())))
+/// A file that can't be opened or decompressed, is UTF-16, or names two columns alike.
+pub fn sniff(file: &dyn Open, options: &TextOptions, limits: &Limits) -> Result<Dialect> {
+    guarded(file.name(), || {
+        let mut buffer = Buffer::open(file, limits, &Cancel::never())?;
+        of_buffer(&mut buffer, options, limits)
+    })
+}
+
+/// Finds the dialect of the text in a buffer, without consuming any of it.
+pub(crate) fn of_buffer(
+    buffer: &mut Buffer,
+    options: &TextOptions,
+    limits: &Limits,
+) -> Result<Dialect> {
+    Ok(match options.format {
+        TextFormat::Csv => Dialect::Csv(csv::sniff::sniff(buffer, options, limits)?),
+        TextFormat::Json => Dialect::Json(json::survey::sniff(buffer, limits)?),
+    })
 }

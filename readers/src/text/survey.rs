@@ -2,11 +2,20 @@
 
 use arrow::datatypes::DataType;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::guard::guarded;
 use crate::limits::{Cancel, Limits};
-use crate::open::Open;
-use crate::text::dialect::{Dialect, TextOptions};
+use crate::open::{Compression, Open};
+use crate::text::buffer::Buffer;
+use crate::text::dialect::{self, Dialect, TextOptions};
 use crate::text::guess::Guess;
+use crate::text::records::Place;
+use crate::text::{csv, json};
+
+/// Bytes from one split to the next.
+const SPLIT_BYTES_MIN: u64 = 1 << 20;
+/// Splits of a file.
+const SPLITS_MAX: usize = 4096;
 
 /// What a file holds.
 #[derive(Clone, Debug)]
@@ -65,8 +74,16 @@ pub struct Range {
 impl Survey {
     /// Cuts the file into at most `parts` ranges of about one size, in order. There is one range
     /// at least.
-    pub fn ranges(&self, _parts: usize) -> Vec<Range> {
-        vec![Range { from: self.splits.first().copied().unwrap_or_default(), to: None }]
+    pub fn ranges(&self, parts: usize) -> Vec<Range> {
+        let mut begins = vec![self.splits.first().copied().unwrap_or_default()];
+        for part in 1..parts.max(1) as u64 {
+            let target = u128::from(self.bytes) * u128::from(part) / parts as u128;
+            let next = self.splits.partition_point(|split| u128::from(split.offset) < target);
+            let last = begins.last().map_or(0, |split| split.offset);
+            begins.extend(self.splits.get(next).filter(|split| split.offset > last));
+        }
+        let ends = begins.iter().skip(1).map(|split| Some(split.offset)).chain([None]);
+        begins.iter().zip(ends).map(|(from, to)| Range { from: *from, to }).collect()
     }
 }
 
@@ -82,9 +99,111 @@ impl Survey {
 /// limit exceeded, a failing disk. Each names the file, and the row and line.
 pub fn survey(
     file: &dyn Open,
-    _options: &TextOptions,
-    _limits: &Limits,
-    _cancel: &Cancel,
+    options: &TextOptions,
+    limits: &Limits,
+    cancel: &Cancel,
 ) -> Result<Survey> {
-    Err(Error::Data(format!("file '{}' can't be read yet", file.name())))
+    guarded(file.name(), || {
+        let mut buffer = Buffer::open(file, limits, cancel)?;
+        let dialect = dialect::of_buffer(&mut buffer, options, limits)?;
+        let found = match &dialect {
+            Dialect::Csv(csv) => csv::survey::survey(buffer, csv, options, limits)?,
+            Dialect::Json(json) => json::survey::survey(buffer, json, options, limits)?,
+        };
+        Ok(Survey {
+            dialect,
+            columns: found.columns,
+            rows: found.rows,
+            splits: found.splits.splits,
+            bytes: found.bytes,
+        })
+    })
+}
+
+/// What a format's survey finds.
+pub(crate) struct Surveyed {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: u64,
+    pub(crate) splits: Splits,
+    pub(crate) bytes: u64,
+}
+
+/// Splits at about equal distances.
+pub(crate) struct Splits {
+    splits: Vec<Split>,
+    /// Bytes between two at least; `None` for a file that can't be split.
+    distance: Option<u64>,
+}
+
+impl Splits {
+    pub(crate) fn new(compression: Compression) -> Self {
+        let distance = (compression == Compression::None).then_some(SPLIT_BYTES_MIN);
+        Self { splits: vec![Split::default()], distance }
+    }
+
+    /// Takes the beginning of a record for a split if the last one is far enough behind.
+    pub(crate) fn offer(&mut self, place: Place) {
+        let last = self.splits.last().map_or(0, |split| split.offset);
+        let Some(distance) = self.distance.filter(|distance| place.offset >= last + distance)
+        else {
+            return;
+        };
+        self.splits.push(Split { offset: place.offset, row: place.row, line: place.line - 1 });
+        if self.splits.len() > SPLITS_MAX {
+            let mut is_kept = false;
+            self.splits.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+            self.distance = Some(distance * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::dialect::JsonDialect;
+
+    fn offered(count: u64) -> Splits {
+        let mut splits = Splits::new(Compression::None);
+        for row in 0..count {
+            splits.offer(Place { row, line: row + 1, offset: row * 100_000 });
+        }
+        splits
+    }
+
+    #[test]
+    fn splits_are_few_and_far_apart() {
+        let splits = offered(1_000_000).splits;
+        assert!(splits.len() > SPLITS_MAX / 2 - 2 && splits.len() <= SPLITS_MAX);
+        assert_eq!(splits[0], Split::default());
+        assert!(
+            splits
+                .iter()
+                .all(|split| split.line == split.row && split.offset == split.row * 100_000)
+        );
+        assert!(splits.windows(2).all(|pair| pair[1].offset >= pair[0].offset + SPLIT_BYTES_MIN));
+    }
+
+    #[test]
+    fn ranges_cover_the_file_in_order() {
+        let dialect =
+            JsonDialect { compression: Compression::None, is_array: false, is_pretty: false };
+        let survey = Survey {
+            dialect: Dialect::Json(dialect),
+            columns: Vec::new(),
+            rows: 1000,
+            splits: offered(1000).splits,
+            bytes: 100_000_000,
+        };
+        for parts in [0, 1, 2, 3, 7, 64, 5000] {
+            let ranges = survey.ranges(parts);
+            assert!(ranges.len() <= parts.max(1) && !ranges.is_empty());
+            assert_eq!(ranges[0].from, Split::default());
+            assert_eq!(ranges[ranges.len() - 1].to, None);
+            assert!(ranges.windows(2).all(|pair| pair[0].to == Some(pair[1].from.offset)));
+        }
+        assert_eq!(survey.ranges(7).len(), 7);
+    }
 }
