@@ -1,24 +1,39 @@
-# Sembla's house work. `make help` lists what there is.
+# Development tasks. `make help` lists them.
 SHELL := bash
 CARGO ?= cargo
-SEMBLA := target/release/sembla
 BENCH_ROWS ?= 20000
 
-.PHONY: help build demo test bench fmt lint doc runtime
+# Compiled crates go to CARGO_TARGET_DIR if that is set, else to a folder in the user's cache that all checkouts share:
+# what was built once is not built again. The binary then lies in target/release of this checkout.
+ifneq ($(CARGO_TARGET_DIR),)
+TARGET := $(CARGO_TARGET_DIR)
+else
+TARGET := target
+export CARGO_BUILD_BUILD_DIR ?= $(shell scripts/build-dir.sh)
+endif
+export SEMBLA ?= $(abspath $(TARGET))/release/sembla
+
+.PHONY: help tools build demo test bench package fmt lint doc runtime
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "The binary is $(SEMBLA); crates are compiled in $(or $(CARGO_BUILD_BUILD_DIR),$(TARGET))"
+
+tools: ## say what is missing on this machine to build Sembla
+	@scripts/check-tools.sh
 
 runtime: ## fetch ONNX Runtime into .sembla/onnxruntime
 	@scripts/fetch-onnxruntime.sh
 
-build: runtime ## build target/release/sembla
+build: tools runtime ## build the binary, target/release/sembla
 	$(CARGO) build --release --locked --package sembla-cli
 
-demo: build ## search, compare and rank real customer questions by meaning
+demo: ## build, then search, compare and rank real customer questions by meaning
+	@examples/demo.sh --announce
+	@$(MAKE) --no-print-directory build
 	@examples/demo.sh
 
-test: runtime ## run all tests
+test: tools runtime ## run all tests
 	@scripts/fetch-minilm.sh
 	@scripts/fetch-moto.sh
 	@scripts/fetch-kafka.sh
@@ -27,10 +42,13 @@ test: runtime ## run all tests
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)
 	@benches/run.sh $(BENCH_ROWS)
 
+package: build ## make an archive and a wheel that run without a compiler, in .sembla/packages
+	@scripts/package.sh
+
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-lint: ## check the format, and let clippy look
+lint: ## check the format, and run clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rows=${1:-5000000}
-sembla=${SEMBLA:-target/release/sembla}
+sembla=${SEMBLA:-${CARGO_TARGET_DIR:-target}/release/sembla}
 python=${PYTHON:-python3}
 work=${WORK:-.sembla/five-million}
 mkdir -p "$work"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / ".sembla" / "bench-data"
-SEMBLA = os.environ.get("SEMBLA", str(ROOT / "target" / "release" / "sembla"))
+SEMBLA = os.environ.get("SEMBLA") or str(ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "sembla")
 MODEL = os.environ.get("MODEL", "minilm")
 INTENTS = ROOT / "examples" / "data" / "banking77.parquet"
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SEMBLA = os.environ.get("SEMBLA", str(ROOT / "target" / "release" / "sembla"))
+SEMBLA = os.environ.get("SEMBLA") or str(ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "sembla")
 MODEL = str(ROOT / "models" / "builtin" / "potion-base-4M-int8")
 
 

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=${1:-potion} rows=${2:-500000}
-sembla=${SEMBLA:-$PWD/target/release/sembla}
+sembla=$(realpath "${SEMBLA:-${CARGO_TARGET_DIR:-target}/release/sembla}")
 work=$(mktemp -d) port=$((20000 + RANDOM % 20000))
 trap 'scripts/kafka.sh kill "$work/kafka" > /dev/null 2>&1 || true; rm -rf "$work"' EXIT
 scripts/kafka.sh start "$work/kafka" "$port" >&2

@@ -15,7 +15,7 @@ echo "Debian with $packages in $root, user $user" >&2
 debootstrap --variant=minbase --include="$packages" bookworm "$root" > /dev/null
 chroot "$root" useradd --create-home --uid "$user" sembla
 mkdir -p "$root/opt/sembla/models" "$root/data" "$root/pipelines"
-cp target/release/sembla .sembla/onnxruntime/libonnxruntime.so "$root/opt/sembla/"
+cp "${SEMBLA:-${CARGO_TARGET_DIR:-target}/release/sembla}" .sembla/onnxruntime/libonnxruntime.so "$root/opt/sembla/"
 cp -r models/builtin "$root/opt/sembla/models/"
 cp docker/pipelines/*.sql "$root/pipelines/"
 ln -s /opt/sembla/sembla "$root/usr/local/bin/sembla"

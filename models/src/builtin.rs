@@ -1,9 +1,11 @@
 //! The models that come with Sembla: their names and where they are found.
 //!
-//! They lie in `models/builtin/` of the repository, and beside the executable in an installation.
-//! `SEMBLA_MODELS` names another folder.
+//! They lie in `models/builtin/` of the repository, and beside the executable or in
+//! `share/sembla/models/builtin` of an installation. `SEMBLA_MODELS` names another folder.
 
 use std::path::{Path, PathBuf};
+
+use crate::installation::{Kind, places};
 
 /// A model that comes with Sembla.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +49,6 @@ impl Builtin {
             return vec![PathBuf::from(folder).join(self.folder)];
         }
         let below = Path::new("models").join("builtin").join(self.folder);
-        let mut places = Vec::new();
-        if let Ok(executable) = std::env::current_exe().and_then(std::fs::canonicalize) {
-            places.extend(executable.ancestors().skip(1).take(4).map(|folder| folder.join(&below)));
-        }
-        if let Ok(here) = std::env::current_dir() {
-            places.extend(here.ancestors().take(4).map(|folder| folder.join(&below)));
-        }
-        places.dedup();
-        places
+        places(Kind::Data, &below, &below)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn find(source: &str) -> Result<Found> {
         let found = builtin.path().ok_or_else(|| ModelError::UnknownModel {
             name: source.into(),
             hint: format!(
-                "it comes with Sembla, but its folder '{}' was not found; set SEMBLA_MODELS to the folder that holds it",
+                "it is bundled with Sembla, but its folder '{}' was not found; set SEMBLA_MODELS to the folder that holds it (models/builtin of the checkout or the archive)",
                 builtin.folder
             ),
         })?;

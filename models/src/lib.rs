@@ -20,6 +20,7 @@ mod engine;
 pub mod error;
 mod graph;
 mod hub;
+mod installation;
 mod layout;
 mod load;
 pub mod model;

@@ -1,14 +1,16 @@
 //! Finds ONNX Runtime's shared library and opens the one environment of the process.
 //!
-//! The library is looked for in `ORT_DYLIB_PATH`, beside the executable, and in the folder that
-//! `scripts/fetch-onnxruntime.sh` fills (`.sembla/onnxruntime` under the working directory or above
-//! the executable). Telemetry is off. Sessions are made by the engine, not here.
+//! The library is looked for in `ORT_DYLIB_PATH`, beside the executable, in `lib/sembla` of its
+//! installation, and in the folder that `scripts/fetch-onnxruntime.sh` fills (`.sembla/onnxruntime`
+//! under the working directory or above the executable). Telemetry is off. Sessions are made by the
+//! engine, not here.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 
+use crate::installation::{Kind, places};
 use crate::{ModelError, Result};
 
 /// The file name of the library on this platform.
@@ -52,7 +54,7 @@ pub fn library_path() -> Result<PathBuf> {
     candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
         let looked: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
         ModelError::OnnxRuntime(format!(
-            "ONNX Runtime was not found; run scripts/fetch-onnxruntime.sh, or set ORT_DYLIB_PATH to {LIBRARY} (looked at: {})",
+            "ONNX Runtime was not found; run 'make runtime' in the checkout, or set ORT_DYLIB_PATH to the path of {LIBRARY} (looked at: {})",
             looked.join(", ")
         ))
     })
@@ -60,20 +62,8 @@ pub fn library_path() -> Result<PathBuf> {
 
 /// Where the library may be, best first.
 fn candidates() -> Vec<PathBuf> {
-    let mut places = Vec::new();
     let downloaded = Path::new(".sembla").join("onnxruntime").join(LIBRARY);
-    if let Ok(executable) = std::env::current_exe().and_then(std::fs::canonicalize) {
-        if let Some(folder) = executable.parent() {
-            places.push(folder.join(LIBRARY));
-        }
-        places
-            .extend(executable.ancestors().skip(1).take(4).map(|folder| folder.join(&downloaded)));
-    }
-    if let Ok(here) = std::env::current_dir() {
-        places.extend(here.ancestors().take(3).map(|folder| folder.join(&downloaded)));
-    }
-    places.dedup();
-    places
+    places(Kind::Library, Path::new(LIBRARY), &downloaded)
 }
 
 /// Loads the library and opens the environment.

@@ -56,6 +56,7 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sembla"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null()).env_remove("RUST_LOG");
+        bundled(&mut command);
         command
     }
 
@@ -72,6 +73,20 @@ impl Place {
         let mut command = self.command(args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("the binary runs")
+    }
+}
+
+/// Names the checkout's models and ONNX Runtime where the environment names none: the target folder
+/// of the binary can lie anywhere.
+pub(crate) fn bundled(command: &mut Command) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let library = root.join(".sembla/onnxruntime/libonnxruntime.so");
+    for (name, path) in
+        [("SEMBLA_MODELS", root.join("models/builtin")), ("ORT_DYLIB_PATH", library)]
+    {
+        if std::env::var_os(name).is_none() && path.exists() {
+            command.env(name, path);
+        }
     }
 }
 
