@@ -1,0 +1,1 @@
+"""The inputs of readers_vs_peers.py."""
