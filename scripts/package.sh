@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 out=${1:-.sembla/packages}
 sembla=${SEMBLA:-${CARGO_TARGET_DIR:-target}/release/sembla}
 runtime=.sembla/onnxruntime
-glibc_max=${GLIBC_MAX:-2.36} # Debian 12; Ubuntu 24.04 and RHEL 10 are newer
+glibc_max=${GLIBC_MAX:-2.36} # that of Debian 12; Ubuntu 22.04 has 2.35
 
 for file in "$sembla" "$runtime/libonnxruntime.so"; do
   [ -f "$file" ] || { echo "package.sh needs $file; run 'make build' first" >&2; exit 1; }
@@ -26,6 +26,14 @@ newest() { # newest PREFIX FILE… : the newest version of PREFIX_x.y that the f
 glibc=$(newest GLIBC "$sembla" "$runtime/libonnxruntime.so")
 if [ "$(printf '%s\n%s\n' "$glibc" "$glibc_max" | sort -V | tail -1)" != "$glibc_max" ]; then
   echo "the binary needs glibc $glibc, newer than $glibc_max; build on an older system, or set GLIBC_MAX=$glibc" >&2
+  exit 1
+fi
+
+# What every Linux has that PyPI's manylinux policy admits; anything else must be linked in.
+stranger=$(objdump -p "$sembla" "$runtime/libonnxruntime.so" | awk '$1 == "NEEDED" {print $2}' | sort -u \
+  | grep -Ev '^(ld-linux.*|lib(c|m|mvec|dl|rt|pthread|gcc_s|stdc\+\+|z))\.so\.[0-9]+$' || true)
+if [ -n "$stranger" ]; then
+  echo "the binary needs libraries that not every Linux has: $stranger" >&2
   exit 1
 fi
 
