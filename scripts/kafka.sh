@@ -18,12 +18,21 @@ usage() {
   exit 2
 }
 
+# Whether the process of the pid file is there, and is this node's: an old file may name another process.
 running() {
-  [ -f "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null
+  local pid
+  [ -f "$dir/pid" ] && pid=$(cat "$dir/pid") && kill -0 "$pid" 2> /dev/null || return 1
+  [ ! -r "/proc/$pid/cmdline" ] || grep -qaF "$dir/server.properties" "/proc/$pid/cmdline"
 }
 
-kafka() {
-  java -Xms128m -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseSerialGC ${KAFKA_JIT--XX:TieredStopAtLevel=1} -Xshare:auto \
+# Whether something listens on a port of this machine.
+answers() {
+  (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null
+}
+
+# Becomes a Java program of Kafka: the shell that calls this is replaced, so its process id is Java's.
+become_kafka() {
+  exec java -Xms128m -Xmx"${KAFKA_HEAP:-384m}" -XX:+UseSerialGC ${KAFKA_JIT--XX:TieredStopAtLevel=1} -Xshare:auto \
     -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dlog4j2.level=WARN -cp "$libs/*" "$@"
 }
 
@@ -82,22 +91,27 @@ start() {
   certify
   write_settings
   if [ ! -d "$dir/data" ]; then
-    kafka kafka.tools.StorageTool format --standalone --cluster-id "$(cluster_id)" \
-      --config "$dir/server.properties" > "$dir/format.log" 2>&1 || {
+    (become_kafka kafka.tools.StorageTool format --standalone --cluster-id "$(cluster_id)" \
+      --config "$dir/server.properties") > "$dir/format.log" 2>&1 || {
       tail -n 5 "$dir/format.log" >&2
       exit 1
     }
   fi
-  kafka kafka.Kafka "$dir/server.properties" > "$dir/broker.log" 2>&1 < /dev/null &
-  echo $! > "$dir/pid"
+  if answers "$port"; then
+    echo "port $port is taken, so no broker can start in $dir" >&2
+    exit 1
+  fi
+  become_kafka kafka.Kafka "$dir/server.properties" > "$dir/broker.log" 2>&1 < /dev/null &
+  local pid=$!
+  echo "$pid" > "$dir/pid"
   if [ -n "${KAFKA_OWNER:-}" ]; then
-    watch_owner $! > /dev/null 2>&1 < /dev/null &
+    watch_owner "$pid" > /dev/null 2>&1 < /dev/null &
   fi
   for _ in $(seq 600); do
-    if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+    kill -0 "$pid" 2> /dev/null || break
+    if answers "$port"; then
       return
     fi
-    running || break
     sleep 0.1
   done
   echo "the broker did not start; the end of $dir/broker.log:" >&2
@@ -112,6 +126,10 @@ watch_owner() {
     sleep 1
   done
   kill -KILL "$1"
+  for _ in $(seq 50); do
+    kill -0 "$1" || break
+    sleep 0.1
+  done
   rm -rf "$dir"
 }
 
@@ -120,13 +138,37 @@ cluster_id() {
   head -c 16 /dev/urandom | base64 | tr '+/' 'AA' | tr -d '='
 }
 
-# Sends a signal and waits until the process is gone.
+# The port that the node was started on.
+port_of() {
+  sed -n 's|^listeners=PLAINTEXT://127.0.0.1:\([0-9]*\),.*|\1|p' "$dir/server.properties" 2> /dev/null || true
+}
+
+# Sends a signal, and waits until the process is gone and its port is closed. A node that does not
+# end in order within a minute is killed.
 end() {
+  local pid at
+  at=$(port_of)
   if running; then
-    kill "-$1" "$(cat "$dir/pid")"
-    while running; do sleep 0.05; done
+    pid=$(cat "$dir/pid")
+    kill "-$1" "$pid"
+    for _ in $(seq 1200); do
+      running || break
+      sleep 0.05
+    done
+    if running; then
+      kill -KILL "$pid"
+      while running; do sleep 0.05; done
+    fi
   fi
   rm -f "$dir/pid"
+  for _ in $(seq 200); do
+    [ -n "$at" ] && answers "$at" || return 0
+    sleep 0.05
+  done
+  if answers "$at"; then
+    echo "the broker of $dir has ended, but port $at still answers" >&2
+    exit 1
+  fi
 }
 
 [ $# -ge 2 ] || usage

@@ -1,6 +1,6 @@
 //! A Kafka broker of one node, started by `scripts/kafka.sh`.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -89,15 +89,32 @@ impl Broker {
         (format!("127.0.0.1:{}", self.port + 3), certificate)
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it as a power cut would. Afterwards nobody listens on its port.
     pub fn kill_hard(&self) {
         assert!(self.script("kill"), "the broker could not be killed");
+        assert!(!self.answers(), "a broker that was killed still answers");
+    }
+
+    /// Stops it in order. Afterwards nobody listens on its port.
+    pub fn stop(&self) {
+        assert!(self.script("stop"), "the broker could not be stopped");
+        assert!(!self.answers(), "a broker that was stopped still answers");
     }
 
     /// Starts it again on the same port with the same data.
     pub fn restart(&self) {
         assert!(self.script("restart"), "the broker could not be started again");
         self.wait_until_ready();
+    }
+
+    /// Whether something listens on its port.
+    pub fn answers(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
+    /// The id of its process, while it runs.
+    pub fn process(&self) -> Option<u32> {
+        std::fs::read_to_string(self.folder.path().join("pid")).ok()?.trim().parse().ok()
     }
 
     /// Makes a topic under a name of its own.
@@ -113,6 +130,40 @@ impl Broker {
         let results = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
         results.expect("topics")[0].as_ref().expect("a topic");
         name
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete_topic(&self, topic: &str) {
+        let results = block_on(self.admin().delete_topics(&[topic], &AdminOptions::new()));
+        results.expect("topics")[0].as_ref().expect("a topic that was there");
+        let deadline = Instant::now() + TIMEOUT;
+        while self.has_topic(topic) {
+            assert!(Instant::now() < deadline, "topic '{topic}' is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Deletes a topic and makes another one of its name.
+    pub fn create_anew(&self, topic: &str, partitions: i32) {
+        self.delete_topic(topic);
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let results = block_on(self.admin().create_topics([&new], &AdminOptions::new()));
+        results.expect("topics")[0].as_ref().expect("a topic");
+    }
+
+    /// Deletes what a group without members has committed, as the broker does when it expires.
+    pub fn delete_group(&self, group: &str) {
+        let results = block_on(self.admin().delete_groups(&[group], &AdminOptions::new()));
+        results.expect("groups")[0].as_ref().expect("a group that was there");
+    }
+
+    /// Commits an offset without metadata, as any other consumer of the group does.
+    pub fn commit_as_another(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        consumer.commit(&list, CommitMode::Sync).expect("committed");
     }
 
     /// Whether a topic is there.
