@@ -82,6 +82,64 @@ impl OptionDef {
     }
 }
 
+/// How far ahead a single row may be and still move the watermark; sources have it.
+pub(crate) const MAX_AHEAD: OptionDef = OptionDef::new(
+    "max_ahead",
+    Kind::Text,
+    "how far ahead of the rows before it, and of the clock where a stream is live, the event time of one row may \
+     be and still move the watermark: a time, or none for no bound",
+)
+.or("1 day");
+
+/// The value of [`MAX_AHEAD`] in microseconds; `None` for no bound.
+///
+/// # Errors
+/// [`Error::Option`] for what is neither a time nor `none`.
+pub(crate) fn max_ahead_us(options: &Options) -> Result<Option<i64>> {
+    let text = options.text(MAX_AHEAD.key)?.trim();
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let time = parse_time(text).and_then(|time| i64::try_from(time.as_micros()).ok());
+    let time = time.filter(|time| *time > 0);
+    time.map(Some).ok_or_else(|| {
+        Error::Option(format!(
+            "{} is '{text}'; it must be a time such as '1 h' or '1 day', or 'none'",
+            MAX_AHEAD.key
+        ))
+    })
+}
+
+/// A value of an option without the credentials in the addresses that it has, for messages: what
+/// stands before the `@` of `scheme://user:password@host`, and of `user:password@host` in a list.
+pub fn without_credentials(value: &str) -> String {
+    const HIDDEN: &str = "***";
+    let mut shown = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(start) = rest.find("://").map(|found| found + 3) {
+        let (before, address) = rest.split_at(start);
+        shown.push_str(before);
+        let end = address.find(['/', '?', '#', ',', ' ']).unwrap_or(address.len());
+        let (host, after) = address.split_at(end);
+        match host.rfind('@') {
+            Some(at) => {
+                shown.push_str(HIDDEN);
+                shown.push_str(host.get(at..).unwrap_or_default());
+            }
+            None => shown.push_str(host),
+        }
+        rest = after;
+    }
+    shown += rest;
+    let servers = shown.split(',').map(|server| match server.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') && !server.contains(['/', ' ']) => {
+            format!("{HIDDEN}@{host}")
+        }
+        _ => server.to_string(),
+    });
+    servers.collect::<Vec<_>>().join(",")
+}
+
 /// A checked value.
 #[derive(Clone, PartialEq, Eq)]
 enum Value {
@@ -388,6 +446,37 @@ mod tests {
         ] {
             let line = refusal(&[(key, value)]);
             assert!(line.starts_with(&format!("{key} is '{value}'; it is ")), "{line}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_addresses_are_not_shown() {
+        for (address, shown) in [
+            ("s3://AK:SECRET@bucket/a/b", "s3://***@bucket/a/b"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("s3://AK:SE@CRET@bucket", "s3://***@bucket"),
+            ("out/me@home", "out/me@home"),
+            ("me:SECRET@a:9092,b:9092", "***@a:9092,b:9092"),
+            ("a:1,http://u:p@b/x@y", "a:1,http://***@b/x@y"),
+            ("me@home, at 9:00", "me@home, at 9:00"),
+        ] {
+            assert_eq!(without_credentials(address), shown);
+        }
+    }
+
+    #[test]
+    fn the_bound_of_event_times_is_a_time_or_none() {
+        let read = |text: &str| {
+            let given = [("max_ahead".to_string(), text.to_string())];
+            max_ahead_us(&Options::read("a source", &[MAX_AHEAD], &given)?)
+        };
+        assert_eq!(read("2 h"), Ok(Some(7_200_000_000)));
+        assert_eq!(read("None"), Ok(None));
+        let none_given = Options::read("a source", &[MAX_AHEAD], &[]).expect("options");
+        assert_eq!(max_ahead_us(&none_given), Ok(Some(86_400_000_000)));
+        for bad in ["0 s", "soon", "1", "-1 h"] {
+            let line = read(bad).expect_err(bad).to_string();
+            assert!(line.contains("'1 day', or 'none'"), "{line}");
         }
     }
 

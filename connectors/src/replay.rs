@@ -29,13 +29,14 @@ use tokio::time::Instant;
 
 use crate::formats::json_lines;
 use crate::missing::missing;
-use crate::options::{Kind, OptionDef, Options};
+use crate::options::{Kind, MAX_AHEAD, OptionDef, Options, max_ahead_us};
 
 /// The options of a replay, to be put beside those of what is replayed.
 pub const REPLAY_OPTIONS: &[OptionDef] = &[
     OptionDef::new("speed", Kind::Text, "'max', or a multiple of real time such as '60' or '0.5'")
         .or("max"),
     OptionDef::new("partitions", Kind::Count, "how many partitions the rows are dealt to").or("1"),
+    MAX_AHEAD,
 ];
 
 /// Partitions of a replay.
@@ -103,6 +104,7 @@ pub struct ReplaySource {
     schema: SchemaRef,
     rows_from: RowsFrom,
     partitions: Vec<Partition>,
+    max_ahead_us: Option<i64>,
     /// The place of the time column, which a speed needs.
     time_column: Option<usize>,
     speed: Speed,
@@ -161,6 +163,7 @@ impl ReplaySource {
             rows_from,
             next: vec![0; partitions.len()],
             partitions,
+            max_ahead_us: max_ahead_us(options)?,
             time_column,
             speed,
             rows: None,
@@ -286,6 +289,10 @@ impl ReplaySource {
 impl Source for ReplaySource {
     fn schema(&self) -> SchemaRef {
         SchemaRef::clone(&self.schema)
+    }
+
+    fn max_ahead_us(&self) -> Option<i64> {
+        self.max_ahead_us
     }
 
     async fn assigned(&mut self) -> Result<Assignment> {

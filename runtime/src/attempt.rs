@@ -23,12 +23,16 @@ use crate::flow::{OpenWindows, SharedStage};
 use crate::ingest::{Partitions, SharedSource};
 use crate::message::{Last, Positions};
 use crate::options::PipelineOptions;
-use crate::state::{Epoch, Hold, Query, Store, read_epoch, refuse_lost_progress, restore_windows};
+use crate::sink::Identities;
+use crate::state::{
+    Epoch, Hold, Noted, NotedProgress, ProgressNote, Query, ReadNow, Store, lost_progress,
+    read_epoch, refuse_lost_progress, restore_windows,
+};
 use crate::status::{Phase, Reporter};
 use crate::stop::StopSignal;
 use crate::watermark::{WatermarkRule, Watermarks};
 use crate::window::{WindowKind, WindowRows, WindowSpec};
-use crate::{Assignment, Error, Progress, Result, RowStage, Sink};
+use crate::{Assignment, Error, Partition, Progress, Result, RowStage, Sink};
 
 /// After this time without partitions an instance stands by.
 const STAND_BY_AFTER: Duration = Duration::from_secs(3);
@@ -43,7 +47,10 @@ pub(crate) struct MachineSource {
     pub(crate) schema: SchemaRef,
     pub(crate) source: SharedSource,
     pub(crate) event_time: Option<usize>,
+    pub(crate) windows: Option<WindowKind>,
     pub(crate) delay_us: i64,
+    pub(crate) max_ahead_us: Option<i64>,
+    pub(crate) is_live: bool,
     pub(crate) is_exchange: bool,
 }
 
@@ -94,6 +101,12 @@ struct Start {
     /// The watermark that the state was made at.
     watermark_us: i64,
     windows: Option<OpenWindows>,
+    /// What the input partitions are.
+    identities: Identities,
+    /// What is noted of earlier commits.
+    noted: NotedProgress,
+    /// What is read.
+    read: ReadNow,
 }
 
 /// One attempt.
@@ -220,11 +233,18 @@ impl<'a> Attempt<'a> {
         let by_source = names.zip(assignments.iter().cloned()).collect();
         let found = sink.recover(&machine.name, &by_source).await?;
         let base = found.as_ref().map_or(0, |progress| progress.epoch);
+        machine.reporter.resume(base);
         let is_ignored = machine.ignores(base);
-        if found.is_none() && !is_ignored && machine.windows.is_some() {
-            refuse_lost_progress(machine.store.as_ref(), &machine.name).await?;
-        }
         let progress = if is_ignored { None } else { found };
+        if let Some(doubt) = progress.as_ref().and_then(|progress| progress.doubt.clone()) {
+            return Err(Error::State(doubt));
+        }
+        let read = machine.read_now(assignments);
+        refuse_other_partitions(progress.as_ref(), &read)?;
+        let noted = ProgressNote::read_all(machine.store.as_ref()).await?;
+        if !is_ignored && (machine.windows.is_some() || sink.keeps_progress_apart()) {
+            machine.refuse_lost(&noted, progress.as_ref(), &read).await?;
+        }
         if progress.as_ref().is_some_and(|progress| progress.is_complete) {
             return Ok(None);
         }
@@ -232,7 +252,7 @@ impl<'a> Attempt<'a> {
         let partitions = Partitions::new(assignments)?;
         let watermarks = machine.watermarks(&partitions, state.as_ref())?;
         let watermark_us = state.as_ref().map_or(i64::MIN, |state| state.watermarks.combined_us);
-        let windows = machine.open_windows(state.as_ref()).await?;
+        let windows = machine.open_windows(state.as_ref(), &partitions).await?;
         let mut positions = progress.as_ref().map(|p| p.positions.clone()).unwrap_or_default();
         for (source, assignment) in machine.sources.iter().zip(assignments) {
             if let (false, Some(at)) = (assignment.is_whole(), positions.get_mut(&source.name)) {
@@ -240,10 +260,23 @@ impl<'a> Attempt<'a> {
                 at.retain(|partition, _| assignment.partitions.contains(partition));
             }
         }
-        let state = progress.and_then(|progress| progress.state);
+        let (state, mut identities) = match progress {
+            Some(progress) => (progress.state, progress.identities),
+            None => (None, Identities::new()),
+        };
+        for (source, partitions) in &read {
+            let known = partitions
+                .iter()
+                .filter_map(|(name, identity)| Some((name.to_string(), identity.clone()?)));
+            identities.entry(source.clone()).or_default().extend(known);
+        }
+        identities.retain(|_, partitions| !partitions.is_empty());
         Ok(Some(Start {
             epoch: base,
             state,
+            identities,
+            noted,
+            read,
             positions,
             partitions,
             watermarks,
@@ -253,7 +286,71 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Refuses positions in partitions that others of their names have taken the place of.
+fn refuse_other_partitions(progress: Option<&Progress>, read: &ReadNow) -> Result<()> {
+    let Some(progress) = progress else { return Ok(()) };
+    for (source, partitions) in read {
+        let Some(known) = progress.identities.get(source) else { continue };
+        let other = partitions.iter().find(|(name, now)| {
+            let then = known.get::<str>(name);
+            then.is_some_and(|then| now.as_ref().is_some_and(|now| now != then))
+        });
+        if let Some((name, _)) = other {
+            let position = progress.positions.get(source).and_then(|all| all.get(name));
+            return Err(Error::State(format!(
+                "partition '{name}' of source '{source}' is not the one that was read up to position {}: \
+                 its topic was deleted and created again under the same name; start anew with \
+                 --ignore-state to read the new one",
+                position.copied().unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Machine {
+    /// By source what this instance reads, and what each partition is.
+    fn read_now(&self, assignments: &[Assignment]) -> ReadNow {
+        let sources = self.sources.iter().zip(assignments).map(|(source, given)| {
+            let identity = |name: &Partition| given.identities.get(name).cloned();
+            let all = given.partitions.iter().map(|name| (Partition::clone(name), identity(name)));
+            (source.name.clone(), all.collect())
+        });
+        sources.collect()
+    }
+
+    /// Refuses to begin anew where there was progress that is not there any more.
+    async fn refuse_lost(
+        &self,
+        noted: &NotedProgress,
+        progress: Option<&Progress>,
+        read: &ReadNow,
+    ) -> Result<()> {
+        let has_position = |source: &str, name: &Partition| {
+            let positions = progress.and_then(|progress| progress.positions.get(source));
+            positions.is_some_and(|positions| positions.contains_key(name))
+        };
+        for (source, partitions) in read {
+            let lacking = partitions.iter().filter(|(name, _)| !has_position(source, name));
+            for (name, identity) in lacking {
+                match noted.find(source, name, identity.as_deref()) {
+                    Noted::Never => {}
+                    Noted::Same => {
+                        return Err(lost_progress(self.store.as_ref(), &self.name, name));
+                    }
+                    Noted::Another => tracing::warn!(
+                        "partition '{name}' of source '{source}' is another one than before: its topic \
+                         was deleted and created again, so it is read from where a new pipeline begins"
+                    ),
+                }
+            }
+        }
+        match (progress, &self.windows) {
+            (None, Some(_)) => refuse_lost_progress(self.store.as_ref(), &self.name).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether progress with that epoch is to be ignored: it is what was found at the first start,
     /// and nothing has been committed since.
     fn ignores(&mut self, epoch: u64) -> bool {
@@ -296,6 +393,7 @@ impl Machine {
             delay_us: source.delay_us,
             // Who reads the rows first knows whether a partition is idle.
             idle_timeout_ms: idle.filter(|_| !source.is_exchange),
+            max_ahead_us: source.max_ahead_us,
         });
         let mut watermarks = Watermarks::new(rules.collect());
         if let Some(state) = state {
@@ -311,7 +409,11 @@ impl Machine {
     }
 
     /// The open windows of the state, and the stage as it was.
-    async fn open_windows(&self, state: Option<&Epoch>) -> Result<Option<OpenWindows>> {
+    async fn open_windows(
+        &self,
+        state: Option<&Epoch>,
+        partitions: &Partitions,
+    ) -> Result<Option<OpenWindows>> {
         let Some(windows) = &self.windows else { return Ok(None) };
         let spec = WindowSpec {
             kind: windows.kind,
@@ -330,10 +432,12 @@ impl Machine {
         };
         let mut stage = Arc::clone(&windows.stage).lock_owned().await;
         stage.restore(state.map_or(&[], |state| state.tables.as_slice()))?;
+        let is_numbered_here = !self.sources.iter().any(|source| source.is_exchange);
         Ok(Some(OpenWindows {
             rows,
             stage,
             early: windows.early,
+            partitions: is_numbered_here.then(|| partitions.clone()),
             pipeline: self.name.clone(),
             query: self.query.clone(),
         }))

@@ -14,14 +14,16 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::ingest::Partitions;
 use crate::message::{
-    Barrier, Checkpoint, Commit, Delivery, Last, Positions, RowsStep, Snapshot, Step,
+    Barrier, Checkpoint, Commit, Counted, Delivery, Last, Positions, RowsStep, Snapshot, Step,
 };
 use crate::queue::{Receiver, Sender, Weight};
+use crate::rejected::{WindowRowsGiven, no_place};
 use crate::state::{Epoch, Query};
 use crate::status::Reporter;
 use crate::window::WindowRows;
-use crate::{ClosedWindow, Error, Mark, Rejected, Result, WindowStage, failpoint};
+use crate::{ClosedWindow, Error, Mark, Pane, Rejected, Result, WindowStage, failpoint};
 
 /// A window stage as several attempts share it, one after another.
 pub(crate) type SharedStage = Arc<Mutex<Box<dyn WindowStage>>>;
@@ -32,6 +34,8 @@ pub(crate) struct OpenWindows {
     pub(crate) stage: OwnedMutexGuard<Box<dyn WindowStage>>,
     /// Time from one early result to the next.
     pub(crate) early: Option<Duration>,
+    /// The names of input partitions; `None` where another pipeline has numbered them.
+    pub(crate) partitions: Option<Partitions>,
     /// Who the state belongs to.
     pub(crate) pipeline: String,
     pub(crate) query: Query,
@@ -57,6 +61,8 @@ pub(crate) struct Flow {
     pub(crate) takes_late: bool,
     /// Whether windows have changed since the last commit but by rows, which move positions.
     pub(crate) is_changed: bool,
+    /// What was counted so far.
+    pub(crate) counted: Counted,
 }
 
 impl Flow {
@@ -117,6 +123,7 @@ impl Flow {
         let Some(windows) = &mut self.windows else { return self.send_rows(batch).await };
         let Some(late) = windows.rows.insert(batch, self.at.watermark_us)? else { return Ok(()) };
         self.reporter.late(late.num_rows());
+        self.counted.late += late.num_rows() as u64;
         if self.takes_late {
             let late = windows.stage.late(late)?;
             let weight = Weight::of(&late);
@@ -136,12 +143,9 @@ impl Flow {
     async fn reject(&mut self, rejected: Vec<Rejected>) -> Result<()> {
         let Some(first) = rejected.first() else { return Ok(()) };
         self.reporter.rejected(rejected.len());
+        self.counted.rejected += rejected.len() as u64;
         if !self.takes_rejected {
-            return Err(Error::Data(format!(
-                "partition '{}', position {}: {}; give the sink a place for such records \
-                 (dead_letter_topic or dead_letter_path), or mend the record",
-                first.partition, first.position, first.reason
-            )));
+            return Err(no_place(first));
         }
         let held = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = rejected.iter().map(|r| held(&r.payload) + held(&r.key) + r.reason.len()).sum();
@@ -180,9 +184,14 @@ impl Flow {
     }
 
     /// Runs the window part over a window.
-    async fn run_stage(&mut self, closed: ClosedWindow) -> Result<()> {
+    async fn run_stage(&mut self, mut closed: ClosedWindow) -> Result<()> {
         let Some(windows) = &mut self.windows else { return Ok(()) };
         let (window, pane) = (closed.window, closed.pane);
+        let given = WindowRowsGiven {
+            window,
+            rows: closed.rows.clone(),
+            origins: std::mem::take(&mut closed.origins),
+        };
         let span = tracing::info_span!(
             "window",
             start_us = window.start_us,
@@ -191,12 +200,16 @@ impl Flow {
             rows = closed.rows.iter().map(RecordBatch::num_rows).sum::<usize>()
         );
         let began = Instant::now();
-        let batches = windows.stage.close(closed).instrument(span).await?;
+        let out = windows.stage.close(closed).instrument(span).await?;
         self.reporter.meter.window_stage.add(began.elapsed());
-        for batch in batches {
+        let rejected = match pane {
+            Pane::Early => Vec::new(),
+            Pane::OnTime | Pane::Late => given.letters(&out.rejected, windows.partitions.as_ref()),
+        };
+        for batch in out.batches {
             self.send_rows(batch).await?;
         }
-        Ok(())
+        self.reject(rejected).await
     }
 
     async fn send_rows(&mut self, batch: RecordBatch) -> Result<()> {
@@ -208,7 +221,8 @@ impl Flow {
     }
 
     async fn barrier(&mut self, barrier: Barrier) -> Result<()> {
-        let Barrier { number, positions, watermarks, last } = barrier;
+        let Barrier { number, positions, watermarks, rows_in, last } = barrier;
+        self.counted.rows_in = rows_in;
         let is_complete = matches!(last, Some(Last::Complete));
         let mut commit = None;
         if self.is_changed || is_complete || positions != self.at.positions {
@@ -234,7 +248,7 @@ impl Flow {
             self.is_changed = false;
             commit = Some(Commit { epoch, positions, state });
         }
-        let checkpoint = Checkpoint { number, last, commit };
+        let checkpoint = Checkpoint { number, last, counted: self.counted, commit };
         self.send(Delivery::Barrier(Box::new(checkpoint)), Weight::default()).await;
         Ok(())
     }

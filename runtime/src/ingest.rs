@@ -7,6 +7,7 @@
 //! - *Invariant:* a partition isn't taken for idle because ingest was held up and did not listen.
 //! - At most one periodic barrier is on its way; the next one waits for its commit.
 
+mod advice;
 mod batcher;
 mod clock;
 mod intake;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::{concat_batches, max};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,8 +32,9 @@ use crate::queue::{Receiver, Sender, Weight};
 use crate::rows::RowPart;
 use crate::stage::HIDDEN_COLUMNS;
 use crate::status::{Phase, Reporter};
-use crate::watermark::Watermarks;
+use crate::watermark::{Ahead, Watermarks};
 use crate::{Error, Mark, Result, SourceBatch, SourceEvent, failpoint};
+use advice::clock_us;
 use batcher::{Batcher, Limits, MicroBatch};
 use clock::ListeningClock;
 pub(crate) use intake::Intake;
@@ -49,6 +51,8 @@ pub(crate) struct IngestSource {
     pub(crate) name: String,
     pub(crate) intake: Intake,
     pub(crate) meter: SourceMeter,
+    /// Whether its rows are of the present.
+    pub(crate) is_live: bool,
 }
 
 /// The edges of ingest.
@@ -315,15 +319,25 @@ impl Ingest {
         for mark in batch.pieces.iter().flat_map(|piece| &piece.marks) {
             self.watermarks.mark(source, mark);
         }
-        if !self.sources.get(source).is_some_and(|known| known.intake.has_event_time()) {
+        let Some(known) = self.sources.get(source) else { return };
+        if !known.intake.has_event_time() {
             return;
         }
         let now_ms = self.clock.now_ms();
+        let clock_us = known.is_live.then(clock_us);
         for piece in &batch.pieces {
-            let times = piece.rows.column_by_name(HIDDEN_COLUMNS[0]);
+            let [times, sequences, _] = HIDDEN_COLUMNS.map(|name| piece.rows.column_by_name(name));
             let times = times.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-            if let Some(latest) = times.and_then(max) {
-                self.watermarks.observe(source, &piece.partition, latest, now_ms);
+            let sequences = sequences.and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let (Some(times), Some(sequences)) = (times, sequences) else { continue };
+            let rows = times.values().iter().zip(sequences.values());
+            let rows =
+                rows.map(|(time_us, sequence)| Ahead { time_us: *time_us, sequence: *sequence });
+            let partition = &piece.partition;
+            advice::on_unit(&self.reporter, &known.name, partition, rows.clone());
+            let ahead = self.watermarks.observe(source, partition, rows, now_ms, clock_us);
+            if let Some(ahead) = ahead {
+                advice::on_ahead(&self.reporter, &known.name, partition, ahead);
             }
         }
     }
@@ -365,6 +379,7 @@ impl Ingest {
             number: self.barriers,
             positions: self.positions.clone(),
             watermarks: self.watermarks.snapshot(),
+            rows_in: self.reporter.rows_in_so_far(),
             last,
         };
         self.send(Step::Barrier(barrier), Weight::default()).await;

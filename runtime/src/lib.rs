@@ -42,6 +42,8 @@ pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
 pub use retry::random;
 pub use sink::{Output, Progress, Sink};
 pub use source::{Assignment, Partition, Rejected, Source, SourceBatch, SourceEvent};
-pub use stage::{ClosedWindow, Pane, RowStage, StateTable, Window, WindowStage};
+pub use stage::{
+    ClosedWindow, Pane, RejectedRow, RowStage, StateTable, Window, WindowOut, WindowStage,
+};
 pub use status::{Phase, Status};
 pub use stop::{Stop, StopSignal};

@@ -52,6 +52,8 @@ pub(crate) struct Barrier {
     pub(crate) number: u64,
     pub(crate) positions: Positions,
     pub(crate) watermarks: WatermarkState,
+    /// Rows that have come in before it.
+    pub(crate) rows_in: u64,
     pub(crate) last: Option<Last>,
 }
 
@@ -80,11 +82,21 @@ pub(crate) enum Delivery {
     Barrier(Box<Checkpoint>),
 }
 
+/// What was counted before a barrier: rows in since the process began, the others in this attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) rows_in: u64,
+    pub(crate) late: u64,
+    pub(crate) rejected: u64,
+}
+
 /// A barrier with all that a commit needs.
 pub(crate) struct Checkpoint {
     /// The number of the barrier.
     pub(crate) number: u64,
     pub(crate) last: Option<Last>,
+    /// What was counted before it.
+    pub(crate) counted: Counted,
     /// `None` where nothing has changed since the last commit.
     pub(crate) commit: Option<Commit>,
 }

@@ -45,6 +45,8 @@ pub struct PipelineOptions {
     pub retries: usize,
     /// Longest wait before a restart.
     pub retry_backoff_max: Duration,
+    /// How long a pipeline that has never run is tried again.
+    pub start_timeout: Duration,
     /// How long a stop waits for what was read to be finished and committed.
     pub stop_timeout: Duration,
 }
@@ -119,6 +121,12 @@ impl PipelineOptions {
             set: |options, value| value.duration().map(|time| options.retry_backoff_max = time),
         },
         OptionDef {
+            key: "start_timeout",
+            about: "how long a pipeline that could not start so far is tried again",
+            default: "1 min",
+            set: |options, value| value.duration().map(|time| options.start_timeout = time),
+        },
+        OptionDef {
             key: "stop_timeout",
             about: "how long a stop waits for what was read to be finished and committed",
             default: "60 s",
@@ -155,6 +163,7 @@ impl Default for PipelineOptions {
             memory_limit: 4 << 30,
             retries: 10,
             retry_backoff_max: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(60),
         }
     }
@@ -230,6 +239,7 @@ mod tests {
             memory_limit: 0,
             retries: 0,
             retry_backoff_max: Duration::MAX,
+            start_timeout: Duration::MAX,
             stop_timeout: Duration::MAX,
         };
         for option in PipelineOptions::OPTIONS {

@@ -31,6 +31,9 @@ pub struct SourceInput {
     pub event_time: Option<usize>,
     /// How much later than the latest row another may come, in microseconds.
     pub delay_us: i64,
+    /// The windows that its rows go into, in this pipeline or behind an exchange. A row that none
+    /// of them can hold is rejected.
+    pub windows: Option<WindowKind>,
 }
 
 /// The windows of a pipeline and what is done with them.
@@ -123,6 +126,7 @@ pub async fn run(
 /// One attempt after another.
 async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, Option<Error>)> {
     let (mut number, mut failures) = (0_u64, 0);
+    let began = tokio::time::Instant::now();
     loop {
         number += 1;
         match stop.asked() {
@@ -161,6 +165,10 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
         if !may_help || failures > machine.options.retries {
             return Err(error);
         }
+        let limit = machine.options.start_timeout;
+        if !machine.reporter.has_run() && began.elapsed() >= limit {
+            return Err(never_started(&error, limit));
+        }
         let wait = backoff(failures, machine.options.retry_backoff_max, random());
         tracing::warn!("starting again in {} ms: {error}", wait.as_millis());
         machine.reporter.restart(&error);
@@ -170,6 +178,14 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Why a pipeline that has never run gives up.
+fn never_started(error: &Error, limit: Duration) -> Error {
+    Error::External(format!(
+        "{error}; it could not start within {} s (option start_timeout)",
+        limit.as_secs_f64()
+    ))
 }
 
 fn overdue(timeout: Duration) -> Error {
@@ -214,9 +230,12 @@ fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
         name: input.name,
         schema: input.source.schema(),
         is_exchange: input.source.is_exchange(),
+        max_ahead_us: input.source.max_ahead_us(),
+        is_live: input.source.is_live(),
         source: Arc::new(Mutex::new(input.source)),
         event_time: input.event_time,
         delay_us: input.delay_us,
+        windows: input.windows,
     });
     Ok(Machine {
         name: pipeline.name,

@@ -1,12 +1,24 @@
 //! Rows that can't be used, as the records that dead letters take.
+//!
+//! - *Invariant:* a letter can always be made: what of a row has no form in JSON is written as a
+//!   number or a text, or left out.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use bytes::Bytes;
 
+use crate::ingest::Partitions;
 use crate::stage::HIDDEN_COLUMNS;
-use crate::{Partition, Rejected};
+use crate::window::shown;
+use crate::{Error, Partition, Rejected, RejectedRow, Window};
+
+/// The position of a record whose place among those of its partition isn't known.
+pub(crate) const NO_POSITION: i64 = -1;
 
 /// The record of a batch of one row, which is given as JSON without its hidden columns.
 pub(crate) fn rejected_row(
@@ -26,16 +38,135 @@ pub(crate) fn rejected_row(
     }
 }
 
-/// A row as JSON. `None` where its types have no such form.
+/// The record of a row of a result that the sink can't write. Where it came from is not known any
+/// more.
+pub(crate) fn unwritable_row(row: &RecordBatch, what: &str, reason: &str) -> Rejected {
+    rejected_row(row, &what.into(), NO_POSITION, None, reason)
+}
+
+/// The error that stops a pipeline without a place for a rejected record.
+pub(crate) fn no_place(record: &Rejected) -> Error {
+    let place = match record.position {
+        NO_POSITION => record.partition.to_string(),
+        position => format!("partition '{}', position {position}", record.partition),
+    };
+    Error::Data(format!(
+        "{place}: {}; give the sink a place for such records (dead_letter_topic or \
+         dead_letter_path), or correct the record",
+        record.reason
+    ))
+}
+
+/// The hidden columns of the row of that number: event time, sequence, number of the partition.
+pub(crate) fn hidden_of(rows: &RecordBatch, row: usize) -> Option<(i64, i64, i32)> {
+    let [time, sequence, partition] = HIDDEN_COLUMNS.map(|name| rows.column_by_name(name));
+    let time = time?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let sequence = sequence?.as_primitive_opt::<Int64Type>()?;
+    let partition = partition?.as_primitive_opt::<Int32Type>()?;
+    (row < rows.num_rows()).then(|| (time.value(row), sequence.value(row), partition.value(row)))
+}
+
+/// What a window stage was given, so that the rows that it rejects can be named.
+pub(crate) struct WindowRowsGiven {
+    pub(crate) window: Window,
+    pub(crate) rows: Vec<RecordBatch>,
+    /// The hidden columns of the rows.
+    pub(crate) origins: Vec<RecordBatch>,
+}
+
+impl WindowRowsGiven {
+    /// The letters of rejected rows. Without `partitions`, those of another pipeline are named by
+    /// their numbers.
+    pub(crate) fn letters(
+        &self,
+        rejected: &[RejectedRow],
+        partitions: Option<&Partitions>,
+    ) -> Vec<Rejected> {
+        let window = format!(
+            "in the window {} to {}",
+            shown(self.window.start_us),
+            shown(self.window.end_us)
+        );
+        let letter = |rejected: &RejectedRow| {
+            let place = rejected.row.and_then(|row| self.place(row));
+            let origin = place.and_then(|(batch, row)| hidden_of(self.origins.get(batch)?, row));
+            let content = rejected.content.clone().filter(|content| content.num_rows() > 0);
+            let content = content.or_else(|| {
+                let (batch, row) = place?;
+                Some(self.rows.get(batch)?.slice(row, 1))
+            });
+            let (partition, position, time) = match origin {
+                Some((time, sequence, number)) => {
+                    let known = partitions.and_then(|all| all.name(number)).cloned();
+                    (known.unwrap_or_else(|| number.to_string().into()), sequence, Some(time))
+                }
+                None => ("a row of a window".into(), NO_POSITION, None),
+            };
+            Rejected {
+                partition,
+                position,
+                timestamp_us: time,
+                key: None,
+                payload: content.and_then(|content| row_json(&content.slice(0, 1))),
+                reason: format!("{} ({window})", rejected.reason),
+            }
+        };
+        rejected.iter().map(letter).collect()
+    }
+
+    /// The batch that the row of that number is in, and its number there.
+    fn place(&self, mut row: usize) -> Option<(usize, usize)> {
+        for (batch, rows) in self.rows.iter().enumerate() {
+            if row < rows.num_rows() {
+                return Some((batch, row));
+            }
+            row -= rows.num_rows();
+        }
+        None
+    }
+}
+
+/// A row as JSON, without its hidden columns. A column that has no form in JSON is given as a
+/// number or a text; one that has neither is left out.
 fn row_json(row: &RecordBatch) -> Option<Bytes> {
     let schema = row.schema();
-    let is_shown = |name: &str| !HIDDEN_COLUMNS.contains(&name);
-    let fields = schema.fields().iter().enumerate();
-    let shown: Vec<_> = fields.filter(|(_, f)| is_shown(f.name())).map(|(i, _)| i).collect();
-    let row = row.project(&shown).ok()?;
+    let shown = schema.fields().iter().zip(row.columns());
+    let shown = shown.filter(|(field, _)| !HIDDEN_COLUMNS.contains(&field.name().as_str()));
+    let writable = shown.filter_map(|(field, column)| {
+        let column = writable(field.name(), column)?;
+        Some((Field::new(field.name(), column.data_type().clone(), true), column))
+    });
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = writable.unzip();
+    if columns.is_empty() {
+        return None;
+    }
+    json(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).ok()?)
+}
+
+/// The column in a form that JSON has: itself, else numbers, else texts.
+fn writable(name: &str, column: &ArrayRef) -> Option<ArrayRef> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let forms = [None, Some(DataType::Int64), Some(DataType::Utf8)];
+    forms.into_iter().find_map(|form| {
+        let column = match form {
+            None => Arc::clone(column),
+            Some(form) => cast_with_options(column, &form, &strict).ok()?,
+        };
+        let field = Field::new(name, column.data_type().clone(), true);
+        let alone = Arc::new(Schema::new(vec![field]));
+        let is_time = column.data_type().is_temporal();
+        let line = json(&RecordBatch::try_new(alone, vec![Arc::clone(&column)]).ok()?)?;
+        // A time that has no form is written as a text that tells of an error.
+        let has_form = !(is_time && line.windows(6).any(|part| part == b"ERROR:"));
+        has_form.then_some(column)
+    })
+}
+
+/// A batch of one row as JSON.
+fn json(row: &RecordBatch) -> Option<Bytes> {
     let builder = WriterBuilder::new().with_explicit_nulls(true);
     let mut writer = builder.build::<_, LineDelimited>(Vec::new());
-    writer.write(&row).ok()?;
+    writer.write(row).ok()?;
     writer.finish().ok()?;
     let mut line = writer.into_inner();
     while line.last().is_some_and(u8::is_ascii_whitespace) {

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
 
 use crate::ingest::Partitions;
-use crate::rejected::rejected_row;
-use crate::stage::HIDDEN_COLUMNS;
+use crate::rejected::{hidden_of, rejected_row};
 use crate::{Error, Rejected, Result, RowStage};
 
 /// What came of a micro-batch.
@@ -57,20 +55,12 @@ impl RowPart {
 
     /// The record of a batch of one row with hidden columns.
     fn refused(&self, source: usize, row: &RecordBatch, reason: &str) -> Result<Rejected> {
-        let [time, sequence, partition] = HIDDEN_COLUMNS.map(|name| row.column_by_name(name));
-        let time = time.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-        let sequence = sequence.and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let partition = partition.and_then(|c| c.as_primitive_opt::<Int32Type>());
-        let (Some(time), Some(sequence), Some(partition), 1) =
-            (time, sequence, partition, row.num_rows())
-        else {
+        let Some((time, sequence, number)) = hidden_of(row, 0) else {
             return Err(Error::Bug("a row without its hidden columns was refused".into()));
         };
-        let number = partition.value(0);
         let name = self.partitions.name(number);
         let name = name.ok_or_else(|| Error::Bug(format!("a row of partition number {number}")))?;
         let is_timed = self.timed.get(source).copied().unwrap_or_default();
-        let time = is_timed.then(|| time.value(0));
-        Ok(rejected_row(row, name, sequence.value(0), time, reason))
+        Ok(rejected_row(row, name, sequence, is_timed.then_some(time), reason))
     }
 }

@@ -21,9 +21,19 @@ pub struct Progress {
     /// By source, by partition: where reading goes on.
     #[serde(with = "crate::positions")]
     pub positions: BTreeMap<String, BTreeMap<Partition, i64>>,
+    /// What these partitions are, as [`Assignment::identities`] has it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identities: Identities,
     /// Whether every bounded source had ended and every window was closed.
     pub is_complete: bool,
+    /// Why it can't be taken for progress of this pipeline; it is refused then, unless it is to be
+    /// ignored. Never written down.
+    #[serde(skip)]
+    pub doubt: Option<String>,
 }
+
+/// By source, by partition: what the partition is.
+pub type Identities = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What is written.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +66,9 @@ pub trait Sink: Send {
     /// Writes into what the next commit makes visible.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] for rows that the sink can't represent, or when the outside world
-    /// fails.
+    /// [`crate::Error::Data`] for rows that the sink can't represent: then none of them is written,
+    /// and the caller halves the batch to find those to blame. Rejected records are always written,
+    /// if need be without what can't be. Other errors when the outside world fails.
     async fn write(&mut self, output: Output<'_>) -> Result<()>;
 
     /// Makes everything since the last commit visible, together with the progress, or nothing.
@@ -81,6 +92,13 @@ pub trait Sink: Send {
     /// Whether it is an exchange: what it is given are rows with their hidden columns and marks,
     /// for the pipeline that has the windows.
     fn is_exchange(&self) -> bool {
+        false
+    }
+
+    /// Whether its progress lies apart from its results and can be lost without them, as the
+    /// committed offsets of a consumer group that expire. Then a pipeline that has committed before
+    /// does not begin anew unasked.
+    fn keeps_progress_apart(&self) -> bool {
         false
     }
 

@@ -21,12 +21,16 @@ pub struct Assignment {
     pub partitions: Vec<Partition>,
     /// Those that other instances read; `None` where there are some and it isn't known which.
     pub others: Option<Vec<Partition>>,
+    /// Of the partitions that this instance reads, what each one is, where the source knows: it
+    /// changes when a partition of the same name takes its place, as that of a topic that was
+    /// deleted and created again. Positions of one mean nothing in the other.
+    pub identities: BTreeMap<Partition, String>,
 }
 
 impl Assignment {
     /// This instance reads all of them.
     pub fn whole(partitions: Vec<Partition>) -> Self {
-        Self { partitions, others: Some(Vec::new()) }
+        Self { partitions, others: Some(Vec::new()), identities: BTreeMap::new() }
     }
 
     /// Whether no other instance reads some.
@@ -116,6 +120,18 @@ pub trait Source: Send {
     /// Whether its rows have been through the row part of another pipeline: they have the hidden
     /// columns as their last ones, and watermarks come as marks.
     fn is_exchange(&self) -> bool {
+        false
+    }
+
+    /// How far ahead of the rows before it one row may be and still move the watermark, in
+    /// microseconds; `None` for no bound. See [`crate::watermark`].
+    fn max_ahead_us(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether its rows are of the present, so that an event time far ahead of the clock can't be
+    /// right. False for what is replayed, whose clock says nothing.
+    fn is_live(&self) -> bool {
         false
     }
 

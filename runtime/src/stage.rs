@@ -82,6 +82,39 @@ pub struct ClosedWindow {
     pub pane: Pane,
     /// Its rows as the row stage gave them, without the hidden columns.
     pub rows: Vec<RecordBatch>,
+    /// The hidden columns of these rows, batch by batch.
+    pub(crate) origins: Vec<RecordBatch>,
+}
+
+/// What a window stage makes of a window.
+#[derive(Clone, Debug, Default)]
+pub struct WindowOut {
+    /// Rows of the result, in the stage's schema.
+    pub batches: Vec<RecordBatch>,
+    /// Rows of the window that can't be used and are in no result.
+    pub rejected: Vec<RejectedRow>,
+}
+
+impl From<Vec<RecordBatch>> for WindowOut {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        Self { batches, rejected: Vec::new() }
+    }
+}
+
+/// A row of a window that can't be used. The runtime makes a dead letter of it, with the row's own
+/// partition, position and event time where `row` is known; without a place for dead letters it
+/// stops the pipeline, as any rejected record does. What an early pane rejects is not reported: the
+/// window comes again.
+#[derive(Clone, Debug)]
+pub struct RejectedRow {
+    /// Its number among all rows of the window, counted through [`ClosedWindow::rows`] from 0;
+    /// `None` where the stage can't tell which row it was.
+    pub row: Option<usize>,
+    /// The row, for the letter's payload; `None` for the row as it is in the window. Only the first
+    /// row of the batch is looked at.
+    pub content: Option<RecordBatch>,
+    /// Why, in one line.
+    pub reason: String,
 }
 
 /// A named piece of a stage's own state.
@@ -100,11 +133,13 @@ pub trait WindowStage: Send {
     /// The schema of what comes out.
     fn schema(&self) -> SchemaRef;
 
-    /// Runs the plan over a window. An early pane must not change the state.
+    /// Runs the plan over a window. An early pane must not change the state. A row that can't be
+    /// used is given back as rejected, and the others give their result: an error ends the pipeline,
+    /// since the same window comes again after each restart.
     ///
     /// # Errors
     /// What the plan says.
-    async fn close(&mut self, window: ClosedWindow) -> Result<Vec<RecordBatch>>;
+    async fn close(&mut self, window: ClosedWindow) -> Result<WindowOut>;
 
     /// Rows that came too late, as the sink shows them: the columns that people know.
     ///

@@ -1,7 +1,7 @@
 //! How a running pipeline is: for a status line, a health endpoint and the metrics.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::message::Counted;
 use crate::meters::PipelineMeter;
 
 /// Checkpoints that may be missed before a pipeline is called unhealthy.
 const MISSED_CHECKPOINTS_MAX: u32 = 3;
+
+/// Things that are said once.
+const SAID_MAX: usize = 1000;
 
 /// How much the last second counts in the rate.
 const RATE_WEIGHT: f64 = 0.3;
@@ -35,7 +39,8 @@ pub enum Phase {
     Ended,
 }
 
-/// A snapshot of a pipeline. Counts are since the process began to run it.
+/// A snapshot of a pipeline. Counts are since the process began to run it; what a failed attempt
+/// counted and did not commit is taken off when the next one begins.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// What it is doing.
@@ -85,6 +90,30 @@ pub(crate) struct Reporter {
     commits: AtomicU64,
     /// How much lies ahead, by source.
     lags: Mutex<BTreeMap<usize, i64>>,
+    /// Whether an attempt has come to read rows.
+    has_run: AtomicBool,
+    /// What has been said and is said once.
+    said: Mutex<BTreeSet<String>>,
+    /// The counts of rows at the last commit.
+    committed: Mutex<Committed>,
+}
+
+/// Counts at the last commit, and at the beginning of the attempt.
+#[derive(Clone, Copy, Debug, Default)]
+struct Committed {
+    now: Counts,
+    before: Counts,
+    /// Those of the last commit that was tried, and its number: it may be made though it failed.
+    tried: Option<(u64, Counts)>,
+}
+
+/// The counts of a status that begin again at the last commit when an attempt fails.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    rows_in: u64,
+    rows_out: u64,
+    rows_late: u64,
+    rows_rejected: u64,
 }
 
 impl Reporter {
@@ -95,12 +124,45 @@ impl Reporter {
             status,
             commits: AtomicU64::new(0),
             lags: Mutex::default(),
+            has_run: AtomicBool::new(false),
+            said: Mutex::default(),
+            committed: Mutex::default(),
         }
+    }
+
+    /// Whether an attempt has come to read rows.
+    pub(crate) fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is said for the first time. After [`SAID_MAX`] things nothing is.
+    pub(crate) fn is_first(&self, what: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < SAID_MAX && said.insert(what.to_string())
+    }
+
+    /// An attempt goes on from the commit of that number: what was counted and not committed comes
+    /// again, and is counted then.
+    pub(crate) fn resume(&self, epoch: u64) {
+        let counts = {
+            let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, counts)) = committed.tried.take_if(|(tried, _)| *tried == epoch) {
+                committed.now = counts;
+            }
+            committed.before = committed.now;
+            committed.now
+        };
+        self.status.send_modify(|status| {
+            let Counts { rows_in, rows_out, rows_late, rows_rejected } = counts;
+            (status.rows_in, status.rows_out) = (rows_in, rows_out);
+            (status.rows_late, status.rows_rejected) = (rows_late, rows_rejected);
+        });
     }
 
     pub(crate) fn phase(&self, phase: Phase) {
         self.status.send_modify(|status| {
             if phase == Phase::Running {
+                self.has_run.store(true, Ordering::Relaxed);
                 status.checkpoint_at = Some(Instant::now());
             }
             status.phase = phase;
@@ -147,7 +209,28 @@ impl Reporter {
             status.checkpoint_at = Some(Instant::now());
             status.epoch = epoch.unwrap_or(status.epoch);
         });
+        if epoch.is_some() {
+            let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, counts)) = committed.tried.take() {
+                committed.now = counts;
+            }
+        }
         self.commits.fetch_add(u64::from(epoch.is_some()), Ordering::Relaxed);
+    }
+
+    /// The commit of that number is tried for what was counted before a barrier; `unwritable` are
+    /// the rows that the sink has rejected in this attempt.
+    pub(crate) fn tries(&self, epoch: u64, counted: Counted, unwritable: u64) {
+        let rows_out = self.status.borrow().rows_out;
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = committed.before;
+        let counts = Counts {
+            rows_in: counted.rows_in,
+            rows_out,
+            rows_late: before.rows_late + counted.late,
+            rows_rejected: before.rows_rejected + counted.rejected + unwritable,
+        };
+        committed.tried = Some((epoch, counts));
     }
 
     /// An attempt failed, and another one follows.

@@ -4,6 +4,12 @@
 //! is the least of those partitions that are neither idle nor ended; where all are, the greatest of
 //! all, so that the order in which they fall idle doesn't matter.
 //!
+//! One row with a wrong clock would make all that follow late. So a source may have a bound,
+//! `max_ahead_us`: a row that is further than that ahead of the rows before it in its partition
+//! moves the watermark only when the next row says so too, as after a real gap; and where the rows
+//! are of the present, one that is further ahead of the clock never does. Such a row stays in its
+//! window.
+//!
 //! - *Invariant:* neither ever goes back, over a restart too.
 //! - *Absent:* a clock. The caller says what time it is.
 
@@ -20,6 +26,17 @@ pub struct WatermarkRule {
     pub delay_us: i64,
     /// After how long without rows a partition no longer holds the others back; `None` is never.
     pub idle_timeout_ms: Option<u64>,
+    /// How far ahead a single row may be and still count; `None` is as far as it likes.
+    pub max_ahead_us: Option<i64>,
+}
+
+/// A row whose event time is too far ahead to move the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Its event time.
+    pub time_us: i64,
+    /// Its sequence, which is its position in its partition.
+    pub sequence: i64,
 }
 
 /// The watermarks of all partitions of all sources of a pipeline.
@@ -64,10 +81,57 @@ pub struct PartitionMark {
     /// Whether the pipeline that reads the partition has found it idle; for an exchange only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_idle: bool,
+    /// The last row, where it is so far ahead that the next one decides whether it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
 }
 
 impl PartitionMark {
-    const NEW: Self = Self { watermark_us: i64::MIN, has_ended: false, is_idle: false };
+    const NEW: Self =
+        Self { watermark_us: i64::MIN, has_ended: false, is_idle: false, ahead: None };
+
+    /// Takes in a row. Gives the row that is found to be too far ahead: this one, or the one before.
+    fn take(&mut self, rule: &WatermarkRule, row: Ahead, clock_us: Option<i64>) -> Option<Ahead> {
+        let Some(bound_us) = rule.max_ahead_us else {
+            self.advance(rule, row.time_us);
+            return None;
+        };
+        let time_us = row.time_us;
+        if clock_us.is_some_and(|clock_us| time_us > clock_us.saturating_add(bound_us)) {
+            return Some(row);
+        }
+        let is_present =
+            clock_us.is_some_and(|clock_us| time_us >= clock_us.saturating_sub(bound_us));
+        if is_present || time_us <= self.reach_us(rule, bound_us) {
+            self.advance(rule, time_us);
+            // The row before was alone in being ahead, unless this one has caught up with it.
+            return self.ahead.take().filter(|ahead| ahead.time_us > self.reach_us(rule, bound_us));
+        }
+        let Some(before) = self.ahead.take() else {
+            self.ahead = Some(row);
+            return None;
+        };
+        let (less, more) = if before.time_us <= time_us { (before, row) } else { (row, before) };
+        self.advance(rule, less.time_us);
+        match more.time_us <= self.reach_us(rule, bound_us) {
+            true => self.advance(rule, more.time_us),
+            false => self.ahead = Some(more),
+        }
+        None
+    }
+
+    /// The latest time that counts at once; any, before the first row.
+    fn reach_us(&self, rule: &WatermarkRule, bound_us: i64) -> i64 {
+        match self.watermark_us {
+            i64::MIN => i64::MAX,
+            known => known.saturating_add(rule.delay_us.max(0)).saturating_add(bound_us),
+        }
+    }
+
+    fn advance(&mut self, rule: &WatermarkRule, time_us: i64) {
+        let watermark_us = time_us.saturating_sub(rule.delay_us.max(0));
+        self.watermark_us = self.watermark_us.max(watermark_us);
+    }
 }
 
 impl Watermarks {
@@ -113,16 +177,27 @@ impl Watermarks {
         }
     }
 
-    /// Rows of a partition came, the latest of that time. `now_ms` must stand still while the
-    /// pipeline is blocked and doesn't ask its sources, or busy partitions look idle. Nothing
-    /// happens for a partition that isn't assigned.
-    pub fn observe(&mut self, source: usize, partition: &Partition, max_time_us: i64, now_ms: u64) {
-        let Some(source) = self.sources.get_mut(source) else { return };
-        let watermark_us = max_time_us.saturating_sub(source.rule.delay_us.max(0));
-        if let Some(live) = source.partitions.get_mut(partition) {
-            live.mark.watermark_us = live.mark.watermark_us.max(watermark_us);
-            live.seen_ms = live.seen_ms.max(now_ms);
+    /// Rows of a partition came, in this order. `now_ms` must stand still while the pipeline is
+    /// blocked and doesn't ask its sources, or busy partitions look idle. `clock_us` is the time of
+    /// day, where rows are of the present. Gives the first row that is too far ahead to count.
+    /// Nothing happens for a partition that isn't assigned.
+    pub fn observe(
+        &mut self,
+        source: usize,
+        partition: &Partition,
+        rows: impl Iterator<Item = Ahead>,
+        now_ms: u64,
+        clock_us: Option<i64>,
+    ) -> Option<Ahead> {
+        let source = self.sources.get_mut(source)?;
+        let live = source.partitions.get_mut(partition)?;
+        live.seen_ms = live.seen_ms.max(now_ms);
+        let mut first = None;
+        for row in rows {
+            let ahead = live.mark.take(&source.rule, row, clock_us);
+            first = first.or(ahead);
         }
+        first
     }
 
     /// What the pipeline that reads a partition of an exchange says of it. The partition is known
@@ -234,9 +309,13 @@ mod tests {
     use super::*;
 
     fn of(delay_us: i64, idle_timeout_ms: Option<u64>, names: &[&str]) -> Watermarks {
-        let mut marks = Watermarks::new(vec![WatermarkRule { delay_us, idle_timeout_ms }]);
+        let mut marks = Watermarks::new(vec![rule(delay_us, idle_timeout_ms)]);
         marks.assign(0, &partitions(names), 0);
         marks
+    }
+
+    fn rule(delay_us: i64, idle_timeout_ms: Option<u64>) -> WatermarkRule {
+        WatermarkRule { delay_us, idle_timeout_ms, max_ahead_us: None }
     }
 
     fn partitions(names: &[&str]) -> Vec<Partition> {
@@ -244,7 +323,8 @@ mod tests {
     }
 
     fn seen(marks: &mut Watermarks, name: &str, time_us: i64, now_ms: u64) -> i64 {
-        marks.observe(0, &name.into(), time_us, now_ms);
+        let row = Ahead { time_us, sequence: 0 };
+        marks.observe(0, &name.into(), [row].into_iter(), now_ms, None);
         marks.combined(now_ms)
     }
 
@@ -298,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_source_without_partitions_yet_holds_the_others_back() {
-        let rule = WatermarkRule { delay_us: 0, idle_timeout_ms: None };
+        let rule = rule(0, None);
         let mut marks = Watermarks::new(vec![rule, rule]);
         marks.assign(0, &partitions(&["a"]), 0);
         marks.end(0, &"a".into());
@@ -317,7 +397,7 @@ mod tests {
         let json = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<WatermarkState>(&json).unwrap(), state);
 
-        let rule = WatermarkRule { delay_us: 5, idle_timeout_ms: None };
+        let rule = rule(5, None);
         let mut restored = Watermarks::new(vec![rule]);
         restored.restore(&state).unwrap();
         assert_eq!(restored.combined(0), 75, "before its partitions are known");
@@ -327,6 +407,60 @@ mod tests {
 
         let mut other = Watermarks::new(vec![rule, rule]);
         assert!(matches!(other.restore(&state), Err(Error::State(_))));
+    }
+
+    /// One partition with a delay of 5 and a bound of 100; of each row in turn its time, whether a
+    /// row is found to be too far ahead, and the watermark afterwards.
+    fn bounded(clock_us: Option<i64>, rows: &[(i64, Option<i64>, i64)]) -> Watermarks {
+        let rule = WatermarkRule { max_ahead_us: Some(100), ..rule(5, None) };
+        let mut marks = Watermarks::new(vec![rule]);
+        marks.assign(0, &partitions(&["a"]), 0);
+        for (sequence, (time_us, found, watermark_us)) in (0..).zip(rows) {
+            let row = Ahead { time_us: *time_us, sequence };
+            let ahead = marks.observe(0, &"a".into(), [row].into_iter(), 0, clock_us);
+            assert_eq!(ahead.map(|ahead| ahead.time_us), *found, "row {sequence}");
+            assert_eq!(marks.combined(0), *watermark_us, "row {sequence}");
+        }
+        marks
+    }
+
+    #[test]
+    fn one_row_far_ahead_does_not_move_it() {
+        bounded(None, &[(0, None, -5), (9000, None, -5), (50, Some(9000), 45), (150, None, 145)]);
+        // A gap is one when two rows say so, and the less of them counts.
+        bounded(None, &[(0, None, -5), (9000, None, -5), (9010, None, 9005)]);
+        bounded(None, &[(0, None, -5), (9000, None, -5), (500, None, 495), (510, Some(9000), 505)]);
+        // What others catch up with was right.
+        bounded(None, &[(0, None, -5), (101, None, -5), (50, None, 45)]);
+    }
+
+    #[test]
+    fn rows_of_the_present_are_held_against_the_clock() {
+        let clock = Some(10_000);
+        bounded(
+            clock,
+            &[
+                (0, None, -5),
+                (9950, None, 9945),
+                (10_100, None, 10_095),
+                (10_101, Some(10_101), 10_095),
+            ],
+        );
+        bounded(clock, &[(90_000, Some(90_000), i64::MIN), (90_001, Some(90_001), i64::MIN)]);
+        // Before the present they are held against each other.
+        bounded(clock, &[(0, None, -5), (5000, None, -5), (40, Some(5000), 35)]);
+    }
+
+    #[test]
+    fn a_row_that_awaits_its_next_is_kept_over_a_restart() {
+        let state = bounded(None, &[(0, None, -5), (9000, None, -5)]).snapshot();
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<WatermarkState>(&json).unwrap(), state);
+        let rule = WatermarkRule { max_ahead_us: Some(100), ..rule(5, None) };
+        let mut restored = Watermarks::new(vec![rule]);
+        restored.restore(&state).unwrap();
+        restored.assign(0, &partitions(&["a"]), 0);
+        assert_eq!(seen(&mut restored, "a", 9001, 0), 8996);
     }
 
     #[test]

@@ -179,6 +179,29 @@ impl Area {
     }
 }
 
+/// Gives a file that an earlier instance has committed its name, if its content is what was
+/// committed. It may have the name already.
+///
+/// # Errors
+/// [`Error::State`] when the content is another, or the file is nowhere.
+pub(super) async fn publish_checked(folder: &dyn Folder, file: &DataFile) -> Result<()> {
+    let Some(bytes) = folder.get(&file.pending).await? else {
+        return publish(folder, file).await;
+    };
+    let is_whole =
+        bytes.len() as u64 == file.bytes && blake3::hash(&bytes).to_hex().as_str() == file.blake3;
+    if !is_whole {
+        return Err(Error::State(format!(
+            "the file {} is committed, but its content is not what was committed ({} bytes of {}); \
+             restore it, or write to another path",
+            folder.shown(&file.pending),
+            bytes.len(),
+            file.bytes
+        )));
+    }
+    publish(folder, file).await
+}
+
 /// Gives a committed file its name. It may have it already.
 ///
 /// # Errors
@@ -191,8 +214,10 @@ pub(super) async fn publish(folder: &dyn Folder, file: &DataFile) -> Result<()> 
     match folder.has(&file.path).await? {
         true => Ok(()),
         false => Err(Error::State(format!(
-            "the file {} is committed, but it is gone",
-            folder.shown(&file.path)
+            "the file {} is committed, but it is neither there nor at {}; restore it, or write to \
+             another path",
+            folder.shown(&file.path),
+            folder.shown(&file.pending)
         ))),
     }
 }

@@ -19,6 +19,8 @@ use crate::store::Folder;
 
 /// The folder of manifests.
 const FOLDER: &str = "_sembla";
+/// The file that says up to which commit all files have their names.
+const PUBLISHED: &str = "_sembla/published";
 /// The folder of lists.
 const LISTS: &str = "_sembla/lists";
 /// The version of what is written here.
@@ -133,6 +135,31 @@ impl Manifests {
             commits.push(manifest);
         }
         Ok(commits)
+    }
+
+    /// The number of the last commit all of whose files are known to have had their names. Who reads
+    /// a data set may take such files away.
+    ///
+    /// # Errors
+    /// When the outside world fails.
+    pub(super) async fn published(&self) -> Result<u64> {
+        let bytes = self.folder.get(PUBLISHED).await?;
+        let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        // Without it more is looked at than needed.
+        Ok(text.and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+    }
+
+    /// Notes that all files up to the commit of that number have their names.
+    ///
+    /// # Errors
+    /// When the outside world fails.
+    pub(super) async fn put_published(&self, number: u64) -> Result<()> {
+        self.folder.put(PUBLISHED, Bytes::from(format!("{number}\n"))).await
+    }
+
+    /// The path of a commit as a person would write it.
+    pub(super) fn shown(&self, number: u64) -> String {
+        self.folder.shown(&commit_path(number))
     }
 
     /// Puts the next commit.

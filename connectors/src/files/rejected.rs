@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use sembla_runtime::window::TIMES_US;
 use sembla_runtime::{Rejected, Result};
 
 use crate::base64::base64;
@@ -22,6 +23,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
     .into()
 });
+
+/// The time of a record, where it can be written: a record may be rejected because it can't.
+fn timestamp_of(record: &Rejected) -> Option<i64> {
+    record.timestamp_us.filter(|time_us| TIMES_US.contains(time_us))
+}
 
 /// Records as rows. Bytes that are text stand in `key` and `payload`, others in `key_base64` and
 /// `payload_base64`.
@@ -42,7 +48,7 @@ pub(super) fn rejected_rows(records: &[Rejected]) -> Result<RecordBatch> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(records.iter().map(|record| &record.partition))),
         Arc::new(Int64Array::from_iter_values(records.iter().map(|record| record.position))),
-        Arc::new(records.iter().map(|r| r.timestamp_us).collect::<TimestampMicrosecondArray>()),
+        Arc::new(records.iter().map(timestamp_of).collect::<TimestampMicrosecondArray>()),
         Arc::new(StringArray::from_iter_values(records.iter().map(|record| &record.reason))),
         key,
         key_base64,

@@ -16,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sembla_runtime::{Assignment, Error, Output, Progress, Result, Sink, failpoint};
 
-use super::area::{Area, PENDING, publish};
+use super::area::{Area, PENDING, publish, publish_checked};
 use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
 use super::partition::Partitioning;
 use super::rejected::rejected_rows;
@@ -167,7 +167,9 @@ impl FilesSink {
                 self.check(last)?;
                 progress.clone_from(&last.progress);
             }
-            let number = commits.last().map_or(0, |last| last.number) + 1;
+            let newest = commits.last().map_or(0, |last| last.number);
+            self.refuse_lost_commit(newest).await?;
+            let number = newest + 1;
             let mut start = Manifest::new(number, &self.instance, &self.pipeline, &self.shape);
             start.progress = progress;
             match self.manifests.put(&start).await {
@@ -182,8 +184,41 @@ impl FilesSink {
         Err(refusal.unwrap_or_else(|| Error::Bug("a start without a try".into())))
     }
 
-    /// Renames what commits name and is still pending; removes what is pending otherwise.
+    /// Refuses a data set that has files of a commit whose manifest is gone: its rows would come a
+    /// second time.
+    async fn refuse_lost_commit(&mut self, newest: u64) -> Result<()> {
+        for area in &mut self.areas {
+            let paths = area.folder.list("").await?;
+            let number = |path: &String| part_number(path).filter(|number| *number > newest);
+            let lost = paths.iter().filter_map(|path| Some((number(path)?, path))).min();
+            if let Some((number, path)) = lost {
+                return Err(Error::State(format!(
+                    "the manifest {} is missing, though the file {} of its commit is there; bring it \
+                     back, or write to another path",
+                    self.manifests.shown(number),
+                    area.folder.shown(path)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames what commits name and is still pending; removes what is pending otherwise. What is
+    /// not known to be published must be there, and whole.
     async fn settle(&mut self, commits: &[Manifest]) -> Result<()> {
+        let published = self.manifests.published().await?;
+        let open = commits.iter().filter(|commit| commit.number > published);
+        for file in open.flat_map(|commit| &commit.files) {
+            let area = |area: &Area| (area.place == file.place).then(|| Arc::clone(&area.folder));
+            let folder = self.areas.iter().find_map(area);
+            match folder {
+                Some(folder) => publish_checked(folder.as_ref(), file).await?,
+                None => tracing::warn!(
+                    "the data set {} has committed files in a place that the sink no longer has",
+                    self.shown
+                ),
+            }
+        }
         let committed: BTreeMap<(Place, &str), &DataFile> = commits
             .iter()
             .flat_map(|commit| &commit.files)
@@ -192,7 +227,7 @@ impl FilesSink {
         for area in &mut self.areas {
             for pending in area.folder.list(PENDING).await? {
                 match committed.get(&(area.place, pending.as_str())) {
-                    Some(file) => publish(area.folder.as_ref(), file).await?,
+                    Some(file) => publish_checked(area.folder.as_ref(), file).await?,
                     None => area.folder.delete(&pending).await?,
                 }
             }
@@ -256,6 +291,7 @@ impl Sink for FilesSink {
         }
         let commits = self.start().await?;
         self.settle(&commits).await?;
+        self.manifests.put_published(self.number).await?;
         self.manifests.compact(self.number).await?;
         Ok(commits.last().and_then(|last| last.progress.clone()))
     }
@@ -305,6 +341,7 @@ impl Sink for FilesSink {
                 publish(area.folder.as_ref(), file).await.map_err(unfinished)?;
             }
         }
+        self.manifests.put_published(number).await.map_err(unfinished)?;
         self.manifests.compact(number).await.map_err(unfinished)
     }
 
@@ -351,6 +388,14 @@ fn check_places(options: &Options) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// The number of the commit that a published file is of.
+fn part_number(path: &str) -> Option<u64> {
+    let name = path.rsplit('/').next()?;
+    let is_own = path.starts_with(['_', '.']);
+    let (number, _) = name.strip_prefix("part-")?.split_once('-')?;
+    number.parse().ok().filter(|_| !is_own && number.len() == 12)
 }
 
 /// A name that no other start has.

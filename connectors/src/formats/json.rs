@@ -35,6 +35,8 @@ pub(super) struct JsonReader {
     texts: Tape,
     /// Nanoseconds in the unit of a time given as a number.
     unit_ns: i128,
+    /// Whether rows have been looked at for what a wrong declaration makes of them.
+    is_checked: bool,
 }
 
 /// One pass over the payloads.
@@ -71,6 +73,7 @@ impl JsonReader {
             texts: Tape::new(texts_schema, texts, true),
             columns: columns.to_vec(),
             unit_ns: unit_ns(unit),
+            is_checked: false,
         };
         reader.values.builder(1).build_decoder().map_err(|error| {
             Error::Option(format!("format 'json' can't fill every column: {}", plain(&error)))
@@ -102,7 +105,34 @@ impl PayloadReader for JsonReader {
                 });
             }
         }
-        Ok(Columns { arrays: arrays.into_iter().flatten().collect(), rows: None })
+        let arrays: Vec<ArrayRef> = arrays.into_iter().flatten().collect();
+        self.check_names(&arrays, payloads);
+        Ok(Columns { arrays, rows: None })
+    }
+}
+
+impl JsonReader {
+    /// Says once that the first objects have none of the declared fields, as when the fields lie
+    /// within another one.
+    fn check_names(&mut self, arrays: &[ArrayRef], payloads: &[&[u8]]) {
+        let Some(payload) = payloads.first().filter(|_| !self.is_checked) else { return };
+        self.is_checked = true;
+        if arrays.is_empty() || arrays.iter().any(|array| array.null_count() < array.len()) {
+            return;
+        }
+        let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(payload);
+        let fields: Vec<String> =
+            object.unwrap_or_default().into_iter().map(|(key, _)| key).collect();
+        let is_there = |column: &Column| fields.contains(&column.name);
+        if !fields.is_empty() && !self.columns.iter().any(is_there) {
+            let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+            tracing::warn!(
+                "the first records have none of the fields {}, so all columns are NULL; their fields are {}: \
+                 declare those, a field within another one as a STRUCT column",
+                names.join(", "),
+                fields.join(", ")
+            );
+        }
     }
 }
 
@@ -155,6 +185,13 @@ impl Tape {
 /// Why payloads can't be read. For a single one a stricter parser says where.
 fn reason(error: &ArrowError, payloads: &[&[u8]]) -> String {
     if let [payload] = payloads {
+        if let [0, a, b, c, d, _, ..] = payload {
+            let id = u32::from_be_bytes([*a, *b, *c, *d]);
+            return format!(
+                "the payload begins with the header of a schema registry (schema {id}), so it is not plain \
+                 JSON; set framing = 'confluent', and format to what the schema is of"
+            );
+        }
         if let Err(error) = super::text::as_text(payload) {
             return error;
         }

@@ -14,6 +14,31 @@ use super::failure::Explainer;
 /// How long a question to the cluster may take.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long the tries of one question wait for an answer, [`ANSWER_TIMEOUT`] together. Between two of
+/// them it is looked whether the login was refused, which no waiting changes.
+const TRIES: [Duration; 4] = [
+    Duration::from_millis(700),
+    Duration::from_millis(1300),
+    Duration::from_secs(4),
+    Duration::from_secs(14),
+];
+
+/// Asks the cluster, and again until it answers, refuses the login or the time is over.
+pub(super) fn ask<T, E>(
+    explainer: &Explainer,
+    mut question: impl FnMut(Duration) -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let [first, later @ ..] = TRIES;
+    let mut answer = question(first);
+    for wait in later {
+        if answer.is_ok() || explainer.refusal().is_some() {
+            break;
+        }
+        answer = question(wait);
+    }
+    answer
+}
+
 /// Reports go to the log, and to where errors are explained.
 #[derive(Clone, Debug)]
 pub(super) struct Reports(pub(super) Arc<Explainer>);

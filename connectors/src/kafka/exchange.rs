@@ -244,6 +244,10 @@ impl Sink for ExchangeSink {
         true
     }
 
+    fn keeps_progress_apart(&self) -> bool {
+        true
+    }
+
     fn promise(&self) -> &'static str {
         "exactly once"
     }

@@ -3,6 +3,7 @@
 //! - *Invariant:* no message holds a secret; every text of the library goes through [`Secrets`].
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -17,6 +18,19 @@ impl Secrets {
     pub(super) fn add(&mut self, value: &str) {
         if !value.is_empty() {
             self.0.push(value.to_string());
+        }
+    }
+
+    /// Adds what stands before an `@` in a list of addresses. Kafka takes no credentials there, but
+    /// people put them where other addresses have them.
+    pub(super) fn add_credentials(&mut self, servers: &str) {
+        for server in servers.split(',') {
+            let Some((before, _)) = server.rsplit_once('@') else { continue };
+            let credentials = before.rsplit_once("://").map_or(before, |(_, after)| after).trim();
+            self.add(credentials);
+            if let Some((_, password)) = credentials.split_once(':') {
+                self.add(password);
+            }
         }
     }
 
@@ -40,12 +54,15 @@ pub(super) struct Explainer {
     servers: String,
     secrets: Secrets,
     last: Mutex<Option<(Code, String)>>,
+    /// Whether it was said that the cluster can't be reached.
+    has_said: AtomicBool,
 }
 
 impl Explainer {
     /// For the cluster behind `servers`.
     pub(super) fn new(servers: &str, secrets: Secrets) -> Self {
-        Self { servers: servers.into(), secrets, last: Mutex::new(None) }
+        let servers = secrets.redact(servers);
+        Self { servers, secrets, last: Mutex::new(None), has_said: AtomicBool::new(false) }
     }
 
     /// The addresses of the cluster, as given.
@@ -67,6 +84,12 @@ impl Explainer {
         }
         let reason = self.redact(reason);
         tracing::debug!(servers = %self.servers, "kafka: {code:?}: {reason}");
+        // The first word comes at once: calls go on trying for a while before they fail.
+        let is_unreachable = matches!(code, Code::Resolve | Code::SSL | Code::Authentication)
+            || (code == Code::BrokerTransportFailure && reason.contains("Connect to "));
+        if is_unreachable && !self.has_said.swap(true, Ordering::Relaxed) {
+            tracing::warn!("Kafka at '{}' can't be reached so far: {reason}", self.servers);
+        }
         // That all brokers are down follows from a reason; it is none.
         if code != Code::AllBrokersDown {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason));
@@ -123,6 +146,10 @@ impl Explainer {
                     "{what}: the topic or partition is not there at '{servers}'; create it first"
                 ))
             }
+            Code::InvalidTransactionTimeout => Error::Option(format!(
+                "{what}: transaction_timeout is longer than Kafka at '{servers}' allows \
+                 (transaction.max.timeout.ms, 15 min by default); make it shorter"
+            )),
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Error::External(format!(
                 "{what}: the broker refuses the record as too large; raise max.message.bytes of the topic"
             )),
@@ -233,6 +260,17 @@ mod tests {
             explainer.explain("reading", &KafkaError::MetadataFetch(Code::OperationTimedOut));
         assert!(error.to_string().contains("refuses the login: bad password ***"), "{error}");
         assert!(!format!("{explainer:?} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn credentials_among_addresses_are_stars_too() {
+        let mut secrets = Secrets::default();
+        secrets.add_credentials("tester:hunter2@a:9092, b:9092,PLAINTEXT://me:hunter3@c:9092");
+        let servers = "tester:hunter2@a:9092, b:9092,PLAINTEXT://me:hunter3@c:9092";
+        let explainer = Explainer::new(servers, secrets);
+        assert_eq!(explainer.servers(), "***@a:9092, b:9092,PLAINTEXT://***@c:9092");
+        assert_eq!(explainer.redact("no host 'tester:hunter2@a'"), "no host '***@a'");
+        assert_eq!(explainer.redact("the password hunter3"), "the password ***");
     }
 
     #[test]

@@ -179,6 +179,33 @@ fn lost(group: &str) -> Error {
     ))
 }
 
+/// Waits until a lease ends, and gives the sender that says that nothing of it is on its way.
+pub(super) async fn revoked(
+    sender: &watch::Sender<Standing>,
+    lease: u64,
+) -> Result<oneshot::Sender<()>> {
+    let mut standing = sender.subscribe();
+    loop {
+        let mut found = None;
+        sender.send_if_modified(|standing| {
+            found = match standing {
+                Standing::Given { lease: given, .. } if *given == lease => None,
+                Standing::Failed(error) => Some(Err(error.clone())),
+                Standing::Revoking { lease: revoked, answer } if *revoked == lease => {
+                    answer.take().map(Ok)
+                }
+                // The lease ended unnoticed; nobody waits for an answer.
+                _ => Some(Ok(oneshot::channel().0)),
+            };
+            false
+        });
+        if let Some(found) = found {
+            return found;
+        }
+        standing.changed().await.map_err(|_| Error::Stopped)?;
+    }
+}
+
 impl Lease {
     /// Checks that a commit may still be made under it.
     ///

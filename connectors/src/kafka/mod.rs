@@ -23,6 +23,8 @@ mod consumer;
 mod exchange;
 mod failure;
 mod group;
+mod identity;
+mod limits;
 mod positions;
 mod producer;
 mod progress;
@@ -33,6 +35,7 @@ mod session;
 mod settings;
 mod sink;
 mod source;
+mod topic_ids;
 mod topics;
 
 pub use exchange::{Exchange, ExchangeSink};

@@ -2,7 +2,7 @@
 //! compacted topic.
 //!
 //! - *Invariant:* what is read back is what one commit wrote, or it is refused; positions that
-//!   another program has committed are taken as positions without state.
+//!   another program has committed are no progress.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -35,19 +35,23 @@ struct Note {
     state: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     complete: bool,
+    /// The id of the topic, so that another one of its name is told from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
 }
 
-/// The metadata for the offsets of a commit.
+/// The metadata for an offset of a commit, in a topic of that id.
 ///
 /// # Errors
 /// [`Error::Option`] when the names in it are too long.
-pub(super) fn note_of(progress: &Progress) -> Result<String> {
+pub(super) fn note_of(progress: &Progress, topic: Option<&String>) -> Result<String> {
     let note = Note {
         v: VERSION,
         pipeline: progress.pipeline.clone(),
         epoch: progress.epoch,
         state: progress.state.clone(),
         complete: progress.is_complete,
+        topic: topic.cloned(),
     };
     let text = serde_json::to_string(&note)
         .map_err(|error| Error::Bug(format!("progress can't be written: {error}")))?;
@@ -62,10 +66,10 @@ pub(super) fn note_of(progress: &Progress) -> Result<String> {
     Ok(text)
 }
 
-/// The offsets of a commit for one group, each with the same metadata.
+/// The offsets of a commit for one group, each with its metadata.
 pub(super) fn offsets_of(
     positions: &BTreeMap<Partition, i64>,
-    metadata: &str,
+    metadata: impl Fn(&Partition) -> Result<String>,
 ) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (name, position) in positions {
@@ -73,7 +77,7 @@ pub(super) fn offsets_of(
         let partition = TopicPartition::parse(name).ok_or_else(unfit)?;
         let mut element = list.add_partition(&partition.topic, partition.number);
         element.set_offset(Offset::Offset(*position)).map_err(|_| unfit())?;
-        element.set_metadata(metadata);
+        element.set_metadata(metadata(name)?);
     }
     Ok(list)
 }
@@ -82,17 +86,19 @@ pub(super) fn offsets_of(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Committed {
     pub(super) source: String,
+    pub(super) group: String,
     pub(super) partition: Partition,
     pub(super) offset: i64,
     pub(super) metadata: String,
 }
 
 /// What a list of committed offsets says of a source.
-pub(super) fn committed_of(source: &str, list: &TopicPartitionList) -> Vec<Committed> {
+pub(super) fn committed_of(source: &str, group: &str, list: &TopicPartitionList) -> Vec<Committed> {
     let elements = list.elements();
     let committed = elements.iter().filter_map(|element| match element.offset() {
         Offset::Offset(offset) => Some(Committed {
             source: source.into(),
+            group: group.into(),
             partition: TopicPartition::new(element.topic(), element.partition()).name(),
             offset,
             metadata: element.metadata().into(),
@@ -111,10 +117,23 @@ pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Opt
     let mut progress = Progress { pipeline: pipeline.into(), ..Progress::default() };
     let mut notes = Vec::new();
     for offset in committed {
-        let Committed { source, partition, offset: position, metadata } = offset;
+        let Committed { source, group, partition, offset: position, metadata } = offset;
         let positions = progress.positions.entry(source.clone()).or_default();
         positions.insert(Partition::clone(partition), *position);
-        let Ok(note) = serde_json::from_str::<Note>(metadata) else { continue };
+        let Ok(note) = serde_json::from_str::<Note>(metadata) else {
+            progress.doubt.get_or_insert_with(|| {
+                format!(
+                    "the committed offset {position} of {partition} in group '{group}' is not progress of \
+                     a pipeline: another consumer has committed in that group, or a tool has; give the \
+                     source another group, or start anew with --ignore-state"
+                )
+            });
+            continue;
+        };
+        if let Some(topic) = &note.topic {
+            let identities = progress.identities.entry(source.clone()).or_default();
+            identities.insert(partition.to_string(), topic.clone());
+        }
         if note.v != VERSION {
             return Err(Error::State(format!(
                 "the progress at {partition} has version {}; this program knows {VERSION}",
@@ -207,14 +226,14 @@ mod tests {
             pipeline: "p".into(),
             epoch,
             state: state.map(String::from),
-            positions: BTreeMap::new(),
-            is_complete: false,
+            ..Progress::default()
         }
     }
 
     fn committed(number: i32, offset: i64, metadata: &str) -> Committed {
         Committed {
             source: "s".into(),
+            group: "g".into(),
             partition: TopicPartition::new("t", number).name(),
             offset,
             metadata: metadata.into(),
@@ -223,27 +242,36 @@ mod tests {
 
     #[test]
     fn what_a_commit_wrote_is_read_back() {
-        let note = note_of(&progress(7, Some("epoch-7"))).expect("note");
+        let note =
+            note_of(&progress(7, Some("epoch-7")), Some(&"an id".to_string())).expect("note");
         let read = progress_of("p", &[committed(0, 5, &note), committed(1, 9, &note)]);
         let read = read.expect("progress").expect("some");
         assert_eq!((read.epoch, read.state.as_deref()), (7, Some("epoch-7")));
         assert_eq!(read.positions["s"], BTreeMap::from([("t/0".into(), 5), ("t/1".into(), 9)]));
+        assert_eq!(read.identities["s"]["t/1"], "an id");
+        assert_eq!(read.doubt, None);
         assert_eq!(progress_of("p", &[]), Ok(None));
     }
 
     #[test]
     fn partitions_of_several_instances_have_several_epochs() {
-        let (old, new) = (note_of(&progress(3, None)), note_of(&progress(8, None)));
+        let (old, new) = (note_of(&progress(3, None), None), note_of(&progress(8, None), None));
         let list = [committed(0, 5, &old.expect("note")), committed(1, 9, &new.expect("note"))];
         assert_eq!(progress_of("p", &list).expect("progress").expect("some").epoch, 8);
     }
 
     #[test]
-    fn offsets_of_other_tools_are_positions_and_of_other_pipelines_refused() {
-        let read = progress_of("p", &[committed(0, 5, ""), committed(1, 6, "by hand")]);
-        let read = read.expect("progress").expect("some");
-        assert_eq!((read.epoch, read.state, read.positions["s"].len()), (0, None, 2));
-        let note = note_of(&progress(7, None)).expect("note");
+    fn offsets_of_others_are_no_progress() {
+        let note = note_of(&progress(7, None), None).expect("note");
+        for (first, second) in [("", ""), ("by hand", ""), (note.as_str(), "")] {
+            let read = progress_of("p", &[committed(0, 5, first), committed(1, 6, second)]);
+            let read = read.expect("progress").expect("some");
+            let doubt = read.doubt.expect("a doubt");
+            assert!(doubt.contains("in group 'g' is not progress of a pipeline"), "{doubt}");
+            assert!(doubt.contains("--ignore-state"), "{doubt}");
+            assert_eq!(read.positions["s"].len(), 2);
+        }
+        let note = note_of(&progress(7, None), None).expect("note");
         let error = progress_of("q", &[committed(0, 5, &note)]).expect_err("refused");
         assert!(error.to_string().contains("progress of pipeline 'p', not of 'q'"), "{error}");
         let newer = note.replace("\"v\":1", "\"v\":2");
@@ -253,11 +281,13 @@ mod tests {
 
     #[test]
     fn states_that_differ_and_names_too_long_are_refused() {
-        let one = note_of(&progress(7, Some("a"))).expect("note");
-        let other = note_of(&progress(8, Some("b"))).expect("note");
+        let one = note_of(&progress(7, Some("a")), None).expect("note");
+        let other = note_of(&progress(8, Some("b")), None).expect("note");
         let error = progress_of("p", &[committed(0, 1, &one), committed(1, 1, &other)]);
         assert!(error.expect_err("refused").to_string().contains("one state must cover all"));
         let long = progress(1, Some(&"x".repeat(5000)));
-        assert!(note_of(&long).expect_err("refused").to_string().contains("set progress_topic"));
+        assert!(
+            note_of(&long, None).expect_err("refused").to_string().contains("set progress_topic")
+        );
     }
 }

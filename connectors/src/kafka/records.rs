@@ -179,7 +179,7 @@ fn bytes_of(array: &ArrayRef) -> Option<BinaryArray> {
 }
 
 /// The headers of a dead letter: where it came from and why it could not be used.
-pub(super) fn origin_of(rejected: &Rejected) -> OwnedHeaders {
+pub(super) fn origin_of(rejected: &Rejected, reason: &str) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new();
     let mut add = |key: &str, value: &str| {
         headers = std::mem::take(&mut headers).insert(Header { key, value: Some(value) });
@@ -191,11 +191,14 @@ pub(super) fn origin_of(rejected: &Rejected) -> OwnedHeaders {
         }
         None => add("partition", &rejected.partition),
     }
-    add("offset", &rejected.position.to_string());
+    // Negative where it isn't known.
+    if rejected.position >= 0 {
+        add("offset", &rejected.position.to_string());
+    }
     if let Some(timestamp_us) = rejected.timestamp_us {
         add("timestamp", &timestamp_us.div_euclid(1000).to_string());
     }
-    add("reason", &rejected.reason);
+    add("reason", reason);
     headers
 }
 
@@ -265,7 +268,7 @@ mod tests {
             payload: None,
             reason: "no JSON".into(),
         };
-        let headers = pairs(&origin_of(&rejected));
+        let headers = pairs(&origin_of(&rejected, &rejected.reason));
         let expected = [
             ("topic", "a/b"),
             ("partition", "3"),

@@ -8,10 +8,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rdkafka::consumer::Consumer;
 use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use sembla_runtime::{Assignment, Error, Progress, Result, failpoint};
+use sembla_runtime::{Assignment, Error, Partition, Progress, Result, failpoint};
 
-use super::client::{ANSWER_TIMEOUT, blocking, let_go};
+use super::client::{ANSWER_TIMEOUT, ask, blocking, let_go};
 use super::group::{Group, Lease};
+use super::limits::{Limits, TopicLimits, limits_of};
 use super::producer::{OutRecord, Producer};
 use super::progress::{committed_of, note_of, offsets_of, progress_of, read_record};
 use super::settings::SinkSettings;
@@ -30,6 +31,8 @@ pub(super) struct Session {
     leases: BTreeMap<String, Arc<Lease>>,
     /// The topic of progress records; `None` where progress goes with the offsets.
     progress_topic: Option<String>,
+    /// What the topics take.
+    pub(super) limits: TopicLimits,
     /// The progress that is committed.
     pub(super) last: Option<Progress>,
     has_written: bool,
@@ -60,7 +63,12 @@ impl Opening<'_> {
             self.take_over(ids.into_iter().skip(1)).await?;
         }
         let last = self.read_progress(pipeline, &leases, progress_topic.as_deref()).await?;
-        Ok(Session { producer, leases, progress_topic, last, has_written: false })
+        let settings = self.settings;
+        let mut topics = vec![settings.topic.as_str()];
+        topics.extend(settings.late_topic.as_deref());
+        topics.extend(settings.dead_letter_topic.as_deref());
+        let limits = limits_of(settings, &topics).await;
+        Ok(Session { producer, leases, progress_topic, limits, last, has_written: false })
     }
 
     /// Aborts what others left open under ids that are ours now.
@@ -89,8 +97,9 @@ impl Opening<'_> {
         let probe = Producer::new(self.settings, None)?.inner();
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (here, probe) = blocking(move || {
-            let cluster = probe.client().fetch_cluster_id(ANSWER_TIMEOUT);
-            Ok((cluster.ok_or_else(|| explainer.unanswered("asking for the cluster"))?, probe))
+            let cluster = ask(&explainer, |wait| probe.client().fetch_cluster_id(wait).ok_or(()));
+            let unanswered = |()| explainer.unanswered("asking for the cluster");
+            Ok((cluster.map_err(unanswered)?, probe))
         })
         .await?;
         let_go(probe);
@@ -193,7 +202,7 @@ impl Opening<'_> {
                     .map_err(|error| explainer.explain("reading committed offsets", &error))
             })
             .await?;
-            committed.extend(committed_of(source, &list));
+            committed.extend(committed_of(source, group.id(), &list));
         }
         progress_of(pipeline, &committed)
     }
@@ -208,6 +217,20 @@ impl Session {
         }
         self.has_written = true;
         Ok(())
+    }
+
+    /// Puts records into the transaction.
+    pub(super) async fn send_all(&mut self, records: Vec<OutRecord<'_>>) -> Result<()> {
+        self.begin()?;
+        for record in records {
+            self.producer.send(record).await?;
+        }
+        Ok(())
+    }
+
+    /// What a topic takes.
+    pub(super) fn limits(&self, topic: &str) -> Limits {
+        self.limits.get(topic).copied().unwrap_or_default()
     }
 
     /// Checks that the right to commit has not ended.
@@ -237,8 +260,8 @@ impl Session {
             return Ok(());
         }
         self.begin()?;
-        let note = match &self.progress_topic {
-            None => note_of(progress)?,
+        match &self.progress_topic {
+            None => {}
             Some(topic) => {
                 let value = serde_json::to_vec(progress)
                     .map_err(|error| Error::Bug(format!("progress can't be written: {error}")))?;
@@ -249,13 +272,17 @@ impl Session {
                     ..OutRecord::default()
                 };
                 self.producer.send(record).await?;
-                String::new()
             }
-        };
+        }
         let mut offsets = Vec::new();
         for (source, lease) in &self.leases {
             if let Some(positions) = progress.positions.get(source).filter(|p| !p.is_empty()) {
-                offsets.push((offsets_of(positions, &note)?, Arc::clone(lease)));
+                let identities = progress.identities.get(source);
+                let note = |partition: &Partition| match &self.progress_topic {
+                    None => note_of(progress, identities.and_then(|all| all.get(&**partition))),
+                    Some(_) => Ok(String::new()),
+                };
+                offsets.push((offsets_of(positions, note)?, Arc::clone(lease)));
             }
         }
         if self.producer.is_transactional() {

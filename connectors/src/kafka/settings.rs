@@ -11,7 +11,7 @@ use sembla_runtime::{Error, Result};
 use super::failure::{Explainer, Secrets};
 use super::positions::Start;
 use super::topics::RECORD_BYTES_MAX;
-use crate::options::{Kind, OptionDef, Options};
+use crate::options::{Kind, MAX_AHEAD, OptionDef, Options, max_ahead_us};
 
 const SERVERS: OptionDef = OptionDef::new(
     "bootstrap_servers",
@@ -59,7 +59,7 @@ const PROPERTIES: [OptionDef; 15] = [
 const ANY_PROPERTY: OptionDef =
     OptionDef::new("kafka.*", Kind::Text, "any other property of librdkafka").secret();
 
-const SOURCE: [OptionDef; 11] = [
+const SOURCE: [OptionDef; 12] = [
     OptionDef::new("topic", Kind::Text, "the topics to read: 'a' or 'a, b'"),
     OptionDef::new("topic_pattern", Kind::Text, "a regular expression of the topics to read"),
     SERVERS,
@@ -77,6 +77,7 @@ const SOURCE: [OptionDef; 11] = [
         "what to do where the broker has deleted the next record",
     )
     .or("error"),
+    MAX_AHEAD,
     OptionDef::new(
         "stop_at_end",
         Kind::Flag,
@@ -236,6 +237,7 @@ impl Connection {
         let servers = options.text("bootstrap_servers")?;
         let mut config = ClientConfig::new();
         let mut secrets = Secrets::default();
+        secrets.add_credentials(servers);
         config.set("bootstrap.servers", servers).set("client.id", "sembla");
         for def in PROPERTIES.iter().filter(|def| def.key != ANY_PROPERTY.key) {
             if let Some(value) = options.find_text(def.key) {
@@ -313,6 +315,7 @@ pub(super) struct SourceSettings {
     pub(super) start: Start,
     pub(super) skips_missing: bool,
     pub(super) stops_at_end: bool,
+    pub(super) max_ahead_us: Option<i64>,
     pub(super) queue_rows: u64,
     pub(super) queue_bytes: u64,
     pub(super) session_timeout: Duration,
@@ -343,6 +346,7 @@ impl SourceSettings {
             start: Start::parse(options.text("start")?)?,
             skips_missing: options.choice("on_missing_offset")? == "earliest",
             stops_at_end: options.flag("stop_at_end")?,
+            max_ahead_us: max_ahead_us(options)?,
             queue_rows: options.count("queue_rows")?.clamp(1, 10_000_000),
             queue_bytes: options.bytes("queue_bytes")?.max(1024),
             session_timeout: options.duration("session_timeout")?,
@@ -452,6 +456,18 @@ impl SinkSettings {
             compression: options.choice("compression")?,
             linger: options.duration("linger")?,
         })
+    }
+
+    /// Whether records are compressed on their way.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compression != "none"
+    }
+
+    /// The largest record that the client sends.
+    pub(super) fn record_bytes_max(&self) -> usize {
+        let config = self.config(None);
+        let max = config.get("message.max.bytes").and_then(|max| max.parse().ok());
+        max.unwrap_or(usize::MAX)
     }
 
     /// The producer's configuration, with a transactional id or without transactions.

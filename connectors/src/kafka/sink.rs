@@ -17,6 +17,9 @@ use super::settings::{SINK_OPTIONS, SinkSettings};
 use crate::formats::{ENCODE_OPTIONS, Encoder, json_lines};
 use crate::options::{OptionDef, Options};
 
+/// Bytes of the headers of a letter beside the partition and the reason.
+const ORIGIN_BYTES: usize = 256;
+
 /// A sink that writes rows to a Kafka topic.
 pub struct KafkaSink {
     options: Options,
@@ -70,7 +73,9 @@ impl KafkaSink {
         let played = Played::new(&self.roles, rows)?;
         let (topic, is_row_wise) = (self.seat.settings.topic.clone(), self.encoder.is_row_wise());
         let session = self.seat.session()?;
-        session.begin()?;
+        let limits = session.limits(&topic);
+        // All are checked before the first is sent, so that a row that can't be is found alone.
+        let mut records = Vec::with_capacity(payloads.len());
         for (row, payload) in payloads.iter().enumerate() {
             let mut record =
                 OutRecord { topic: &topic, value: Some(payload), ..OutRecord::default() };
@@ -79,9 +84,10 @@ impl KafkaSink {
                 record.timestamp_ms = played.timestamp_ms(row);
                 record.headers = played.headers(row)?;
             }
-            session.producer.send(record).await?;
+            limits.check(&record)?;
+            records.push(record);
         }
-        Ok(())
+        session.send_all(records).await
     }
 
     /// Late rows have the columns of the window's input, which no schema of the sink describes; so
@@ -93,7 +99,8 @@ impl KafkaSink {
         let lines = json_lines(rows)?;
         let played = Played::new(&self.roles.within(rows), rows)?;
         let session = self.seat.session()?;
-        session.begin()?;
+        let limits = session.limits(&topic);
+        let mut records = Vec::with_capacity(rows.num_rows());
         let lines = lines.split(|byte| *byte == b'\n');
         for (row, line) in lines.take(rows.num_rows()).enumerate() {
             let record = OutRecord {
@@ -102,10 +109,14 @@ impl KafkaSink {
                 key: played.key(row),
                 ..OutRecord::default()
             };
-            session.producer.send(record).await?;
+            limits.check(&record)?;
+            records.push(record);
         }
-        Ok(())
+        session.send_all(records).await
     }
+
+    /// Letters have the time of their writing: the rejected record's own may be the reason why it was
+    /// rejected, and is a header.
 
     async fn write_rejected(&mut self, rejected: &[Rejected]) -> Result<()> {
         let Some(topic) = self.seat.settings.dead_letter_topic.clone() else {
@@ -114,18 +125,15 @@ impl KafkaSink {
             ));
         };
         let session = self.seat.session()?;
-        session.begin()?;
-        for letter in rejected {
-            let record = OutRecord {
-                topic: &topic,
-                key: letter.key.as_deref(),
-                value: letter.payload.as_deref(),
-                timestamp_ms: letter.timestamp_us.map(|us| us.div_euclid(1000)),
-                headers: Some(origin_of(letter)),
-            };
-            session.producer.send(record).await?;
-        }
-        Ok(())
+        let limits = session.limits(&topic);
+        let letters = rejected.iter().map(|letter| {
+            let key = letter.key.as_deref();
+            let rest = key.map_or(0, <[u8]>::len) + letter.partition.len() + ORIGIN_BYTES;
+            let (value, reason) = limits.cut(letter.payload.as_deref(), rest, &letter.reason);
+            let headers = Some(origin_of(letter, &reason));
+            OutRecord { topic: &topic, key, value, headers, ..OutRecord::default() }
+        });
+        session.send_all(letters.collect()).await
     }
 }
 
@@ -163,6 +171,10 @@ impl Sink for KafkaSink {
 
     fn takes_late(&self) -> bool {
         self.seat.settings.late_topic.is_some()
+    }
+
+    fn keeps_progress_apart(&self) -> bool {
+        true
     }
 
     fn promise(&self) -> &'static str {

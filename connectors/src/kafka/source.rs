@@ -6,20 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer;
 use sembla_runtime::{Assignment, Error, Partition, Result, Source, SourceEvent, random};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::client::{ANSWER_TIMEOUT, blocking};
 use super::consumer::ConsumerThread;
 use super::exchange::make_topic;
-use super::group::{Group, GroupConsumer, Standing};
+use super::group::{Group, GroupConsumer, Standing, revoked};
+use super::identity::Ids;
 use super::positions::{Places, TopicPartition};
 use super::reader::{CaughtUp, Reader, RecordReader};
 use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
@@ -44,6 +45,8 @@ pub struct KafkaSource {
     place: InGroup,
     group: Group,
     thread: Option<ConsumerThread>,
+    /// What the topics are.
+    ids: Ids,
     /// What `assigned` has told.
     given: Option<(u64, Vec<TopicPartition>)>,
     /// What `start` began.
@@ -119,6 +122,7 @@ impl KafkaSource {
             records,
             place: InGroup::Shares,
             thread: None,
+            ids: Ids::default(),
             given: None,
             reading: None,
         }
@@ -307,6 +311,14 @@ impl Source for KafkaSource {
         }
     }
 
+    fn max_ahead_us(&self) -> Option<i64> {
+        self.settings.max_ahead_us
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
     async fn assigned(&mut self) -> Result<Assignment> {
         self.stop().await;
         let has_failed = |thread: &ConsumerThread| {
@@ -323,9 +335,11 @@ impl Source for KafkaSource {
                 Self::wait_until_given(&mut sender.subscribe(), sender).await?;
             let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
             let others = self.others(&consumer, &partitions).await?;
+            self.ids = Ids::of(&consumer, &self.settings, &partitions).await?;
             drop(consumer);
             let names = partitions.iter().map(TopicPartition::name).collect();
-            let assignment = Assignment { partitions: names, others };
+            let identities = self.ids.identities(&partitions);
+            let assignment = Assignment { partitions: names, others, identities };
             if assignment.is_whole() || self.place != InGroup::Alone {
                 self.given = Some((lease, partitions));
                 return Ok(assignment);
@@ -385,6 +399,12 @@ impl Source for KafkaSource {
             );
             reading.tasks.spawn(reader.run(sender.clone()));
         }
+        let consumer = Weak::clone(&thread.consumer);
+        reading.tasks.spawn(self.ids.clone().watch(
+            consumer,
+            self.settings.clone(),
+            sender.downgrade(),
+        ));
         self.reading = Some(reading);
         Ok(())
     }
@@ -396,6 +416,7 @@ impl Source for KafkaSource {
         let reading =
             self.reading.as_mut().ok_or_else(|| Error::Bug("next comes after start".into()))?;
         if reading.open == 0 {
+            self.ids.check(&thread.consumer, &self.settings).await?;
             return Ok(None);
         }
         let sender = &thread.member.standing;
@@ -457,29 +478,5 @@ impl fmt::Debug for KafkaSource {
             .field("options", &self.options)
             .field("group", &self.group)
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits until a lease ends, and gives the sender that says that nothing of it is on its way.
-async fn revoked(sender: &watch::Sender<Standing>, lease: u64) -> Result<oneshot::Sender<()>> {
-    let mut standing = sender.subscribe();
-    loop {
-        let mut found = None;
-        sender.send_if_modified(|standing| {
-            found = match standing {
-                Standing::Given { lease: given, .. } if *given == lease => None,
-                Standing::Failed(error) => Some(Err(error.clone())),
-                Standing::Revoking { lease: revoked, answer } if *revoked == lease => {
-                    answer.take().map(Ok)
-                }
-                // The lease ended unnoticed; nobody waits for an answer.
-                _ => Some(Ok(oneshot::channel().0)),
-            };
-            false
-        });
-        if let Some(found) = found {
-            return found;
-        }
-        standing.changed().await.map_err(|_| Error::Stopped)?;
     }
 }

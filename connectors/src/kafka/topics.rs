@@ -5,7 +5,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use sembla_runtime::{Error, Result};
 
-use super::client::{ANSWER_TIMEOUT, Reports};
+use super::client::{ANSWER_TIMEOUT, Reports, ask};
 use super::failure::Explainer;
 use super::positions::TopicPartition;
 use super::settings::Connection;
@@ -26,8 +26,7 @@ pub(super) fn partitions_of_topic<C: ClientContext>(
     name: &str,
 ) -> Result<Option<usize>> {
     let what = format!("looking for topic '{name}'");
-    let metadata = client
-        .fetch_metadata(Some(name), ANSWER_TIMEOUT)
+    let metadata = ask(explainer, |wait| client.fetch_metadata(Some(name), wait))
         .map_err(|error| explainer.explain(&what, &error))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let Some(topic) = topic else { return Ok(None) };
@@ -68,7 +67,7 @@ pub(super) struct TopicSpec {
     pub(super) config: Vec<(&'static str, &'static str)>,
 }
 
-fn admin(connection: &Connection, what: &str) -> Result<AdminClient<Reports>> {
+pub(super) fn admin(connection: &Connection, what: &str) -> Result<AdminClient<Reports>> {
     let explainer = &connection.explainer;
     connection
         .config()

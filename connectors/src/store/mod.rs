@@ -15,7 +15,7 @@ use bytes::Bytes;
 use sembla_runtime::state::{LocalStore, Store};
 use sembla_runtime::{Error, Result};
 
-use crate::options::{Kind, OptionDef, Options};
+use crate::options::{Kind, OptionDef, Options, without_credentials};
 use local::LocalFolder;
 use object::ObjectFolder;
 
@@ -64,6 +64,7 @@ pub(crate) trait Folder: Send + Sync {
 /// # Errors
 /// [`Error::Option`] for an address of an unknown kind.
 pub(crate) fn open_folder(location: &str, options: &Options) -> Result<Arc<dyn Folder>> {
+    refuse_credentials(location)?;
     Ok(match location.split_once("://") {
         None => Arc::new(LocalFolder::new(location)),
         Some(("file", path)) => Arc::new(LocalFolder::new(path)),
@@ -74,6 +75,19 @@ pub(crate) fn open_folder(location: &str, options: &Options) -> Result<Arc<dyn F
             )));
         }
     })
+}
+
+/// Refuses an address with credentials in it: they would be part of the bucket's name, and of every
+/// message.
+fn refuse_credentials(location: &str) -> Result<()> {
+    let shown = without_credentials(location);
+    match shown == location {
+        true => Ok(()),
+        false => Err(Error::Option(format!(
+            "'{shown}' has credentials in it; give them as access_key_id and secret_access_key, or as \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+        ))),
+    }
 }
 
 /// The store of state at a path (`state/`) or address (`s3://bucket/prefix`), with the options of

@@ -207,8 +207,8 @@ async fn a_record_that_the_broker_refuses_names_its_topic() {
     let sink = sink(broker, &output, &source, &[]);
     let mut copier = Copier::new(&input, source, sink);
     let error = copier.copy().await.expect_err("refused");
-    assert!(matches!(error, Error::External(_)), "{error:?}");
-    assert!(error.to_string().contains(&format!("writing to '{output}'")), "{error}");
+    assert!(matches!(error, Error::Data(_)), "{error:?}");
+    assert!(error.to_string().contains(&format!("topic '{output}'")), "{error}");
     assert!(error.to_string().contains("max.message.bytes"), "{error}");
 }
 

@@ -2,6 +2,7 @@
 //! serves them all, but for those that kill it.
 
 mod failures;
+mod pipelines;
 mod places;
 mod rebalance;
 mod recovery;

@@ -12,7 +12,7 @@ use super::{Machine, MachineSource, Start};
 use crate::deliver::Deliver;
 use crate::flow::{Flow, FlowStart};
 use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, Partitions, read};
-use crate::message::Last;
+use crate::message::{Counted, Last};
 use crate::meters::{EdgeMeter, SourceMeter};
 use crate::queue::{Bounds, bounded};
 use crate::rows::RowPart;
@@ -63,6 +63,10 @@ pub(super) async fn run(
         done: tell_done,
         cancelled,
         kept: start.state.into_iter().collect(),
+        identities: start.identities,
+        noted: start.noted,
+        read: start.read,
+        unwritable: 0,
         sink,
     };
     let flow = Flow {
@@ -73,6 +77,7 @@ pub(super) async fn run(
         takes_rejected: deliver.sink.takes_rejected(),
         takes_late: deliver.sink.takes_late(),
         is_changed: false,
+        counted: Counted::default(),
         at: FlowStart {
             epoch: start.epoch,
             positions: start.positions.clone(),
@@ -106,9 +111,11 @@ fn ingest_sources(machine: &Machine) -> Result<Vec<IngestSource>> {
             name: source.name.clone(),
             intake: match source.is_exchange {
                 true => Intake::exchange(&source.name, &source.schema)?,
-                false => Intake::new(&source.name, &source.schema, source.event_time)?,
+                false => Intake::new(&source.name, &source.schema, source.event_time)?
+                    .into_windows(source.windows),
             },
             meter: SourceMeter::new(&machine.name, &source.name),
+            is_live: source.is_live,
         })
     });
     sources.collect()

@@ -12,7 +12,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 
 use crate::rejected::rejected_row;
 use crate::stage::{HIDDEN_COLUMNS, TIME_TYPE, with_hidden_columns};
-use crate::window::check_time;
+use crate::window::{WindowKind, check_time};
 use crate::{Error, Mark, Partition, Rejected, Result, SourceBatch};
 
 /// Rows of one partition with the hidden columns, and the records that can't be used.
@@ -39,6 +39,8 @@ pub(crate) struct Intake {
     event_time: Option<usize>,
     schema: SchemaRef,
     is_exchange: bool,
+    /// The windows that rows go into, here or behind an exchange.
+    windows: Option<WindowKind>,
 }
 
 impl Intake {
@@ -56,7 +58,15 @@ impl Intake {
             )));
         }
         let schema = with_hidden_columns(source);
-        Ok(Self { name: name.to_string(), event_time, schema, is_exchange: false })
+        let name = name.to_string();
+        Ok(Self { name, event_time, schema, is_exchange: false, windows: None })
+    }
+
+    /// The same for rows that go into windows.
+    #[must_use]
+    pub(crate) fn into_windows(mut self, windows: Option<WindowKind>) -> Self {
+        self.windows = windows;
+        self
     }
 
     /// The intake of an exchange, whose rows have the hidden columns.
@@ -69,7 +79,13 @@ impl Intake {
             return Err(Error::Bug(format!("exchange '{name}' lacks the hidden columns")));
         }
         let schema = SchemaRef::clone(source);
-        Ok(Self { name: name.to_string(), event_time: None, schema, is_exchange: true })
+        Ok(Self {
+            name: name.to_string(),
+            event_time: None,
+            schema,
+            is_exchange: true,
+            windows: None,
+        })
     }
 
     /// The schema of what comes out.
@@ -105,7 +121,7 @@ impl Intake {
             )));
         }
         let times = self.times(&rows)?;
-        let unusable = unusable(&times);
+        let unusable = self.unusable(&times);
         for &(row, ref reason) in &unusable {
             let position = sequences.get(row).copied().unwrap_or_default();
             let time = times.is_valid(row).then(|| times.value(row));
@@ -148,20 +164,24 @@ impl Intake {
         })?;
         Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
     }
-}
 
-/// The rows whose time can't be, and why.
-fn unusable(times: &TimestampMicrosecondArray) -> Vec<(usize, String)> {
-    let extremes = [min(times), max(times)];
-    if times.null_count() == 0 && extremes.into_iter().flatten().all(|t| check_time(t).is_ok()) {
-        return Vec::new();
+    /// The rows whose time can't be, and why.
+    fn unusable(&self, times: &TimestampMicrosecondArray) -> Vec<(usize, String)> {
+        let check = |time: i64| match &self.windows {
+            Some(windows) => windows.check_row(time),
+            None => check_time(time),
+        };
+        let extremes = [min(times), max(times)];
+        if times.null_count() == 0 && extremes.into_iter().flatten().all(|t| check(t).is_ok()) {
+            return Vec::new();
+        }
+        let reason = |time: Option<i64>| match time {
+            Some(time) => check(time).err().map(|error| error.to_string()),
+            None => Some("it has no event time".to_string()),
+        };
+        let rows = times.iter().enumerate();
+        rows.filter_map(|(row, time)| reason(time).map(|reason| (row, reason))).collect()
     }
-    let check = |time: Option<i64>| match time {
-        Some(time) => check_time(time).err().map(|error| error.to_string()),
-        None => Some("it has no event time".to_string()),
-    };
-    let rows = times.iter().enumerate();
-    rows.filter_map(|(row, time)| check(time).map(|reason| (row, reason))).collect()
 }
 
 #[cfg(test)]

@@ -31,17 +31,19 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watermark::WatermarkRule;
+    use crate::watermark::{Ahead, WatermarkRule};
     use crate::{Assignment, Partition};
 
     #[test]
     fn all_partitions_are_told_once_and_then_what_moves() {
         let names =
             |all: &[&str]| all.iter().map(|name| Partition::from(*name)).collect::<Vec<_>>();
-        let assignment =
-            Assignment { partitions: names(&["t/0", "t/2"]), others: Some(names(&["t/1"])) };
+        let assignment = Assignment {
+            others: Some(names(&["t/1"])),
+            ..Assignment::whole(names(&["t/0", "t/2"]))
+        };
         let partitions = Partitions::new(&[assignment]).expect("few");
-        let rule = WatermarkRule { delay_us: 5, idle_timeout_ms: Some(100) };
+        let rule = WatermarkRule { delay_us: 5, idle_timeout_ms: Some(100), max_ahead_us: None };
         let mut watermarks = Watermarks::new(vec![rule]);
         watermarks.assign(0, partitions.of(0), 0);
         let mut told = Told::default();
@@ -56,7 +58,8 @@ mod tests {
             ]
         );
         assert_eq!(told.news(&partitions, &watermarks, 1), []);
-        watermarks.observe(0, &"t/2".into(), 25, 50);
+        let row = Ahead { time_us: 25, sequence: 0 };
+        watermarks.observe(0, &"t/2".into(), [row].into_iter(), 50, None);
         assert_eq!(told.news(&partitions, &watermarks, 50), [mark(2, 20, Standing::Awake)]);
         assert_eq!(told.news(&partitions, &watermarks, 120), [mark(0, unknown, Standing::Idle)]);
         watermarks.end(0, &"t/2".into());

@@ -98,7 +98,8 @@ impl Store for LocalStore {
             let failed = |error| failed("written", path, &error);
             failpoint::hit("state.put.before")?;
             let number = folder.unfinished.fetch_add(1, Ordering::Relaxed);
-            let unfinished = folder.path.join(format!("{UNFINISHED}{number}"));
+            let process = std::process::id();
+            let unfinished = folder.path.join(format!("{UNFINISHED}{process}-{number}"));
             let written = write_durably(&unfinished, &bytes);
             if let Err(error) = written.and_then(|()| std::fs::rename(&unfinished, path)) {
                 // It is removed when the folder is opened again, if it can't be now.
@@ -176,8 +177,15 @@ fn flush_folder(folder: &Path) -> io::Result<()> {
 
 fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {
     let message = format!("'{}' could not be {verb}: {error}", path.display());
+    // Too many open files, of this process or of all: others will be closed.
+    const TOO_MANY_FILES: [i32; 2] = [24, 23];
+    let is_out_of_files =
+        cfg!(unix) && error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
     match error.kind() {
-        ErrorKind::Interrupted | ErrorKind::TimedOut => Error::Transient(message),
+        ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::StorageFull => {
+            Error::Transient(message)
+        }
+        _ if is_out_of_files => Error::Transient(message),
         _ => Error::External(message),
     }
 }

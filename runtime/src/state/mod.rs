@@ -11,6 +11,7 @@
 mod epoch;
 mod format;
 mod local;
+mod note;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;
@@ -26,6 +27,7 @@ pub use epoch::{
     write_epoch,
 };
 pub use local::LocalStore;
+pub(crate) use note::{Noted, NotedProgress, ProgressNote, ReadNow, lost_progress};
 
 /// The right to a folder, for as long as it is kept.
 #[derive(Debug, Default)]

@@ -87,7 +87,12 @@ fn hops() -> WindowSpec {
 }
 
 fn epoch(number: u64, saved: SavedWindows) -> Epoch {
-    let mark = PartitionMark { watermark_us: i64::MIN, has_ended: number > 5, is_idle: false };
+    let mark = PartitionMark {
+        watermark_us: i64::MIN,
+        has_ended: number > 5,
+        is_idle: false,
+        ahead: None,
+    };
     Epoch {
         pipeline: "support".into(),
         query: query(),

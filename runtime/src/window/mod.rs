@@ -30,6 +30,9 @@ use crate::{Error, Result};
 /// The event times that can be: from the year 1 to the year 9999, in microseconds since 1970.
 pub const TIMES_US: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
+/// The last end that a window can have: it is shown as a time too.
+const LAST_END_US: i64 = *TIMES_US.end();
+
 /// The greatest size, slide, gap, offset or lateness: 1000 years of 366 days.
 pub const LENGTH_MAX_US: i64 = 1000 * 366 * 86_400_000_000;
 
@@ -114,6 +117,29 @@ impl WindowKind {
         }))
     }
 
+    /// Whether a row of that time can be in these windows: its time, and the ends of all windows
+    /// that it is in, are times that can be written.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where one of them is outside of [`TIMES_US`].
+    pub fn check_row(&self, time_us: i64) -> Result<()> {
+        check_time(time_us)?;
+        let end_us = match *self {
+            Self::Session { gap_us } => time_us + gap_us,
+            Self::Tumble { .. } | Self::Hop { .. } => {
+                let grid = self.grid();
+                grid.last_start(time_us) + grid.size_us
+            }
+        };
+        match end_us <= LAST_END_US {
+            true => Ok(()),
+            false => Err(Error::Data(format!(
+                "the event time {} is in a window that ends after the year 9999",
+                shown(time_us)
+            ))),
+        }
+    }
+
     /// The grid of a tumble or a hop. A session has none; it is given one that no row is put on.
     fn grid(&self) -> Grid {
         match *self {
@@ -180,6 +206,15 @@ fn check_overlap(slide_us: i64, size_us: i64) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A time within [`TIMES_US`] as a person writes it, in UTC.
+pub(crate) fn shown(time_us: i64) -> String {
+    use arrow::temporal_conversions::timestamp_us_to_datetime;
+    match timestamp_us_to_datetime(time_us) {
+        Some(time) => format!("{}Z", time.format("%Y-%m-%dT%H:%M:%S%.f")),
+        None => format!("{time_us} microseconds since 1970"),
+    }
 }
 
 /// Whether a row's event time can be. Ingest rejects rows for which it can't.

@@ -20,7 +20,7 @@ use super::bins::{Bins, Key, no_key};
 use super::held::Held;
 use super::segment::{SavedWindows, Segment, SegmentRef};
 use super::slots::{Hidden, RowRef, Slots, owned};
-use super::{LENGTH_MAX_US, Window, WindowKind, check_time};
+use super::{LENGTH_MAX_US, Window, WindowKind};
 use crate::{ClosedWindow, Error, Pane, Result};
 
 /// Which windows, over which rows.
@@ -93,7 +93,7 @@ impl WindowRows {
     /// of the batch or, on an error, none.
     ///
     /// # Errors
-    /// [`Error::Data`] for a time that can't be ([`super::check_time`]), [`Error::Memory`] over the
+    /// [`Error::Data`] for a time that can't be ([`WindowKind::check_row`]), [`Error::Memory`] over the
     /// limit, [`Error::Bug`] for another schema.
     pub fn insert(&mut self, rows: RecordBatch, watermark_us: i64) -> Result<Option<RecordBatch>> {
         if rows.num_rows() == 0 {
@@ -108,7 +108,7 @@ impl WindowRows {
         }
 
         let times = Hidden::of(&rows)?.times;
-        times.values().iter().try_for_each(|time_us| check_time(*time_us))?;
+        times.values().iter().try_for_each(|time_us| self.spec.kind.check_row(*time_us))?;
 
         let slot = self.held.add(rows)?;
         let watermark_us = watermark_us.max(self.bins.closed_until_us());
@@ -194,7 +194,8 @@ impl WindowRows {
 
     fn window(&mut self, window: Window, pane: Pane) -> Result<ClosedWindow> {
         let rows = self.bins.rows(window, &self.held.slots);
-        Ok(ClosedWindow { window, pane, rows: self.held.slots.gather(&rows)? })
+        let (rows, origins) = self.held.slots.gather_apart(&rows)?;
+        Ok(ClosedWindow { window, pane, rows, origins })
     }
 
     fn release(&mut self, rows: &[RowRef]) {

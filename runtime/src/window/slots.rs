@@ -216,10 +216,22 @@ impl Slots {
 
     /// The rows in that order, hidden columns left out, in batches of a bounded size.
     pub(super) fn gather(&self, references: &[RowRef]) -> Result<Vec<RecordBatch>> {
-        let visible = self.schema.fields().len() - HIDDEN_COLUMNS.len();
-        let visible: Vec<usize> = (0..visible).collect();
-        let batches = self.gather_whole(references)?.into_iter();
-        batches.map(|batch| Ok(batch.project(&visible)?)).collect()
+        Ok(self.gather_apart(references)?.0)
+    }
+
+    /// The same, and apart from them their hidden columns.
+    pub(super) fn gather_apart(
+        &self,
+        references: &[RowRef],
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        let all = self.schema.fields().len();
+        let own = all - HIDDEN_COLUMNS.len();
+        let (visible, hidden): (Vec<usize>, Vec<usize>) = (0..all).partition(|place| *place < own);
+        let batches = self.gather_whole(references)?;
+        let of = |places: &[usize]| -> Result<Vec<RecordBatch>> {
+            batches.iter().map(|batch| Ok(batch.project(places)?)).collect()
+        };
+        Ok((of(&visible)?, of(&hidden)?))
     }
 
     /// The rows in that order, hidden columns included, in batches of a bounded size.

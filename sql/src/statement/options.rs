@@ -5,7 +5,7 @@ use std::fmt;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use sembla_connectors::options::from_environment;
+use sembla_connectors::options::{from_environment, without_credentials};
 
 use super::{TokenParser, parse_name};
 
@@ -68,7 +68,8 @@ impl StreamOptions {
     /// The options for people: secrets, and passwords in addresses, are hidden.
     pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
         self.0.iter().map(|(key, value)| {
-            let value = if is_secret(key) { HIDDEN.to_string() } else { without_password(value) };
+            let value =
+                if is_secret(key) { HIDDEN.to_string() } else { without_credentials(value) };
             (key.as_str(), value)
         })
     }
@@ -100,27 +101,6 @@ impl fmt::Display for StreamOptions {
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace(['.', '-'], "_");
     SECRET_WORDS.iter().any(|word| key.contains(word))
-}
-
-/// A value without what stands before the `@` of the addresses in it.
-fn without_password(value: &str) -> String {
-    let mut shown = String::with_capacity(value.len());
-    let mut rest = value;
-    while let Some(start) = rest.find("://").map(|found| found + 3) {
-        let (before, address) = rest.split_at(start);
-        shown.push_str(before);
-        let end = address.find(['/', '?', '#', ',', ' ']).unwrap_or(address.len());
-        let (host, after) = address.split_at(end);
-        match host.rfind('@') {
-            Some(at) => {
-                shown.push_str(HIDDEN);
-                shown.push_str(host.get(at..).unwrap_or_default());
-            }
-            None => shown.push_str(host),
-        }
-        rest = after;
-    }
-    shown + rest
 }
 
 /// `WITH (key = value, …)`.

@@ -175,6 +175,7 @@ impl StreamPlan {
                 early_us: node.early_us.and_then(|early| u64::try_from(early).ok()),
                 stage: Box::new(
                     WindowPart::new(plan, input.clone(), node.has_pane(), kept)
+                        .with_names(window.names())
                         .with_late(late.clone()),
                 ),
             }
@@ -231,6 +232,7 @@ impl StreamPlan {
                 source: Box::new(source),
                 event_time: None,
                 delay_us: 0,
+                windows: None,
             }],
             rows: Arc::new(Passing(handed_on)),
             windows,
@@ -253,6 +255,7 @@ impl StreamPlan {
                 source,
                 event_time: watermark.and_then(|w| definition.schema().index_of(&w.column).ok()),
                 delay_us: watermark.map_or(0, |watermark| watermark.delay_us),
+                windows: self.window.as_ref().map(|window| window.node.kind),
             }
         });
         inputs.collect()

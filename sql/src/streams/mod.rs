@@ -20,6 +20,7 @@ mod feed;
 mod hoist;
 mod insert;
 mod keyed;
+mod rejections;
 mod replay;
 mod row_wise;
 mod scans;
@@ -30,4 +31,6 @@ mod traced;
 
 pub use insert::StreamPlan;
 pub(crate) use insert::insertion;
+#[expect(unused_imports, reason = "findings take it up next")]
+pub(crate) use rejections::Rejections;
 pub(crate) use settings::StreamSettings;

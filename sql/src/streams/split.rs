@@ -56,6 +56,16 @@ pub(super) struct SplitWindow {
     pub(super) late: Vec<(usize, String)>,
 }
 
+impl SplitWindow {
+    /// The names that the columns of the feed, but for the window's own, have in the query.
+    pub(super) fn names(&self) -> Vec<String> {
+        let own = self.node.input.schema();
+        let columns = self.input.fields().iter();
+        let places = columns.filter_map(|field| field.name().strip_prefix('c')?.parse().ok());
+        places.map(|place: usize| own.field(place).name().clone()).collect()
+    }
+}
+
 /// Splits an analysed query. With `shows_late` late rows keep all columns that go into the window.
 ///
 /// # Errors

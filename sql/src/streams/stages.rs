@@ -8,11 +8,13 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use sembla_runtime::{ClosedWindow, Error, Result, RowStage, StateTable, WindowStage};
+use datafusion::prelude::SessionConfig;
+use sembla_runtime::{ClosedWindow, Error, Result, RowStage, StateTable, WindowOut, WindowStage};
 
 use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::feed::Feeds;
+use super::rejections::Rejections;
 use crate::SqlError;
 use crate::findings::OnlineSlots;
 
@@ -49,6 +51,8 @@ pub(super) struct WindowPart {
     input: SchemaRef,
     has_pane: bool,
     slots: Arc<OnlineSlots>,
+    /// The names that the row part's columns have in the query.
+    names: Vec<String>,
     /// The columns that late rows are shown with, and their names.
     late: Vec<(usize, String)>,
     /// Holds the memory of the tables that the plan reads.
@@ -63,7 +67,14 @@ impl WindowPart {
         at_rest: Arc<AtRest>,
     ) -> Self {
         let slots = Arc::new(OnlineSlots::new());
-        Self { plan, input, has_pane, slots, late: Vec::new(), _at_rest: at_rest }
+        let (names, late) = (Vec::new(), Vec::new());
+        Self { plan, input, has_pane, slots, names, late, _at_rest: at_rest }
+    }
+
+    /// With the names that the row part's columns have in the query.
+    pub(super) fn with_names(mut self, names: Vec<String>) -> Self {
+        self.names = names;
+        self
     }
 
     /// With the columns that late rows are shown with.
@@ -94,15 +105,17 @@ impl WindowStage for WindowPart {
         Arc::clone(self.plan.schema())
     }
 
-    async fn close(&mut self, window: ClosedWindow) -> Result<Vec<RecordBatch>> {
+    async fn close(&mut self, window: ClosedWindow) -> Result<WindowOut> {
         let rows = window.rows.iter().map(|rows| self.with_bounds(&window, rows));
         let rows = rows.collect::<Result<Vec<_>>>()?;
         // Rows that come late are told of; what goes on to later windows has been settled on time.
         self.slots.set_early(window.pane != sembla_runtime::Pane::OnTime);
-        let slots = Arc::clone(&self.slots);
-        let found =
-            self.plan.run(Feeds::only(0, rows), |config| config.with_extension(slots)).await;
-        found.map_err(|error| runtime_error(&error))
+        let (slots, rejections) = (Arc::clone(&self.slots), Arc::new(Rejections::default()));
+        let collector = Arc::clone(&rejections);
+        let extend = |config: SessionConfig| config.with_extension(slots).with_extension(collector);
+        let found = self.plan.run(Feeds::only(0, rows), extend).await;
+        let batches = found.map_err(|error| runtime_error(&error))?;
+        Ok(WindowOut { batches, rejected: rejections.trace(&window.rows, &self.names) })
     }
 
     fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {

@@ -145,6 +145,109 @@ async fn torn_manifests_are_refused_by_name() {
     assert!(error.to_string().contains("commit-000000000001.json is missing"), "{error}");
 }
 
+/// A sink that has committed 3 rows to each place and could not give their files names.
+async fn unpublished(folders: &[Arc<dyn Folder>; 3]) -> Vec<String> {
+    let mut sink = started(folders).await;
+    sink.write(Output::Rows(&rows(0, 3))).await.expect("rows");
+    sink.write(Output::Rejected(&[rejected(0)])).await.expect("a letter");
+    sink.commit(&progress(3)).await.expect("a commit");
+    // As a kill between the manifest and the renames leaves it.
+    let commits = Manifests::new(Arc::clone(&folders[0])).read().await.expect("commits");
+    let files = commits.last().expect("a commit").files.clone();
+    let mut pending = Vec::new();
+    for file in &files {
+        let folder = &folders[file.place as usize];
+        folder.rename(&file.path, &file.pending).await.expect("renamed");
+        pending.push(file.pending.clone());
+    }
+    Manifests::new(Arc::clone(&folders[0])).put_published(1).await.expect("noted");
+    pending
+}
+
+#[tokio::test]
+async fn a_pending_file_is_published_as_it_was_committed_or_not_at_all() {
+    let folders = memory();
+    unpublished(&folders).await;
+    started(&folders).await;
+    assert_eq!(published(&folders[0], "id").await, [0, 1, 2], "an unharmed one is");
+
+    let harms: [fn(&[u8]) -> Option<Vec<u8>>; 4] = [
+        |_| None,
+        |bytes| Some(bytes[..bytes.len() - 1].to_vec()),
+        |bytes| Some([bytes, b"{}"].concat()),
+        |bytes| Some(bytes.iter().enumerate().map(|(n, b)| b ^ u8::from(n == 7)).collect()),
+    ];
+    for (place, name) in [(0, "rows"), (2, "letters")] {
+        for harm in harms {
+            let folders = memory();
+            let pending = unpublished(&folders).await;
+            let pending = if place == 0 { &pending[0] } else { &pending[1] };
+            let whole_file = folders[place].get(pending).await.expect("bytes").expect("a file");
+            folders[place].delete(pending).await.expect("deleted");
+            if let Some(harmed) = harm(&whole_file) {
+                folders[place].put(pending, harmed.into()).await.expect("put");
+            }
+            let refused = sink_over(&folders, &[]).recover("p", &whole()).await;
+            let Err(Error::State(line)) = refused else { panic!("{name}: {refused:?}") };
+            assert!(
+                line.contains(pending.as_str()) && line.contains("is committed, but"),
+                "{line}"
+            );
+            folders[place].put(pending, whole_file).await.expect("restored");
+            started(&folders).await;
+            assert_eq!(published(&folders[0], "id").await, [0, 1, 2], "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_a_reader_has_taken_away_are_not_missed() {
+    let folders = memory();
+    let mut sink = started(&folders).await;
+    sink.write(Output::Rows(&rows(0, 3))).await.expect("rows");
+    sink.commit(&progress(3)).await.expect("a commit");
+    folders[0].delete("part-000000000002-00000.jsonl").await.expect("taken away");
+    let mut next = sink_over(&folders, &[]);
+    let recovered = next.recover("p", &whole()).await.expect("a start");
+    assert_eq!(recovered, Some(progress(3)));
+}
+
+#[tokio::test]
+async fn a_commit_whose_manifest_is_gone_is_refused_by_name() {
+    for is_all_gone in [false, true] {
+        let folders = memory();
+        let mut sink = started(&folders).await;
+        for row in 0..3 {
+            sink.write(Output::Rows(&rows(row, 1))).await.expect("rows");
+            sink.commit(&progress(row + 1)).await.expect("a commit");
+        }
+        folders[0].delete(&commit_path(4)).await.expect("deleted");
+        if is_all_gone {
+            for number in 1..4 {
+                folders[0].delete(&commit_path(number)).await.expect("deleted");
+            }
+        }
+        let refused = sink_over(&folders, &[]).recover("p", &whole()).await;
+        let Err(Error::State(line)) = refused else { panic!("{refused:?}") };
+        let missing = if is_all_gone { 2 } else { 4 };
+        let told = format!("memory/_sembla/commit-{missing:012}.json is missing");
+        assert!(line.contains(&told) && line.contains("part-"), "{line}");
+        assert_eq!(published(&folders[0], "id").await, [0, 1, 2], "nothing is added");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_with_an_impossible_time_is_written() {
+    let folders = memory();
+    let mut sink = started(&folders).await;
+    for (row, time) in (0..).zip([i64::MIN, -1, 1_767_225_600_000_000_000, i64::MAX]) {
+        let letter = Rejected { timestamp_us: Some(time), ..rejected(row) };
+        sink.write(Output::Rejected(&[letter])).await.expect("a letter");
+    }
+    sink.commit(&progress(1)).await.expect("a commit");
+    assert_eq!(published(&folders[2], "position").await, [0, 1, 2, 3]);
+}
+
 #[tokio::test]
 async fn another_pipeline_is_refused() {
     let folders = memory();

@@ -40,6 +40,21 @@ async fn check(decoder: &mut Decoder, good: &[u8], bad: &[(&[u8], &str)]) {
 }
 
 #[tokio::test]
+async fn a_header_of_a_registry_in_front_of_json_is_recognised() {
+    let mut framed = vec![0, 0, 0, 0, 7];
+    framed.extend_from_slice(br#"{"id":1}"#);
+    let columns = [Column::new("id", DataType::Int64, true)];
+    let options = Options::read("a source", super::super::DECODE_OPTIONS, &[]).expect("options");
+    let mut decoder = Decoder::new(&columns, &options).expect("a decoder");
+    let origin = Origin { partition: "t/0".into(), topic: "t", number: 0 };
+    let record = RawRecord { value: Some(&framed), ..RawRecord::default() };
+    let decoded = decoder.decode(&origin, &[record]).await.expect("decoded");
+    let reason = &decoded.rejected[0].reason;
+    assert!(reason.contains("header of a schema registry (schema 7)"), "{reason}");
+    assert!(reason.contains("framing = 'confluent'"), "{reason}");
+}
+
+#[tokio::test]
 async fn json() {
     let large = format!(r#"{{"id":1,"text":"{}","ts":0}}"#, "x".repeat(10_000_000));
     let deep = "[".repeat(100_000);

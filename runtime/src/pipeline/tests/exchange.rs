@@ -191,6 +191,7 @@ async fn windows(
             source: Box::new(reader),
             event_time: None,
             delay_us: 0,
+            windows: None,
         }];
         pipeline.rows = Arc::new(Passing(with_hidden_columns(&schema())));
     });

@@ -9,6 +9,8 @@ mod exchange;
 mod flows;
 mod metrics;
 mod oracle;
+mod refusals;
+mod rejections;
 mod sim_sink;
 mod sim_source;
 mod sim_stage;

@@ -31,6 +31,12 @@ pub(super) struct Case {
     pub(super) sources: usize,
     /// What the sink does before each write.
     pub(super) slowness: Slowness,
+    /// What every partition is.
+    pub(super) identity: Option<&'static str>,
+    /// The ids of rows that the window part rejects.
+    pub(super) window_rejects: Vec<i64>,
+    /// The ids, as rows of the result, that the sink can't write.
+    pub(super) sink_refuses: Vec<i64>,
 }
 
 /// How slow the sink is.
@@ -79,6 +85,9 @@ impl Case {
             is_whole: true,
             sources: 1,
             slowness: Slowness::Yields(0),
+            identity: None,
+            window_rejects: Vec::new(),
+            sink_refuses: Vec::new(),
         }
     }
 

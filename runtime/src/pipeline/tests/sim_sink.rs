@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::oracle::Slowness;
 use super::world::Life;
-use crate::{Assignment, Output, Progress, Result, Sink};
+use crate::{Assignment, Error, Output, Progress, Result, Sink};
 
 /// What one commit made visible.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,13 @@ impl Sink for SimSink {
                 }
             }
         }
+        if let Output::Rows(rows) = output {
+            let refused = &self.life.world.case.sink_refuses;
+            let refused: Vec<_> = refused.iter().map(i64::to_string).collect();
+            if let Some(line) = lines(rows).iter().find(|line| refused.contains(line)) {
+                return Err(Error::Data(format!("the sink can't write {line}")));
+            }
+        }
         match output {
             Output::Rows(rows) => self.open.rows.extend(lines(rows)),
             Output::Late(rows) => self.open.late += rows.num_rows(),
@@ -105,6 +112,10 @@ impl Sink for SimSink {
     }
 
     fn takes_late(&self) -> bool {
+        true
+    }
+
+    fn keeps_progress_apart(&self) -> bool {
         true
     }
 

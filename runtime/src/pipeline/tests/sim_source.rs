@@ -111,9 +111,12 @@ impl Source for SimSource {
             let _ = answer.await;
         }
         self.life.gate("source.assigned").await?;
-        let partitions = self.partitions().map(name).collect();
+        let partitions: Vec<_> = self.partitions().map(name).collect();
+        let identity = self.life.world.case.identity.map(String::from);
+        let identities = partitions.iter().filter_map(|p| Some((p.clone(), identity.clone()?)));
+        let identities = identities.collect();
         let others = self.others.as_ref().map(|all| all.iter().map(|other| name(*other)).collect());
-        Ok(Assignment { partitions, others })
+        Ok(Assignment { partitions, others, identities })
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {

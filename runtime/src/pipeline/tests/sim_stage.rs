@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use super::sim_source::schema;
 use super::world::Life;
 use crate::stage::with_hidden_columns;
-use crate::{ClosedWindow, Error, Pane, Result, RowStage, StateTable, WindowStage};
+use crate::{
+    ClosedWindow, Error, Pane, RejectedRow, Result, RowStage, StateTable, WindowOut, WindowStage,
+};
 
 /// The row part.
 pub(super) struct SimRows(Arc<Life>);
@@ -76,10 +78,19 @@ impl WindowStage for SimWindows {
         text_schema()
     }
 
-    async fn close(&mut self, closed: ClosedWindow) -> Result<Vec<RecordBatch>> {
+    async fn close(&mut self, closed: ClosedWindow) -> Result<WindowOut> {
         self.life.gate("window").await?;
         let (start, end) = (closed.window.start_us, closed.window.end_us);
         let ids: Vec<_> = closed.rows.iter().flat_map(|rows| ids(rows).values().to_vec()).collect();
+        let is_rejected = |id: &i64| self.life.world.case.window_rejects.contains(id);
+        let rejected = ids.iter().enumerate().filter(|(_, id)| is_rejected(id));
+        let rejected = rejected.map(|(row, id)| RejectedRow {
+            row: Some(row),
+            content: None,
+            reason: format!("the window part rejects {id}"),
+        });
+        let rejected: Vec<_> = rejected.collect();
+        let ids: Vec<_> = ids.into_iter().filter(|id| !is_rejected(id)).collect();
         let words: Vec<_> = ids.iter().map(i64::to_string).collect();
         let mut line = format!("[{start}, {end}) {} before: {}", self.before, words.join(" "));
         if closed.pane == Pane::Early {
@@ -87,7 +98,7 @@ impl WindowStage for SimWindows {
         } else {
             self.before += ids.len() as u64;
         }
-        Ok(vec![text(vec![line])])
+        Ok(WindowOut { batches: vec![text(vec![line])], rejected })
     }
 
     fn snapshot(&self) -> Result<Vec<StateTable>> {

@@ -218,6 +218,7 @@ impl Life {
             source: Box::new(SimSource::new(self, number)),
             event_time: Some(2),
             delay_us: self.world.case.delay_us,
+            windows: self.world.case.windows,
         }
     }
 
@@ -278,9 +279,13 @@ struct SimStore(Arc<Life>);
 #[async_trait]
 impl Store for SimStore {
     async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.0.gate("store.put").await?;
+        let [before, after] = match name.starts_with("committed-") {
+            true => ["store.note", "store.note.done"],
+            false => ["store.put", "store.put.done"],
+        };
+        self.0.gate(before).await?;
         self.0.world.durable().files.insert(name.to_string(), bytes);
-        self.0.gate("store.put.done").await
+        self.0.gate(after).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Bytes>> {
