@@ -17,6 +17,8 @@ use super::topics::admin;
 
 /// Bytes that a record takes beside its key, its value and its headers, and its batch around it.
 const OVERHEAD_BYTES: usize = 128;
+/// Bytes that the client puts together in a batch by itself.
+const BATCH_BYTES: usize = 1_000_000;
 /// Bytes that a header takes beside its name and its value.
 const HEADER_BYTES: usize = 10;
 /// Most bytes of the reason in a letter.
@@ -57,6 +59,12 @@ pub(super) async fn limits_of(settings: &SinkSettings, topics: &[&str]) -> Topic
         (topic.to_string(), limits)
     });
     limits.collect()
+}
+
+/// The size that batches must keep to, where a topic takes less than the client puts together.
+pub(super) fn smallest_batch(limits: &TopicLimits) -> Option<usize> {
+    let least = limits.values().filter_map(|limits| limits.bytes_max).min();
+    least.filter(|bytes| *bytes < BATCH_BYTES).map(|bytes| bytes.max(1))
 }
 
 impl Limits {

@@ -100,12 +100,20 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// Makes a producer, with a transactional id or without transactions.
-    pub(super) fn new(settings: &SinkSettings, transactional_id: Option<&str>) -> Result<Self> {
+    /// Makes a producer, with a transactional id or without transactions, whose batches have at most
+    /// so many bytes.
+    pub(super) fn new(
+        settings: &SinkSettings,
+        transactional_id: Option<&str>,
+        batch_bytes_max: Option<usize>,
+    ) -> Result<Self> {
         let explainer = Arc::clone(&settings.connection.explainer);
         let context = Deliveries { explainer: Arc::clone(&explainer), failure: Mutex::new(None) };
-        let inner: Inner = settings
-            .config(transactional_id)
+        let mut config = settings.config(transactional_id);
+        if let Some(bytes) = batch_bytes_max {
+            config.set("batch.size", bytes.to_string());
+        }
+        let inner: Inner = config
             .create_with_context(context)
             .map_err(|error| explainer.explain("making a producer", &error))?;
         Ok(Self {

@@ -12,7 +12,7 @@ use sembla_runtime::{Assignment, Error, Partition, Progress, Result, failpoint};
 
 use super::client::{ANSWER_TIMEOUT, ask, blocking, let_go};
 use super::group::{Group, Lease};
-use super::limits::{Limits, TopicLimits, limits_of};
+use super::limits::{Limits, TopicLimits, limits_of, smallest_batch};
 use super::producer::{OutRecord, Producer};
 use super::progress::{committed_of, note_of, offsets_of, progress_of, read_record};
 use super::settings::SinkSettings;
@@ -56,18 +56,25 @@ impl Opening<'_> {
         let prefix = self.settings.transactional_id.as_deref().unwrap_or(pipeline);
         let ids = transactional_ids(prefix, &leases);
         let id = ids.first().map(String::as_str).filter(|_| self.settings.is_transactional);
-        let producer = Producer::new(self.settings, id)?;
+        let mut producer = Producer::new(self.settings, id, None)?;
         self.check_topics(&producer, progress_topic.as_deref()).await?;
-        if self.settings.is_transactional {
-            producer.init().await?;
-            self.take_over(ids.into_iter().skip(1)).await?;
-        }
-        let last = self.read_progress(pipeline, &leases, progress_topic.as_deref()).await?;
         let settings = self.settings;
         let mut topics = vec![settings.topic.as_str()];
         topics.extend(settings.late_topic.as_deref());
         topics.extend(settings.dead_letter_topic.as_deref());
         let limits = limits_of(settings, &topics).await;
+        // What a topic takes is a batch, which is one record at least.
+        if let Some(batch_bytes) = smallest_batch(&limits) {
+            let_go(std::mem::replace(
+                &mut producer,
+                Producer::new(settings, id, Some(batch_bytes))?,
+            ));
+        }
+        if self.settings.is_transactional {
+            producer.init().await?;
+            self.take_over(ids.into_iter().skip(1)).await?;
+        }
+        let last = self.read_progress(pipeline, &leases, progress_topic.as_deref()).await?;
         Ok(Session { producer, leases, progress_topic, limits, last, has_written: false })
     }
 
@@ -76,7 +83,7 @@ impl Opening<'_> {
         let takeovers = ids.map(|id| {
             let settings = self.settings.clone();
             async move {
-                let other = Producer::new(&settings, Some(&id))?;
+                let other = Producer::new(&settings, Some(&id), None)?;
                 other.init().await?;
                 let_go(other);
                 Ok(())
@@ -94,7 +101,7 @@ impl Opening<'_> {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<(BTreeMap<String, Arc<Lease>>, Option<String>)> {
         let mut leases = BTreeMap::new();
-        let probe = Producer::new(self.settings, None)?.inner();
+        let probe = Producer::new(self.settings, None, None)?.inner();
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (here, probe) = blocking(move || {
             let cluster = ask(&explainer, |wait| probe.client().fetch_cluster_id(wait).ok_or(()));
