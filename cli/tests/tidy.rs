@@ -20,7 +20,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("root");
     let mut files = Vec::new();
     let mut folders: Vec<_> =
-        ["models", "operators", "readers", "sql", "cli", "runtime", "connectors"]
+        ["processor", "models", "operators", "readers", "sql", "cli", "runtime", "connectors"]
             .iter()
             .map(|room| root.join(room))
             .filter(|room| room.is_dir())

@@ -12,6 +12,8 @@
 //!   untrusted input.
 //! * Rows come out in input order.
 
+#[doc(hidden)]
+pub mod bench;
 pub mod builtin;
 mod cache;
 pub mod cancel;

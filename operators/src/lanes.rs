@@ -1,18 +1,22 @@
-//! Sums over vectors, compiled for AVX-512, AVX2 and the plain instruction set, with one result for
-//! all three.
+//! Sums over vectors, compiled for each level of instructions, with one result for all of them.
 //!
 //! Component `i` is added into lane `i % LANES`, first to last, in f32, without fused multiply-add;
 //! then the lanes are folded in halves, the last sixteen in f64. That order is part of each
 //! function's meaning. The compiler turns the same source into vector code of whatever width is
 //! enabled, and may not reorder it.
 
+#[cfg(target_arch = "x86_64")]
+use sembla_processor::Kind;
+use sembla_processor::Level;
+
 /// Partial sums that a vector is spread over: two AVX-512 registers, four AVX2 registers.
 const LANES: usize = 32;
 
 type Lanes = [f32; LANES];
 
-/// Compiles a function for several instruction sets and picks one when it is called. The widest has
-/// AVX-512F, or the features that are named.
+/// Compiles a function for several instruction sets and picks that of a level when it is called.
+/// The widest has AVX-512F, or the features that are named. The function `$name` runs at the level
+/// that kernels run at, `$name::at` at any.
 macro_rules! dispatched {
     (
         $(#[$doc:meta])*
@@ -20,27 +24,42 @@ macro_rules! dispatched {
         $name:ident = $body:ident($($arg:ident: $type:ty),*) -> $out:ty
     ) => {
         $(#[$doc])*
+        #[inline]
         pub(crate) fn $name($($arg: $type),*) -> $out {
+            $name::at(Level::active(), $($arg),*)
+        }
+
+        pub(crate) mod $name {
+            use super::*;
+
             #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature($(enable = $feature),+)]
-                fn avx512($($arg: $type),*) -> $out {
-                    $body($($arg),*)
-                }
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $type),*) -> $out {
-                    $body($($arg),*)
-                }
-                if $(std::arch::is_x86_feature_detected!($feature))&&+ {
-                    // SAFETY: the processor has all features that the function asks for.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2, which is all that the function asks for.
-                    return unsafe { avx2($($arg),*) };
-                }
+            #[target_feature($(enable = $feature),+)]
+            fn avx512($($arg: $type),*) -> $out {
+                $body($($arg),*)
             }
-            $body($($arg),*)
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($arg: $type),*) -> $out {
+                $body($($arg),*)
+            }
+
+            pub(crate) fn at(level: Level, $($arg: $type),*) -> $out {
+                #[cfg(target_arch = "x86_64")]
+                {
+                    use std::arch::is_x86_feature_detected as has;
+                    if level.kind() >= Kind::Avx512 && $(has!($feature))&&+ {
+                        // SAFETY: the processor has all features that the function asks for.
+                        return unsafe { avx512($($arg),*) };
+                    }
+                    if level.kind() >= Kind::Avx2 {
+                        // SAFETY: a level is one that the processor has, and this has AVX2.
+                        return unsafe { avx2($($arg),*) };
+                    }
+                }
+                let _ = level;
+                $body($($arg),*)
+            }
         }
     };
     (
@@ -94,8 +113,11 @@ dispatched! {
     ) -> f64
 }
 
-/// The greatest code of [`round_to_codes`].
-pub(crate) const CODE_MAX: f32 = 127.0;
+/// The greatest magnitude of a code of [`round_to_codes`].
+const CODE_MAX: f32 = 127.0;
+
+/// What [`round_to_codes`] adds to codes.
+pub(crate) const CODE_OFFSET: u8 = 128;
 
 /// Adding and subtracting it rounds an f32 of less than 2²² to a whole number, ties to even. A call
 /// of the library's function would keep the compiler from doing many at once.
@@ -104,13 +126,20 @@ const ROUNDING: f32 = 12_582_912.0;
 #[inline(always)]
 fn max_abs_body(a: &[f32]) -> f32 {
     let (blocks, rest) = a.as_chunks::<LANES>();
-    let mut max: Lanes = filled_up(rest).map(f32::abs);
+    let mut max: Lanes = [0.0; LANES];
     for block in blocks {
-        for (max, x) in max.iter_mut().zip(block) {
-            *max = if x.abs() > *max { x.abs() } else { *max };
-        }
+        raise(&mut max, block);
     }
+    raise(&mut max, &filled_up(rest));
     max.iter().fold(0.0, |max, x| x.max(max))
+}
+
+/// Raises maxima to the magnitudes that are greater.
+#[inline(always)]
+fn raise(max: &mut Lanes, block: &Lanes) {
+    for (max, x) in max.iter_mut().zip(block) {
+        *max = if x.abs() > *max { x.abs() } else { *max };
+    }
 }
 
 #[inline(always)]
@@ -122,7 +151,7 @@ fn round_to_codes_body(a: &[f32], inverse: f32, scale: f32, codes: &mut [u8]) ->
             let whole = ((x * inverse + ROUNDING) - ROUNDING).clamp(-CODE_MAX, CODE_MAX);
             let rest = f64::from(*x) - scale * f64::from(whole);
             *lost += rest * rest;
-            *code = (whole as i32 + 128) as u8;
+            *code = (whole as i32 + i32::from(CODE_OFFSET)) as u8;
         }
     }
     lost.iter().sum()
@@ -194,11 +223,20 @@ fn filled_up(rest: &[f32]) -> Lanes {
 // Inlined, its halving would make the compiler keep the lanes in narrow registers.
 #[inline(never)]
 fn fold(lanes: &Lanes) -> f64 {
+    fold_at(Level::active(), lanes)
+}
+
+#[inline(always)]
+fn fold_at(level: Level, lanes: &Lanes) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has AVX-512F, which is all that the function asks for.
-        return unsafe { fold_avx512(lanes) };
+    match level.kind() {
+        // SAFETY: a level is one that the processor has; these have AVX-512F.
+        Kind::Avx512 | Kind::Avx512Vnni => return unsafe { fold_avx512(lanes) },
+        // SAFETY: as above, with AVX2.
+        Kind::Avx2 => return unsafe { fold_avx2(lanes) },
+        Kind::Plain => {}
     }
+    let _ = level;
     fold_plain(lanes)
 }
 
@@ -238,6 +276,34 @@ fn fold_avx512(lanes: &Lanes) -> f64 {
     _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
 }
 
+/// The same with half as wide registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fold_avx2(lanes: &Lanes) -> f64 {
+    use std::arch::x86_64::*;
+    // SAFETY: there are four registers of lanes.
+    let (low, high) = unsafe {
+        let at = lanes.as_ptr();
+        (
+            _mm256_add_ps(_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(16))),
+            _mm256_add_ps(_mm256_loadu_ps(at.add(8)), _mm256_loadu_ps(at.add(24))),
+        )
+    };
+    let eight = [
+        _mm256_add_pd(
+            _mm256_cvtps_pd(_mm256_castps256_ps128(low)),
+            _mm256_cvtps_pd(_mm256_castps256_ps128(high)),
+        ),
+        _mm256_add_pd(
+            _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(low)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(high)),
+        ),
+    ];
+    let four = _mm256_add_pd(eight[0], eight[1]);
+    let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+    _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+}
+
 #[inline(always)]
 fn differing_bits_body(a: &[u8], b: &[u8]) -> u64 {
     let (words_a, rest_a) = a.as_chunks::<8>();
@@ -271,7 +337,10 @@ mod tests {
             lanes.iter_mut().zip(&values).enumerate().for_each(|(n, (lane, x))| {
                 *lane = x * 10_f32.powi((n * 7 % 13) as i32 - 6);
             });
-            assert_eq!(fold(&lanes).to_bits(), fold_plain(&lanes).to_bits());
+            for level in Level::available() {
+                let folded = fold_at(level, &lanes);
+                assert_eq!(folded.to_bits(), fold_plain(&lanes).to_bits(), "{level}");
+            }
         }
     }
 
@@ -291,20 +360,26 @@ mod tests {
     }
 
     #[test]
-    fn every_instruction_set_gives_the_same_bits() {
+    fn every_level_gives_the_same_bits() {
         for len in [0, 1, 7, 16, 31, 32, 33, 100, 384, 1000] {
             let (a, b) = (random_vector(len, 1), random_vector(len, 2));
             let expected = dot_in_promised_order(&a, &b).to_bits();
-            assert_eq!(dot(&a, &b).to_bits(), expected, "dispatched, {len}");
-            assert_eq!(dot_body(&a, &b).to_bits(), expected, "portable, {len}");
-            let (products, squares) = dot_and_squares(&a, &b);
-            assert_eq!(products.to_bits(), expected, "together, {len}");
-            assert_eq!(squares.to_bits(), dot(&a, &a).to_bits(), "squares, {len}");
-            assert_eq!(squared_distance(&a, &b).to_bits(), squared_distance_body(&a, &b).to_bits());
-            assert_eq!(
-                absolute_distance(&a, &b).to_bits(),
-                absolute_distance_body(&a, &b).to_bits()
-            );
+            assert_eq!(dot(&a, &b).to_bits(), expected, "active, {len}");
+            for level in Level::available() {
+                assert_eq!(dot::at(level, &a, &b).to_bits(), expected, "{level}, {len}");
+                let (products, squares) = dot_and_squares::at(level, &a, &b);
+                assert_eq!(products.to_bits(), expected, "together at {level}, {len}");
+                assert_eq!(squares.to_bits(), dot(&a, &a).to_bits(), "squares at {level}, {len}");
+                let squared = squared_distance::at(level, &a, &b);
+                assert_eq!(squared.to_bits(), squared_distance_body(&a, &b).to_bits());
+                let absolute = absolute_distance::at(level, &a, &b);
+                assert_eq!(absolute.to_bits(), absolute_distance_body(&a, &b).to_bits());
+                assert_eq!(max_abs::at(level, &a).to_bits(), max_abs_body(&a).to_bits());
+                let (mut codes, mut plain) = (vec![0; len], vec![0; len]);
+                round_to_codes::at(level, &a, 100.0, 0.01, &mut codes);
+                round_to_codes_body(&a, 100.0, 0.01, &mut plain);
+                assert_eq!(codes, plain, "{level}, {len}");
+            }
         }
     }
 
@@ -320,7 +395,9 @@ mod tests {
                     u64::from((a[bit / 8] >> (bit % 8)) & 1 != (b[bit / 8] >> (bit % 8)) & 1)
                 })
                 .sum();
-            assert_eq!(differing_bits(&a, &b), slow, "{len}");
+            for level in Level::available() {
+                assert_eq!(differing_bits::at(level, &a, &b), slow, "{level}, {len}");
+            }
         }
     }
 
@@ -332,11 +409,13 @@ mod tests {
                 codes.into_iter().map(|x| (x * 128.0 + 128.0) as u8).collect()
             };
             let (query, others) = (&codes(1)[..length], codes(2));
-            let mut distances = [0; 9];
-            each_differing_bits(query, &others, &mut distances);
-            for (other, found) in others.chunks(length).zip(distances) {
-                let differing = other.iter().zip(query).map(|(x, y)| (x ^ y).count_ones());
-                assert_eq!(found as u32, differing.sum::<u32>());
+            for level in Level::available() {
+                let mut distances = [0; 9];
+                each_differing_bits::at(level, query, &others, &mut distances);
+                for (other, found) in others.chunks(length).zip(distances) {
+                    let differing = other.iter().zip(query).map(|(x, y)| (x ^ y).count_ones());
+                    assert_eq!(found as u32, differing.sum::<u32>(), "{level}, {length}");
+                }
             }
         }
     }

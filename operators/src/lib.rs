@@ -7,6 +7,8 @@
 //! and the number of threads never show.
 
 pub mod approximate;
+#[doc(hidden)]
+pub mod bench;
 pub mod bitext;
 pub mod cluster;
 mod code_dots;

@@ -70,8 +70,9 @@ impl Ranges {
 
 impl Range {
     fn code(self, value: f32) -> u8 {
-        // A cast from float to integer stops at the ends and takes NaN to 0.
-        ((value - self.start) / self.step).floor() as u8
+        // A cast from float to integer rounds towards zero, stops at the ends, so that negative
+        // numbers are 0 as well, and takes NaN to 0.
+        ((value - self.start) / self.step) as u8
     }
 }
 

@@ -12,9 +12,10 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
+use sembla_processor::{Level, bench};
+
 use self::kernel::{Scratch, Shape};
 use super::bad_input;
-use super::level::Level;
 
 pub(super) struct AttentionOperator;
 
@@ -59,7 +60,7 @@ impl Operator for AttentionOperator {
             scale: node.get::<f32>("scale").unwrap_or(1.0),
             rope_theta: node.get::<f32>("rope_theta").unwrap_or(0.0),
             window: whole("window"),
-            level: Level::detect(),
+            level: Level::active(),
             scratch: Scratch::default(),
         })
     }
@@ -120,6 +121,24 @@ fn bounds(offsets: &[i64], tokens: usize) -> ort::Result<Vec<usize>> {
                 && bounds.windows(2).all(|pair| pair[0] <= pair[1])
         })
         .ok_or_else(|| bad_input("Attention's offsets don't rise from 0 to the number of tokens"))
+}
+
+/// A text, for benchmarks.
+pub(super) fn kernels(level: Level) -> Vec<bench::Kernel> {
+    let (heads, size, tokens) = (12, 32, 128);
+    let shape = Shape { heads, size, scale: 0.2, rope_theta: 0.0, window: 0 };
+    let mut scratch = Scratch::default();
+    scratch.prepare(&shape, tokens);
+    let qkv = super::made_up(tokens * 3 * heads * size);
+    let mut out = vec![0.0; tokens * heads * size];
+    vec![bench::Kernel {
+        name: "Attention, 128 tokens",
+        peak: Some(bench::Peak::Floats),
+        operations: 4.0 * (tokens * tokens * heads * size) as f64,
+        run: Box::new(move || {
+            kernel::run(level, &shape, &qkv, &[], &mut out, &mut scratch);
+        }),
+    }]
 }
 
 #[cfg(test)]

@@ -1,34 +1,38 @@
-//! Which instructions this processor has, for all of Sembla's operators. What each level runs is
-//! the operators' own matter; all levels give the same bits.
+//! Compiles a closure for each level of instructions and runs the one that is asked for.
+//!
+//! Only what is inlined is compiled for a level: the closure and what it calls must be
+//! `#[inline(always)]`. A function that is handed over by its name is called through a shim that
+//! has none of the level's instructions, and each `mul_add` in it becomes a call of the library;
+//! so hand over closures. A test reads the compiled code for such calls.
 
-/// The widest instructions that may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    /// AVX-512 with products of bytes.
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    /// AVX-512 for floats.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
+use sembla_processor::{Kind, Level};
+
+/// Runs `body` compiled for a level.
+pub(super) fn run(level: Level, body: impl FnOnce()) {
+    match level.kind() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level is one that the processor has.
+        Kind::Avx512Vnni | Kind::Avx512 => unsafe { with_avx512(body) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level is one that the processor has.
+        Kind::Avx2 => unsafe { with_avx2(body) },
+        _ => with_plain(body),
+    }
 }
 
-impl Level {
-    /// The best that this processor can do.
-    pub(super) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("fma") {
-            if is_x86_feature_detected!("avx512f") {
-                let bytes =
-                    is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
-                return if bytes { Self::Avx512Vnni } else { Self::Avx512 };
-            }
-            if is_x86_feature_detected!("avx2") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
+fn with_avx512(body: impl FnOnce()) {
+    body();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2(body: impl FnOnce()) {
+    body();
+}
+
+#[inline(never)]
+fn with_plain(body: impl FnOnce()) {
+    body();
 }

@@ -16,9 +16,10 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use self::kernel::PANEL;
-use super::level::Level;
-use super::{Function, Shared, bad_input};
+use sembla_processor::{Level, bench};
+
+use self::kernel::{PANEL, Scratch};
+use super::{Function, Shared, bad_input, math};
 use crate::weights::{Linear, Matrix};
 
 /// Inputs that share one scale, where the width allows it.
@@ -41,7 +42,7 @@ pub(crate) fn quantise_rows(floats: &[f32], block: usize) -> (Vec<i8>, Vec<f32>)
     for chunk in floats.chunks(block) {
         let largest = chunk.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        values.extend(chunk.iter().map(|value| (value / scale).round_ties_even() as i8));
+        values.extend(chunk.iter().map(|value| math::round(value / scale) as i8));
         scales.push(scale);
     }
     (values, scales)
@@ -118,15 +119,6 @@ impl PackedLinear {
     }
 }
 
-/// Rows of activations in 8 bits. Kept between calls, so that its memory is.
-#[derive(Default)]
-pub(super) struct QuantisedRows {
-    /// `rows × blocks × groups × 4`.
-    values: Vec<u8>,
-    /// `rows × blocks × (scale, scale × zero point)`.
-    scales: Vec<[f32; 2]>,
-}
-
 pub(super) struct LinearOperator(pub(super) Arc<Shared>);
 
 pub(super) struct LinearKernel {
@@ -134,7 +126,7 @@ pub(super) struct LinearKernel {
     index: usize,
     function: Function,
     level: Level,
-    rows: QuantisedRows,
+    scratch: Scratch,
 }
 
 impl Operator for LinearOperator {
@@ -164,8 +156,8 @@ impl Operator for LinearOperator {
             shared: Arc::clone(&self.0),
             index,
             function,
-            level: Level::detect(),
-            rows: QuantisedRows::default(),
+            level: Level::active(),
+            scratch: Scratch::default(),
         })
     }
 }
@@ -185,9 +177,38 @@ impl Kernel for LinearKernel {
         let mut output =
             context.output(0, out_shape)?.ok_or_else(|| bad_input("QLinear has no output"))?;
         let (_, out) = output.try_extract_tensor_mut::<f32>()?;
-        kernel::run(self.level, linear, x, out, self.function, &mut self.rows);
+        kernel::run(self.level, linear, x, out, self.function, &mut self.scratch);
         Ok(())
     }
+}
+
+/// The layers of a transformer, for benchmarks: 256 tokens.
+pub(super) fn kernels(level: Level) -> Vec<bench::Kernel> {
+    let layer = |name, inputs: usize, outputs: usize, function| {
+        let rows = 256;
+        let linear = PackedLinear::new(Linear {
+            name: String::new(),
+            outputs,
+            inputs,
+            weight: Matrix::F32(super::made_up(outputs * inputs)),
+            bias: None,
+        });
+        let (x, mut out) = (super::made_up(rows * inputs), vec![0.0; rows * outputs]);
+        let mut scratch = Scratch::default();
+        bench::Kernel {
+            name,
+            peak: Some(bench::Peak::Bytes),
+            operations: 2.0 * (rows * inputs * outputs) as f64,
+            run: Box::new(move || {
+                kernel::run(level, &linear, &x, &mut out, function, &mut scratch);
+            }),
+        }
+    };
+    vec![
+        layer("QLinear 384 x 1152", 384, 1152, Function::None),
+        layer("QLinear 384 x 1536, GELU", 384, 1536, Function::Gelu),
+        layer("QLinear 1536 x 384", 1536, 384, Function::None),
+    ]
 }
 
 #[cfg(test)]

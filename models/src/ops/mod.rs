@@ -16,11 +16,33 @@ mod pointwise;
 use std::sync::Arc;
 
 use ort::operator::OperatorDomain;
+use sembla_processor::Level;
+use sembla_processor::bench::Kernel;
 
 use crate::Result;
 use crate::graph::DOMAIN;
 pub(crate) use embedding::QuantisedTable;
 pub(crate) use linear::{PackedLinear, block_of, quantise_rows};
+
+/// All kernels, for benchmarks.
+pub(crate) fn kernels(level: Level) -> Vec<Kernel> {
+    let mut kernels = linear::kernels(level);
+    kernels.extend(attention::kernels(level));
+    kernels.extend(pointwise::kernels(level));
+    kernels
+}
+
+/// Made-up values in -1..1, for benchmarks.
+fn made_up(count: usize) -> Vec<f32> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
 
 /// The 8-bit weights of a graph, shared by all its sessions.
 #[derive(Default)]

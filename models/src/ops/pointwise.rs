@@ -9,35 +9,9 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use super::level::Level;
-use super::{Function, bad_input, math};
+use sembla_processor::{Level, bench};
 
-impl Level {
-    /// Runs `body` compiled for this level.
-    fn run(self, body: impl FnOnce()) {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Level::detect` saw the features that the function needs.
-            Self::Avx512Vnni | Self::Avx512 => unsafe { with_avx512(body) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Level::detect` saw the features that the function needs.
-            Self::Avx2 => unsafe { with_avx2(body) },
-            Self::Portable => body(),
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn with_avx512(body: impl FnOnce()) {
-    body();
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn with_avx2(body: impl FnOnce()) {
-    body();
-}
+use super::{Function, bad_input, level, math};
 
 /// The activation of a layer that is not in 8 bits.
 pub(super) struct ActivationOperator;
@@ -66,7 +40,7 @@ impl Operator for ActivationOperator {
         let name = node.get::<String>("activation").unwrap_or_default();
         let function = Function::parse(&name)
             .ok_or_else(|| bad_input(&format!("there is no activation '{name}'")))?;
-        Ok(ActivationKernel { function, level: Level::detect() })
+        Ok(ActivationKernel { function, level: Level::active() })
     }
 }
 
@@ -84,7 +58,8 @@ impl Kernel for ActivationKernel {
 }
 
 fn activate(level: Level, function: Function, x: &[f32], out: &mut [f32]) {
-    level.run(
+    level::run(
+        level,
         #[inline(always)]
         || {
             out.copy_from_slice(x);
@@ -123,7 +98,7 @@ impl Operator for AddNormOperator {
 
     fn create_kernel<'attr>(&self, node: &KernelContext<'attr>) -> ort::Result<AddNormKernel> {
         let epsilon = node.get::<f32>("epsilon").unwrap_or(1e-5);
-        Ok(AddNormKernel { epsilon, level: Level::detect() })
+        Ok(AddNormKernel { epsilon, level: Level::active() })
     }
 }
 
@@ -163,7 +138,8 @@ fn add_norm(
     out: &mut [f32],
 ) {
     let width = gain.len();
-    level.run(
+    level::run(
+        level,
         #[inline(always)]
         || {
             let rows = x.chunks_exact(width).zip(y.chunks_exact(width));
@@ -208,6 +184,29 @@ fn lanes(row: &[f32], function: impl Fn(f32) -> f32) -> f32 {
     math::sum(sums)
 }
 
+/// Both over 256 tokens, for benchmarks; counted in values.
+pub(super) fn kernels(level: Level) -> Vec<bench::Kernel> {
+    let width = 384;
+    let x = super::made_up(256 * width);
+    let (gain, mut out) = (super::made_up(width), vec![0.0; x.len()]);
+    let (same, mut active) = (x.clone(), vec![0.0; x.len()]);
+    let values = x.len() as f64;
+    vec![
+        bench::Kernel {
+            name: "AddNorm",
+            peak: None,
+            operations: values,
+            run: Box::new(move || add_norm(level, [&x, &x], [&gain, &gain], 1e-12, &mut out)),
+        },
+        bench::Kernel {
+            name: "Activation, GELU",
+            peak: None,
+            operations: values,
+            run: Box::new(move || activate(level, Function::Gelu, &same, &mut active)),
+        },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +221,7 @@ mod tests {
             let (x, y) = (ramp(3 * width, 0.37), ramp(3 * width, 1.91));
             let (gain, shift) = (ramp(width, 0.2), ramp(width, 0.7));
             let mut out = vec![0f32; 3 * width];
-            add_norm(Level::detect(), [&x, &y], [&gain, &shift], 1e-12, &mut out);
+            add_norm(Level::active(), [&x, &y], [&gain, &shift], 1e-12, &mut out);
             for row in 0..3 {
                 let range = row * width..(row + 1) * width;
                 let pairs = x[range.clone()].iter().zip(&y[range.clone()]);
@@ -243,12 +242,14 @@ mod tests {
         let (x, y) = (ramp(5 * 100, 0.37), ramp(5 * 100, 1.91));
         let gain = ramp(100, 0.2);
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let run = |level| {
+        let run = |level: Level| {
             let (mut normed, mut active) = (vec![0f32; 500], vec![0f32; 500]);
             add_norm(level, [&x, &y], [&gain, &[]], 1e-5, &mut normed);
             activate(level, Function::Gelu, &x, &mut active);
             (bits(&normed), bits(&active))
         };
-        assert_eq!(run(Level::Portable), run(Level::detect()));
+        for level in Level::available() {
+            assert_eq!(run(Level::PLAIN), run(level), "{level}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Vectors in the forms that tiles read, and by how much tiles can be wrong.
 //!
-//! 8 bits: `x ≈ s·q` with one scale `s` per row and codes `q` in -127..=127. With `x = s·q + r`,
+//! 8 bits: `x ≈ s·q` with one scale `s` per row and codes `q` in -127..=127, or -63..=63 where
+//! tiles want them smaller. With `x = s·q + r`,
 //! `|x·y - s·t·(q·p)| ≤ ‖r‖·‖y‖ + ‖s·q‖·‖u‖` for `y = t·p + u`; and as `‖y‖ = 1` and
 //! `‖s·q‖ ≤ 1 + ‖r‖`, at most `‖r‖ + ‖u‖ + ‖r‖·‖u‖`. The product of codes is exact.
 //!
@@ -11,7 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tile::{Machine, PANEL, TILE_ROWS_MAX};
+use super::tile::{ByteTiles, Machine, PANEL, TILE_ROWS_MAX};
 use crate::error::Result;
 use crate::host::{Host, Loan};
 use crate::lanes;
@@ -30,37 +31,37 @@ pub(super) fn float_error(dimension: usize) -> f32 {
 
 /// All rows of a set of vectors in 8 bits, panel after panel.
 pub(super) struct Bytes<'a> {
-    /// Per panel and group of four components: the codes of the panel's rows, plus 128.
+    /// What they are packed for.
+    tiles: ByteTiles,
+    /// Per panel and group of four components: the codes of the panel's rows, plus the tiles'
+    /// offset.
     codes: Vec<[u8; 4]>,
     /// Per row: what a code counts; NaN without a direction.
     scale: Vec<f32>,
     /// Per row: a bound on the length of what rounding took away.
     residue: Vec<f32>,
-    /// Groups of four components.
+    /// Groups of four components, filled up with zeros to what tiles take together.
     steps: usize,
     _loan: Loan<'a>,
 }
 
 impl<'a> Bytes<'a> {
-    /// Whether vectors of this dimension have an 8-bit form on this machine.
-    pub(super) fn fit(machine: Machine, dimension: usize) -> bool {
-        machine.has_bytes() && dimension <= DIMENSION_MAX
-    }
-
-    /// Bytes of memory that the 8-bit form takes.
-    fn size(rows: usize, dimension: usize) -> usize {
-        rows.next_multiple_of(PANEL) * (dimension.next_multiple_of(4) + 2 * size_of::<f32>())
+    /// The tiles for vectors of this dimension, where a machine has them.
+    pub(super) fn tiles_for(machine: Machine, dimension: usize) -> Option<ByteTiles> {
+        machine.byte_tiles().filter(|_| dimension <= DIMENSION_MAX)
     }
 
     /// Rounds vectors.
     ///
     /// # Errors
     /// What the host says.
-    pub(super) fn new(vectors: &UnitVectors, host: &'a dyn Host) -> Result<Self> {
-        let (rows, steps) = (vectors.rows(), vectors.dimension().div_ceil(4));
-        let loan = Loan::new(host, Self::size(rows, vectors.dimension()))?;
+    pub(super) fn new(vectors: &UnitVectors, tiles: ByteTiles, host: &'a dyn Host) -> Result<Self> {
+        let rows = vectors.rows();
+        let steps = vectors.dimension().div_ceil(4).next_multiple_of(ByteTiles::STEPS_TOGETHER);
         let padded = rows.next_multiple_of(PANEL);
-        let mut codes = vec![[128_u8; 4]; padded * steps];
+        let loan = Loan::new(host, padded * (steps * 4 + 2 * size_of::<f32>()))?;
+        let zero = tiles.offset();
+        let mut codes = vec![[zero; 4]; padded * steps];
         let mut scale = vec![f32::NAN; padded];
         let mut residue = vec![0.0; padded];
         codes
@@ -69,10 +70,11 @@ impl<'a> Bytes<'a> {
             .zip(residue.par_chunks_mut(PANEL))
             .enumerate()
             .for_each(|(panel, ((codes, scale), residue))| {
-                let mut rounded = vec![[128_u8; 4]; steps];
+                let mut rounded = vec![[zero; 4]; steps];
                 for column in 0..PANEL.min(rows - panel * PANEL) {
                     let row = vectors.row(panel * PANEL + column);
-                    if let Some((counts, lost)) = round(row, rounded.as_flattened_mut()) {
+                    let rounding = round(row, tiles, rounded.as_flattened_mut());
+                    if let Some((counts, lost)) = rounding {
                         for (group, codes) in rounded.iter().zip(codes.chunks_mut(PANEL)) {
                             codes[column] = *group;
                         }
@@ -81,7 +83,17 @@ impl<'a> Bytes<'a> {
                     }
                 }
             });
-        Ok(Self { codes, scale, residue, steps, _loan: loan })
+        Ok(Self { tiles, codes, scale, residue, steps, _loan: loan })
+    }
+
+    /// What the codes are packed for.
+    pub(super) fn tiles(&self) -> ByteTiles {
+        self.tiles
+    }
+
+    /// Groups of four components that a row has.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// The panel that begins with row `panel * PANEL`.
@@ -109,31 +121,36 @@ impl<'a> Bytes<'a> {
     ) {
         out.clear();
         starts.clear();
-        for tile in rows.clone().step_by(TILE_ROWS_MAX) {
+        let (tile_rows, offset) = (self.tiles.rows(), self.tiles.offset());
+        for tile in rows.clone().step_by(tile_rows) {
             let at = out.len();
-            out.resize(at + self.steps * TILE_ROWS_MAX, [0; 4]);
+            out.resize(at + self.steps * tile_rows, [0; 4]);
             let mut sums = [0_i32; TILE_ROWS_MAX];
-            for (position, row) in (tile..rows.end.min(tile + TILE_ROWS_MAX)).enumerate() {
+            for (position, row) in (tile..rows.end.min(tile + tile_rows)).enumerate() {
                 let (panel, column) = (self.panel(row / PANEL), row % PANEL);
                 for step in 0..self.steps {
-                    let codes = panel[step * PANEL + column].map(|code| (code ^ 128) as i8);
+                    let codes = panel[step * PANEL + column];
+                    let codes = codes.map(|code| code.wrapping_sub(offset) as i8);
                     sums[position] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
-                    out[at + step * TILE_ROWS_MAX + position] = codes;
+                    out[at + step * tile_rows + position] = codes;
                 }
             }
-            starts.push(sums.map(|sum| -128 * sum));
+            starts.push(sums.map(|sum| -i32::from(offset) * sum));
         }
     }
 }
 
-/// Rounds a row to codes plus 128 and gives what a code counts, and the length of what is lost,
-/// rounded up; `None` without a direction.
-fn round(row: &[f32], codes: &mut [u8]) -> Option<(f32, f32)> {
+/// Rounds a row to codes plus the tiles' offset and gives what a code counts, and the length of
+/// what is lost, rounded up; `None` without a direction. Codes behind the row's end stay as they are.
+fn round(row: &[f32], tiles: ByteTiles, codes: &mut [u8]) -> Option<(f32, f32)> {
+    let code_max = f32::from(tiles.code_max());
     let largest = lanes::max_abs(row);
-    let inverse = lanes::CODE_MAX / largest;
+    let inverse = code_max / largest;
     inverse.is_finite().then(|| {
-        let scale = largest / lanes::CODE_MAX;
+        let scale = largest / code_max;
         let squares = lanes::round_to_codes(row, inverse, scale, codes);
+        let less = lanes::CODE_OFFSET - tiles.offset();
+        codes.iter_mut().zip(row).for_each(|(code, _)| *code -= less);
         (scale, (squares.sqrt() * (1.0 + 1e-6)) as f32)
     })
 }

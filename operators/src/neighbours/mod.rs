@@ -4,6 +4,7 @@
 //! Everything here is defined by [`UnitVectors::cosine`] and one order: the higher cosine first,
 //! then the lower row. Rows without a direction are neither found nor find anything.
 
+pub(crate) mod bench;
 mod best;
 mod codes;
 mod collect;
@@ -122,7 +123,7 @@ pub fn top_k(
     host: &dyn Host,
 ) -> Result<Neighbours> {
     queries.check_dimension(corpus)?;
-    best_of(queries, corpus, k, min_score, Machine::detect(), host)
+    best_of(queries, corpus, k, min_score, Machine::active(), host)
 }
 
 /// The `k` most similar other rows of each row, of those with a cosine of at least `min_score`.
@@ -135,7 +136,7 @@ pub fn top_k_within(
     min_score: f32,
     host: &dyn Host,
 ) -> Result<Neighbours> {
-    best_within(vectors, k, min_score, Machine::detect(), host)
+    best_within(vectors, k, min_score, Machine::active(), host)
 }
 
 /// Every pair of a row of `a` and a row of `b` with a cosine of at least `threshold`.
@@ -150,7 +151,7 @@ pub fn pairs_between(
     sink: &PairSink<'_>,
 ) -> Result<()> {
     a.check_dimension(b)?;
-    let sweep = Sweep::new(a, Some(b), Machine::detect(), host)?;
+    let sweep = Sweep::new(a, Some(b), Machine::active(), host)?;
     let collect = GiveAway { left: a, right: b, threshold, sink };
     sweep.run(Pairs::Between, Some(COMPARING), &collect)
 }
@@ -165,7 +166,7 @@ pub fn pairs_within(
     host: &dyn Host,
     sink: &PairSink<'_>,
 ) -> Result<()> {
-    let sweep = Sweep::new(vectors, None, Machine::detect(), host)?;
+    let sweep = Sweep::new(vectors, None, Machine::active(), host)?;
     let collect = GiveAway { left: vectors, right: vectors, threshold, sink };
     sweep.run(Pairs::Within, Some(COMPARING), &collect)
 }

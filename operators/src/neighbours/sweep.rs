@@ -123,10 +123,11 @@ impl<'a> Sweep<'a> {
     ) -> Result<Self> {
         let dimension = left.dimension();
         let worth_it = left.rows() >= BYTES_ROWS_MIN;
-        let bytes = (worth_it && Bytes::fit(machine, dimension))
-            .then(|| -> Result<_> {
-                let right = right.map(|right| Bytes::new(right, host)).transpose()?;
-                Ok(Sides { left: Bytes::new(left, host)?, right })
+        let tiles = Bytes::tiles_for(machine, dimension).filter(|_| worth_it);
+        let bytes = tiles
+            .map(|tiles| -> Result<_> {
+                let right = right.map(|right| Bytes::new(right, tiles, host)).transpose()?;
+                Ok(Sides { left: Bytes::new(left, tiles, host)?, right })
             })
             .transpose()?;
         let directed = Sides { left: directed(left), right: right.map(directed) };
@@ -356,7 +357,10 @@ impl<'a, 'b> Worker<'a, 'b> {
     }
 
     fn tile_rows(&self, form: Packed) -> usize {
-        if form == Packed::Bytes { TILE_ROWS_MAX } else { self.sweep.machine.tile_rows() }
+        match (form, &self.sweep.bytes) {
+            (Packed::Bytes, Some(bytes)) => bytes.left.tiles().rows(),
+            _ => self.sweep.machine.tile_rows(),
+        }
     }
 
     /// Reads the bounds of the block's rows anew.
@@ -387,15 +391,14 @@ impl<'a, 'b> Worker<'a, 'b> {
         let mut out =
             Survivors { found: &mut self.survivors, row: row as u16, column: column as u16 };
         let (machine, dimension) = (self.sweep.machine, self.sweep.left.dimension());
-        #[cfg(target_arch = "x86_64")]
         if let (Packed::Bytes, Some(bytes)) = (form, &self.sweep.bytes) {
-            let size = dimension.div_ceil(4) * TILE_ROWS_MAX;
+            let tiles = bytes.left.tiles();
+            let size = bytes.left.steps() * tiles.rows();
             let rows = &self.row_bytes[tile * size..][..size];
             let panel = bytes.right().panel(first_column / PANEL + panel);
-            machine.bytes(rows, panel, &self.row_starts[tile], limits, &mut out);
+            tiles.products(rows, panel, &self.row_starts[tile], limits, &mut out);
             return;
         }
-        let _ = (form, first_column);
         let size = dimension * machine.tile_rows();
         let rows = &self.row_floats[tile * size..][..size];
         let columns = &self.column_floats[panel * dimension * PANEL..][..dimension * PANEL];

@@ -8,25 +8,6 @@ use crate::host::Unbounded;
 use crate::host::tests::Limited;
 use crate::similarity::tests::random_vector;
 
-/// The kinds of machine that this one can play.
-fn machines() -> Vec<Machine> {
-    let best = Machine::detect();
-    let mut machines = vec![Machine::Plain];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if best != Machine::Plain {
-            machines.push(Machine::Avx2);
-        }
-        if best.has_bytes() {
-            machines.push(Machine::Avx512 { vnni: false });
-        }
-    }
-    if !machines.contains(&best) {
-        machines.push(best);
-    }
-    machines
-}
-
 /// Vectors in a few clusters, with duplicates (exact ties) and rows without a direction.
 fn vectors(rows: usize, dimension: usize, seed: u64) -> UnitVectors {
     let noise = random_vector(rows * dimension, seed);
@@ -61,7 +42,7 @@ fn the_best_within_are_those_of_the_plain_way() {
         for vectors in [vectors(rows, dimension, 1), bundle(rows, dimension, 2)] {
             for (k, min_score) in [(0, -1.0), (1, -1.0), (10, -1.0), (10, 0.7), (90, -1.0)] {
                 let slow = slow::top_k(&vectors, &vectors, k, min_score, true, &Unbounded);
-                for machine in machines() {
+                for machine in Machine::available() {
                     let fast = best_within(&vectors, k, min_score, machine, &Unbounded);
                     assert!(fast == slow, "{machine:?}: {rows} x {dimension}, {k}, {min_score}");
                 }
@@ -78,7 +59,7 @@ fn the_best_between_are_those_of_the_plain_way() {
         let (queries, corpus) = (vectors(left, dimension, 3), vectors(right, dimension, 4));
         for (k, min_score) in [(1, -1.0), (10, 0.2), (5000, -1.0)] {
             let slow = slow::top_k(&queries, &corpus, k, min_score, false, &Unbounded);
-            for machine in machines() {
+            for machine in Machine::available() {
                 let fast = best_of(&queries, &corpus, k, min_score, machine, &Unbounded);
                 assert!(fast == slow, "{machine:?}: {left}, {right} x {dimension}, {k}");
             }
@@ -106,7 +87,7 @@ fn pairs_from_a_threshold_on_are_those_of_the_plain_way() {
             let b = vectors(rows / 2 + 1, dimension, 7);
             for threshold in [0.3, 0.8, 0.9999] {
                 let slow = collected(|sink| slow::pairs(&a, &a, threshold, true, &Unbounded, sink));
-                for machine in machines() {
+                for machine in Machine::available() {
                     let sweep = Sweep::new(&a, None, machine, &Unbounded).expect("prepared");
                     let fast = collected(|sink| {
                         let collect = GiveAway { left: &a, right: &a, threshold, sink };

@@ -4,7 +4,13 @@
 //! order that depends on the text's length alone, and `mul_add` rounds once everywhere, so all
 //! levels give the same bits.
 
-use crate::ops::level::Level;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+use sembla_processor::{Kind, Level};
+
 use crate::ops::math;
 
 /// Lanes that are computed together.
@@ -28,8 +34,10 @@ pub(super) struct Shape {
 /// Buffers that live as long as the session.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// Queries of a head, `tokens × padded size`.
+    /// Queries of a head, `tokens × size`.
     queries: Vec<f32>,
+    /// Keys of a head as they come, `tokens × size`.
+    key_rows: Vec<f32>,
     /// Keys of a head, transposed: `size × padded tokens`.
     keys: Vec<f32>,
     /// Values of a head, `tokens × padded size`.
@@ -54,6 +62,7 @@ impl Scratch {
         // Rows are taken ROWS at a time, the last ones past the end.
         let rows = tokens.next_multiple_of(ROWS);
         grow(&mut self.queries, rows * shape.size);
+        grow(&mut self.key_rows, tokens * shape.size);
         grow(&mut self.keys, padded * shape.size);
         grow(&mut self.values, tokens * size);
         grow(&mut self.weights, ROWS * padded);
@@ -81,27 +90,44 @@ pub(super) fn run(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    match level {
+    match level.kind() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level::detect` saw the features that the function needs.
-        Level::Avx512Vnni | Level::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
+        // SAFETY: a level is one that the processor has.
+        Kind::Avx512Vnni | Kind::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level::detect` saw the features that the function needs.
-        Level::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
-        Level::Portable => body(shape, qkv, bias, out, scratch, plain_products),
+        // SAFETY: a level is one that the processor has.
+        Kind::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
+        _ => run_plain(shape, qkv, bias, out, scratch),
     }
 }
 
+// Products and transpositions are closures: a function by its name would be called through a shim
+// that is compiled without the instructions.
+
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
 fn run_avx512(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-    body(shape, qkv, bias, out, scratch, |left, right, out| avx512::products(left, right, out));
+    let products =
+        |left: Left<'_>, right: Right<'_>, out: &mut [f32]| avx512::products(left, right, out);
+    let transpose = |rows: Rows<'_>, out: &mut [f32], stride| avx2::transpose(rows, out, stride);
+    body(shape, qkv, bias, out, scratch, products, transpose);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-    body(shape, qkv, bias, out, scratch, plain_products);
+    let products =
+        |left: Left<'_>, right: Right<'_>, out: &mut [f32]| avx2::products(left, right, out);
+    let transpose = |rows: Rows<'_>, out: &mut [f32], stride| avx2::transpose(rows, out, stride);
+    body(shape, qkv, bias, out, scratch, products, transpose);
+}
+
+#[inline(never)]
+fn run_plain(shape: &Shape, qkv: &[f32], bias: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    let products =
+        |left: Left<'_>, right: Right<'_>, out: &mut [f32]| plain_products(left, right, out);
+    let transpose = |rows: Rows<'_>, out: &mut [f32], stride| plain_transpose(rows, out, stride);
+    body(shape, qkv, bias, out, scratch, products, transpose);
 }
 
 /// `ROWS` rows of numbers, `stride` apart: the left side of a product.
@@ -120,7 +146,16 @@ struct Right<'a> {
     width: usize,
 }
 
+/// Rows of `width` numbers, one after another, that are to be transposed.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    values: &'a [f32],
+    width: usize,
+}
+
 /// `products(left, right, out)` fills `out`, `ROWS × width`, with `left · right`.
+/// `transpose(rows, out, stride)` makes each row a column of `out`, whose own rows are `stride`
+/// apart.
 #[inline(always)]
 fn body(
     shape: &Shape,
@@ -129,6 +164,7 @@ fn body(
     out: &mut [f32],
     scratch: &mut Scratch,
     products: impl Fn(Left<'_>, Right<'_>, &mut [f32]),
+    transpose: impl Fn(Rows<'_>, &mut [f32], usize),
 ) {
     let (size, hidden) = (shape.size, shape.heads * shape.size);
     let tokens = qkv.len() / (3 * hidden).max(1);
@@ -136,6 +172,13 @@ fn body(
     let reach = bias.len() / shape.heads.max(1);
     for head in 0..shape.heads {
         gather(shape, qkv, head, tokens, scratch);
+        let keys = Rows { values: &scratch.key_rows[..tokens * size], width: size };
+        transpose(keys, &mut scratch.keys, padded);
+        // Lanes past the end must hold numbers, not what an earlier text left; their weights become
+        // zero.
+        for row in scratch.keys[..padded * size].chunks_exact_mut(padded.max(1)) {
+            row[tokens..].fill(0.0);
+        }
         let bias = &bias[head * reach..(head + 1) * reach];
         for first in (0..tokens).step_by(ROWS) {
             let queries = Left { values: &scratch.queries[first * size..], stride: size };
@@ -186,12 +229,12 @@ fn plain_products(left: Left<'_>, right: Right<'_>, out: &mut [f32]) {
 #[inline(always)]
 fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut Scratch) {
     let (size, hidden) = (shape.size, shape.heads * shape.size);
-    let (padded, wide) = (tokens.next_multiple_of(LANES), size.next_multiple_of(LANES));
-    let half = size / 2;
+    let (wide, half) = (size.next_multiple_of(LANES), size / 2);
     for token in 0..tokens {
         let at = token * 3 * hidden + head * size;
         let (query, key) = (&qkv[at..at + size], &qkv[at + hidden..at + hidden + size]);
         let target = &mut scratch.queries[token * size..(token + 1) * size];
+        let key_row = &mut scratch.key_rows[token * size..(token + 1) * size];
         if shape.rope_theta > 0.0 {
             let rotations = &scratch.rotations[token * half..(token + 1) * half];
             for (i, (cos, sin)) in rotations.iter().enumerate() {
@@ -199,27 +242,38 @@ fn gather(shape: &Shape, qkv: &[f32], head: usize, tokens: usize, scratch: &mut 
                 target[i] = (low * cos - high * sin) * shape.scale;
                 target[i + half] = (high * cos + low * sin) * shape.scale;
                 let (low, high) = (key[i], key[i + half]);
-                scratch.keys[i * padded + token] = low * cos - high * sin;
-                scratch.keys[(i + half) * padded + token] = high * cos + low * sin;
+                key_row[i] = low * cos - high * sin;
+                key_row[i + half] = high * cos + low * sin;
             }
         } else {
-            for (i, (query, key)) in query.iter().zip(key).enumerate() {
-                target[i] = query * shape.scale;
-                scratch.keys[i * padded + token] = *key;
+            for (target, query) in target.iter_mut().zip(query) {
+                *target = query * shape.scale;
             }
+            copy(key, key_row);
         }
         let value = &qkv[at + 2 * hidden..at + 2 * hidden + size];
-        let (chunks, rest) = value.as_chunks::<LANES>();
-        let target = &mut scratch.values[token * wide..(token + 1) * wide];
-        for (target, chunk) in target.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
-            *target = *chunk;
-        }
-        target[size - rest.len()..size].copy_from_slice(rest);
+        copy(value, &mut scratch.values[token * wide..(token + 1) * wide]);
     }
-    // Lanes past the end must hold numbers, not what an earlier text left; their weights become
-    // zero.
-    for row in scratch.keys[..padded * size].chunks_exact_mut(padded.max(1)) {
-        row[tokens..].fill(0.0);
+}
+
+/// Copies a row in whole registers, without a call of `memcpy` for so few numbers.
+#[inline(always)]
+fn copy(row: &[f32], target: &mut [f32]) {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for (target, chunk) in target.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
+        *target = *chunk;
+    }
+    let done = row.len() - rest.len();
+    target[done..row.len()].copy_from_slice(rest);
+}
+
+/// Transposes number by number.
+#[inline(always)]
+fn plain_transpose(rows: Rows<'_>, out: &mut [f32], stride: usize) {
+    for (token, row) in rows.values.chunks_exact(rows.width.max(1)).enumerate() {
+        for (i, value) in row.iter().enumerate() {
+            out[i * stride + token] = *value;
+        }
     }
 }
 
@@ -255,63 +309,4 @@ fn softmax(shape: &Shape, query: usize, tokens: usize, bias: &[f32], weights: &m
         sums.iter_mut().zip(chunk).for_each(|(sum, weight)| *sum += weight);
     }
     math::sum(sums)
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    //! The product with registers of sixteen lanes. The order of additions is that of the plain
-    //! one.
-
-    use std::arch::x86_64::{
-        __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_storeu_ps,
-    };
-
-    use super::{LANES, Left, ROWS, Right};
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx2,fma")]
-    pub(super) fn products(left: Left<'_>, right: Right<'_>, out: &mut [f32]) {
-        let mut lane = 0;
-        while lane + 2 * LANES <= right.width {
-            columns::<2>(left, right, lane, out);
-            lane += 2 * LANES;
-        }
-        if lane < right.width {
-            columns::<1>(left, right, lane, out);
-        }
-    }
-
-    /// `N` registers of columns from `lane`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx2,fma")]
-    fn columns<const N: usize>(left: Left<'_>, right: Right<'_>, lane: usize, out: &mut [f32]) {
-        assert!(right.values.len() >= right.depth * right.width && lane + N * LANES <= right.width);
-        assert!(left.values.len() >= (ROWS - 1) * left.stride + right.depth);
-        assert!(out.len() >= ROWS * right.width);
-        let mut sums: [[__m512; N]; ROWS] = [[_mm512_setzero_ps(); N]; ROWS];
-        // SAFETY: the assertions above bound every row below ROWS, step below `depth` and lane
-        // below `width`.
-        unsafe {
-            for i in 0..right.depth {
-                let at = right.values.as_ptr().add(i * right.width + lane);
-                let mut column = [_mm512_setzero_ps(); N];
-                for (n, column) in column.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(at.add(n * LANES));
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let factor = _mm512_set1_ps(*left.values.as_ptr().add(row * left.stride + i));
-                    for n in 0..N {
-                        sums[n] = _mm512_fmadd_ps(factor, column[n], sums[n]);
-                    }
-                }
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                for (n, sum) in sums.iter().enumerate() {
-                    let at = out.as_mut_ptr().add(row * right.width + lane + n * LANES);
-                    _mm512_storeu_ps(at, *sum);
-                }
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The attention kernel against its formula in f64, text by text.
 
-use super::Level;
+use sembla_processor::Level;
+
 use super::kernel::{Scratch, Shape, run};
 
 fn noise(seed: u64, count: usize) -> Vec<f32> {
@@ -88,7 +89,7 @@ fn every_form_is_close_to_the_formula() {
         let mut scratch = Scratch::default();
         for tokens in [1, 2, 5, 16, 17, 40] {
             let qkv = noise(tokens as u64, tokens * 3 * shape.heads * shape.size);
-            let got = fast(Level::detect(), &shape, &qkv, &[], &mut scratch);
+            let got = fast(Level::best(), &shape, &qkv, &[], &mut scratch);
             for (got, want) in got.iter().zip(slow(&shape, &qkv, &[])) {
                 assert!((got - want).abs() < 2e-6, "{got} is not {want} with {tokens} tokens");
             }
@@ -101,7 +102,7 @@ fn relative_positions_are_added_at_their_distance() {
     let shape = shape(2, 8);
     let bias = noise(7, 2 * 39);
     let qkv = noise(8, 20 * 3 * 16);
-    let got = fast(Level::detect(), &shape, &qkv, &bias, &mut Scratch::default());
+    let got = fast(Level::best(), &shape, &qkv, &bias, &mut Scratch::default());
     for (got, want) in got.iter().zip(slow(&shape, &qkv, &bias)) {
         assert!((got - want).abs() < 2e-6, "{got} is not {want}");
     }
@@ -109,12 +110,23 @@ fn relative_positions_are_added_at_their_distance() {
 
 #[test]
 fn levels_and_used_buffers_give_the_same_bits() {
-    let shape = Shape { window: 3, ..shape(2, 24) };
-    let mut used = Scratch::default();
-    let long = noise(1, 50 * 3 * 48);
-    fast(Level::detect(), &shape, &long, &[], &mut used);
-    let qkv = noise(2, 19 * 3 * 48);
-    let fresh = fast(Level::Portable, &shape, &qkv, &[], &mut Scratch::default());
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(&fresh), bits(&fast(Level::detect(), &shape, &qkv, &[], &mut used)));
+    let bias = noise(3, 2 * 99);
+    for (shape, bias) in [
+        (Shape { window: 3, ..shape(2, 24) }, &[][..]),
+        (Shape { rope_theta: 10_000.0, ..shape(2, 64) }, &[][..]),
+        (shape(2, 32), &bias[..]),
+    ] {
+        let width = 3 * shape.heads * shape.size;
+        for tokens in [1, 4, 19, 50] {
+            let qkv = noise(2, tokens * width);
+            let fresh = fast(Level::PLAIN, &shape, &qkv, bias, &mut Scratch::default());
+            for level in Level::available() {
+                let mut used = Scratch::default();
+                fast(level, &shape, &noise(1, 50 * width), bias, &mut used);
+                let got = fast(level, &shape, &qkv, bias, &mut used);
+                assert!(bits(&fresh) == bits(&got), "{level}: {tokens} tokens");
+            }
+        }
+    }
 }
