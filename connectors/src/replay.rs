@@ -10,16 +10,20 @@
 //!   goes on from there, and rows before it are read over.
 //! - *Absent:* reading files, and sorting.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StructArray, UInt64Array,
 };
 use arrow::compute::{cast, take_arrays};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, Fields, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sembla_runtime::{
@@ -45,9 +49,57 @@ const PARTITIONS_MAX: u64 = 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// Reads a table in the order of time, from the row with that number on. Batches have the source's
-/// columns and then one `Int64`, the row's number in the whole table; numbers only grow. Rows
-/// before the asked one may be given too; they are skipped.
+/// columns, then one `Int64`, the row's number in the whole table, and optionally one [`unreadable`],
+/// which is NULL for a row that could be read. Numbers only grow. Rows before the asked one may be
+/// given too; they are skipped.
 pub type RowsFrom = Arc<dyn Fn(i64) -> BoxStream<'static, Result<RecordBatch>> + Send + Sync>;
+
+/// The fields of the column that tells what is known of a row that can't be read.
+static UNREADABLE: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::from(vec![
+        Field::new("file", DataType::Utf8, false),
+        Field::new("line", DataType::Int64, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("bytes", DataType::Binary, false),
+    ])
+});
+
+/// The type of the column that tells what is known of a row that can't be read: a struct of its
+/// `file`, the `line` on which it begins from 1, the `reason` in one line, and its `bytes`.
+pub fn unreadable() -> DataType {
+    DataType::Struct(UNREADABLE.clone())
+}
+
+/// The rows of a batch that can't be read, as the dead letters take them.
+struct Unreadable<'a> {
+    columns: Option<(&'a StructArray, [&'a ArrayRef; 4])>,
+}
+
+impl<'a> Unreadable<'a> {
+    fn of(column: Option<&'a ArrayRef>) -> Self {
+        let rows = column.and_then(|column| column.as_struct_opt());
+        let columns = rows.and_then(|rows| {
+            let columns = rows.columns().iter().collect::<Vec<_>>().try_into().ok()?;
+            Some((rows, columns))
+        });
+        Self { columns }
+    }
+
+    fn get(&self, row: usize) -> Option<Rejected> {
+        let (rows, [file, line, reason, bytes]) = self.columns.as_ref()?;
+        if rows.is_null(row) {
+            return None;
+        }
+        Some(Rejected {
+            partition: file.as_string_opt::<i32>()?.value(row).into(),
+            position: line.as_primitive_opt::<Int64Type>()?.value(row),
+            timestamp_us: None,
+            key: None,
+            payload: Some(Bytes::copy_from_slice(bytes.as_binary_opt::<i32>()?.value(row))),
+            reason: reason.as_string_opt::<i32>()?.value(row).into(),
+        })
+    }
+}
 
 /// How fast rows come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -176,47 +228,65 @@ impl ReplaySource {
     /// Deals a batch to the partitions, without the rows that were given before.
     fn deal(&mut self, batch: &RecordBatch) -> Result<()> {
         let width = self.schema.fields().len();
-        let numbers = batch
-            .columns()
-            .get(width)
-            .filter(|_| batch.num_columns() == width + 1)
-            .and_then(|column| column.as_primitive_opt::<Int64Type>())
-            .cloned()
-            .ok_or_else(|| {
-                Error::Bug("replayed rows have no numbers behind their columns".into())
-            })?;
+        let numbers = self.numbers(batch).cloned().ok_or_else(|| {
+            Error::Bug("replayed rows have no numbers behind their columns".into())
+        })?;
         let columns = batch.columns().get(..width).unwrap_or_default();
+        let unreadable = Unreadable::of(batch.columns().get(width + 1));
         let missing = missing(&self.schema, columns);
         for partition in 0..self.partitions.len() {
             let places = self.places_of(partition, &numbers);
             let Some(last) = places.last() else { continue };
             self.next[partition] = numbers.value(*last) + 1;
-            let (bad, good): (Vec<_>, Vec<_>) =
-                places.into_iter().partition(|place| missing.contains_key(place));
+            let (mut good, mut rejected) = (Vec::with_capacity(places.len()), Vec::new());
+            for place in places {
+                if let Some(letter) = unreadable.get(place) {
+                    rejected.push(letter);
+                } else if let Some(reason) = missing.get(&place) {
+                    let position = numbers.value(place);
+                    rejected.push(self.incomplete(batch, place, partition, position, reason)?);
+                } else {
+                    good.push(place);
+                }
+            }
             let rows = self.taken(columns, &good)?;
-            let rejected = bad.iter().map(|place| {
-                let payload =
-                    json_lines(&batch.slice(*place, 1).project(&(0..width).collect::<Vec<_>>())?)?;
-                Ok(Rejected {
-                    partition: Partition::clone(&self.partitions[partition]),
-                    position: numbers.value(*place),
-                    timestamp_us: None,
-                    key: None,
-                    payload: Some(payload.slice(..payload.len().saturating_sub(1))),
-                    reason: missing.get(place).cloned().unwrap_or_default(),
-                })
-            });
             self.ready.push_back(SourceEvent::Batch(SourceBatch {
                 partition: Partition::clone(&self.partitions[partition]),
                 bytes: rows.columns().iter().map(bytes_of).sum(),
                 rows,
                 sequences: good.iter().map(|place| numbers.value(*place)).collect(),
-                rejected: rejected.collect::<Result<_>>()?,
+                rejected,
                 next: self.next[partition],
                 marks: Vec::new(),
             }));
         }
         Ok(())
+    }
+
+    /// The numbers of the rows of a batch.
+    fn numbers<'a>(&self, batch: &'a RecordBatch) -> Option<&'a Int64Array> {
+        batch.columns().get(self.schema.fields().len())?.as_primitive_opt()
+    }
+
+    /// A row that lacks a value, which is given as JSON.
+    fn incomplete(
+        &self,
+        batch: &RecordBatch,
+        place: usize,
+        partition: usize,
+        position: i64,
+        reason: &str,
+    ) -> Result<Rejected> {
+        let own: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let payload = json_lines(&batch.slice(place, 1).project(&own)?)?;
+        Ok(Rejected {
+            partition: Partition::clone(&self.partitions[partition]),
+            position,
+            timestamp_us: None,
+            key: None,
+            payload: Some(payload.slice(..payload.len().saturating_sub(1))),
+            reason: reason.to_string(),
+        })
     }
 
     /// The rows at those places, as the source's schema has them.
@@ -278,9 +348,7 @@ impl ReplaySource {
 
     /// Whether any partition still has that row, or one behind it, to give.
     fn is_old(&self, batch: &RecordBatch) -> bool {
-        let numbers =
-            batch.columns().last().and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let last = numbers.and_then(|numbers| numbers.values().last().copied());
+        let last = self.numbers(batch).and_then(|numbers| numbers.values().last().copied());
         last.is_some_and(|last| self.next.iter().all(|next| *next > last))
     }
 }
@@ -317,6 +385,25 @@ impl Source for ReplaySource {
         self.waiting.clear();
         self.clock = None;
         Ok(())
+    }
+
+    async fn unread(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<Option<String>> {
+        let given = positions.values().copied().max().unwrap_or(0);
+        let mut all = (self.rows_from)(0);
+        let mut count = 0;
+        while let Some(batch) = all.next().await.transpose()? {
+            let last = self.numbers(&batch).and_then(|numbers| numbers.values().last());
+            count = last.map_or(count, |last| last + 1);
+        }
+        let rows = |count: i64| match count {
+            1 => "1 row was".to_string(),
+            count => format!("{count} rows were"),
+        };
+        Ok(match count.cmp(&given) {
+            Ordering::Equal => None,
+            Ordering::Greater => Some(format!("{} added to it", rows(count - given))),
+            Ordering::Less => Some(format!("{} removed from it", rows(given - count))),
+        })
     }
 
     async fn next(&mut self) -> Result<Option<SourceEvent>> {

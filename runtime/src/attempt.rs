@@ -245,10 +245,11 @@ impl<'a> Attempt<'a> {
         if !is_ignored && (machine.windows.is_some() || sink.keeps_progress_apart()) {
             machine.refuse_lost(&noted, progress.as_ref(), &read).await?;
         }
-        if progress.as_ref().is_some_and(|progress| progress.is_complete) {
+        let state = machine.read_state(progress.as_ref()).await?;
+        if let Some(progress) = progress.as_ref().filter(|progress| progress.is_complete) {
+            machine.refuse_unread(progress).await?;
             return Ok(None);
         }
-        let state = machine.read_state(progress.as_ref()).await?;
         let partitions = Partitions::new(assignments)?;
         let watermarks = machine.watermarks(&partitions, state.as_ref())?;
         let watermark_us = state.as_ref().map_or(i64::MIN, |state| state.watermarks.combined_us);
@@ -356,6 +357,22 @@ impl Machine {
     fn ignores(&mut self, epoch: u64) -> bool {
         let first = *self.ignored_epoch.get_or_insert(epoch);
         self.ignore_state && first == epoch
+    }
+
+    /// Refuses to call a pipeline complete whose sources have changed since they were read.
+    async fn refuse_unread(&self, progress: &Progress) -> Result<()> {
+        let nowhere = BTreeMap::new();
+        for source in &self.sources {
+            let positions = progress.positions.get(&source.name).unwrap_or(&nowhere);
+            if let Some(what) = source.source.lock().await.unread(positions).await? {
+                return Err(Error::State(format!(
+                    "source '{}' was read to its end by an earlier run, and since then {what}; \
+                     --ignore-state reads all of it again, and adds the results to those there are",
+                    source.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The state that the progress names.

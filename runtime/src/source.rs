@@ -135,6 +135,16 @@ pub trait Source: Send {
         false
     }
 
+    /// What there is that was not read when every partition had ended at those positions, in words
+    /// that follow "since then": `12 rows were added`. `None` where nothing changed. It may read all
+    /// of a bounded source.
+    ///
+    /// # Errors
+    /// When the outside world fails.
+    async fn unread(&mut self, _positions: &BTreeMap<Partition, i64>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// How many records are known to lie ahead of what was given out, by partition; for metrics.
     fn lag(&self) -> BTreeMap<Partition, i64> {
         BTreeMap::new()

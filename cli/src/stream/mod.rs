@@ -195,7 +195,7 @@ fn words(name: &str, summary: &Summary) -> String {
     ];
     parts.push(match summary.end {
         End::Complete => "complete".into(),
-        End::AlreadyComplete => "complete since an earlier run".into(),
+        End::AlreadyComplete => "complete since an earlier run, and nothing to read since; --ignore-state reads all of it again".into(),
         End::Drained => "stopped; the next run goes on from here".into(),
         End::Stopped => "stopped; the next run goes on from the last commit".into(),
     });

@@ -1,6 +1,7 @@
 //! The replay: every row once, whatever the partitions, the batches and the stops; and its pace.
 
-use arrow::array::{Int64Array, TimestampMicrosecondArray};
+use arrow::array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Field, Schema};
 use futures::stream;
 
@@ -171,4 +172,65 @@ async fn another_number_of_partitions_is_refused() {
     let positions = BTreeMap::from([("2".into(), 1)]);
     let error = source.start(&positions).await.expect_err("a refusal").to_string();
     assert!(error.contains("names partition 2, but the replay has 2 partitions"), "{error}");
+}
+
+#[tokio::test]
+async fn rows_that_can_not_be_read_keep_their_bytes_file_and_line() {
+    let DataType::Struct(fields) = unreadable() else { panic!("a struct") };
+    let known: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["", "in/b.jsonl", ""])),
+        Arc::new(Int64Array::from(vec![0, 8, 0])),
+        Arc::new(StringArray::from(vec!["", "no JSON", ""])),
+        Arc::new(BinaryArray::from_vec(vec![b"", b"{\xff", b""])),
+    ];
+    let valid = NullBuffer::from(vec![false, true, false]);
+    let known = StructArray::try_new(fields, known, Some(valid)).expect("a column");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
+        ("ts", Arc::new(TimestampMicrosecondArray::from(vec![Some(0), None, None]))),
+        ("number", Arc::new(Int64Array::from(vec![0, 1, 2]))),
+        ("unreadable", Arc::new(known)),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    );
+    let batch = batch.expect("rows");
+    let rows: RowsFrom = Arc::new(move |_| stream::iter([Ok(batch.clone())]).boxed());
+    let mut source = replay(rows, &[]).expect("a source");
+    source.assigned().await.expect("partitions");
+    source.start(&BTreeMap::new()).await.expect("started");
+    let Some(SourceEvent::Batch(batch)) = source.next().await.expect("an event") else {
+        panic!("rows")
+    };
+    assert_eq!(batch.rows.num_rows(), 1);
+    assert_eq!(batch.next, 3);
+    let [unreadable, incomplete] = batch.rejected.as_slice() else {
+        panic!("{:?}", batch.rejected)
+    };
+    assert_eq!((&*unreadable.partition, unreadable.position), ("in/b.jsonl", 8));
+    assert_eq!(unreadable.payload.as_deref(), Some(&b"{\xff"[..]));
+    assert_eq!(unreadable.reason, "no JSON");
+    assert_eq!((&*incomplete.partition, incomplete.position), ("0", 2));
+    assert_eq!(incomplete.payload.as_deref(), Some(&br#"{"id":3}"#[..]));
+}
+
+#[tokio::test]
+async fn what_changed_behind_the_end_is_known() {
+    for partitions in ["1", "2", "7"] {
+        let of = |rows: i64| {
+            replay(table((0..rows).map(Some).collect(), 5), &[("partitions", partitions)])
+                .expect("a source")
+        };
+        let mut source = of(23);
+        source.assigned().await.expect("partitions");
+        source.start(&BTreeMap::new()).await.expect("started");
+        let mut positions = BTreeMap::new();
+        drain(&mut source, usize::MAX, &mut positions).await;
+        let said = |text: &str| Some(text.to_string());
+        assert_eq!(source.unread(&positions).await, Ok(None));
+        assert_eq!(of(24).unread(&positions).await, Ok(said("1 row was added to it")));
+        assert_eq!(of(40).unread(&positions).await, Ok(said("17 rows were added to it")));
+        assert_eq!(of(20).unread(&positions).await, Ok(said("3 rows were removed from it")));
+        assert_eq!(of(0).unread(&BTreeMap::new()).await, Ok(None));
+    }
 }
