@@ -225,6 +225,7 @@ impl Engine {
                     }
                     target.copy_from_slice(&result);
                 }
+                cancel.done(rows.len());
             }
             Ok(())
         })();

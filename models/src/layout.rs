@@ -280,6 +280,7 @@ fn json(path: &Path) -> Result<Option<Value>> {
         ));
     }
     let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
+    crate::lfs::refuse_pointer(path, &bytes)?;
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|error| ModelError::file(path, format!("is not JSON: {error}")))

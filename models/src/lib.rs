@@ -24,6 +24,7 @@ mod graph;
 mod hub;
 mod installation;
 mod layout;
+mod lfs;
 mod load;
 pub mod model;
 mod onnx;

@@ -207,6 +207,7 @@ impl Model {
             cancel.check()?;
             values.extend(self.embed_chunk(chunk, prompt, cancel, &mut work)?);
         }
+        cancel.done(texts.len() - unique.len());
         if let Some(places) = places {
             let mut spread = Vec::with_capacity(texts.len() * dimension);
             for place in places {
@@ -234,6 +235,7 @@ impl Model {
         let mut values = vec![0f32; texts.len() * dimension];
         let missing = cache.read(&keys, dimension, &mut values)?;
         work.cache_hits += (texts.len() - missing.len()) as u64;
+        cancel.done(texts.len() - missing.len());
         if missing.is_empty() {
             return Ok(values);
         }
@@ -274,7 +276,9 @@ impl Model {
         match &loaded.backend {
             Backend::Static(table) => Ok(workers::run(|| {
                 let vector = |sequence: &Sequence| loaded.head.finish(table.mean(&sequence.ids));
-                sequences.par_iter().flat_map_iter(vector).collect()
+                let vectors = sequences.par_iter().flat_map_iter(vector).collect();
+                cancel.done(sequences.len());
+                vectors
             })),
             Backend::Transformer(engine) => {
                 engine.run(&sequences, self.info().dimension, cancel, |sequence, output| {
@@ -304,6 +308,7 @@ impl Model {
         let (unique, places) = distinct(pairs);
         let labels = self.info().labels;
         let mut work = Work { texts: pairs.len() as u64, ..Work::default() };
+        cancel.done(pairs.len() - unique.len());
         let mut scores = Vec::with_capacity(unique.len() * labels);
         for chunk in unique.chunks(CHUNK_TEXTS) {
             let sequences = self.0.tokenizer.encode_pairs(chunk, cancel)?;

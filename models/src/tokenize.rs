@@ -83,6 +83,7 @@ impl TextTokenizer {
             ));
         }
         let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
+        crate::lfs::refuse_pointer(path, &bytes)?;
         let mut tokenizer = parse(&bytes).map_err(|problem| {
             ModelError::file(path, format!("is not a tokenizer: {}", one_line(&problem)))
         })?;

@@ -113,3 +113,15 @@ fn a_set_flag_stops_the_work() {
     let error = model.embed(&["a", "b"], Prompt::Default, &cancel).expect_err("cancelled");
     assert_eq!(error.to_string(), "cancelled");
 }
+
+#[test]
+fn every_text_is_counted_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let cache = folder.path().to_string_lossy().into_owned();
+    let model = load("minilm", &[("cache", &cache)]);
+    let cancel = CancelToken::new();
+    for (texts, total) in [(&["a", "b", "a"][..], 3), (&["b", "c"], 5), (&[], 5)] {
+        model.embed(texts, Prompt::Default, &cancel).expect("vectors");
+        assert_eq!(cancel.texts(), total);
+    }
+}

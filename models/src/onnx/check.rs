@@ -54,6 +54,7 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
         ));
     }
     let bytes = Bytes::from(std::fs::read(path).map_err(|error| ModelError::io(path, error))?);
+    crate::lfs::refuse_pointer(path, &bytes)?;
     let bad = |problem: String| ModelError::file(path, problem);
     let mut model = ModelProto::decode(bytes.clone()).map_err(|error| {
         bad(format!("is torn or not an ONNX model ({})", one_line(&error.to_string())))

@@ -16,7 +16,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
 use crate::onnxruntime::one_line;
-use crate::{ModelError, Result};
+use crate::{ModelError, Result, lfs};
 
 /// Bytes that one header may have, as in the reference implementation.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
@@ -58,6 +58,7 @@ impl TensorFile {
             return Err(torn(format!("has only {size} bytes")));
         }
         file.read_exact(&mut length).map_err(io)?;
+        lfs::refuse_pointer(path, &length)?;
         let length = u64::from_le_bytes(length);
         if length > HEADER_BYTES_MAX || length > size - 8 {
             return Err(torn(format!(

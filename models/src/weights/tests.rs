@@ -282,3 +282,12 @@ fn a_folder_without_weights_says_so() {
     let error = Weights::open(folder.path()).expect_err("nothing there").to_string();
     assert!(error.contains("has no model.safetensors"), "{error}");
 }
+
+#[test]
+fn a_pointer_in_the_place_of_weights_says_how_to_get_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.safetensors");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:9f86d0\nsize 90868376\n";
+    std::fs::write(&path, pointer).expect("written");
+    assert!(refused(TensorFile::open(&path)).contains("git lfs pull"));
+}
