@@ -9,6 +9,7 @@
 pub mod coherence;
 pub mod counts;
 pub mod ctfidf;
+mod markup;
 pub mod merge;
 mod numbers;
 pub mod over_time;

@@ -8,10 +8,11 @@
 //! and most words of Chinese are two characters long. A stop word cuts such a stretch, so that no
 //! pair contains it. Katakana, mostly loan words, stays whole.
 //!
-//! Texts are not normalised (NFC) here.
+//! Scraps of HTML are no words. Texts are not normalised (NFC) here.
 
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::markup::without_markup;
 use super::numbers::Numbers;
 use super::stop_words::{self, StopList, StopWords};
 use crate::error::{OperatorError, Result};
@@ -76,7 +77,7 @@ impl Words {
 
     /// Calls `each` with every word and n-gram of a text, as often as it occurs.
     pub fn for_each(&self, text: &str, mut each: impl FnMut(&str)) {
-        let lower = lower_case(text);
+        let lower = lower_case(&without_markup(text));
         let mut sequence: Vec<&str> = Vec::new();
         for_each_piece(&lower, |piece| match piece {
             Piece::Word(word) => sequence.extend(self.counted(word)),
@@ -101,7 +102,7 @@ impl Words {
         if self.ngrams_max > 1 {
             return self.for_each(text, |word| each(number(word)));
         }
-        let lower = lower_case(text);
+        let lower = lower_case(&without_markup(text));
         for_each_piece(&lower, |piece| match piece {
             Piece::Word(word) => {
                 let numbers = known.of(word, |numbers| {
@@ -374,5 +375,13 @@ mod tests {
         assert!(error.to_string().starts_with("ngrams is 0; "), "{error}");
         let error = Words::new(&in_language("klingon"), &[]).expect_err("no such language");
         assert!(error.to_string().contains("known languages: af, ar, "), "{error}");
+    }
+
+    #[test]
+    fn scraps_of_html_are_no_words() {
+        let text =
+            "<a href=\"x\">Oil&nbsp;prices</a> &quot;rise&quot;, says Shell #39;s &lt;b&gt;chief";
+        let found = words(&WordOptions::default(), text);
+        assert_eq!(found, ["oil", "prices", "rise", "says", "shell", "chief"]);
     }
 }
