@@ -5,7 +5,7 @@
 //! places, and what is left out becomes NULL, which these functions take for their default.
 //!
 //! The same pass makes sub-queries of the inputs of findings and windows (`findings::rewrite`), so
-//! that calls inside them are reached too.
+//! that calls inside them are reached too, and lets `FROM t` mean `SELECT * FROM t`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::{CopyToSource, Statement as EngineStatement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, Value, VisitMut,
-    VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select, SelectFlavor,
+    SelectItem, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::SqlError;
@@ -64,6 +64,14 @@ impl VisitorMut for Placing<'_> {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(SqlError::Bug(error.to_string())),
         }
+    }
+
+    /// `FROM t` alone means all columns of `t`. The engine would plan it as rows without columns.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        if select.flavor == SelectFlavor::FromFirstNoSelect && select.projection.is_empty() {
+            select.projection.push(SelectItem::Wildcard(Default::default()));
+        }
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {

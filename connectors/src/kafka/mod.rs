@@ -26,6 +26,7 @@ mod group;
 mod identity;
 mod limits;
 mod positions;
+mod probe;
 mod producer;
 mod progress;
 mod reader;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink};
 
 use super::group::Group;
+use super::probe;
 use super::producer::OutRecord;
 use super::records::{Played, Roles, origin_of};
 use super::seat::Seat;
@@ -66,6 +67,20 @@ impl KafkaSink {
     /// interval must be well below it.
     pub fn transaction_timeout(&self) -> Option<Duration> {
         self.seat.settings.is_transactional.then_some(self.seat.settings.transaction_timeout)
+    }
+
+    /// What is wrong with its cluster and its topics, asked within about this time. Nothing is
+    /// written or made.
+    pub fn problems(&self, within: Duration) -> impl Future<Output = Vec<Error>> + Send + use<> {
+        let settings = &self.seat.settings;
+        let named = [
+            ("topic", Some(&settings.topic)),
+            ("dead_letter_topic", settings.dead_letter_topic.as_ref()),
+            ("late_topic", settings.late_topic.as_ref()),
+        ];
+        let named = named.into_iter().filter_map(|(option, name)| Some((option, name?.clone())));
+        let topics = if settings.creates_topics { Vec::new() } else { named.collect() };
+        probe::look(settings.connection.clone(), topics, within)
     }
 
     async fn write_rows(&mut self, rows: &RecordBatch) -> Result<()> {

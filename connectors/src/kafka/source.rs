@@ -22,6 +22,7 @@ use super::exchange::make_topic;
 use super::group::{Group, GroupConsumer, Standing, revoked};
 use super::identity::Ids;
 use super::positions::{Places, TopicPartition};
+use super::probe;
 use super::reader::{CaughtUp, Reader, RecordReader};
 use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
 use super::topics::partitions_of_topics;
@@ -146,6 +147,18 @@ impl KafkaSource {
         source.place = InGroup::Outside;
         source.settings.stops_at_end = true;
         Ok(source)
+    }
+
+    /// What is wrong with its cluster and its topics, asked within about this time. Nothing is
+    /// joined or read.
+    pub fn problems(&self, within: Duration) -> impl Future<Output = Vec<Error>> + Send + use<> {
+        let topics = match (&self.records, &self.settings.topics) {
+            (Records::Rows(_), Topics::Named(names)) => {
+                names.iter().map(|name| ("topic", name.clone())).collect()
+            }
+            _ => Vec::new(),
+        };
+        probe::look(self.settings.connection.clone(), topics, within)
     }
 
     /// The handle on its consumer group, for the sink.

@@ -139,6 +139,31 @@ impl Folder for LocalFolder {
     }
 }
 
+/// Whether the folder, or what has to be made of the way to it, can be written. Nothing of the try
+/// stays.
+///
+/// # Errors
+/// That of the try.
+pub(super) async fn check_writable(root: PathBuf) -> Result<()> {
+    let work = move || {
+        let missing: Vec<&Path> = root
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
+        let probe = root.join(format!(".sembla-{}", std::process::id()));
+        let written = fs::create_dir_all(&root).and_then(|()| File::create(&probe));
+        // What can't be removed could not be written either, or is in use by now.
+        let _ = fs::remove_file(&probe);
+        for made in missing {
+            let _ = fs::remove_dir(made);
+        }
+        written.map(|_| ()).map_err(|error| failed(&root, &error))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Bug(format!("file work broke: {error}")))?
+}
+
 /// Writes and syncs under a name that nobody else has.
 fn write_unfinished(root: &Path, bytes: &[u8]) -> Result<PathBuf> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);

@@ -9,6 +9,7 @@ mod local;
 mod object;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -99,6 +100,27 @@ pub fn open_store(location: &str, options: &Options) -> Result<Arc<dyn Store>> {
     match location.strip_prefix("file://").unwrap_or(location) {
         path if !path.contains("://") => Ok(Arc::new(LocalStore::open(path)?)),
         _ => Ok(Arc::new(FolderStore { folder: open_folder(location, options)? })),
+    }
+}
+
+/// What is wrong with a place that is to be written to, asked within about this time: an object
+/// store that does not answer, a folder that can't be made or written. It is left as it was.
+///
+/// # Errors
+/// That of the place, and [`Error::Transient`] where it does not answer in time.
+pub async fn check_place(location: &str, options: &Options, within: Duration) -> Result<()> {
+    match location.strip_prefix("file://").unwrap_or(location) {
+        path if !path.contains("://") => local::check_writable(path.into()).await,
+        _ => {
+            let folder = open_folder(location, options)?;
+            match tokio::time::timeout(within, folder.list("")).await {
+                Ok(listed) => listed.map(|_| ()),
+                Err(_) => Err(Error::Transient(format!(
+                    "{} does not answer within {within:?}; check the endpoint, the region and the network",
+                    folder.shown("")
+                ))),
+            }
+        }
     }
 }
 

@@ -98,7 +98,8 @@ impl fmt::Display for StreamOptions {
     }
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether the value of the option of that name is a secret.
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace(['.', '-'], "_");
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }

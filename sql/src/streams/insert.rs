@@ -38,17 +38,17 @@ const EXCHANGE: &str = "exchange";
 /// A planned pipeline.
 pub struct StreamPlan {
     /// The name of the pipeline, which is its sink's.
-    name: String,
+    pub(super) name: String,
     /// What decides which state belongs to it.
     query: StateQuery,
-    sources: Vec<Arc<SourceDef>>,
-    sink: Arc<SinkDef>,
-    row_plan: LogicalPlan,
-    window: Option<SplitWindow>,
+    pub(super) sources: Vec<Arc<SourceDef>>,
+    pub(super) sink: Arc<SinkDef>,
+    pub(super) row_plan: LogicalPlan,
+    pub(super) window: Option<SplitWindow>,
     /// What windows are fed through, if it was asked for.
     exchange: Option<Exchange>,
-    settings: StreamSettings,
-    state: SessionState,
+    pub(super) settings: StreamSettings,
+    pub(super) state: SessionState,
 }
 
 /// `[EXPLAIN] INSERT INTO sink [(columns)] query`.

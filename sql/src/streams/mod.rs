@@ -4,7 +4,7 @@
 //! [`split`] cuts the plan at its window into a row part and a window part, and checks that each
 //! does the same piecewise as over everything at once ([`row_wise`], [`keyed`]); [`bound`] makes
 //! physical plans whose inputs are [`feed`]s; [`stages`] lets the runtime run them; [`connect`]
-//! opens sources, sink and state.
+//! opens sources, sink and state, and [`probe`] asks them before that.
 //!
 //! - *Invariant:* a closed window is a small table, and the plan that runs on it is the plan that
 //!   runs on a table at rest. So a stream gives, window by window, what the same query gives at
@@ -20,6 +20,7 @@ mod feed;
 mod hoist;
 mod insert;
 mod keyed;
+mod probe;
 mod rejections;
 mod replay;
 mod row_wise;

@@ -1,0 +1,121 @@
+//! Looks at what a pipeline will connect to, before it does: topics, files, the sink and where
+//! state is kept. Nothing is joined, read to its end, or left behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use sembla_connectors::files::sink_options;
+use sembla_connectors::formats::Column;
+use sembla_connectors::kafka::{KafkaSink, KafkaSource};
+use sembla_connectors::options::Options;
+use sembla_connectors::store::{STORE_OPTIONS, check_place};
+use sembla_runtime::Error;
+
+use super::StreamPlan;
+use crate::SqlError;
+use crate::catalogue::connector::KAFKA;
+use crate::catalogue::{SinkDef, SourceDef, StreamTable};
+
+/// How long a place may take to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// The options of a sink of files that name places.
+const PLACES: [&str; 3] = ["path", "dead_letter_path", "late_path"];
+
+impl StreamPlan {
+    /// What does not answer, or is not there, of everything that the pipeline connects to; each
+    /// says what helps. It takes a few seconds at most. Files are opened only with `reads_files`:
+    /// that can mean to read through them.
+    pub fn problems(
+        &self,
+        reads_files: bool,
+    ) -> impl Future<Output = Vec<SqlError>> + Send + use<> {
+        let (name, state) = (self.name.clone(), self.state.clone());
+        let (sources, sink) = (self.sources.clone(), Arc::clone(&self.sink));
+        let schema = self.row_plan.schema().as_arrow().clone();
+        let schema = match (&self.window, self.sink.schema()) {
+            (_, Some(declared)) => declared.as_ref().clone(),
+            (Some(window), None) => window.above.schema().as_arrow().clone(),
+            (None, None) => schema,
+        };
+        let kept = self.settings.state.clone();
+        async move {
+            let asked = sources.iter().map(|source| of_source(&name, &state, source, reads_files));
+            let of_sources = futures::future::join_all(asked);
+            let schema = Arc::new(schema);
+            let of_sink = of_sink(&sink, &schema);
+            let of_state = of_state(&kept);
+            let (of_sources, of_sink, of_state) = tokio::join!(of_sources, of_sink, of_state);
+            of_sources.into_iter().flatten().chain(of_sink).chain(of_state).collect()
+        }
+    }
+}
+
+async fn of_source(
+    pipeline: &str,
+    state: &SessionState,
+    source: &Arc<SourceDef>,
+    reads_files: bool,
+) -> Vec<SqlError> {
+    let named = |error| SqlError::of("source", &source.name, error);
+    if source.connector == KAFKA {
+        let columns: Vec<Column> = source.columns.iter().map(|column| column.column()).collect();
+        return match KafkaSource::new(pipeline, &columns, source.options.as_slice()) {
+            Ok(kafka) => kafka.problems(ANSWER_TIME_MAX).await.into_iter().map(named).collect(),
+            Err(error) => vec![named(error)],
+        };
+    }
+    if !reads_files {
+        return Vec::new();
+    }
+    let table = provider_as_source(Arc::new(StreamTable::new(Arc::clone(source))));
+    let opened = async {
+        let plan = LogicalPlanBuilder::scan("source", table, None)?.build()?;
+        state.create_physical_plan(&plan).await
+    };
+    match tokio::time::timeout(ANSWER_TIME_MAX, opened).await {
+        // Files that take long to look through are there.
+        Err(_) | Ok(Ok(_)) => Vec::new(),
+        Ok(Err(error)) => match SqlError::from(error) {
+            SqlError::Statement(words) if !words.contains(&format!("'{}'", source.name)) => {
+                vec![SqlError::Statement(format!("source '{}': {words}", source.name))]
+            }
+            other => vec![other],
+        },
+    }
+}
+
+async fn of_sink(sink: &SinkDef, schema: &arrow::datatypes::SchemaRef) -> Vec<SqlError> {
+    let named = |error| SqlError::of("sink", &sink.name, error);
+    let given = sink.options.as_slice();
+    if sink.connector == KAFKA {
+        return match KafkaSink::new(schema, given, Default::default()) {
+            Ok(kafka) => kafka.problems(ANSWER_TIME_MAX).await.into_iter().map(named).collect(),
+            Err(error) => vec![named(error)],
+        };
+    }
+    let options = match Options::read("a files sink", &sink_options(), given) {
+        Ok(options) => options,
+        Err(error) => return vec![named(error)],
+    };
+    let places = PLACES.iter().filter_map(|option| options.find_text(option));
+    let checks = places.map(|place| check_place(place, &options, ANSWER_TIME_MAX));
+    let found = futures::future::join_all(checks).await;
+    found.into_iter().filter_map(Result::err).map(named).collect()
+}
+
+async fn of_state(place: &str) -> Vec<SqlError> {
+    let checked = match Options::read("the store of state", STORE_OPTIONS, &[]) {
+        Ok(options) => check_place(place, &options, ANSWER_TIME_MAX).await,
+        Err(error) => Err(error),
+    };
+    let named = |error: Error| match SqlError::from(error) {
+        SqlError::Io(words) => SqlError::Io(format!("state (--state): {words}")),
+        SqlError::Statement(words) => SqlError::Statement(format!("state (--state): {words}")),
+        other => other,
+    };
+    checked.err().map(named).into_iter().collect()
+}
