@@ -1,8 +1,8 @@
 //! How a command ends when it does not end well: one line for the user and an exit code that tells
 //! whose fault it was.
 //!
-//! Exit codes: 1 for a failure of the outside world or a bug, 2 for something the user can mend,
-//! 130 for Ctrl-C. A closed stdout (`| head`) ends the command quietly.
+//! Exit codes: 1 for a failure of the outside world or a bug, 2 for something the user can fix,
+//! 130 for Ctrl-C, 143 for SIGTERM. A closed stdout (`| head`) ends the command quietly.
 
 use std::fmt::Display;
 use std::io;
@@ -14,6 +14,9 @@ use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 use sembla_models::{Fault, ModelError};
 use sembla_sql::SqlError;
+
+use crate::interrupt;
+use crate::printable::printable;
 
 /// Shorthand for results of this crate.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -84,7 +87,9 @@ impl Failure {
     /// The line for standard error, if there is something to say.
     pub(crate) fn message(&self) -> Option<String> {
         match self {
-            Self::User(message) | Self::Other(message) => Some(format!("error: {message}")),
+            Self::User(message) | Self::Other(message) => {
+                Some(format!("error: {}", printable(message)))
+            }
             Self::Interrupted(Some(words)) => Some(format!("interrupted; {words}")),
             Self::Interrupted(None) => Some("interrupted".to_string()),
             Self::OutputClosed => None,
@@ -96,7 +101,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::User(_) => 2,
             Self::Other(_) => 1,
-            Self::Interrupted(_) => 130,
+            Self::Interrupted(_) => interrupt::exit_code(),
             Self::OutputClosed => 0,
         })
     }
@@ -133,21 +138,33 @@ impl From<DataFusionError> for Failure {
 
 impl From<ParquetError> for Failure {
     fn from(error: ParquetError) -> Self {
-        Self::Other(one_line(error))
+        match error {
+            ParquetError::External(source) => match source.downcast_ref::<io::Error>() {
+                Some(error) => Self::Other(plain(error)),
+                None => Self::Other(one_line(source)),
+            },
+            other => Self::Other(one_line(other)),
+        }
     }
 }
 
-/// A message on one line, whatever it was before.
+/// A message on one line, whatever it was before, in which every character can be seen.
 pub(crate) fn one_line(message: impl Display) -> String {
-    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = message.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    printable(&text).into_owned()
 }
 
-/// An operating system's error without its number.
+/// An operating system's error without its number, with what helps if that is known.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    match text.find(" (os error") {
+    let text = match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
+    };
+    match error.kind() {
+        io::ErrorKind::StorageFull => format!("{text}; free some space and run it again"),
+        io::ErrorKind::QuotaExceeded => format!("{text}; free some of it and run it again"),
+        _ => text,
     }
 }
 
@@ -164,7 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_named_and_says_what_helps() {
+        let full = io::Error::from_raw_os_error(28);
+        let failure = Failure::from(ParquetError::External(Box::new(full)));
+        let line = failure.context("out.parquet").message().expect("words");
+        assert_eq!(
+            line,
+            "error: out.parquet: no space left on device; free some space and run it again"
+        );
+    }
+
+    #[test]
     fn a_message_has_one_line() {
         assert_eq!(one_line("a\n  b\tc"), "a b c");
+        assert_eq!(one_line("no file '\u{1b}]0;x'"), "no file '\\u{1b}]0;x'");
     }
 }

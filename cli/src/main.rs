@@ -12,15 +12,18 @@ mod failure;
 mod findings;
 mod input;
 mod interrupt;
+mod manual;
 mod model_flags;
 mod models;
 mod output;
+mod printable;
 mod progress;
 mod query;
 mod report;
 mod scan;
 mod shell;
 mod stream;
+mod terminal;
 mod whole_file;
 
 use std::io::IsTerminal;
@@ -46,6 +49,10 @@ fn main() -> ExitCode {
             if let Some(message) = failure.message() {
                 eprintln!("{message}");
             }
+            if matches!(failure, Failure::Interrupted(_)) {
+                // Threads may still be inside a model that an orderly end would wait for.
+                interrupt::end_at_once(interrupt::exit_code());
+            }
             failure.exit_code()
         }
     }
@@ -63,17 +70,18 @@ fn parse() -> Result<Cli> {
             let text = text.split("\n\nFor more information").next().unwrap_or(text);
             let line = one_line(text.replace("\n\n  tip:", ";"));
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            Failure::user(format!("{line} (--help tells more)"))
+            Failure::user(format!("{line} (see --help)"))
         }
     })
 }
 
-/// Sends what the crates tell of their work to standard error.
+/// Sends what the crates tell of their work to standard error. What ONNX Runtime logs comes back as
+/// an error too, or as a stop that was asked for, so it is for those who look for a fault.
 fn trace(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        0 => "warn,ort=off",
         1 => {
-            "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn"
+            "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn,ort=off"
         }
         _ => {
             "sembla=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info"
@@ -100,6 +108,8 @@ fn run(command: Option<Command>) -> Result<()> {
         Some(Command::Rerank(args)) => block_on(|| findings::rerank::run(&args, &interrupt)),
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
+        Some(Command::Completions(args)) => manual::completions(&args),
+        Some(Command::Man(args)) => manual::man(&args),
         Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),
         Some(Command::Run(args)) => block_on(|| stream::run(&args, &interrupt)),
         Some(Command::Shell(args)) => block_on(|| shell::run(&args, &interrupt)),

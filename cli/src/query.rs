@@ -2,26 +2,33 @@
 
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use sembla_sql::{Outcome, Session, SessionOptions, Statement};
+use sembla_sql::{Outcome, Progress, Session, SessionOptions, Statement};
 
 use crate::args::{Format, SessionArgs, SqlArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::output::RowPrinter;
+use crate::output::{Look, RowPrinter};
+use crate::progress::Stages;
 use crate::scan::split;
 use crate::stream;
+
+/// How long the rows that a table leaves out are counted.
+const COUNTING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printing {
     /// The format.
     pub(crate) format: Format,
-    /// Rows after which a table ends.
-    pub(crate) max_rows: Option<usize>,
+    /// The look of a table.
+    pub(crate) look: Look,
     /// Whether the seconds of each statement are told.
     pub(crate) timing: bool,
 }
@@ -48,7 +55,8 @@ pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
 /// That of the first statement that fails.
 pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
     let session = open(&args.session)?;
-    let printing = Printing { format: args.format, max_rows: args.max_rows, timing: args.timing };
+    let look = Look { max_rows: args.max_rows, ..Look::of_stdout() };
+    let printing = Printing { format: args.format, look, timing: args.timing };
     let mut out = BufWriter::new(std::io::stdout());
     for source in sources(args)? {
         let name = source.name.as_deref();
@@ -123,15 +131,23 @@ pub(crate) async fn execute(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let begun = Instant::now();
+    let stages = Arc::new(Stages::new(session.cancel_token()));
+    session.set_progress(Arc::clone(&stages) as _);
     let work = async {
         match session.execute(statement).await? {
-            Outcome::Done(words) => eprintln!("{words}"),
-            Outcome::Rows(rows) => print(rows, printing, out).await?,
+            Outcome::Done(words) => {
+                stages.clear();
+                eprintln!("{words}");
+            }
+            Outcome::Rows(rows) => print(rows, printing, &stages, out).await?,
             Outcome::Stream(plan) => return Ok(Some(plan)),
         }
         Ok(None)
     };
-    if let Some(plan) = interruptible(session, interrupt, work).await? {
+    let plan = interruptible(session, interrupt, work).await;
+    session.set_progress(Arc::new(Silent));
+    drop(stages);
+    if let Some(plan) = plan? {
         stream::run_one(*plan, interrupt).await?;
     }
     if printing.timing {
@@ -170,6 +186,23 @@ async fn interruptible<T>(
     result
 }
 
+/// Nobody who listens: the progress of a statement ends with it.
+struct Silent;
+
+impl Progress for Silent {
+    fn update(&self, _stage: &str, _done: u64, _total: Option<u64>) {}
+}
+
+/// The rows that the scans of a plan have given so far.
+fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let inputs = plan.children();
+    if inputs.is_empty() {
+        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
+        return rows.unwrap_or_default() as u64;
+    }
+    inputs.into_iter().map(rows_read).sum()
+}
+
 /// Prints rows as they come.
 ///
 /// # Errors
@@ -177,9 +210,14 @@ async fn interruptible<T>(
 pub(crate) async fn print(
     rows: DataFrame,
     printing: Printing,
+    stages: &Stages,
     out: &mut (dyn Write + Send),
 ) -> Result<()> {
-    let mut stream = rows.execute_stream().await?;
+    let context = Arc::new(rows.task_ctx());
+    let plan = rows.create_physical_plan().await?;
+    let read = Arc::clone(&plan);
+    stages.watch(move || rows_read(&read));
+    let mut stream = execute_stream(plan, context)?;
     let schema = stream.schema();
     if schema.fields().is_empty() {
         while let Some(batch) = stream.next().await {
@@ -187,11 +225,27 @@ pub(crate) async fn print(
         }
         return Ok(());
     }
-    let mut printer = RowPrinter::new(printing.format, printing.max_rows, &schema, out)?;
+    let mut printer = RowPrinter::new(printing.format, printing.look, &schema, out)?;
     while let Some(batch) = stream.next().await {
+        stages.make_room();
         if !printer.write(&batch?)? {
+            printer.leave_out(left(stream).await);
             break;
         }
     }
+    stages.make_room();
     printer.finish()
+}
+
+/// The rows that a query still has to give; `None` where it takes long to count them, or where one
+/// of them, which nobody wants to see, can't be had.
+async fn left(mut stream: SendableRecordBatchStream) -> Option<usize> {
+    let counting = async {
+        let mut rows = 0;
+        while let Some(batch) = stream.next().await {
+            rows += batch.ok()?.num_rows();
+        }
+        Some(rows)
+    };
+    tokio::time::timeout(COUNTING_TIME_MAX, counting).await.ok().flatten()
 }

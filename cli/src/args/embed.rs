@@ -11,13 +11,16 @@ use crate::model_flags::ModelFlags;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them,\nor globs. OUT is a .parquet file, or a folder that gets part files. NULL texts get NULL \
-    vectors.\n\n\
-    Finished parts are kept in OUT.partial until the end. Started again with the same arguments after a kill,\n\
-    the run goes on where it was and gives the same rows.\n\n\
+    folders of them, or globs. OUT is a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder that gets Parquet \
+    files. NULL texts get NULL vectors. A .npy file has the vectors alone, as float32 (NaN for NULL); the column id, \
+    or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
+    Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
+    resumes and gives the same rows.\n\n\
     Examples:\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text\n  \
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
+    sembla embed docs.csv -o vectors.npy --column body --columns url\n  \
+    sembla embed tickets.parquet -o vectors.parquet --column text --only-new id\n  \
     sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
 )]
 pub(crate) struct EmbedArgs {
@@ -25,7 +28,7 @@ pub(crate) struct EmbedArgs {
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<String>,
 
-    /// The .parquet file or the folder to write
+    /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 
@@ -48,6 +51,11 @@ pub(crate) struct EmbedArgs {
     /// Replace OUT if it exists
     #[arg(long)]
     pub(crate) overwrite: bool,
+
+    /// Embed only the rows whose COLUMN has a value that OUT does not have yet, and add them to
+    /// OUT, a .parquet file or a folder
+    #[arg(long, value_name = "COLUMN", conflicts_with = "overwrite")]
+    pub(crate) only_new: Option<String>,
 
     /// Throw away the parts of an unfinished run and start anew
     #[arg(long)]

@@ -12,7 +12,7 @@ use super::{Format, bytes, finite, positive};
 use crate::model_flags::ModelFlags;
 
 const FILES_HELP: &str = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them, or globs. OUT is a .parquet, .csv or .ndjson file.";
+    folders of them, or globs. OUT is a .parquet, .csv, .ndjson, .jsonl or .arrow file.";
 
 /// Which rows a command reads.
 #[derive(Clone, Debug, Args)]
@@ -42,10 +42,19 @@ pub(crate) struct CarryArgs {
     pub(crate) columns: Vec<String>,
 }
 
+/// Groups of rows that have nothing to do with each other.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PartitionArgs {
+    /// Columns, separated by commas: the work is done for each group of equal values by itself, and
+    /// the rows come group by group, with these columns first
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) partition_by: Vec<String>,
+}
+
 /// Where the rows of a result go.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Write the rows to this .parquet, .csv or .ndjson file
+    /// Write the rows to this .parquet, .csv, .ndjson, .jsonl or .arrow file
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -191,10 +200,11 @@ pub(crate) struct MineArgs {
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
     Columns: id, cluster_id, representative_id, is_kept, score, reason (exact or near). With --only-kept, \
-    just the rows to keep.\n\n\
+    just the rows to keep; with -o too, OUT is the clean corpus: the input's rows with all their columns, or those \
+    of --columns.\n\n\
     Examples:\n  \
     sembla dedup corpus.parquet --id id -o duplicates.parquet\n  \
-    sembla dedup corpus.parquet --only-kept --text --columns url,date -o clean.parquet\n  \
+    sembla dedup corpus.parquet --only-kept -o clean.parquet\n  \
     sembla dedup today.csv --against yesterday.csv --threshold 0.95 --keep longest\n  \
     sembla mine corpus.parquet --threshold 0.8 --all-pairs -o pairs.parquet\n  \
     sembla dedup corpus.parquet --pairs pairs.parquet --threshold 0.85 --format csv"))]
@@ -224,9 +234,13 @@ pub(crate) struct DedupArgs {
     #[arg(long, value_name = "NAME or PATH")]
     pub(crate) reranker: Option<String>,
 
-    /// Give only the rows to keep
+    /// Give only the rows to keep; into OUT, as the input has them
     #[arg(long)]
     pub(crate) only_kept: bool,
+
+    /// Groups that are looked at one by one.
+    #[command(flatten)]
+    pub(crate) partition: PartitionArgs,
 
     /// Columns that go along.
     #[command(flatten)]
@@ -278,7 +292,7 @@ pub(crate) struct ClusterOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Write a page with a map of the texts to this .html file; it opens without a network
-    #[arg(long, value_name = "OUT.html")]
+    #[arg(long, value_name = "OUT.html", conflicts_with = "partition_by")]
     pub(crate) report: Option<PathBuf>,
 
     /// Title of the page
@@ -302,6 +316,10 @@ pub(crate) struct ClusterArgs {
     /// The clusters.
     #[command(flatten)]
     pub(crate) options: ClusterOptions,
+
+    /// Groups that are looked at one by one.
+    #[command(flatten)]
+    pub(crate) partition: PartitionArgs,
 
     /// The page.
     #[command(flatten)]
@@ -350,9 +368,13 @@ pub(crate) struct TopicsArgs {
     #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
     pub(crate) merge_threshold: Option<f64>,
 
-    /// Write the table of topics to this .parquet, .csv or .ndjson file
+    /// Write the table of topics to this .parquet, .csv, .ndjson, .jsonl or .arrow file
     #[arg(long, value_name = "FILE")]
     pub(crate) topics: Option<PathBuf>,
+
+    /// Groups that are looked at one by one.
+    #[command(flatten)]
+    pub(crate) partition: PartitionArgs,
 
     /// The page.
     #[command(flatten)]

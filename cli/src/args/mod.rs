@@ -22,11 +22,14 @@ pub(crate) use models::{
 };
 pub(crate) use run::RunArgs;
 
+/// The version, with the commit that it was built from where that is known.
+pub(crate) const VERSION: &str = env!("SEMBLA_VERSION");
+
 /// SQL and streams over what text means.
 #[derive(Debug, Parser)]
 #[command(
     name = "sembla",
-    version,
+    version = VERSION,
     about = "SQL and streams over what text means: embed, search, compare and re-rank text over Parquet, CSV, JSON and Kafka.",
     after_help = "Without a command, a shell opens.\n\n\
         Examples:\n  \
@@ -37,8 +40,13 @@ pub(crate) use run::RunArgs;
         sembla topics tickets.parquet --report topics.html\n  \
         sembla run pipeline.sql\n  \
         sembla models list\n\n\
-        Exit codes: 0 success, 1 a failure of the outside world or of Sembla, 2 a mistake in the request or the\n\
-        input, 130 Ctrl-C. Results go to standard output, all other words to standard error."
+        Exit codes: 0 success, 1 runtime or internal error, 2 invalid request or input, 130 Ctrl-C, 143 SIGTERM. \
+        Results go to standard output, everything else to standard error.\n\n\
+        Environment:\n  \
+        SEMBLA_MODELS            folders of models that are known by name\n  \
+        ORT_DYLIB_PATH           the library of ONNX Runtime, where it does not lie beside the program\n  \
+        SEMBLA_PROGRESS_SECONDS  seconds between two lines of progress where standard error is no terminal [default: 30; 0: none]\n  \
+        RUST_LOG                 what is logged, such as sembla_sql=debug"
 )]
 pub(crate) struct Cli {
     /// Say what happens, on standard error; twice says more. RUST_LOG has the last word.
@@ -79,6 +87,31 @@ pub(crate) enum Command {
     /// Measure this machine
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(ManArgs),
+}
+
+/// `sembla completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sembla completions bash > ~/.local/share/bash-completion/completions/sembla\n  \
+    sembla completions zsh > \"${fpath[1]}/_sembla\"\n  \
+    sembla completions fish > ~/.config/fish/completions/sembla.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `sembla man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sembla man | man -l -\n  sembla man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Folder that gets a page for each command; it is made if need be
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Options of a SQL session.
@@ -151,6 +184,8 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a line
     Ndjson,
+    /// The stream format of Arrow IPC, one stream per statement
+    Arrow,
 }
 
 /// Reads a whole number of at least one.

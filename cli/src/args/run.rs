@@ -10,9 +10,9 @@ use super::SessionArgs;
 /// Arguments of `sembla run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-    Each INSERT INTO a sink is a pipeline; all pipelines of the files run at the same time. They end by\n\
-    themselves when all their sources do. Ctrl-C (or SIGTERM) stops reading, finishes what was read and commits\n\
-    it; a second Ctrl-C leaves at once, and the next run goes on from the last commit.\n\n\
+    Each INSERT INTO a sink is a pipeline; all pipelines of the files run at the same time. They end by \
+    themselves when all their sources do. Ctrl-C (or SIGTERM) stops reading, finishes what was read and commits \
+    it; a second Ctrl-C leaves at once, and the next run resumes from the last commit.\n\n\
     Examples:\n  \
     sembla run pipeline.sql\n  \
     sembla run pipeline.sql --dry-run\n  \
@@ -23,7 +23,8 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Check everything, connections too, say what would run, and end
+    /// Check everything and end: statements, files, topics, sinks and where state is kept are
+    /// asked, and what does not answer is named
     #[arg(long)]
     pub(crate) dry_run: bool,
 

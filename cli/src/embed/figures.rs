@@ -1,16 +1,16 @@
-//! The figures of an embedding run: on a bar while it works, and in one line at the end.
+//! The figures of an embedding run: while it works, and in one line at the end.
 
 use std::path::Path;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-use sembla_models::{Model, ModelStats};
+use sembla_models::{CancelToken, Model, ModelStats};
+use sembla_sql::Progress;
 
-use crate::progress::{bar, count, rate};
+use crate::progress::{EMBEDDING, Stages, count, rate};
 
 /// The figures of a run.
 pub(crate) struct Figures {
-    bar: ProgressBar,
+    stages: Stages,
     model: Model,
     begun: Instant,
     /// Rows of this process.
@@ -19,35 +19,24 @@ pub(crate) struct Figures {
     nulls: u64,
     /// Rows that earlier starts of the run had finished.
     resumed: u64,
+    /// Rows of the inputs.
+    total: u64,
 }
 
 impl Figures {
-    /// Begins with `resumed` of `total` rows done.
-    pub(crate) fn new(model: &Model, resumed: u64, total: u64) -> Self {
-        let template = "{bar:30} {human_pos}/{human_len} rows  {msg}  ETA {eta}";
-        let bar = bar(Some(total), template);
-        bar.set_position(resumed);
-        bar.reset_eta();
-        Self { bar, model: model.clone(), begun: Instant::now(), rows: 0, nulls: 0, resumed }
+    /// Begins with `resumed` of `total` rows done; the model looks at `token`.
+    pub(crate) fn new(model: &Model, token: &CancelToken, resumed: u64, total: u64) -> Self {
+        let stages = Stages::new(token);
+        stages.update(EMBEDDING, resumed, Some(total));
+        let (model, begun) = (model.clone(), Instant::now());
+        Self { stages, model, begun, rows: 0, nulls: 0, resumed, total }
     }
 
     /// Counts a batch that is embedded.
     pub(crate) fn add(&mut self, rows: usize, nulls: usize) {
         self.rows += rows as u64;
         self.nulls += nulls as u64;
-        let seconds = self.seconds();
-        let tokens = self.model.stats().tokens;
-        self.bar.set_message(format!(
-            "{} rows/s  {} tokens/s",
-            rate(self.rows, seconds),
-            rate(tokens, seconds)
-        ));
-        self.bar.inc(rows as u64);
-    }
-
-    /// Takes the bar away.
-    pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.stages.update(EMBEDDING, self.resumed + self.rows, Some(self.total));
     }
 
     /// The line at the end of a run that reached it.

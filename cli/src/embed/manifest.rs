@@ -1,8 +1,9 @@
 //! What an unfinished run was asked to do, so that a later one goes on only with the same work.
-//! Pure: reading and writing it is `work.rs`'s job.
+//! Reading and writing it is `work.rs`'s job.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use sembla_models::ModelInfo;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::input::InputFile;
 
 /// The layout of the work folder; another number is another Sembla.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The request of a run. Options that do not change the rows (batch and part sizes) are not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(crate) struct Manifest {
     output_column: String,
     kept: Vec<String>,
     prompt: Option<String>,
+    /// The column whose values tell which rows are new.
+    only_new: Option<String>,
     /// The model's name.
     pub(crate) model: String,
     fingerprint: String,
@@ -36,6 +39,8 @@ struct Input {
     path: PathBuf,
     bytes: u64,
     modified_ns: u64,
+    /// Of its contents, see [`contents_of`].
+    contents: String,
 }
 
 /// The columns of a request.
@@ -48,6 +53,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) kept: Vec<String>,
     /// The prompt, as the user named it.
     pub(crate) prompt: Option<&'a str>,
+    /// The column whose values tell which rows are new; `None` where all are.
+    pub(crate) only_new: Option<&'a str>,
 }
 
 impl Manifest {
@@ -59,6 +66,7 @@ impl Manifest {
                 path: fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone()),
                 bytes: file.bytes,
                 modified_ns: file.modified_ns,
+                contents: contents_of(&file.path),
             })
             .collect();
         Self {
@@ -68,12 +76,18 @@ impl Manifest {
             output_column: columns.output.to_string(),
             kept: columns.kept,
             prompt: columns.prompt.map(str::to_string),
+            only_new: columns.only_new.map(str::to_string),
             model: model.name.clone(),
             fingerprint: model.fingerprint.clone(),
             precision: model.precision.to_string(),
             dimension: model.dimension,
             inputs,
         }
+    }
+
+    /// Components of a vector.
+    pub(crate) fn dimension(&self) -> usize {
+        self.dimension
     }
 
     /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go
@@ -87,12 +101,14 @@ impl Manifest {
         };
         let none = "";
         let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
+        let key = |manifest: &Self| manifest.only_new.clone().unwrap_or_else(|| none.to_string());
         words("the text column", &self.text, &now.text)
             .or_else(|| words("the output column", &self.output_column, &now.output_column))
             .or_else(|| {
                 words("the list of kept columns", &self.kept.join(","), &now.kept.join(","))
             })
             .or_else(|| words("the prompt", &prompt(self), &prompt(now)))
+            .or_else(|| words("the key of new rows", &key(self), &key(now)))
             .or_else(|| words("the model", &self.model, &now.model))
             .or_else(|| words("the precision", &self.precision, &now.precision))
             .or_else(|| {
@@ -112,7 +128,13 @@ impl Manifest {
                     before.path.display()
                 ));
             }
-            if before != after {
+            // Where nothing is known of the contents, the time has to do.
+            let time = |input: &Input| {
+                let is_known = !input.contents.is_empty();
+                (!is_known).then_some(input.modified_ns)
+            };
+            let seen = |input: &Input| (input.bytes, input.contents.clone(), time(input));
+            if seen(before) != seen(after) {
                 return Some(format!("the input {} changed", after.path.display()));
             }
         }
@@ -136,6 +158,39 @@ impl Manifest {
     }
 }
 
+/// Bytes of a file that are looked at as a whole to notice a change.
+const WHOLE_BYTES_MAX: u64 = 256 << 20;
+/// Pieces that are looked at of a larger one, from its beginning to its end.
+const PIECES: u64 = 256;
+/// Bytes of a piece.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// A hash of what is in a file, to notice that it is another one even where its size and time are
+/// the same. Of a large file that is of evenly spread pieces. A file that can't be read has an
+/// empty one; whoever reads its rows says why.
+fn contents_of(path: &Path) -> String {
+    hashed(path).unwrap_or_default()
+}
+
+fn hashed(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut hasher = blake3::Hasher::new();
+    if size <= WHOLE_BYTES_MAX {
+        hasher.update_reader(file)?;
+    } else {
+        for piece in 0..PIECES {
+            let start = (size - PIECE_BYTES) / (PIECES - 1) * piece;
+            file.seek(SeekFrom::Start(start))?;
+            hasher.update_reader(Read::take(&mut file, PIECE_BYTES))?;
+        }
+        // The last bytes, which a division with a rest leaves out.
+        file.seek(SeekFrom::Start(size - PIECE_BYTES))?;
+        hasher.update_reader(file)?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// A name that no other run has.
 fn run_id() -> String {
     let now = std::time::SystemTime::now()
@@ -157,11 +212,17 @@ mod tests {
             output_column: "embedding".into(),
             kept: vec!["id".into()],
             prompt: None,
+            only_new: None,
             model: "m".into(),
             fingerprint: "f".into(),
             precision: "f32".into(),
             dimension: 3,
-            inputs: vec![Input { path: "a.csv".into(), bytes: 1, modified_ns: 2 }],
+            inputs: vec![Input {
+                path: "a.csv".into(),
+                bytes: 1,
+                modified_ns: 2,
+                contents: "c".into(),
+            }],
         }
     }
 
@@ -170,6 +231,25 @@ mod tests {
         let (before, now) = (manifest(), manifest());
         assert_ne!(before.run, now.run);
         assert_eq!(before.difference(&now), None);
+    }
+
+    #[test]
+    fn a_file_that_was_only_touched_is_the_same() {
+        let mut now = manifest();
+        now.inputs[0].modified_ns = 3;
+        assert_eq!(manifest().difference(&now), None);
+    }
+
+    #[test]
+    fn one_other_byte_is_another_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("in.csv");
+        let mut text = "text\n".repeat(1000).into_bytes();
+        fs::write(&path, &text).expect("written");
+        let before = contents_of(&path);
+        text[2500] = b'x';
+        fs::write(&path, &text).expect("written");
+        assert_ne!(contents_of(&path), before);
     }
 
     #[test]
@@ -184,10 +264,12 @@ mod tests {
         check(|m| m.output_column = "v".into(), "output column");
         check(|m| m.kept.push("x".into()), "'id,x'");
         check(|m| m.prompt = Some("query".into()), "prompt");
+        check(|m| m.only_new = Some("id".into()), "key of new rows");
         check(|m| m.model = "n".into(), "model");
         check(|m| m.precision = "q8".into(), "precision");
         check(|m| m.fingerprint = "g".into(), "files or options");
         check(|m| m.inputs[0].bytes = 9, "a.csv changed");
+        check(|m| m.inputs[0].contents = "d".into(), "a.csv changed");
         check(|m| m.inputs[0].path = "b.csv".into(), "took the place");
         check(|m| m.inputs.push(m.inputs[0].clone()), "there were 1");
     }

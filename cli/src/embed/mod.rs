@@ -4,8 +4,12 @@
 //! batches, so memory does not grow with the input. What was finished survives a kill (see
 //! `work.rs`).
 
+mod export;
 mod figures;
+mod fresh;
 mod manifest;
+mod output;
+mod pace;
 mod parts;
 mod vectors;
 mod work;
@@ -13,20 +17,25 @@ mod work;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use sembla_models::{CancelToken, Model, ModelKind, Prompt};
 
 use crate::args::EmbedArgs;
 use crate::failure::{Failure, Result};
-use crate::input::{Plan, Rows, Wanted, resolve};
+use crate::input::{Plan, Rows, Wanted, resolve, scan_all};
 use crate::interrupt::Interrupt;
+use crate::output::FileKind;
 use crate::progress::count;
 use figures::Figures;
+use fresh::Known;
 use manifest::{Columns, Manifest};
+use output::{Kind, Output};
+use pace::Pace;
 use parts::{Layout, PartWriter};
-use work::{Begin, Output, Work};
+use work::{Begin, Work};
 
 /// Batches that wait between two threads.
 const QUEUE_BATCHES_MAX: usize = 2;
@@ -36,19 +45,12 @@ const QUEUE_BATCHES_MAX: usize = 2;
 /// # Errors
 /// When the input, the model or the output are not as they should be, or on Ctrl-C.
 pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
-    let output = Output::new(&args.output, args.overwrite);
+    let output = Output::new(&args.output, args.overwrite)?.growing(args.only_new.is_some())?;
     if !output.folder().exists() {
         output.check()?;
     }
     let spec = args.model.spec()?;
-    let plan = Plan::new(
-        resolve(&args.inputs, &[&args.output])?,
-        &Wanted {
-            text: Some(&args.column),
-            columns: args.columns.as_deref(),
-            output_column: Some(&args.output_column),
-        },
-    )?;
+    let plan = plan(args, &output)?;
     let model = Model::load(&spec)?;
     if model.info().kind == ModelKind::CrossEncoder {
         return Err(Failure::user(format!(
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
             model.info().name
         )));
     }
+    output.check_model(model.info())?;
     let mut work = match Work::begin(&output, manifest(args, &plan, &model), args.restart)? {
         Begin::Work(work) => work,
         Begin::Finished => {
@@ -64,22 +67,82 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
         }
     };
     if work.rows > 0 {
-        eprintln!("going on after {} rows of {}", count(work.rows), count(plan.rows));
+        eprintln!("resuming after {} of {} rows", count(work.rows), count(plan.rows));
     }
-    let mut figures = Figures::new(&model, work.rows, plan.rows);
     let guard = interrupt.guard(CancelToken::new());
-    let result = embed_all(args, &plan, &model, &mut work, &mut figures, guard.token());
-    figures.clear();
+    let mut figures = Figures::new(&model, guard.token(), work.rows, plan.rows);
+    let result = embed_all(args, &plan, &model, &mut work, &output, &mut figures, guard.token());
     result.map_err(|failure| match failure {
         Failure::Interrupted(_) => interrupted(&work, plan.rows),
         other => other,
     })?;
-    if output.single {
-        parts::join(&work)?;
+    if work.grows && work.parts == 0 {
+        work.give_up()?;
+        drop(figures);
+        eprintln!("{} has every row of the input already", output.path.display());
+        return Ok(());
     }
+    match output.kind {
+        Kind::Folder => {}
+        Kind::Rows(FileKind::Parquet) => parts::join(&work, output.earlier_files().first())?,
+        Kind::Rows(kind) => export::rows(&work, kind, guard.token())?,
+        Kind::Npy => export::npy(&work, &args.output_column, guard.token())?,
+    }
+    drop(guard);
     work.publish(&output)?;
-    eprintln!("{}", figures.summary(&output.path));
+    let summary = figures.summary(&output.path);
+    drop(figures);
+    eprintln!("{summary}");
+    if let Some(ids) = output.ids().filter(|ids| ids.exists()) {
+        eprintln!("the columns beside the vectors, row for row: {}", ids.display());
+    }
     Ok(())
+}
+
+/// What is read. Beside a bare array of vectors stand the ids alone, unless columns are named.
+fn plan(args: &EmbedArgs, output: &Output) -> Result<Plan> {
+    let files = scan_all(resolve(&args.inputs, &[&args.output])?)?;
+    let has = |name: &str| files.iter().all(|file| file.schema.index_of(name).is_ok());
+    let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
+    let columns = match &args.columns {
+        None if output.kind == Kind::Npy => Some(ids.as_slice()),
+        columns => columns.as_deref(),
+    };
+    let wanted =
+        Wanted { text: Some(&args.column), columns, output_column: Some(&args.output_column) };
+    let plan = Plan::of(files, &wanted)?;
+    if let Some(key) = &args.only_new
+        && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
+    {
+        return Err(Failure::user(format!(
+            "--only-new {key}: the output would have no column '{key}'; keep one that names the rows"
+        )));
+    }
+    let kept = plan.kept.iter().map(|column| plan.schema.field(*column));
+    match kept.into_iter().find(|field| is_empty_object(field.data_type())) {
+        Some(field) => Err(Failure::user(format!(
+            "column '{}' holds objects without any field, which no output can keep; leave it out with --columns",
+            field.name()
+        ))),
+        None => Ok(plan),
+    }
+}
+
+/// The column of ids, where an input has one.
+const ID: &str = "id";
+
+/// Whether somewhere in the type is an object without a field.
+fn is_empty_object(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.is_empty() || fields.iter().any(|field| is_empty_object(field.data_type()))
+        }
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => is_empty_object(field.data_type()),
+        _ => false,
+    }
 }
 
 /// The first `limit` texts of a file that are not NULL.
@@ -112,6 +175,7 @@ fn manifest(args: &EmbedArgs, plan: &Plan, model: &Model) -> Manifest {
         output: &args.output_column,
         kept: kept.collect(),
         prompt: args.prompt.as_deref(),
+        only_new: args.only_new.as_deref(),
     };
     let files: Vec<_> = plan.files.iter().map(|file| file.input.clone()).collect();
     Manifest::new(columns, model.info(), &files)
@@ -120,7 +184,7 @@ fn manifest(args: &EmbedArgs, plan: &Plan, model: &Model) -> Manifest {
 /// How a run that Ctrl-C stopped can go on.
 fn interrupted(work: &Work, total: u64) -> Failure {
     Failure::Interrupted(Some(format!(
-        "{} of {} rows are kept; the same command goes on from there",
+        "{} of {} rows are kept; run the same command again to resume",
         count(work.rows),
         count(total)
     )))
@@ -132,6 +196,7 @@ fn embed_all(
     plan: &Plan,
     model: &Model,
     work: &mut Work,
+    output: &Output,
     figures: &mut Figures,
     cancel: &CancelToken,
 ) -> Result<()> {
@@ -143,7 +208,7 @@ fn embed_all(
     let schema = Arc::new(Schema::new(fields));
     let layout =
         Layout::new(schema, &work.manifest, &args.output_column, dimension, args.part_rows);
-    let rows = Rows::new(plan, work.rows, args.batch_rows);
+    let rows = rows(args, plan, work, output)?;
     let writer = PartWriter::new(work, &layout);
     let text = plan.column(&args.column)?;
     let embedder = Embedder { plan, text, model, layout: &layout, prompt: prompt(args), cancel };
@@ -171,8 +236,28 @@ fn prompt(args: &EmbedArgs) -> Prompt<'_> {
     }
 }
 
+/// Batches of rows that are still to be embedded.
+type Pending<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Send + 'a>;
+
+/// The rows that are not done yet: those behind the ones that are, or those whose keys are neither
+/// in the output nor in finished parts.
+fn rows<'a>(
+    args: &'a EmbedArgs,
+    plan: &'a Plan,
+    work: &Work,
+    output: &Output,
+) -> Result<Pending<'a>> {
+    let Some(key) = &args.only_new else {
+        return Ok(Box::new(Rows::new(plan, work.rows, args.batch_rows)));
+    };
+    let files = output.earlier_files().into_iter().chain(work.part_paths());
+    let mut known = Known::read(key, files)?;
+    let all = Rows::new(plan, 0, args.batch_rows);
+    Ok(Box::new(all.map(move |batch| known.fresh(&batch?))))
+}
+
 /// The reading thread.
-fn read(rows: Rows<'_>, to_model: &SyncSender<Result<RecordBatch>>) {
+fn read(rows: Pending<'_>, to_model: &SyncSender<Result<RecordBatch>>) {
     for batch in rows {
         let last = batch.is_err();
         if to_model.send(batch).is_err() || last {
@@ -202,29 +287,42 @@ struct Embedder<'a> {
 }
 
 impl Embedder<'_> {
-    /// Embeds batch after batch until the reader ends, something fails, or Ctrl-C.
+    /// Embeds batch after batch until the reader ends, something fails, or Ctrl-C. A batch goes on
+    /// in pieces, so that little is lost with a model that takes long over one.
     fn run(
         &self,
         from_reader: Receiver<Result<RecordBatch>>,
         to_writer: SyncSender<RecordBatch>,
         figures: &mut Figures,
     ) -> Result<()> {
+        let mut pace = Pace::new();
         for batch in from_reader {
-            self.cancel.check()?;
             let batch = batch?;
-            let (vectors, nulls) = self.embed(&batch)?;
-            figures.add(batch.num_rows(), nulls);
-            let mut columns: Vec<ArrayRef> =
-                self.plan.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
-            columns.push(vectors);
-            let batch = RecordBatch::try_new(Arc::clone(&self.layout.schema), columns)
-                .map_err(|error| Failure::other(format!("internal error: {error}")))?;
-            if to_writer.send(batch).is_err() {
-                // The writer has failed; its own error is the one to tell.
-                return Ok(());
+            let mut offset = 0;
+            while offset < batch.num_rows() {
+                self.cancel.check()?;
+                let begun = Instant::now();
+                let piece = batch.slice(offset, pace.rows().min(batch.num_rows() - offset));
+                offset += piece.num_rows();
+                if to_writer.send(self.embedded(&piece, figures)?).is_err() {
+                    // The writer has failed; its own error is the one to tell.
+                    return Ok(());
+                }
+                pace.took(piece.num_rows(), begun.elapsed());
             }
         }
         Ok(())
+    }
+
+    /// The rows of the output for those of a batch.
+    fn embedded(&self, batch: &RecordBatch, figures: &mut Figures) -> Result<RecordBatch> {
+        let (vectors, nulls) = self.embed(batch)?;
+        figures.add(batch.num_rows(), nulls);
+        let mut columns: Vec<ArrayRef> =
+            self.plan.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+        columns.push(vectors);
+        RecordBatch::try_new(Arc::clone(&self.layout.schema), columns)
+            .map_err(|error| Failure::other(format!("internal error: {error}")))
     }
 
     /// The vectors of a batch, and how many of its texts are NULL.

@@ -1,10 +1,11 @@
-//! Writes the output as parts, and joins the parts of a single-file output without decoding them.
+//! Writes the output as parts, and joins the parts of a Parquet output without decoding them.
 //!
 //! A part is closed by rows or by time, whichever comes first, so that a kill loses little and
 //! files do not become tiny. Vectors are written plain: dictionaries and statistics of single
 //! components cost time and help nobody.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
@@ -21,7 +23,7 @@ use parquet::schema::types::ColumnPath;
 use super::manifest::Manifest;
 use super::work::Work;
 use crate::failure::{Failure, Result, one_line};
-use crate::whole_file::{finish, unfinished, write_whole};
+use crate::whole_file::{finish, unfinished, write_whole_in_work};
 
 /// Bytes of vectors in a row group: what the writer holds in memory.
 const GROUP_BYTES: usize = 64 << 20;
@@ -103,7 +105,8 @@ impl<'a> PartWriter<'a> {
             };
             let room = self.layout.part_rows.saturating_sub(part.rows).max(1);
             let rows = usize::try_from(room).unwrap_or(usize::MAX).min(batch.num_rows() - offset);
-            part.writer.write(&batch.slice(offset, rows))?;
+            let written = part.writer.write(&batch.slice(offset, rows));
+            written.map_err(|error| self.failed(error))?;
             part.rows += rows as u64;
             offset += rows;
             if part.rows >= self.layout.part_rows || part.begun.elapsed() >= PART_TIME {
@@ -115,14 +118,15 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
-    /// Closes the part that is being written. A run without rows gets one empty part.
+    /// Closes the part that is being written. A run without rows gets one empty part, unless there
+    /// are others already.
     ///
     /// # Errors
     /// Those of the disk.
     pub(crate) fn finish(mut self) -> Result<()> {
         match self.current.take() {
             Some(part) => self.close(part),
-            None if self.work.parts == 0 => {
+            None if self.work.parts == 0 && !self.work.grows => {
                 let part = self.open()?;
                 self.close(part)
             }
@@ -135,13 +139,19 @@ impl<'a> PartWriter<'a> {
         let file = File::create(unfinished(&path)).map_err(|error| Failure::file(&path, &error))?;
         let schema = Arc::clone(&self.layout.schema);
         let properties = self.layout.properties.clone();
-        let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
+        let writer = ArrowWriter::try_new(file, schema, Some(properties));
+        let writer = writer.map_err(|error| self.failed(error))?;
         Ok(Part { writer, rows: 0, begun: Instant::now() })
+    }
+
+    /// The failure of a write, with the file that could not be written.
+    fn failed(&self, error: ParquetError) -> Failure {
+        Failure::from(error).context(self.work.part(self.work.parts).display())
     }
 
     fn close(&mut self, part: Part) -> Result<()> {
         let path = self.work.part(self.work.parts);
-        let file = part.writer.into_inner()?;
+        let file = part.writer.into_inner().map_err(|error| self.failed(error))?;
         finish(&file, &path)?;
         self.work.parts += 1;
         self.work.rows += part.rows;
@@ -149,13 +159,13 @@ impl<'a> PartWriter<'a> {
     }
 }
 
-/// Joins the parts into one file by copying their column chunks as they are.
+/// Joins the parts into one file by copying their column chunks as they are, behind those of an
+/// `earlier` file if there is one.
 ///
 /// # Errors
 /// When a part can't be read back, or the disk fails.
-pub(crate) fn join(work: &Work) -> Result<()> {
-    let mut parts = work.part_paths();
-    let Some(first) = parts.next() else {
+pub(crate) fn join(work: &Work, earlier: Option<&PathBuf>) -> Result<()> {
+    let Some(first) = work.part_paths().next().or_else(|| earlier.cloned()) else {
         return Err(Failure::other("internal error: there is no part to join"));
     };
     let metadata = read_metadata(&open(&first)?, &first)?;
@@ -164,17 +174,49 @@ pub(crate) fn join(work: &Work) -> Result<()> {
         .set_created_by(format!("sembla {}", env!("CARGO_PKG_VERSION")))
         .set_key_value_metadata(file_metadata.key_value_metadata().cloned())
         .build();
-    write_whole(&work.joined(), |file| {
+    let joined = work.joined();
+    let failed = |failure: Failure| failure.context(joined.display());
+    write_whole_in_work(&joined, |file| {
         let schema = file_metadata.schema_descr().root_schema_ptr();
-        let buffered = std::io::BufWriter::with_capacity(1 << 20, &*file);
-        let mut writer = SerializedFileWriter::new(buffered, schema, Arc::new(properties))?;
-        for path in work.part_paths() {
-            let part = open(&path)?;
-            append(&mut writer, &part, &read_metadata(&part, &path)?)?;
+        if let Some(path) = earlier {
+            refuse_other_columns(&read_metadata(&open(path)?, path)?, &metadata, path)?;
         }
-        writer.close()?;
-        Ok(())
+        let buffered = std::io::BufWriter::with_capacity(1 << 20, &*file);
+        let mut writer = SerializedFileWriter::new(buffered, schema, Arc::new(properties))
+            .map_err(|error| failed(error.into()))?;
+        for path in earlier.cloned().into_iter().chain(work.part_paths()) {
+            let part = open(&path)?;
+            append(&mut writer, &part, &read_metadata(&part, &path)?).map_err(failed)?;
+        }
+        writer.close().map(|_| ()).map_err(|error| failed(error.into()))
     })
+}
+
+/// Refuses to put rows behind those of a file that has other columns.
+fn refuse_other_columns(
+    earlier: &ParquetMetaData,
+    parts: &ParquetMetaData,
+    path: &Path,
+) -> Result<()> {
+    let columns = |metadata: &ParquetMetaData| {
+        let columns = metadata.file_metadata().schema_descr().columns().iter();
+        let shown = columns.map(|column| format!("{} {}", column.path(), column.physical_type()));
+        shown.collect::<Vec<_>>()
+    };
+    let (before, now) = (columns(earlier), columns(parts));
+    match before.iter().zip(&now).find(|(before, now)| before != now) {
+        None if before.len() == now.len() => Ok(()),
+        None => Err(Failure::user(format!(
+            "{} has {} columns and the new rows have {}; --columns names those to keep",
+            path.display(),
+            before.len(),
+            now.len()
+        ))),
+        Some((before, now)) => Err(Failure::user(format!(
+            "{} has the column {before} where the new rows have {now}; --columns names those to keep",
+            path.display()
+        ))),
+    }
 }
 
 /// Copies the row groups of a part.
@@ -203,19 +245,22 @@ fn append<W: std::io::Write + Send>(
     Ok(())
 }
 
-fn open(path: &std::path::Path) -> Result<File> {
+fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| Failure::file(path, &error))
 }
 
-fn read_metadata(file: &File, path: &std::path::Path) -> Result<ParquetMetaData> {
+fn read_metadata(file: &File, path: &Path) -> Result<ParquetMetaData> {
     ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Optional)
         .parse_and_finish(file)
-        .map_err(|error| {
-            Failure::other(format!(
-                "the part {} is damaged: {}; --restart starts anew",
-                path.display(),
-                one_line(error)
-            ))
-        })
+        .map_err(|error| damaged(path, error))
+}
+
+/// The failure for a part that can't be read back.
+pub(super) fn damaged(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::other(format!(
+        "the part {} is damaged ({}); --restart embeds from the beginning",
+        path.display(),
+        one_line(error)
+    ))
 }

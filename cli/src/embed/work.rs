@@ -6,8 +6,11 @@
 //! * The parts are a prefix of the output: part 0 begins at the first input row, and each begins
 //!   where the one before ended. So their rows say how far the run is, and there is no other record
 //!   of progress that could disagree.
-//! * The output appears by one rename, and carries the run's name. When it is there, the run is
-//!   finished, whatever is left of the work folder.
+//! * The output appears by one rename, after which the run is finished, whatever is left of the
+//!   work folder. Parquet carries the run's name; for other formats a mark in the work folder says
+//!   that the rename was next.
+//! * Nothing in the folder is touched that is not ours by its name, nor is a folder without a
+//!   manifest of ours.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,20 +19,10 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::manifest::Manifest;
+use super::output::{Kind, Output};
+use super::parts::damaged;
 use crate::failure::{Failure, Result};
-use crate::input::PARTIAL;
-use crate::whole_file::{parent, sync_parent, unfinished, write_whole};
-
-/// Where the rows go.
-#[derive(Clone, Debug)]
-pub(crate) struct Output {
-    /// The file or folder.
-    pub(crate) path: PathBuf,
-    /// Whether it is one `.parquet` file; else a folder of parts.
-    pub(crate) single: bool,
-    /// Whether one that exists is replaced.
-    pub(crate) overwrite: bool,
-}
+use crate::whole_file::{sync_parent, unfinished, write_whole_in_work};
 
 /// The folder of an unfinished run, locked for this process.
 pub(crate) struct Work {
@@ -40,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) parts: usize,
     /// Rows of the finished parts.
     pub(crate) rows: u64,
+    /// Whether they are put behind others.
+    pub(crate) grows: bool,
     _lock: File,
 }
 
@@ -49,56 +44,6 @@ pub(crate) enum Begin {
     Work(Box<Work>),
     /// An earlier start of the run was killed after its output was in place: nothing is left to do.
     Finished,
-}
-
-impl Output {
-    /// An output at `path`.
-    pub(crate) fn new(path: &Path, overwrite: bool) -> Self {
-        let named_file = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
-        Self { path: path.to_path_buf(), single: named_file, overwrite }
-    }
-
-    /// The work folder.
-    pub(crate) fn folder(&self) -> PathBuf {
-        let mut name = self.path.file_name().unwrap_or_default().to_os_string();
-        name.push(PARTIAL);
-        self.path.with_file_name(name)
-    }
-
-    /// The run that wrote what is at the output now; `None` when there is nothing, or nothing of
-    /// ours.
-    fn run(&self) -> Option<String> {
-        let file = if self.single { self.path.clone() } else { self.path.join(part_name(0)) };
-        let reader = SerializedFileReader::new(File::open(file).ok()?).ok()?;
-        let pairs = reader.metadata().file_metadata().key_value_metadata()?;
-        pairs.iter().find(|pair| pair.key == "sembla.run")?.value.clone()
-    }
-
-    /// # Errors
-    /// When something is at the output that may not be replaced.
-    pub(crate) fn check(&self) -> Result<()> {
-        let shown = self.path.display();
-        if !parent(&self.path).is_dir() {
-            return Err(Failure::user(format!("the folder of the output {shown} does not exist")));
-        }
-        if !self.path.exists() {
-            return Ok(());
-        }
-        if !self.overwrite {
-            return Err(Failure::user(format!(
-                "the output {shown} exists; --overwrite replaces it"
-            )));
-        }
-        if self.single && self.path.is_dir() {
-            return Err(Failure::user(format!("the output {shown} is a folder, not a file")));
-        }
-        if !self.single && !is_earlier_output(&self.path) {
-            return Err(Failure::user(format!(
-                "the folder {shown} holds other things than an earlier output; it is not replaced"
-            )));
-        }
-        Ok(())
-    }
 }
 
 impl Work {
@@ -111,17 +56,23 @@ impl Work {
     pub(crate) fn begin(output: &Output, manifest: Manifest, restart: bool) -> Result<Begin> {
         let folder = output.folder();
         let fail = |error: std::io::Error| Failure::file(&folder, &error);
-        let fresh = !folder.exists();
+        let fresh = folder.symlink_metadata().is_err();
         if fresh {
             output.check()?;
             fs::create_dir(&folder).map_err(fail)?;
+        } else {
+            refuse_foreign(&folder)?;
         }
         let lock = lock(&folder)?;
-        let before = if fresh { None } else { read_manifest(&folder)? };
+        let before = match read_manifest(&folder) {
+            // It is thrown away anyhow.
+            Err(_) if restart => None,
+            before => before?,
+        };
         if let Some(before) = &before
-            && output.run().as_ref() == Some(&before.run)
+            && is_published(output, &folder, before)
         {
-            fs::remove_dir_all(&folder).map_err(fail)?;
+            remove(&folder)?;
             return Ok(Begin::Finished);
         }
         output.check()?;
@@ -133,15 +84,20 @@ impl Work {
                 )));
             }
             let (parts, rows) = finished_parts(&folder)?;
-            let work = Self { folder, manifest: before, parts, rows, _lock: lock };
+            let grows = !output.earlier_files().is_empty();
+            let work = Self { folder, manifest: before, parts, rows, grows, _lock: lock };
             return Ok(Begin::Work(Box::new(work)));
         }
         clear(&folder)?;
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Failure::other(format!("writing the manifest: {error}")))?;
         let path = folder.join(MANIFEST);
-        write_whole(&path, |file| file.write_all(&text).map_err(|e| Failure::file(&path, &e)))?;
-        Ok(Begin::Work(Box::new(Self { folder, manifest, parts: 0, rows: 0, _lock: lock })))
+        write_whole_in_work(&path, |file| {
+            file.write_all(&text).map_err(|error| Failure::file(&path, &error))
+        })?;
+        let grows = !output.earlier_files().is_empty();
+        let work = Self { folder, manifest, parts: 0, rows: 0, grows, _lock: lock };
+        Ok(Begin::Work(Box::new(work)))
     }
 
     /// Where part `number` is, or will be.
@@ -154,9 +110,14 @@ impl Work {
         (0..self.parts).map(|number| self.part(number))
     }
 
-    /// The name that the joined parts have until they are whole.
+    /// The file that becomes the output.
     pub(crate) fn joined(&self) -> PathBuf {
-        self.folder.join("joined.parquet")
+        self.folder.join(JOINED)
+    }
+
+    /// The file that becomes the one beside the output.
+    pub(crate) fn joined_ids(&self) -> PathBuf {
+        self.folder.join(JOINED_IDS)
     }
 
     /// Puts the joined file or the folder of parts in its place, and removes the work folder.
@@ -165,17 +126,48 @@ impl Work {
     /// When the disk fails; a later start of the same run goes on from there.
     pub(crate) fn publish(self, output: &Output) -> Result<()> {
         let fail = |error: std::io::Error| Failure::file(&output.path, &error);
-        if output.single {
-            fs::rename(self.joined(), &output.path).map_err(fail)?;
-        } else {
+        if output.kind == Kind::Folder && output.grows && output.path.exists() {
+            self.add_parts(&output.path)?;
+        } else if output.kind == Kind::Folder {
             if output.path.exists() {
-                let old = self.folder.join("old");
+                let old = self.folder.join(OLD);
                 fs::rename(&output.path, &old).map_err(fail)?;
             }
             fs::rename(self.parts_folder(), &output.path).map_err(fail)?;
+        } else {
+            let mark = self.folder.join(PUBLISHING);
+            File::create(&mark)
+                .and_then(|mark| mark.sync_all())
+                .map_err(|error| Failure::file(&mark, &error))?;
+            if let Some(ids) = output.ids().filter(|_| self.joined_ids().exists()) {
+                fs::rename(self.joined_ids(), &ids).map_err(|e| Failure::file(&ids, &e))?;
+            }
+            fs::rename(self.joined(), &output.path).map_err(fail)?;
         }
         sync_parent(&output.path)?;
-        fs::remove_dir_all(&self.folder).map_err(|error| Failure::file(&self.folder, &error))
+        remove(&self.folder)
+    }
+
+    /// Removes the work folder of a run that has nothing to add.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn give_up(self) -> Result<()> {
+        remove(&self.folder)
+    }
+
+    /// Puts the parts beside those of a folder, under the numbers that follow. A kill in the middle
+    /// leaves parts on both sides, and no row on two.
+    fn add_parts(&self, folder: &Path) -> Result<()> {
+        let mut number = 0;
+        for part in self.part_paths() {
+            while folder.join(part_name(number)).exists() {
+                number += 1;
+            }
+            let path = folder.join(part_name(number));
+            fs::rename(&part, &path).map_err(|error| Failure::file(&path, &error))?;
+        }
+        Ok(())
     }
 
     fn parts_folder(&self) -> PathBuf {
@@ -185,15 +177,137 @@ impl Work {
 
 const MANIFEST: &str = "manifest.json";
 const PARTS: &str = "parts";
+const LOCK: &str = "lock";
+const JOINED: &str = "joined";
+const JOINED_IDS: &str = "joined.ids";
+/// The earlier output that a folder of parts replaces.
+const OLD: &str = "old";
+/// The mark that the output is whole and about to get its name.
+const PUBLISHING: &str = "publishing";
 
 /// The file name of a part.
-fn part_name(number: usize) -> String {
+pub(super) fn part_name(number: usize) -> String {
     format!("part-{number:06}.parquet")
+}
+
+/// Whether a file of that name is a part.
+pub(super) fn is_part_name(name: &str) -> bool {
+    let number = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".parquet"));
+    number.is_some_and(|number| number.len() >= 6 && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The files of the folder that are ours, apart from parts and the lock.
+fn own_files(folder: &Path) -> Vec<PathBuf> {
+    let files = [MANIFEST, JOINED, JOINED_IDS, PUBLISHING].map(|name| folder.join(name));
+    let unfinished: Vec<_> = files.iter().map(|path| unfinished(path)).collect();
+    files.into_iter().chain(unfinished).collect()
+}
+
+/// The folders of ours that hold parts, and nothing else.
+fn own_folders(folder: &Path) -> [PathBuf; 2] {
+    [PARTS, OLD].map(|name| folder.join(name))
+}
+
+/// Refuses a work folder that is not ours, or that somebody has put other things into.
+fn refuse_foreign(folder: &Path) -> Result<()> {
+    let refused = |what: &str| {
+        Err(Failure::user(format!(
+            "{} {what}; the run would keep its parts there, so move it away or name another output",
+            folder.display()
+        )))
+    };
+    let metadata = folder.symlink_metadata().map_err(|error| Failure::file(folder, &error))?;
+    if !metadata.is_dir() {
+        return refused("is not a folder of an unfinished run");
+    }
+    let files = own_files(folder);
+    let folders = own_folders(folder);
+    for path in entries(folder)? {
+        let is_ours = path.file_name().is_some_and(|name| name == LOCK)
+            || (files.contains(&path) && !path.is_dir())
+            || (folders.contains(&path) && foreign_part(&path)?.is_none());
+        if !is_ours {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return refused(&format!("holds '{name}', which is not of an unfinished run"));
+        }
+    }
+    if files.iter().any(|path| path.ends_with(MANIFEST) && path.exists()) {
+        return Ok(());
+    }
+    // A run that was killed before it had a manifest has left no more than this.
+    let parts = folder.join(PARTS);
+    let is_early = |path: &PathBuf| match path.file_name().and_then(|name| name.to_str()) {
+        Some(LOCK) => true,
+        Some(PARTS) => entries(&parts).is_ok_and(|parts| parts.is_empty()),
+        _ => *path == unfinished(&folder.join(MANIFEST)),
+    };
+    match entries(folder)?.iter().all(is_early) {
+        true => Ok(()),
+        false => refused("has parts but no manifest"),
+    }
+}
+
+/// What lies among parts and is none.
+fn foreign_part(folder: &Path) -> Result<Option<PathBuf>> {
+    if folder.is_symlink() || !folder.is_dir() {
+        return Ok(Some(folder.to_path_buf()));
+    }
+    let is_foreign = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.strip_suffix(".tmp").unwrap_or(&name);
+        !is_part_name(name) || path.is_dir()
+    };
+    Ok(entries(folder)?.into_iter().find(is_foreign))
+}
+
+/// What lies in a folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| Failure::file(folder, &error))
+}
+
+/// Whether the run of this manifest has put its output in place.
+fn is_published(output: &Output, folder: &Path, manifest: &Manifest) -> bool {
+    let is_marked = folder.join(PUBLISHING).exists() && !folder.join(JOINED).exists();
+    output.run().as_ref() == Some(&manifest.run) || (is_marked && output.path.exists())
+}
+
+/// Removes the folder and what is ours in it.
+fn remove(folder: &Path) -> Result<()> {
+    empty(folder)?;
+    let lock = folder.join(LOCK);
+    fs::remove_file(&lock).map_err(|error| Failure::file(&lock, &error))?;
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            tracing::warn!("{} holds files that are not of this run, and stays", folder.display());
+            Ok(())
+        }
+        removed => removed.map_err(|error| Failure::file(folder, &error)),
+    }
+}
+
+/// Removes what is ours in the folder, but for its lock.
+fn empty(folder: &Path) -> Result<()> {
+    // The manifest goes last, so that what is left after a kill is still known to be ours.
+    for path in own_folders(folder).iter().filter(|path| path.is_dir()) {
+        for part in entries(path)? {
+            let name = part.file_name().unwrap_or_default().to_string_lossy();
+            if is_part_name(name.strip_suffix(".tmp").unwrap_or(&name)) {
+                fs::remove_file(&part).map_err(|error| Failure::file(&part, &error))?;
+            }
+        }
+        fs::remove_dir(path).map_err(|error| Failure::file(path, &error))?;
+    }
+    for path in own_files(folder).iter().rev().filter(|path| path.exists()) {
+        fs::remove_file(path).map_err(|error| Failure::file(path, &error))?;
+    }
+    Ok(())
 }
 
 /// Takes the folder for this process.
 fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let file = File::create(&path).map_err(|error| Failure::file(&path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -213,24 +327,17 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
     let text = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
     serde_json::from_slice(&text).map(Some).map_err(|error| {
         Failure::user(format!(
-            "{} is not a manifest of this Sembla ({error}); remove the folder to start anew",
+            "{} is damaged or of another version ({error}); --restart throws the unfinished run away",
             path.display()
         ))
     })
 }
 
-/// Removes what an earlier run left in the folder, but not its lock.
+/// Removes what an earlier run left in the folder, but not its lock, and makes room for parts.
 fn clear(folder: &Path) -> Result<()> {
-    let fail = |error: std::io::Error| Failure::file(folder, &error);
-    let manifest = folder.join(MANIFEST);
-    if manifest.exists() {
-        fs::remove_file(&manifest).map_err(fail)?;
-    }
+    empty(folder)?;
     let parts = folder.join(PARTS);
-    if parts.exists() {
-        fs::remove_dir_all(&parts).map_err(fail)?;
-    }
-    fs::create_dir_all(&parts).map_err(fail)
+    fs::create_dir(&parts).map_err(|error| Failure::file(&parts, &error))
 }
 
 /// Number and rows of the finished parts. Files of a part that was being written are removed.
@@ -248,25 +355,8 @@ fn finished_parts(folder: &Path) -> Result<(usize, u64)> {
             return Ok((number, rows));
         }
         let file = File::open(&path).map_err(|error| Failure::file(&path, &error))?;
-        let reader = SerializedFileReader::new(file).map_err(|error| {
-            Failure::other(format!(
-                "the part {} is damaged ({error}); --restart starts anew",
-                path.display()
-            ))
-        })?;
+        let reader = SerializedFileReader::new(file).map_err(|error| damaged(&path, error))?;
         rows += u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
         number += 1;
     }
-}
-
-/// Whether the folder holds parts and nothing else.
-fn is_earlier_output(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| {
-        entries.all(|entry| {
-            entry.is_ok_and(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                name.starts_with("part-") && name.ends_with(".parquet")
-            })
-        })
-    })
 }

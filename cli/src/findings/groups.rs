@@ -19,7 +19,7 @@ use crate::report::{self, Page};
 use super::INPUT;
 use super::described::{read_groups, read_points};
 use super::job::{Destination, Job, counted};
-use super::statement::{Call, carried, select};
+use super::statement::{Call, carried, identifiers, partition, select};
 use super::tally::Groups;
 
 /// The table of texts with their vectors.
@@ -53,6 +53,7 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
         finding: &args.finding,
         options: &args.options,
         carry: &args.carry,
+        partition_by: &args.partition.partition_by,
         report: &args.report,
     };
     let destination = Destination::new(&args.finding.output)?;
@@ -94,6 +95,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
         finding: &args.finding,
         options: &args.options,
         carry: &args.carry,
+        partition_by: &args.partition.partition_by,
         report: &args.report,
     };
     let more = |call| topic_options(call, args);
@@ -114,13 +116,13 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
             job.write(job.rows(TOPIC_ROWS).await?, &Destination::to(file), Ok).await?;
         }
         let printed = match output.format {
-            Format::Table => Some(TOPICS_FOR_PEOPLE),
-            _ if to_file => Some(TOPIC_ROWS),
+            Format::Table => Some(work.topics_for_people()),
+            _ if to_file => Some(TOPIC_ROWS.to_string()),
             _ => None,
         };
         if let Some(sql) = printed {
             let stdout = Destination::stdout(output.format);
-            job.write(job.rows(sql).await?, &stdout, Ok).await?;
+            job.write(job.rows(&sql).await?, &stdout, Ok).await?;
         }
         work.write_report().await
     })
@@ -136,6 +138,7 @@ struct Asked<'a> {
     finding: &'a FindingArgs,
     options: &'a ClusterOptions,
     carry: &'a CarryArgs,
+    partition_by: &'a [String],
     report: &'a ReportArgs,
 }
 
@@ -163,11 +166,12 @@ impl<'a> Grouping<'a> {
         let finding = asked.finding;
         report::check(asked.report, finding.output.overwrite)?;
         let job = Job::begin(&finding.resources, interrupt)?;
-        let table = job.register_input(finding, &asked.carry.columns, &destination)?;
+        let others = [asked.partition_by, &asked.carry.columns].concat();
+        let table = job.register_input(finding, &others, &destination)?;
         if !table.has_vectors {
             job.load_model(&finding.resources)?;
         }
-        let groups = Groups::new(asked.kind.name);
+        let groups = Groups::new(asked.kind.name, asked.partition_by);
         let k = number_of_clusters(asked.options, table.rows);
         Ok(Self { asked, job, destination, table, k, more, groups })
     }
@@ -181,7 +185,8 @@ impl<'a> Grouping<'a> {
             .number("threshold", options.threshold)
             .text("linkage", options.linkage.as_deref())
             .number("min_size", options.min_size)
-            .number("seed", options.seed);
+            .number("seed", options.seed)
+            .relation("partition_by", partition(self.asked.partition_by).as_deref());
         (self.more)(call)
     }
 
@@ -194,14 +199,25 @@ impl<'a> Grouping<'a> {
         Err(Failure::user(format!("{what} texts; --column names their column")))
     }
 
-    /// The columns that the finding gives.
-    fn own(&self) -> [&'static str; 2] {
-        ["id", self.asked.kind.id]
+    /// The columns that the finding gives, those of groups first.
+    fn own(&self) -> Vec<String> {
+        let own = ["id", self.asked.kind.id].map(str::to_string);
+        identifiers(self.asked.partition_by).into_iter().chain(own).collect()
     }
 
     /// The columns that go along with the rows.
     fn carried(&self, texts: bool) -> Result<Vec<String>> {
-        carried(&self.own(), texts, &self.asked.carry.columns)
+        let others = self.asked.carry.columns.iter();
+        let others: Vec<_> =
+            others.filter(|name| !self.asked.partition_by.contains(name)).cloned().collect();
+        carried(&["id", self.asked.kind.id], texts, &others)
+    }
+
+    /// The groups as a person reads them.
+    fn topics_for_people(&self) -> String {
+        let by: String =
+            identifiers(self.asked.partition_by).iter().map(|name| format!("{name}, ")).collect();
+        format!("SELECT {by}{TOPICS_FOR_PEOPLE}")
     }
 
     /// Embeds the input and groups it, into the table [`GROUPED`].
@@ -211,7 +227,9 @@ impl<'a> Grouping<'a> {
         self.job.rows(&select(&self.own(), &[], &self.carried(false)?, &self.call(INPUT))).await?;
         let mut carried = self.carried(true)?;
         let vectors = if self.table.has_vectors { "embedding" } else { "embed(text) AS embedding" };
-        let texts = format!("SELECT id, {vectors}, {} FROM {INPUT}", carried.join(", "));
+        let groups = identifiers(self.asked.partition_by);
+        let read: Vec<_> = groups.iter().chain(&carried).map(String::as_str).collect();
+        let texts = format!("SELECT id, {vectors}, {} FROM {INPUT}", read.join(", "));
         carried.push("embedding".to_string());
         let grouped = select(&self.own(), &[], &carried, &self.call(TEXTS));
         self.job.embed_into(TEXTS, &texts).await?;
@@ -221,8 +239,7 @@ impl<'a> Grouping<'a> {
 
     /// The query for the rows and their groups.
     fn rows_of(&self, carried: &[String]) -> String {
-        let columns: Vec<_> =
-            self.own().into_iter().chain(carried.iter().map(String::as_str)).collect();
+        let columns: Vec<_> = self.own().into_iter().chain(carried.iter().cloned()).collect();
         format!("SELECT {} FROM {GROUPED}", columns.join(", "))
     }
 
@@ -250,8 +267,14 @@ impl<'a> Grouping<'a> {
 
     /// Describes the groups by words and examples, into the table [`DESCRIBED`].
     async fn describe(&self, options: impl FnOnce(Call) -> Call) -> Result<()> {
-        let call = Call::new("topic_table", GROUPED).relation("topic", Some(self.asked.kind.id));
-        let sql = select(&TOPIC_COLUMNS, &[], &[], &options(call));
+        let call = Call::new("topic_table", GROUPED)
+            .relation("topic", Some(self.asked.kind.id))
+            .relation("partition_by", partition(self.asked.partition_by).as_deref());
+        let columns: Vec<_> = identifiers(self.asked.partition_by)
+            .into_iter()
+            .chain(TOPIC_COLUMNS.map(str::to_string))
+            .collect();
+        let sql = select(&columns, &[], &[], &options(call));
         self.job.execute(&format!("CREATE TABLE {DESCRIBED} AS {sql}")).await
     }
 
@@ -294,8 +317,8 @@ impl<'a> Grouping<'a> {
 
 /// The groups as a program reads them.
 const TOPIC_ROWS: &str = "SELECT * FROM described";
-/// The groups as a person reads them.
-const TOPICS_FOR_PEOPLE: &str = "SELECT topic_id, size, array_to_string(words, ', ') AS words, \
+/// What a person reads of the groups.
+const TOPICS_FOR_PEOPLE: &str = "topic_id, size, array_to_string(words, ', ') AS words, \
     round(coherence, 3) AS coherence, representatives[1] AS example FROM described";
 
 /// The columns of `topic_table` that are used.

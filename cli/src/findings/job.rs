@@ -16,7 +16,7 @@ use crate::args::{FindingArgs, Format, InputArgs, OutputArgs, ResourceArgs};
 use crate::failure::{Failure, Result};
 use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
-use crate::output::{ResultFile, RowPrinter};
+use crate::output::{Look, ResultFile, RowPrinter};
 use crate::progress::{EMBEDDING, Stages, count, rate};
 
 /// Work in progress. Clones share it.
@@ -40,7 +40,7 @@ impl<'a> Job<'a> {
             target_partitions: Some(1),
             ..SessionOptions::default()
         })?;
-        let stages = Arc::new(Stages::new());
+        let stages = Arc::new(Stages::new(session.cancel_token()));
         session.set_progress(Arc::clone(&stages) as _);
         Ok(Self { session, stages, interrupt, begun: Instant::now() })
     }
@@ -134,6 +134,12 @@ impl<'a> Job<'a> {
         if guard.was_pressed() { Err(Failure::Interrupted(None)) } else { result }
     }
 
+    /// # Errors
+    /// [`Failure::Interrupted`] when a signal has asked the work to stop.
+    pub(crate) fn check(&self) -> Result<()> {
+        Ok(self.session.cancel_token().check()?)
+    }
+
     /// Plans a query.
     ///
     /// # Errors
@@ -187,9 +193,10 @@ impl<'a> Job<'a> {
         let schema = stream.schema();
         let Some(file) = &destination.file else {
             let mut out = BufWriter::new(std::io::stdout());
-            let mut printer = RowPrinter::new(destination.format, None, &schema, &mut out)?;
+            let mut printer =
+                RowPrinter::new(destination.format, Look::of_stdout(), &schema, &mut out)?;
             while let Some(batch) = stream.next().await {
-                self.stages.clear();
+                self.stages.make_room();
                 printer.write(&change(batch?)?)?;
             }
             return printer.finish();

@@ -73,6 +73,21 @@ pub(crate) fn carried(own: &[&str], text: bool, names: &[String]) -> Result<Vec<
     Ok(columns)
 }
 
+/// The columns of groups as an option takes them; `None` where there are none.
+pub(crate) fn partition(names: &[String]) -> Option<String> {
+    let quoted = identifiers(names);
+    match quoted.as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        several => Some(format!("({})", several.join(", "))),
+    }
+}
+
+/// Names as SQL.
+pub(crate) fn identifiers(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| identifier(name)).collect()
+}
+
 /// A name as SQL.
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -85,8 +100,14 @@ pub(crate) fn literal(text: &str) -> String {
 
 /// A statement that gives the columns `own` of a finding in its own order, then `texts` that other
 /// tables have, then what the finding carried along.
-pub(crate) fn select(own: &[&str], texts: &[Text<'_>], carried: &[String], call: &Call) -> String {
+pub(crate) fn select(
+    own: &[impl AsRef<str>],
+    texts: &[Text<'_>],
+    carried: &[String],
+    call: &Call,
+) -> String {
     let call = call.sql();
+    let own: Vec<&str> = own.iter().map(AsRef::as_ref).collect();
     let columns: Vec<_> = own.iter().copied().chain(carried.iter().map(String::as_str)).collect();
     if texts.is_empty() {
         return format!("SELECT {} FROM {call}", columns.join(", "));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int64Type};
 
@@ -48,6 +48,16 @@ impl Duplicates {
 }
 
 impl Kept {
+    /// The rows for which `kept` says so.
+    pub(crate) fn new(kept: &[bool]) -> Self {
+        Self(kept.iter().copied().map(Some).collect())
+    }
+
+    /// Of each row whether it stays.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = bool> {
+        self.0.iter().map(|is_kept| is_kept == Some(true))
+    }
+
     /// The rows of `batch` that stay. Rows that could not be compared do.
     ///
     /// # Errors
@@ -75,14 +85,17 @@ impl fmt::Display for Duplicates {
 pub(crate) struct Groups {
     /// What a group is called.
     name: &'static str,
-    sizes: HashMap<i64, u64>,
+    /// The columns within whose values ids are unique.
+    partition_by: Vec<String>,
+    sizes: HashMap<(String, i64), u64>,
     none: u64,
 }
 
 impl Groups {
-    /// No rows yet, in groups that are called `name`.
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, sizes: HashMap::new(), none: 0 }
+    /// No rows yet, in groups that are called `name`, whose ids are unique for each value of
+    /// `partition_by`.
+    pub(crate) fn new(name: &'static str, partition_by: &[String]) -> Self {
+        Self { name, partition_by: partition_by.to_vec(), sizes: HashMap::new(), none: 0 }
     }
 
     /// Counts the ids in the column `id` of a batch.
@@ -90,9 +103,19 @@ impl Groups {
     /// # Errors
     /// When there is no such column of whole numbers.
     pub(crate) fn count(&mut self, batch: &RecordBatch, id: &str) -> Result<()> {
-        for id in column(batch, id, &DataType::Int64)?.as_primitive::<Int64Type>() {
+        let by = self.partition_by.iter().map(|name| column(batch, name, &DataType::Utf8));
+        let by = by.collect::<Result<Vec<_>>>()?;
+        let within = |row: usize| {
+            // A NULL is a value of its own.
+            let value = |column: &ArrayRef| {
+                column.is_valid(row).then(|| column.as_string::<i32>().value(row).to_string())
+            };
+            by.iter().map(|column| format!("{:?} ", value(column))).collect::<String>()
+        };
+        let ids = column(batch, id, &DataType::Int64)?;
+        for (row, id) in ids.as_primitive::<Int64Type>().iter().enumerate() {
             match id {
-                Some(id) => *self.sizes.entry(id).or_default() += 1,
+                Some(id) => *self.sizes.entry((within(row), id)).or_default() += 1,
                 None => self.none += 1,
             }
         }
@@ -153,7 +176,7 @@ mod tests {
 
     #[test]
     fn groups_tell_their_sizes() {
-        let mut groups = Groups::new("cluster");
+        let mut groups = Groups::new("cluster", &[]);
         assert_eq!(groups.to_string(), "0 clusters");
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(0), Some(7), None]));
         let batch = RecordBatch::try_from_iter([("cluster_id", ids)]).expect("a batch");

@@ -7,19 +7,20 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::failure::{Failure, Result, one_line};
+use crate::printable;
 
 /// Components of a vector that a table shows.
 const COMPONENTS_SHOWN: usize = 3;
-/// Characters of a text that a table shows.
-const CHARACTERS_SHOWN: usize = 100;
+/// Characters of a text that a line of a table shows.
+pub(super) const CHARACTERS_SHOWN: usize = 100;
 /// Characters of a column's name that a table shows.
 const HEADING_CHARACTERS_SHOWN: usize = 60;
 
-/// The cells of a column for a table.
+/// The cells of a column for a table, each with at most so many characters.
 ///
 /// # Errors
 /// When a value can't be put into words.
-pub(crate) fn short(column: &ArrayRef) -> Result<Vec<String>> {
+pub(crate) fn short(column: &ArrayRef, characters_max: usize) -> Result<Vec<String>> {
     if let DataType::FixedSizeList(field, _) = column.data_type()
         && field.data_type() == &DataType::Float32
     {
@@ -36,9 +37,11 @@ pub(crate) fn short(column: &ArrayRef) -> Result<Vec<String>> {
     }
     let options = options().with_null("NULL");
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(unprintable)?;
-    (0..column.len())
-        .map(|row| formatter.value(row).try_to_string().map(|text| cut(&text)).map_err(unprintable))
-        .collect()
+    let cell = |row| {
+        let text = formatter.value(row).try_to_string().map_err(unprintable)?;
+        Ok(shortened(&text, characters_max))
+    };
+    (0..column.len()).map(cell).collect()
 }
 
 /// The batch with columns that CSV has no form for as JSON-like text.
@@ -97,10 +100,6 @@ pub(crate) fn heading(name: &str) -> String {
 }
 
 /// A text on one line and not too long.
-fn cut(text: &str) -> String {
-    shortened(text, CHARACTERS_SHOWN)
-}
-
 fn shortened(text: &str, characters_max: usize) -> String {
     let mut line = String::new();
     for (index, letter) in text.chars().enumerate() {
@@ -108,11 +107,7 @@ fn shortened(text: &str, characters_max: usize) -> String {
             line.push('…');
             break;
         }
-        match letter {
-            '\n' => line.push('↵'),
-            letter if letter.is_control() => line.push(' '),
-            letter => line.push(letter),
-        }
+        printable::push(&mut line, letter);
     }
     line
 }
@@ -142,7 +137,7 @@ mod tests {
                 [Some([0.5, -1.0, 0.25, 1e-9].map(Some)), None],
                 4,
             ));
-        assert_eq!(short(&vectors).expect("cells"), ["[0.5000, -1.0000, 0.2500, …](4)", "NULL"]);
+        assert_eq!(short(&vectors, 9).expect("cells"), ["[0.5000, -1.0000, 0.2500, …](4)", "NULL"]);
         let text = whole(&vectors).expect("cells");
         assert_eq!(text.as_string::<i32>().value(0), "[0.5, -1.0, 0.25, 1e-9]");
         assert!(text.is_null(1));
@@ -150,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_text_stays_on_its_line() {
-        assert_eq!(cut("a\nb\tc"), "a↵b c");
-        assert_eq!(cut(&"x".repeat(200)).chars().count(), CHARACTERS_SHOWN + 1);
+        assert_eq!(shortened("a\nb\tc", 9), "a↵b c");
+        assert_eq!(shortened(&"x".repeat(200), 9), "xxxxxxxxx…");
+        assert_eq!(shortened("\u{202e}x", 9), "\\u{202e}x");
     }
 }

@@ -1,10 +1,12 @@
-//! Prints the rows of a query as they come: a table for people, CSV or JSON for programs.
+//! Prints the rows of a query as they come: a table for people; CSV, JSON or Arrow for
+//! programs.
 //!
 //! Nothing is collected but the first page of a table, whose widths decide the columns. Results go
 //! to the writer that is given, never to standard error.
 
 mod cells;
 mod file;
+mod look;
 mod table;
 
 use std::io::Write;
@@ -14,10 +16,12 @@ use arrow::csv::{Writer as CsvWriter, WriterBuilder as CsvWriterBuilder};
 use arrow::datatypes::SchemaRef;
 use arrow::json::WriterBuilder as JsonWriterBuilder;
 use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer as JsonWriter};
+use arrow_ipc::writer::StreamWriter;
 
 use crate::args::Format;
 use crate::failure::{Failure, Result};
-pub(crate) use file::ResultFile;
+pub(crate) use file::{FileKind, ResultFile, RowFile};
+pub(crate) use look::Look;
 use table::Table;
 
 /// Prints one result.
@@ -30,18 +34,20 @@ pub(crate) enum RowPrinter<'a> {
     Json(JsonWriter<&'a mut dyn Write, JsonArray>),
     /// JSON objects.
     Ndjson(JsonWriter<&'a mut dyn Write, LineDelimited>),
+    /// The stream format of Arrow IPC.
+    Arrow(Box<StreamWriter<&'a mut dyn Write>>),
 }
 
 impl<'a> RowPrinter<'a> {
-    /// A printer of rows with `schema` to `out`. Only a table has a bound on its rows.
+    /// A printer of rows with `schema` to `out`. Only a table has a look.
     pub(crate) fn new(
         format: Format,
-        max_rows: Option<usize>,
+        look: Look,
         schema: &SchemaRef,
         out: &'a mut dyn Write,
     ) -> Result<Self> {
         Ok(match format {
-            Format::Table => Self::Table(Table::new(schema, max_rows, out)),
+            Format::Table => Self::Table(Table::new(schema, look, out)),
             Format::Csv => {
                 let mut writer = CsvWriterBuilder::new().with_header(true).build(out);
                 let header = RecordBatch::new_empty(cells::flat_schema(schema));
@@ -50,6 +56,10 @@ impl<'a> RowPrinter<'a> {
             }
             Format::Json => Self::Json(json(out)),
             Format::Ndjson => Self::Ndjson(json(out)),
+            Format::Arrow => {
+                let writer = StreamWriter::try_new(out, schema).map_err(Failure::arrow_output)?;
+                Self::Arrow(Box::new(writer))
+            }
         })
     }
 
@@ -65,8 +75,16 @@ impl<'a> RowPrinter<'a> {
             }
             Self::Json(writer) => writer.write(batch).map_err(Failure::arrow_output)?,
             Self::Ndjson(writer) => writer.write(batch).map_err(Failure::arrow_output)?,
+            Self::Arrow(writer) => writer.write(batch).map_err(Failure::arrow_output)?,
         }
         Ok(true)
+    }
+
+    /// Counts rows that are not printed; `None` when there may be any number of them.
+    pub(crate) fn leave_out(&mut self, rows: Option<usize>) {
+        if let Self::Table(table) = self {
+            table.leave_out(rows);
+        }
     }
 
     /// Prints what has been kept back and flushes.
@@ -83,6 +101,7 @@ impl<'a> RowPrinter<'a> {
                 flush(out)
             }
             Self::Ndjson(writer) => flush(finish_json(writer)?),
+            Self::Arrow(writer) => flush((*writer).into_inner().map_err(Failure::arrow_output)?),
         }
     }
 }

@@ -13,6 +13,7 @@ use plotly::{Configuration, Layout, Plot, Scatter};
 use super::colours::colour;
 use super::{Page, Point};
 use crate::failure::{Failure, Result};
+use crate::printable::printable;
 
 /// Characters of a line under the pointer.
 const LINE_CHARACTERS: usize = 64;
@@ -141,7 +142,7 @@ fn add_word(lines: &mut Vec<String>, word: &str) {
 fn markup(lines: &[String]) -> String {
     let escaped: Vec<_> = lines
         .iter()
-        .map(|line| line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+        .map(|line| printable(line).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
         .collect();
     escaped.join("<br>")
 }

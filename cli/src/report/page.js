@@ -8,8 +8,10 @@
   const search = document.getElementById("search");
   const found = document.getElementById("found");
   const clear = document.getElementById("clear");
+  const hits = document.getElementById("hits");
   const items = new Map([...document.querySelectorAll("li[data-trace]")].map((item) => [Number(item.dataset.trace), item]));
   const LABELS_MAX = 40;
+  const HITS_MAX = 100;
   const FADED = 0.06;
 
   // The group that was clicked, the one under the pointer, and the text that is looked for.
@@ -50,6 +52,32 @@
     if (needle === "") return "";
     const number = texts.flat().filter((text) => text.includes(needle)).length;
     return number === 1 ? "1 text" : `${number.toLocaleString("en")} texts`;
+  }
+
+  // The texts that were found, to read; each leads to its group. The chart's texts are escaped markup, so they are
+  // decoded before they become text again.
+  const decode = (text) => text.replaceAll("<br>", " ").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+  function list() {
+    hits.replaceChildren();
+    hits.hidden = needle === "";
+    if (needle === "") return;
+    let left = 0;
+    chart.data.forEach((trace, index) => trace.text.forEach((text, point) => {
+      if (!texts[index][point].includes(needle)) return;
+      if (hits.childElementCount === HITS_MAX) { left += 1; return; }
+      const item = document.createElement("li");
+      const name = document.createElement("small");
+      name.textContent = decode(trace.name ?? "");
+      item.append(decode(text), " ", name);
+      item.addEventListener("click", () => { if (items.has(index)) choose(index); });
+      hits.append(item);
+    }));
+    if (left > 0) {
+      const more = document.createElement("li");
+      more.className = "more";
+      more.textContent = `and ${left.toLocaleString("en")} more`;
+      hits.append(more);
+    }
   }
 
   // The middle of a group: the median of its points in each direction, which strays do not move.
@@ -106,11 +134,13 @@
     // The texts of the chart are escaped, so what is looked for must be too.
     needle = search.value.trim().toLowerCase().replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
     found.textContent = count();
+    list();
     paint();
   });
   clear.addEventListener("click", () => {
     search.value = needle = found.textContent = "";
     chosen = null;
+    list();
     paint();
   });
   addEventListener("keydown", (event) => { if (event.key === "Escape") clear.click(); });

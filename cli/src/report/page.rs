@@ -7,6 +7,7 @@ use plotly::Plot;
 use super::colours::colour;
 use super::{Group, Page, map};
 use crate::failure::{Failure, Result};
+use crate::printable;
 use crate::progress::count;
 
 const STYLE: &str = include_str!("page.css");
@@ -107,6 +108,7 @@ fn map_section(html: &mut String, page: &Page) {
          <input id=\"search\" type=\"search\" placeholder=\"Find texts…\" aria-label=\"Find texts\">\n\
          <output id=\"found\"></output>\n<button id=\"clear\" type=\"button\" hidden>Show all</button>\n</div>\n\
          <div id=\"board\"><div id=\"plot\"></div><div id=\"labels\" aria-hidden=\"true\"></div></div>\n\
+         <ol id=\"hits\" aria-label=\"Texts found\" hidden></ol>\n\
          <p class=\"note\">{sampled}Texts that lie close together say similar things; distances between far-off \
          {name}s mean little. Scroll to zoom, drag to move, click a text or a {name} to see it alone.</p>\n</section>\n"
     );
@@ -177,7 +179,7 @@ fn percent(part: u64, whole: u64) -> String {
     if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
-/// A text as HTML, for elements and for attributes in double quotes.
+/// A text as HTML, for elements and for attributes in double quotes. What can't be seen is named.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -187,7 +189,7 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            letter => escaped.push(letter),
+            letter => printable::push(&mut escaped, letter),
         }
     }
     escaped
@@ -230,6 +232,22 @@ mod tests {
         assert_eq!(page.matches("<script").count(), 3 + STRAY_SCRIPT_TAGS);
         assert_eq!(page.matches("</script>").count(), 3);
         assert!(page.contains("&lt;img src=x onerror=alert(2)&gt;"));
+    }
+
+    #[test]
+    fn what_can_not_be_seen_is_named() {
+        let text = "a\0b\u{1b}c\u{202e}d\u{2028}e".to_string();
+        let point = Point { text: text.clone(), group: Some(0), ..Point::default() };
+        let group = Group { examples: vec![text.clone()], words: vec![text], ..Group::default() };
+        let page = Page { groups: vec![group], points: vec![point], ..Page::default() };
+        let page = render(&page).expect("a page");
+        let own = page.split("plotly.js v").next().unwrap_or_default();
+        let (_, chart) = page.rsplit_once("application/json").expect("a chart");
+        for part in [own, chart] {
+            assert!(!part.contains(['\0', '\u{1b}', '\u{202e}', '\u{2028}']));
+            assert!(part.contains("202e"), "{part}");
+        }
+        assert!(chart.contains("\\\\u{202e}"), "named, not only escaped for JSON");
     }
 
     /// Times that the chart library itself has the characters of a script tag in its strings.

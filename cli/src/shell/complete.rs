@@ -10,6 +10,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 use sembla_sql::Session;
 
+use super::commands::is_command;
 use crate::scan::{End, end_of};
 
 /// Words of SQL that are worth completing.
@@ -160,6 +161,10 @@ impl Completer for ShellHelper {
             let (offset, files) = self.files.complete_path(&quoted, quoted.len())?;
             return Ok((start + offset - 1, files));
         }
+        if let Some(path) = ["\\i ", "\\o "].iter().find_map(|name| before.strip_prefix(name)) {
+            let (offset, files) = self.files.complete_path(path, path.len())?;
+            return Ok((position - path.len() + offset, files));
+        }
         if let Some(name) = before.strip_prefix("\\model ") {
             let models = self.models.iter().filter(|model| model.starts_with(name));
             return Ok((position - name.len(), models.cloned().map(pair).collect()));
@@ -175,9 +180,7 @@ impl Completer for ShellHelper {
 impl Validator for ShellHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
-        let done = text.trim().is_empty()
-            || text.trim_start().starts_with('\\')
-            || end_of(text) == End::Complete;
+        let done = text.trim().is_empty() || is_command(text) || end_of(text) == End::Complete;
         Ok(if done { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }

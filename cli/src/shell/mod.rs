@@ -6,27 +6,28 @@
 
 mod commands;
 mod complete;
+mod help;
+mod history;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 use sembla_sql::Session;
 
-use crate::args::{Format, SessionArgs};
+use crate::args::{Format, SessionArgs, VERSION};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
+use crate::output::Look;
 use crate::query::{self, Printing};
 use commands::Command;
 use complete::ShellHelper;
 
-/// Rows of a table that the shell prints.
-const ROWS_SHOWN: usize = 1000;
-/// Lines that the history keeps.
-const HISTORY_LINES_MAX: usize = 10_000;
+/// Rows of a table that the shell prints unless it is told otherwise.
+const ROWS_SHOWN: usize = 40;
 
 /// Runs the shell until the user leaves.
 ///
@@ -36,21 +37,22 @@ pub(crate) async fn run(args: &SessionArgs, interrupt: &Interrupt) -> Result<()>
     let mut shell = Shell {
         session: query::open(args)?,
         interrupt: interrupt.clone(),
-        printing: Printing { format: Format::Table, max_rows: Some(ROWS_SHOWN), timing: true },
+        printing: Printing { format: Format::Table, look: Look::default(), timing: true },
+        max_rows: Some(ROWS_SHOWN),
+        is_expanded: false,
         file: None,
     };
-    let history = history_file();
+    interrupt.be_patient();
+    let history = history::file();
     let mut editor = editor(history.as_ref())?;
-    eprintln!("sembla {}: statements end with ;  \\? helps, \\q leaves", env!("CARGO_PKG_VERSION"));
+    eprintln!("sembla {}: statements end with ;   help lists commands, exit leaves", VERSION);
     loop {
         if let Some(helper) = editor.helper_mut() {
             helper.refresh(&shell.session).await;
         }
         match editor.readline("sembla> ") {
             Ok(line) => {
-                if !line.trim().is_empty() && editor.add_history_entry(line.trim()).is_ok() {
-                    save(&mut editor, history.as_ref());
-                }
+                history::keep(&mut editor, history.as_ref(), &line);
                 if !shell.take(&line).await {
                     return Ok(());
                 }
@@ -67,6 +69,10 @@ struct Shell {
     session: Session,
     interrupt: Interrupt,
     printing: Printing,
+    /// Rows of a table that are shown on the terminal.
+    max_rows: Option<usize>,
+    /// Whether each row is a block.
+    is_expanded: bool,
     /// Where results go instead of the terminal.
     file: Option<BufWriter<File>>,
 }
@@ -100,7 +106,25 @@ impl Shell {
                 Ok(())
             }
             Command::Describe(None) => self.run(commands::LIST_TABLES).await,
-            Command::Describe(Some(name)) => self.run(&format!("DESCRIBE {name}")).await,
+            Command::Describe(Some(name)) => {
+                self.run(&format!("DESCRIBE {}", table_name(&name))).await
+            }
+            Command::Functions(pattern) => self.list_functions(pattern.as_deref()).await,
+            Command::Explain(name) => {
+                let width = Look::of_stdout().width;
+                eprint!("{}", help::explain(&self.session, &name, width).await?);
+                Ok(())
+            }
+            Command::Include(path) => self.include(&path).await,
+            Command::Expanded => {
+                self.is_expanded = !self.is_expanded;
+                eprintln!("each row is a {}", if self.is_expanded { "block" } else { "line" });
+                Ok(())
+            }
+            Command::Rows(rows) => {
+                self.max_rows = rows;
+                Ok(())
+            }
             Command::Timing => {
                 self.printing.timing = !self.printing.timing;
                 eprintln!("timing is {}", if self.printing.timing { "on" } else { "off" });
@@ -127,13 +151,34 @@ impl Shell {
     async fn run(&mut self, text: &str) -> Result<()> {
         for statement in self.session.parse(text)? {
             let mut stdout = std::io::stdout();
-            let (out, printing): (&mut (dyn Write + Send), _) = match &mut self.file {
-                Some(file) => (file, Printing { max_rows: None, ..self.printing }),
-                None => (&mut stdout, self.printing),
+            let is_expanded = self.is_expanded;
+            let (out, look): (&mut (dyn Write + Send), _) = match &mut self.file {
+                Some(file) => (file, Look { is_expanded, ..Look::default() }),
+                None => {
+                    let max_rows = self.max_rows;
+                    (&mut stdout, Look { max_rows, is_expanded, ..Look::of_stdout() })
+                }
             };
+            let printing = Printing { look, ..self.printing };
             query::execute(&self.session, statement, printing, out, &self.interrupt).await?;
         }
         Ok(())
+    }
+
+    /// Runs the statements of a file.
+    async fn include(&mut self, path: &Path) -> Result<()> {
+        let source = query::read(path)?;
+        let named = |failure: Failure| failure.context(path.display());
+        self.run(&source.text).await.map_err(named)
+    }
+
+    /// Lists functions, all of them.
+    async fn list_functions(&mut self, pattern: Option<&str>) -> Result<()> {
+        let like = pattern.map(|part| format!(" LIKE '%{}%'", part.replace('\'', "''")));
+        let limit = self.max_rows.take();
+        let listed = self.run(&format!("SHOW FUNCTIONS{}", like.unwrap_or_default())).await;
+        self.max_rows = limit;
+        listed
     }
 
     /// Sends results to the terminal again.
@@ -155,7 +200,7 @@ fn tell(failure: &Failure) {
 fn editor(history: Option<&PathBuf>) -> Result<Editor<ShellHelper, FileHistory>> {
     let fail = |error: ReadlineError| Failure::other(format!("the terminal: {error}"));
     let config = Config::builder()
-        .max_history_size(HISTORY_LINES_MAX)
+        .max_history_size(history::LINES_MAX)
         .map_err(fail)?
         .history_ignore_space(true)
         .completion_type(CompletionType::List)
@@ -171,28 +216,8 @@ fn editor(history: Option<&PathBuf>) -> Result<Editor<ShellHelper, FileHistory>>
     Ok(editor)
 }
 
-/// Saves the history. It is a convenience: when the disk refuses, the shell goes on.
-fn save(editor: &mut Editor<ShellHelper, FileHistory>, history: Option<&PathBuf>) {
-    if let Some(path) = history
-        && let Err(error) = editor.append_history(path)
-    {
-        tracing::debug!(%error, "the history is not saved");
-    }
-}
-
-/// The history file in the user's data folder, made for the user's eyes only.
-fn history_file() -> Option<PathBuf> {
-    let folder = std::env::var_os("XDG_DATA_HOME")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?
-        .join("sembla");
-    fs::create_dir_all(&folder).ok()?;
-    let path = folder.join("history");
-    let mut options = fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&path).ok()?;
-    Some(path)
+/// What `\d` was asked for, as SQL: a file gets the quotes that it needs.
+fn table_name(name: &str) -> String {
+    let is_file = !name.starts_with(['\'', '"']) && Path::new(name).exists();
+    if is_file { format!("'{}'", name.replace('\'', "''")) } else { name.to_string() }
 }

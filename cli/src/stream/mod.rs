@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use crate::args::{Format, RunArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::{Interrupt, Presses};
-use crate::progress::count;
+use crate::output::Look;
+use crate::progress::{Stages, count};
 use crate::query::{self, Printing};
 use watched::Watched;
 
@@ -45,6 +46,14 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
         None => None,
     };
     let guard = interrupt.presses();
+    if args.dry_run {
+        tokio::select! {
+            found = problems(&plans) => report(found)?,
+            () = guard.pressed() => return Err(Failure::Interrupted(None)),
+        }
+    } else {
+        warn_of_silence(&plans);
+    }
     let mut pipelines = Vec::with_capacity(plans.len());
     for plan in plans {
         let name = plan.name().to_string();
@@ -56,10 +65,41 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
     }
     if args.dry_run {
         let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-        eprintln!("everything is in order; these would run: {}", names.join(", "));
+        eprintln!("everything answers and is in order; these would run: {}", names.join(", "));
         return Ok(());
     }
     run_all(pipelines, metrics, &guard).await
+}
+
+/// What does not answer of what the pipelines connect to, each with the pipeline's name.
+async fn problems(plans: &[StreamPlan]) -> Vec<Failure> {
+    let asked = plans.iter().map(|plan| async move {
+        let found = plan.problems(true).await.into_iter();
+        found.map(|error| Failure::from(error).context(plan.name())).collect::<Vec<_>>()
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// # Errors
+/// The last of several failures; those before it are told here.
+fn report(mut failures: Vec<Failure>) -> Result<()> {
+    let Some(last) = failures.pop() else { return Ok(()) };
+    for message in failures.iter().filter_map(Failure::message) {
+        eprintln!("{message}");
+    }
+    Err(last)
+}
+
+/// Says within seconds what does not answer; the pipelines themselves try for longer.
+fn warn_of_silence(plans: &[StreamPlan]) {
+    for plan in plans {
+        let (name, asked) = (plan.name().to_string(), plan.problems(false));
+        tokio::spawn(async move {
+            for error in asked.await {
+                tracing::warn!("{name}: {error}");
+            }
+        });
+    }
 }
 
 /// Runs pipelines until all have ended.
@@ -97,6 +137,7 @@ async fn run_all(
 /// What the pipeline says.
 pub(crate) async fn run_one(plan: StreamPlan, interrupt: &Interrupt) -> Result<()> {
     let guard = interrupt.presses();
+    warn_of_silence(std::slice::from_ref(&plan));
     let pipelines = plan.open(false).await?;
     run_all(pipelines, None, &guard).await
 }
@@ -107,7 +148,7 @@ async fn planned(
     session: &Session,
     interrupt: &Interrupt,
 ) -> Result<Vec<StreamPlan>> {
-    let printing = Printing { format: Format::Table, max_rows: None, timing: false };
+    let printing = Printing { format: Format::Table, look: Look::of_stdout(), timing: false };
     let mut out = std::io::stdout();
     let mut plans: Vec<StreamPlan> = Vec::new();
     for path in &args.files {
@@ -121,7 +162,8 @@ async fn planned(
             match outcome {
                 Outcome::Done(words) => tracing::info!("{words}"),
                 Outcome::Rows(rows) => {
-                    query::print(rows, printing, &mut out).await.map_err(named)?
+                    let stages = Stages::new(session.cancel_token());
+                    query::print(rows, printing, &stages, &mut out).await.map_err(named)?;
                 }
                 Outcome::Stream(plan) => {
                     if plans.iter().any(|other| other.name() == plan.name()) {
@@ -195,9 +237,11 @@ fn words(name: &str, summary: &Summary) -> String {
     ];
     parts.push(match summary.end {
         End::Complete => "complete".into(),
-        End::AlreadyComplete => "complete since an earlier run, and nothing to read since; --ignore-state reads all of it again".into(),
-        End::Drained => "stopped; the next run goes on from here".into(),
-        End::Stopped => "stopped; the next run goes on from the last commit".into(),
+        End::AlreadyComplete => {
+            "complete since an earlier run, and nothing to read since; --ignore-state reads all of it again".into()
+        }
+        End::Drained => "stopped; the next run resumes from here".into(),
+        End::Stopped => "stopped; the next run resumes from the last commit".into(),
     });
     if let Some(failure) = &summary.stop_failure {
         parts.push(format!("the last commit failed, the one before it stands: {failure}"));

@@ -114,7 +114,7 @@ fn a_folder_gets_parts_with_the_same_rows() {
         assert_eq!(part, expected.slice(row, length));
         row += length;
     }
-    assert!(place.run(&args).fails(2).contains("exists; --overwrite replaces it"));
+    assert!(place.run(&args).fails(2).contains("--overwrite replaces it"));
     place.run(&[&args[..], &["--overwrite"]].concat()).ok();
     assert_eq!(fs::read_dir(place.path("parts")).expect("a folder").count(), 1);
 }
@@ -148,7 +148,7 @@ fn a_killed_run_goes_on_and_gives_the_same_rows() {
     assert!(kills > 0, "the run was too fast to be killed");
     let run = place.run(&embed(&sizes));
     assert_eq!(run.code, 0, "{}", run.err);
-    assert!(run.err.contains("going on after"), "{}", run.err);
+    assert!(run.err.contains("resuming after"), "{}", run.err);
     assert_eq!(read_parquet(&place.path("out.parquet")), expected);
 }
 
@@ -173,7 +173,7 @@ fn csv_and_json_also_go_on_in_the_middle() {
         child.kill().expect("killed");
         child.wait().expect("waited");
         let run = place.run(&args);
-        assert!(run.err.contains("going on after"), "{name}: {}", run.err);
+        assert!(run.err.contains("resuming after"), "{name}: {}", run.err);
         assert_eq!(read_parquet(&place.path("out.parquet")), expected, "{name}");
     }
 }

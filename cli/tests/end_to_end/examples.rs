@@ -23,9 +23,14 @@ fn with_data() -> (PathBuf, Place) {
 
 #[test]
 fn every_example_runs() {
+    assert!(runs_of("examples").len() >= 5, "examples are missing");
+}
+
+/// Runs every file of SQL in a folder of the project. Gives the names and what they printed.
+fn runs_of(folder: &str) -> Vec<(String, String)> {
     let (root, place) = with_data();
-    let mut seen = 0;
-    for entry in fs::read_dir(root.join("examples")).expect("the examples") {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(root.join(folder)).expect("the examples") {
         let path = entry.expect("a file").path();
         if path.extension().is_some_and(|end| end == "sql") {
             let name = path.display().to_string();
@@ -34,10 +39,38 @@ fn every_example_runs() {
             let run = place.run(&["sql", "--format", "csv", "-f", &name]);
             assert_eq!(run.code, 0, "{name}: {}", run.err);
             assert!(run.out.lines().count() >= 2, "{name} gives no rows");
-            seen += 1;
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            runs.push((name, run.out));
         }
     }
-    assert!(seen >= 5, "only {seen} examples were found");
+    runs
+}
+
+#[test]
+fn every_recipe_does_what_it_says() {
+    let runs = runs_of("examples/recipes");
+    let of = |wanted: &str| {
+        let run = runs.iter().find(|(name, _)| name == wanted);
+        run.map(|(_, out)| out.as_str()).unwrap_or_else(|| panic!("{wanted} is missing"))
+    };
+    let right = of("zero_shot").lines().last().and_then(|line| line.rsplit(',').next());
+    let right: f64 = right.and_then(|percent| percent.parse().ok()).expect("a share");
+    assert!(right > 75.0, "only {right} % of the labels are right");
+    let pairs = of("one_to_one");
+    for pair in ["cordless drill 18 V,18V battery drill,", "LED desk lamp,table lamp with LED,"] {
+        assert!(pairs.contains(pair), "{pairs}");
+    }
+    assert!(pairs.ends_with("unmatched\nespresso machine\n"), "{pairs}");
+    let chunks = of("chunks");
+    assert!(
+        chunks.lines().nth(3).is_some_and(|hit| hit.starts_with("passcode_forgotten,")),
+        "{chunks}"
+    );
+    let nightly = of("nightly");
+    assert!(nightly.contains("rows,different\n3080,3080\n"), "{nightly}");
+    let index = fs::read_to_string(with_data().0.join("examples/recipes/README.md"));
+    let index = index.expect("an index");
+    assert!(runs.iter().all(|(name, _)| index.contains(&format!("({name}.sql)"))), "{index}");
 }
 
 #[test]

@@ -70,7 +70,10 @@ fn columns_that_do_not_fit_are_named() {
         ("mine in.csv --vectors body", "column 'body' holds Utf8, not vectors"),
         ("mine none.csv", "input 'none.csv': no such file or folder"),
         ("mine in.csv --with none.csv", "input 'none.csv': no such file or folder"),
-        ("mine in.csv -o out.txt", "the output out.txt does not end in .parquet, .csv or .ndjson"),
+        (
+            "mine in.csv -o out.txt",
+            "the output out.txt does not end in .parquet, .csv, .ndjson, .jsonl, .arrow or .feather",
+        ),
         ("mine in.csv -o no/out.csv", "the folder of the output no/out.csv does not exist"),
         ("topics in.csv -o a.csv --topics a.csv", "--output and --topics name the same file"),
         ("rerank in.csv --query x --vectors v", "rerank reads texts; --vectors has no use here"),

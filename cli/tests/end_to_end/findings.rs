@@ -3,9 +3,6 @@
 
 use std::fs;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::UInt64Type;
-
 use crate::place::{Place, read_parquet};
 
 /// Twelve questions about three things. Rows 0 and 4 are the same, and 8 nearly is 3.
@@ -117,14 +114,22 @@ fn dedup_tells_what_to_keep_and_why() {
 #[test]
 fn dedup_writes_the_rows_to_keep_into_a_file() {
     let place = questions();
-    let args = ["dedup", "in.csv", "-m", "potion", "--threshold", "0.95", "--only-kept", "--text"];
+    let args = ["dedup", "in.csv", "-m", "potion", "--threshold", "0.95", "--only-kept"];
+    let csv = [&args[..], &["-o", "kept.csv"]].concat();
+    assert_eq!(place.run(&csv).ok(), "", "rows go to the file");
+    let input = fs::read_to_string(place.path("in.csv")).expect("a file").replace('"', "");
+    let kept = fs::read_to_string(place.path("kept.csv")).expect("a file");
+    let rows: Vec<&str> = input.lines().skip(1).collect();
+    let expected = [0, 1, 2, 3, 5, 6, 7, 9, 10, 11].map(|row| rows[row]);
+    assert_eq!(kept.lines().skip(1).collect::<Vec<_>>(), expected, "the input's rows, as they are");
+    assert_eq!(kept.lines().next(), input.lines().next());
+    let named = [&args[..], &["--columns", "text", "-o", "texts.csv"]].concat();
+    place.run(&named).ok();
+    let texts = fs::read_to_string(place.path("texts.csv")).expect("a file");
+    assert_eq!((texts.lines().next(), texts.lines().count()), (Some("text"), 11));
     let args = [&args[..], &["-o", "kept.parquet"]].concat();
-    assert_eq!(place.run(&args).ok(), "", "rows go to the file");
-    let kept = read_parquet(&place.path("kept.parquet"));
-    let ids: Vec<_> =
-        kept.column_by_name("id").expect("ids").as_primitive::<UInt64Type>().values().to_vec();
-    assert_eq!(ids, [0, 1, 2, 3, 5, 6, 7, 9, 10, 11]);
-    assert_eq!(kept.column_by_name("text").expect("texts").null_count(), 0);
+    place.run(&args).ok();
+    assert_eq!(read_parquet(&place.path("kept.parquet")).num_rows(), 10);
     assert!(place.run(&args).fails(2).contains("kept.parquet exists; --overwrite replaces it"));
     place.run(&[&args[..], &["--overwrite"]].concat()).ok();
     place.write("new.csv", "key,text\n1,Where is my card?\n2,Something else altogether\n");
@@ -252,4 +257,35 @@ fn several_files_are_one_table_in_their_order() {
     let out = run.ok();
     let ids: Vec<_> = out.lines().skip(1).map(|line| cells(line)[2]).collect();
     assert_eq!(ids, ["0", "2", "3", "7"]);
+}
+
+#[test]
+fn groups_are_looked_at_one_by_one() {
+    let place = Place::new();
+    let csv = "customer,text\na,Where is my card?\nb,Where is my card?\na,where is my card\nb,How do I change my PIN?\n";
+    place.write("in.csv", csv);
+    let args =
+        ["dedup", "in.csv", "-m", "potion", "--threshold", "0.95", "--partition-by", "customer"];
+    let out = place.run(&[&args[..], &["--format", "csv", "--columns", "customer"]].concat()).ok();
+    assert_eq!(
+        out.lines().next(),
+        Some("customer,id,cluster_id,representative_id,is_kept,score,reason")
+    );
+    let kept = |line: &str| (cells(line)[1].to_string(), cells(line)[4].to_string());
+    let mut found: Vec<_> = out.lines().skip(1).map(kept).collect();
+    found.sort();
+    let expected = [("0", "true"), ("1", "true"), ("2", "false"), ("3", "true")];
+    assert_eq!(found, expected.map(|(id, kept)| (id.to_string(), kept.to_string())));
+    place.run(&[&args[..], &["--only-kept", "-o", "kept.csv"]].concat()).ok();
+    let kept = fs::read_to_string(place.path("kept.csv")).expect("a file");
+    let rows: Vec<_> = csv.lines().collect();
+    assert_eq!(kept.lines().collect::<Vec<_>>(), [rows[0], rows[1], rows[2], rows[4]]);
+    let topics = ["topics", "in.csv", "-m", "potion", "-k", "1", "--partition-by", "customer"];
+    let run = place.run(&topics);
+    assert!(run.err.contains("4 rows: 2 topics of 2 rows"), "{}", run.err);
+    assert!(
+        run.ok().lines().next().is_some_and(|line| line.trim().starts_with("customer │ topic_id"))
+    );
+    let line = place.run(&[&topics[..], &["--report", "out.html"]].concat()).fails(2);
+    assert!(line.contains("--partition-by") && line.contains("--report"), "{line}");
 }

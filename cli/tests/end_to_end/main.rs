@@ -6,6 +6,11 @@ mod errors;
 mod examples;
 mod finding_errors;
 mod findings;
+mod manual;
+mod outputs;
 mod place;
+mod shell;
+#[cfg(unix)]
+mod signals;
 mod sql;
 mod streams;

@@ -129,7 +129,7 @@ fn a_bounded_table_says_that_there_is_more() {
     let place = Place::new();
     let query = "SELECT value FROM generate_series(1, 100) ORDER BY value";
     let out = place.run(&["sql", "--max-rows", "2", query]).ok();
-    assert!(out.ends_with("     1\n     2\n(first 2 rows)\n"), "{out}");
+    assert!(out.ends_with("     1\n     2\n(2 of 100 rows)\n"), "{out}");
 }
 
 #[test]

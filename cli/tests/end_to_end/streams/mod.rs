@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use crate::place::Place;
 
 mod at_rest;
+mod dry_run;
 mod files;
 mod instances;
 mod kafka;
 mod panes;
+#[cfg(unix)]
+mod serve;
 mod topics;
 
 /// Rows of the stream.
