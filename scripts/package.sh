@@ -50,12 +50,10 @@ cp LICENSE README.md CHANGELOG.md "$tree/"
 cp "$runtime/LICENSE" "$tree/licences/onnxruntime-LICENSE"
 cp "$runtime/ThirdPartyNotices.txt" "$tree/licences/onnxruntime-ThirdPartyNotices.txt"
 scripts/licences.py > "$tree/licences/crates.txt"
-if "$tree/sembla" completions bash > /dev/null 2>&1; then
-  for shell in bash zsh fish; do
-    "$tree/sembla" completions "$shell" > "$tree/completions/sembla.$shell"
-  done
-  "$tree/sembla" man > "$tree/sembla.1"
-fi
+for shell in bash zsh fish; do
+  "$tree/sembla" completions "$shell" > "$tree/completions/sembla.$shell"
+done
+"$tree/sembla" man > "$tree/sembla.1"
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
