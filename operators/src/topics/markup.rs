@@ -96,14 +96,19 @@ fn tag_bytes(text: &str) -> Option<usize> {
 /// The text with characters in the place of entities; an entity of another name is a space. `None`
 /// where there is none.
 fn without_entities(text: &str) -> Option<String> {
-    let (before, character, mut rest) = next_entity(text)?;
     let mut decoded = String::with_capacity(text.len());
-    decoded.push_str(before);
-    decoded.push(character);
+    let mut rest = text;
     while let Some((before, character, after)) = next_entity(rest) {
+        // An `&` that was escaped itself belongs to what follows at once.
+        if before.is_empty() && !rest.starts_with('&') && decoded.ends_with('&') {
+            decoded.pop();
+        }
         decoded.push_str(before);
         decoded.push(character);
         rest = after;
+    }
+    if rest.len() == text.len() {
+        return None;
     }
     decoded.push_str(rest);
     Some(decoded)
