@@ -77,6 +77,8 @@ enum Records {
 struct Reading {
     events: mpsc::Receiver<Result<SourceEvent>>,
     tasks: JoinSet<()>,
+    /// Why one of them has failed.
+    failed: Option<Error>,
     /// How many partitions have not ended.
     open: usize,
     /// By partition where the pipeline goes on, and whether its reader has all there is.
@@ -386,6 +388,7 @@ impl Source for KafkaSource {
         let mut reading = Reading {
             events,
             tasks: JoinSet::new(),
+            failed: None,
             open: places.len(),
             next: places
                 .iter()
@@ -428,6 +431,11 @@ impl Source for KafkaSource {
         let thread = self.thread.as_ref().ok_or(Error::Stopped)?;
         let reading =
             self.reading.as_mut().ok_or_else(|| Error::Bug("next comes after start".into()))?;
+        // A position that is gone may be one of a topic that is another one now.
+        if let Some(error) = reading.failed.clone() {
+            self.ids.check(&thread.consumer, &self.settings).await?;
+            return Err(error);
+        }
         if reading.open == 0 {
             self.ids.check(&thread.consumer, &self.settings).await?;
             return Ok(None);
@@ -443,8 +451,15 @@ impl Source for KafkaSource {
             }
             event = reading.events.recv() => event,
         };
-        let event =
-            event.ok_or_else(|| Error::Bug("the readers of partitions are gone".into()))??;
+        let event = event.ok_or_else(|| Error::Bug("the readers of partitions are gone".into()))?;
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                reading.failed = Some(error.clone());
+                self.ids.check(&thread.consumer, &self.settings).await?;
+                return Err(error);
+            }
+        };
         match &event {
             SourceEvent::Batch(batch) => {
                 if let Some((next, _)) = reading.next.get_mut(&batch.partition) {
