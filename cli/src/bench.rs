@@ -4,6 +4,8 @@
 //! It measures the model alone: no files, no cache. `make bench` compares whole runs with other
 //! programs.
 
+pub(crate) mod kernels;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -40,6 +40,7 @@ use interrupt::Interrupt;
 fn main() -> ExitCode {
     allocator::share_arenas();
     let result = parse().and_then(|cli| {
+        sembla_processor::check().map_err(|error| Failure::user(error.to_string()))?;
         trace(cli.verbose);
         run(cli.command)
     });
@@ -108,6 +109,7 @@ fn run(command: Option<Command>) -> Result<()> {
         Some(Command::Rerank(args)) => block_on(|| findings::rerank::run(&args, &interrupt)),
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
+        Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man(args)) => manual::man(&args),
         Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),

@@ -65,6 +65,8 @@ pub(crate) struct QuantizeArgs {
 pub(crate) enum BenchCommand {
     /// Texts and tokens a second of a model on this machine, per precision
     Embed(BenchArgs),
+    /// Operations a second of the innermost loops, per instruction level, beside one core's peak
+    Kernels,
 }
 
 /// `sembla bench embed`.

@@ -9,6 +9,7 @@ mod findings;
 mod manual;
 mod outputs;
 mod place;
+mod processor;
 mod shell;
 #[cfg(unix)]
 mod signals;

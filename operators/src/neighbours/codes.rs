@@ -141,7 +141,8 @@ impl<'a> Bytes<'a> {
 }
 
 /// Rounds a row to codes plus the tiles' offset and gives what a code counts, and the length of
-/// what is lost, rounded up; `None` without a direction. Codes behind the row's end stay as they are.
+/// what is lost, rounded up; `None` without a direction. Codes behind the row's end stay as they
+/// are.
 fn round(row: &[f32], tiles: ByteTiles, codes: &mut [u8]) -> Option<(f32, f32)> {
     let code_max = f32::from(tiles.code_max());
     let largest = lanes::max_abs(row);

@@ -28,6 +28,10 @@ const SURVIVORS_MIN: usize = 4096;
 /// In 8 bits, the share of all pairs that may be computed anew in vain before f32 is faster.
 const VAIN_SHARE_MAX: f64 = 0.05;
 
+/// The share of all pairs, at least, that vain ones are weighed against. Bounds are low when a
+/// search begins, and many pairs survive that would not later; that says nothing about the vectors.
+const TRIAL_SHARE: f64 = 0.05;
+
 /// Fewer rows than this are not worth rounding the columns to 8 bits.
 const BYTES_ROWS_MIN: usize = 128;
 
@@ -219,7 +223,9 @@ impl<'a> Sweep<'a> {
     /// The 8-bit form, as long as it pays.
     fn bytes(&self) -> Option<&Sides<Bytes<'a>>> {
         let (pairs, vain) = (self.pairs.load(Ordering::Relaxed), self.vain.load(Ordering::Relaxed));
-        let pays = (vain as f64) <= VAIN_SHARE_MAX * (pairs as f64).max(1e6);
+        let all = self.left.rows() as f64 * self.right.rows() as f64;
+        let weighed = (pairs as f64).max(TRIAL_SHARE * all).max(1e6);
+        let pays = (vain as f64) <= VAIN_SHARE_MAX * weighed;
         self.bytes.as_ref().filter(|_| pays)
     }
 }
