@@ -6,6 +6,7 @@
 //! and building a graph is left to others.
 
 mod modules;
+mod multi_vector;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -98,6 +99,7 @@ impl Layout {
         let config = json(&config_path)?.unwrap_or(Value::Null);
         let settings = json(&source.join("config_sentence_transformers.json"))?;
         let settings = settings.unwrap_or(Value::Null);
+        multi_vector::refuse(source, &folder, modules.as_ref(), &config, &settings)?;
         let kind = kind(modules.as_ref(), &config, &settings, &folder);
         let mut layout = Self {
             root: source.to_path_buf(),

@@ -30,6 +30,7 @@ pub mod model;
 mod onnx;
 pub mod onnxruntime;
 mod ops;
+pub mod panics;
 mod pool;
 pub mod quantize;
 pub mod spec;

@@ -205,7 +205,9 @@ impl Model {
         let mut values = Vec::with_capacity(unique.len() * dimension);
         for chunk in unique.chunks(CHUNK_TEXTS) {
             cancel.check()?;
-            values.extend(self.embed_chunk(chunk, prompt, cancel, &mut work)?);
+            let vectors = self.embed_chunk(chunk, prompt, cancel, &mut work)?;
+            self.check_finite(&vectors)?;
+            values.extend(vectors);
         }
         cancel.done(texts.len() - unique.len());
         if let Some(places) = places {
@@ -217,6 +219,17 @@ impl Model {
         }
         self.0.counters.add(work, started.elapsed());
         Ok(Embeddings { dimension, values })
+    }
+
+    /// Checks that vectors are numbers: damaged weights give others.
+    fn check_finite(&self, vectors: &[f32]) -> Result<()> {
+        if vectors.iter().all(|x| x.is_finite()) {
+            return Ok(());
+        }
+        Err(ModelError::file(
+            &self.info().path,
+            "gives vectors with components that are no numbers (NaN or infinite); its weights are damaged: fetch the model again",
+        ))
     }
 
     /// Vectors of distinct texts: from the cache where it has them, else computed and remembered.

@@ -16,6 +16,7 @@ use tokenizers::{
 };
 
 use crate::onnxruntime::one_line;
+use crate::panics::caught;
 use crate::workers;
 use crate::{CancelToken, ModelError, Result, TokenCount};
 use wordpiece::{Pieced, WordPiece};
@@ -30,7 +31,7 @@ const CHUNK_ROWS: usize = 64;
 /// seen before is looked at first, and a panic becomes an error.
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| error.to_string())?;
-    std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
+    caught(|| Tokenizer::from_bytes(bytes))
         .map_err(|_| "the file is not what a tokenizer looks like".to_string())?
         .map_err(|error| error.to_string())
 }
@@ -87,6 +88,8 @@ impl TextTokenizer {
         let mut tokenizer = parse(&bytes).map_err(|problem| {
             ModelError::file(path, format!("is not a tokenizer: {}", one_line(&problem)))
         })?;
+        // Whatever is encoded from here on must not be filled up to a length that the file chose.
+        tokenizer.with_padding(None);
         let added = match tokenizer.get_post_processor() {
             Some(processor) if add_special_tokens => processor.added_tokens(false),
             _ => 0,
@@ -102,7 +105,7 @@ impl TextTokenizer {
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
         });
-        tokenizer.with_padding(None).with_truncation(truncation).map_err(|error| {
+        tokenizer.with_truncation(truncation).map_err(|error| {
             ModelError::BadOption(format!(
                 "max_length {} is too small for model '{model}': {}",
                 max_length.unwrap_or_default(),
@@ -221,8 +224,8 @@ impl TextTokenizer {
                 self.unlimited.get_or_init(|| tokenizer)
             }
         };
-        let encoding = unlimited.encode_fast(self.cased(text).as_ref(), is_special);
-        Ok(encoding.map_err(|error| self.error(&*error))?.get_ids().to_vec())
+        let encoding = self.call(|| unlimited.encode_fast(self.cased(text).as_ref(), is_special));
+        Ok(encoding?.get_ids().to_vec())
     }
 
     /// Tokens that a prompt takes at the start of a sequence, without a trailing special token.
@@ -242,9 +245,19 @@ impl TextTokenizer {
 
     /// Encodes one input.
     fn run(&self, input: EncodeInput<'_>) -> Result<Encoding> {
-        self.tokenizer
-            .encode_fast(input, self.add_special_tokens)
-            .map_err(|error| self.error(&*error))
+        self.call(|| self.tokenizer.encode_fast(input, self.add_special_tokens))
+    }
+
+    /// Calls the library, which panics where a regular expression of the file gives up on a text.
+    fn call(
+        &self,
+        encode: impl FnOnce() -> Result<Encoding, tokenizers::Error>,
+    ) -> Result<Encoding> {
+        let encoded = caught(encode).map_err(|panic| ModelError::Tokenizer {
+            model: self.model.clone(),
+            message: format!("it failed on a text: {}", one_line(&panic)),
+        })?;
+        encoded.map_err(|error| self.error(&*error))
     }
 
     fn error(&self, error: &dyn std::error::Error) -> ModelError {
