@@ -2,7 +2,7 @@
 //!
 //! The cosine of two rows is their dot product. There is one sum for it in the whole crate
 //! ([`UnitVectors::cosine`]), the same on every processor and for both orders of the two rows, so
-//! two operators never disagree about a pair.
+//! two operators never disagree about a pair. Rows that are equal have the cosine 1, exactly.
 
 use rayon::prelude::*;
 
@@ -113,10 +113,19 @@ impl UnitVectors {
     }
 }
 
+/// Equal vectors have a dot product above this, whatever rounding has done to their length and to
+/// the sum: it is off by less at any dimension that an index or a model has.
+const EQUAL_DOT_MIN: f32 = 0.98;
+
 /// The cosine of two vectors of length one.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = lanes::dot(a, b) as f32;
+    // A sum of rounded squares is seldom 1, and `threshold => 1.0` is to find equal texts.
+    if dot > EQUAL_DOT_MIN && a == b {
+        return 1.0;
+    }
     // Adding zero leaves one zero only, so that equal scores are equal in every order.
-    (lanes::dot(a, b) as f32).clamp(-1.0, 1.0) + 0.0
+    dot.clamp(-1.0, 1.0) + 0.0
 }
 
 /// Makes a vector's length one, or all its components zero if it has no direction.
@@ -143,6 +152,20 @@ mod tests {
         let directed: Vec<bool> = (0..5).map(|row| vectors.has_direction(row)).collect();
         assert_eq!(directed, [true, false, false, false, true]);
         assert_eq!(vectors.cosine(0, &vectors, 4), 0.6);
+    }
+
+    #[test]
+    fn equal_rows_have_the_cosine_one() {
+        use crate::similarity::tests::random_vector;
+        for dimension in [1, 3, 17, 128, 384, 1000, 4096, 65_536] {
+            let row = random_vector(dimension, dimension as u64);
+            let mut other = row.clone();
+            other[dimension / 2] *= 1.5;
+            let rows = [row.clone(), row, other].concat();
+            let vectors = UnitVectors::new(dimension, rows).expect("three rows");
+            assert_eq!(vectors.cosine(0, &vectors, 1), 1.0, "{dimension}");
+            assert!(vectors.cosine(0, &vectors, 2) <= 1.0, "{dimension}");
+        }
     }
 
     #[test]

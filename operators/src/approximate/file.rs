@@ -33,21 +33,33 @@ impl ApproximateIndex {
     /// # Errors
     /// [`OperatorError::Data`] that names the file and the cause.
     pub fn save(&self, path: &Path, host: &dyn Host) -> Result<()> {
-        let partial = partial_path(path);
-        let saved = self.write(&partial, host).and_then(|()| {
-            fs::rename(&partial, path).map_err(|error| cannot("written", path, &error))?;
-            // The new name itself is on the disk once its folder is.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = File::open(folder.unwrap_or(Path::new(".")));
-            folder
-                .and_then(|folder| folder.sync_all())
-                .map_err(|error| cannot("written", path, &error))
-        });
-        if saved.is_err() {
-            // What was written is of no use; that it can't be removed is not the news.
-            let _ = fs::remove_file(&partial);
-        }
-        saved
+        self.write_beside(path, host)?.publish()
+    }
+
+    /// Writes the index beside `path`, so that files which belong to it can be written before it
+    /// appears there.
+    ///
+    /// # Errors
+    /// [`OperatorError::Data`] that names the file and the cause.
+    pub fn write_beside(&self, path: &Path, host: &dyn Host) -> Result<Unpublished> {
+        let mut unpublished = Unpublished {
+            partial: partial_path(path),
+            path: path.to_path_buf(),
+            identity: 0,
+            is_published: false,
+        };
+        unpublished.identity = self.write(&unpublished.partial, host)?;
+        Ok(unpublished)
+    }
+
+    /// What tells the index in a file from any other: [`Unpublished::identity`] of what was
+    /// published there last.
+    ///
+    /// # Errors
+    /// [`OperatorError::Data`] when there is no such file, or it is no index.
+    pub fn identity(path: &Path) -> Result<u64> {
+        let mut file = File::open(path).map_err(|error| cannot("read", path, &error))?;
+        Ok(read_footer(&mut file, path)?.checksum)
     }
 
     /// Reads an index that [`ApproximateIndex::save`] wrote.
@@ -77,7 +89,8 @@ impl ApproximateIndex {
         Ok(index)
     }
 
-    fn write(&self, path: &Path, host: &dyn Host) -> Result<()> {
+    /// Writes a whole file and gives the checksum of its contents.
+    fn write(&self, path: &Path, host: &dyn Host) -> Result<u64> {
         self.index.save(name(path)?).map_err(|error| cannot("written", path, &error))?;
         let written = |error: io::Error| cannot("written", path, &error);
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(written)?;
@@ -92,7 +105,48 @@ impl ApproximateIndex {
         };
         file.seek(SeekFrom::Start(length)).map_err(written)?;
         file.write_all(&footer.to_bytes()).map_err(written)?;
-        file.sync_all().map_err(written)
+        file.sync_all().map_err(written)?;
+        Ok(checksum)
+    }
+}
+
+/// An index that is on the disk and not under its name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Unpublished {
+    partial: PathBuf,
+    path: PathBuf,
+    identity: u64,
+    is_published: bool,
+}
+
+impl Unpublished {
+    /// What tells this index from others: a checksum of it.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Puts the index under its name, in place of what is there, in one step.
+    ///
+    /// # Errors
+    /// [`OperatorError::Data`] that names the file and the cause.
+    pub fn publish(mut self) -> Result<()> {
+        let written = |error: io::Error| cannot("written", &self.path, &error);
+        fs::rename(&self.partial, &self.path).map_err(written)?;
+        // The new name itself is on the disk once its folder is.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        folder.and_then(|folder| folder.sync_all()).map_err(written)?;
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        if !self.is_published {
+            // What was written is of no use; that it can't be removed is not the news.
+            let _ = fs::remove_file(&self.partial);
+        }
     }
 }
 

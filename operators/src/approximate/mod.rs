@@ -12,6 +12,8 @@
 
 mod file;
 
+pub use file::Unpublished;
+
 use rayon::prelude::*;
 use usearch::ffi::{IndexOptions, MetricKind, ScalarKind};
 
@@ -271,6 +273,22 @@ impl ApproximateIndex {
         expansion: usize,
         host: &dyn Host,
     ) -> Result<Vec<Vec<ApproximateHit>>> {
+        self.search_among(queries, k, expansion, None, host)
+    }
+
+    /// The same among the vectors whose keys are wanted. The others still lead the search through
+    /// the graph, so a key that is not wanted costs time but hides nothing.
+    ///
+    /// # Errors
+    /// As [`ApproximateIndex::search`].
+    pub fn search_among(
+        &self,
+        queries: &UnitVectors,
+        k: usize,
+        expansion: usize,
+        is_wanted: Option<&(dyn Fn(u64) -> bool + Sync)>,
+        host: &dyn Host,
+    ) -> Result<Vec<Vec<ApproximateHit>>> {
         check_expansion(expansion)?;
         self.check_dimension(queries)?;
         let wanted = k.max(expansion).min(self.rows());
@@ -284,14 +302,24 @@ impl ApproximateIndex {
             if k == 0 || wanted == 0 || !queries.has_direction(query) {
                 return Ok(Vec::new());
             }
-            self.search_one(queries.row(query), k, wanted)
+            self.search_one(queries.row(query), k, wanted, is_wanted)
         };
         (0..queries.rows()).into_par_iter().map(search).collect()
     }
 
     /// Searches with `wanted` candidates and gives the best `k`.
-    fn search_one(&self, query: &[f32], k: usize, wanted: usize) -> Result<Vec<ApproximateHit>> {
-        let found = self.index.search(query, wanted).map_err(failed)?;
+    fn search_one(
+        &self,
+        query: &[f32],
+        k: usize,
+        wanted: usize,
+        is_wanted: Option<&(dyn Fn(u64) -> bool + Sync)>,
+    ) -> Result<Vec<ApproximateHit>> {
+        let found = match is_wanted {
+            Some(is_wanted) => self.index.filtered_search(query, wanted, is_wanted),
+            None => self.index.search(query, wanted),
+        };
+        let found = found.map_err(failed)?;
         let mut stored = vec![0f32; query.len()];
         // Another half is looked at, as the library's own distances are rounded otherwise.
         let rescored = found.keys.iter().take(k.saturating_add(k / 2 + 1));
@@ -307,6 +335,27 @@ impl ApproximateIndex {
         hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.key.cmp(&b.key)));
         hits.truncate(k);
         Ok(hits)
+    }
+
+    /// The stored vectors of some keys, in that order. What was stored in fewer bits is of length
+    /// one again.
+    ///
+    /// # Errors
+    /// [`OperatorError::Data`] for a key that the index doesn't have, what the host says.
+    pub fn vectors_of(&self, keys: &[u64], host: &dyn Host) -> Result<UnitVectors> {
+        let dimension = self.dimension();
+        let mut values = vec![0f32; keys.len() * dimension];
+        values.par_chunks_mut(dimension).zip(keys).try_for_each(|(vector, key)| {
+            check(host)?;
+            if self.index.get(*key, vector).map_err(failed)? == 0 {
+                return Err(OperatorError::Data(format!("key {key} is not in the index")));
+            }
+            if self.options.storage != Storage::F32 {
+                normalize(vector);
+            }
+            Ok(())
+        })?;
+        Ok(UnitVectors::of_units(dimension, values))
     }
 
     /// Makes room for rows, and for the threads that work on them at once. Later searches may come

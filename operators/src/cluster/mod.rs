@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 pub(crate) use agglomerative::merge_weighted;
 pub(crate) use minibatch::moved_from;
-pub use options::{Algorithm, Cut, Linkage, Options};
+pub use options::{Algorithm, Cut, Linkage, Options, default_k};
 pub use silhouette::{silhouette, silhouettes};
 
 use crate::error::{OperatorError, Result};
@@ -143,8 +143,9 @@ fn check_count(algorithm: &Algorithm, rows: usize) -> Result<()> {
         | Algorithm::Agglomerative { cut: Cut::Count(k), .. }
             if k > rows =>
         {
+            let rows = if rows == 1 { "1 row has".into() } else { format!("{rows} rows have") };
             Err(OperatorError::Option(format!(
-                "k is {k}, but only {rows} rows have a vector to cluster; lower k"
+                "k is {k}, but only {rows} a vector to cluster; lower k"
             )))
         }
         _ => Ok(()),

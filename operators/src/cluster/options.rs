@@ -202,7 +202,25 @@ impl Options {
     }
 }
 
+/// The most clusters that [`default_k`] gives.
+const DEFAULT_K_MAX: f64 = 100.0;
+
+/// A number of clusters for so many rows where none is asked for: the square root of half of them,
+/// between 1 and 100.
+pub fn default_k(rows: usize) -> usize {
+    (rows as f64 / 2.0).sqrt().round().clamp(1.0, DEFAULT_K_MAX) as usize
+}
+
 impl Algorithm {
+    /// The same with another number of clusters, where it has one.
+    pub fn with_k(self, clusters: usize) -> Self {
+        match self {
+            Self::KMeans { runs, seed, .. } => Self::KMeans { k: clusters, runs, seed },
+            Self::MiniBatch { seed, .. } => Self::MiniBatch { k: clusters, seed },
+            other => other,
+        }
+    }
+
     /// Checks that options are in their ranges. Whether `k` is above the rows shows later.
     pub(super) fn check(&self) -> Result<()> {
         match self {

@@ -143,7 +143,7 @@ fn few_rows_are_clustered_or_refused() {
             Ok(found) => assert_eq!(found.cluster_of.len(), 1),
             Err(error) => assert_eq!(
                 error.to_string(),
-                "k is 3, but only 1 rows have a vector to cluster; lower k"
+                "k is 3, but only 1 row has a vector to cluster; lower k"
             ),
         }
     }

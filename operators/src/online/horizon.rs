@@ -148,7 +148,8 @@ impl Horizon {
         host: &dyn Host,
     ) -> Result<Vec<Vec<Neighbour>>> {
         let mut nearest: Vec<Vec<Neighbour>> = vec![Vec::new(); vectors.rows()];
-        if vectors.rows() == 0 || seen.directed.is_empty() {
+        // Rows without any direction have no dimension either.
+        if seen.directed.is_empty() || !(0..vectors.rows()).any(|row| vectors.has_direction(row)) {
             return Ok(nearest);
         }
         check_same_model(vectors.dimension(), self.dimension)?;
