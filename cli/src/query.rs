@@ -214,7 +214,7 @@ pub(crate) async fn print(
     out: &mut (dyn Write + Send),
 ) -> Result<()> {
     let context = Arc::new(rows.task_ctx());
-    let plan = rows.create_physical_plan().await?;
+    let plan = sembla_sql::planning::physical(rows).await?;
     let read = Arc::clone(&plan);
     stages.watch(move || rows_read(&read));
     let mut stream = execute_stream(plan, context)?;

@@ -5,25 +5,29 @@
 //! places, and what is left out becomes NULL, which these functions take for their default.
 //!
 //! The same pass makes sub-queries of the inputs of findings and windows (`findings::rewrite`), so
-//! that calls inside them are reached too, and lets `FROM t` mean `SELECT * FROM t`.
+//! that calls inside them are reached too, looks at the other items of FROM (`from_items`), and
+//! lets `FROM t` mean `SELECT * FROM t`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as EngineResult;
-use datafusion::logical_expr::Expr as LogicalExpr;
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr as LogicalExpr, ExprSchemable, LogicalPlan, Operator,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::{CopyToSource, Statement as EngineStatement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select, SelectFlavor,
-    SelectItem, TableFactor, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select,
+    SelectFlavor, SelectItem, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::SqlError;
 use crate::findings::rewrite;
-use crate::functions::ParameterNames;
+use crate::from_items::Known;
 
 /// Puts the named arguments of every call in a statement into their places.
 ///
@@ -32,37 +36,83 @@ use crate::functions::ParameterNames;
 /// given twice, and a positional argument after a named one.
 pub(crate) fn place(
     statement: &mut EngineStatement,
-    names: &ParameterNames,
-) -> Result<(), SqlError> {
-    let mut placing = Placing { names };
+    known: &Known<'_>,
+) -> Result<Placed, SqlError> {
+    let mut placing = Placing { known, placed: Placed::default() };
     let flow = match statement {
         EngineStatement::Statement(statement) => statement.visit(&mut placing),
         EngineStatement::CopyTo(copy) => match &mut copy.source {
             CopyToSource::Query(query) => query.visit(&mut placing),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
-        EngineStatement::Explain(explain) => return place(&mut explain.statement, names),
+        EngineStatement::Explain(explain) => return place(&mut explain.statement, known),
         EngineStatement::CreateExternalTable(_) | EngineStatement::Reset(_) => {
             ControlFlow::Continue(())
         }
     };
     match flow {
-        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Continue(()) => Ok(placing.placed),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
+/// What was seen in a statement that only its plan can judge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Placed {
+    /// `<=>`, which is a distance of vectors elsewhere and `IS NOT DISTINCT FROM` here.
+    has_spaceship: bool,
+}
+
+impl Placed {
+    /// Checks the plan of the statement.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] for `<=>` between vectors.
+    pub(crate) fn check(self, plan: &LogicalPlan) -> Result<(), SqlError> {
+        if !self.has_spaceship {
+            return Ok(());
+        }
+        let mut is_distance = false;
+        plan.apply_with_subqueries(|node| {
+            for input in node.inputs() {
+                node.apply_expressions(|expr| {
+                    expr.apply(|expr| {
+                        if let LogicalExpr::BinaryExpr(BinaryExpr { left, op, .. }) = expr {
+                            let is_list = left.get_type(input.schema()).is_ok_and(|t| t.is_list());
+                            is_distance |= *op == Operator::IsNotDistinctFrom && is_list;
+                        }
+                        Ok(TreeNodeRecursion::Continue)
+                    })
+                })?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        match is_distance {
+            true => Err(SqlError::Statement(
+                "a <=> b asks whether two values are equal; the distance of vectors is cosine_distance(a, b), l2_distance(a, b) or \
+                 inner_product(a, b)"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
 struct Placing<'a> {
-    names: &'a ParameterNames,
+    known: &'a Known<'a>,
+    placed: Placed,
 }
 
 impl VisitorMut for Placing<'_> {
     type Break = SqlError;
 
     fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<SqlError> {
-        match rewrite::inputs_as_queries(relation) {
+        if let Err(error) = rewrite::inputs_as_queries(relation) {
+            return ControlFlow::Break(SqlError::Bug(error.to_string()));
+        }
+        match self.known.check(relation) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(SqlError::Bug(error.to_string())),
+            Err(error) => ControlFlow::Break(error),
         }
     }
 
@@ -75,6 +125,8 @@ impl VisitorMut for Placing<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        self.placed.has_spaceship |=
+            matches!(expr, Expr::BinaryOp { op: BinaryOperator::Spaceship, .. });
         if let Expr::Function(function) = expr
             && let Err(error) = self.place_call(function)
         {
@@ -88,7 +140,7 @@ impl Placing<'_> {
     fn place_call(&self, function: &mut Function) -> Result<(), SqlError> {
         let name = function.name.to_string().to_lowercase();
         let (Some(parameters), FunctionArguments::List(list)) =
-            (self.names.get(&name), &mut function.args)
+            (self.known.parameters.get(&name), &mut function.args)
         else {
             return Ok(());
         };
@@ -162,6 +214,17 @@ pub(crate) fn constant(expr: LogicalExpr) -> EngineResult<Option<ScalarValue>> {
     match ExprSimplifier::new(simplify).simplify(expr)?.unalias() {
         LogicalExpr::Literal(value, _) => Ok(Some(value)),
         _ => Ok(None),
+    }
+}
+
+/// The end of a message about a column that is not there: the one that is meant, or all.
+pub(crate) fn columns_hint(option: &str, name: &str, columns: &[&str]) -> String {
+    // Bare names are in lower case, so a column with capitals needs quotes.
+    match columns.iter().find(|column| column.to_lowercase() == name.to_lowercase()) {
+        Some(column) => format!(
+            "did you mean {option} => \"{column}\"? A name with capitals is written in double quotes"
+        ),
+        None => format!("its columns are {}", columns.join(", ")),
     }
 }
 

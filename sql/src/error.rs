@@ -157,9 +157,13 @@ fn from_engine(error: &DataFusionError) -> SqlError {
         DataFusionError::NotImplemented(message) => {
             SqlError::Statement(format!("not supported: {}", one_line(message)))
         }
-        DataFusionError::Plan(message)
-        | DataFusionError::Configuration(message)
-        | DataFusionError::Substrait(message) => SqlError::Statement(one_line(message)),
+        DataFusionError::Plan(message) => {
+            let message = one_line(message);
+            SqlError::Statement(unknown_table(&message).unwrap_or(message))
+        }
+        DataFusionError::Configuration(message) | DataFusionError::Substrait(message) => {
+            SqlError::Statement(one_line(message))
+        }
         DataFusionError::Execution(message) => SqlError::Data(one_line(message)),
         DataFusionError::ResourcesExhausted(message) => SqlError::Resources(format!(
             "out of memory or disk for this query: {}; a higher memory limit would help",
@@ -257,6 +261,22 @@ fn from_parser(error: &ParserError) -> SqlError {
     })
 }
 
+/// What is told of a table that is not there, if a message is about one.
+fn unknown_table(message: &str) -> Option<String> {
+    let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
+    let name = name.strip_prefix("public.").unwrap_or(name);
+    let end = name.rsplit('.').next().filter(|_| name.contains('.'));
+    let is_file = end.is_some_and(|end| FILE_ENDS.contains(&end.to_lowercase().as_str()));
+    Some(match is_file {
+        true => format!("there is no table '{name}'; a file is named in quotes: FROM '{name}'"),
+        false => format!("there is no table or index '{name}'; SHOW TABLES lists those there are"),
+    })
+}
+
+/// Ends of names that are those of files.
+const FILE_ENDS: &[&str] =
+    &["parquet", "csv", "tsv", "json", "jsonl", "ndjson", "gz", "bz2", "xz", "zst"];
+
 /// A name that the schema does not have, or has twice.
 fn from_schema(error: &SchemaError) -> SqlError {
     SqlError::Statement(one_line(&error.to_string()))
@@ -287,6 +307,20 @@ mod tests {
     fn a_message_is_one_line() {
         let error = SqlError::from(DataFusionError::Plan("first\n  second".into()));
         assert_eq!(error.to_string(), "first second");
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_is_named_as_it_was_written() {
+        let told =
+            |message: &str| SqlError::from(DataFusionError::Plan(message.into())).to_string();
+        assert_eq!(
+            told("table 'datafusion.public.docs' not found"),
+            "there is no table or index 'docs'; SHOW TABLES lists those there are"
+        );
+        assert_eq!(
+            told("table 'datafusion.q.parquet' not found"),
+            "there is no table 'q.parquet'; a file is named in quotes: FROM 'q.parquet'"
+        );
     }
 
     #[test]

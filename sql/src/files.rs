@@ -90,6 +90,12 @@ impl Files {
 impl UrlTableFactory for Files {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if !looks_like_files(name) {
+            if Path::new(name).exists() {
+                return Err(SqlError::Statement(format!(
+                    "there is no table or index '{name}'; the folder or file of that name is read in quotes: FROM '{name}'"
+                ))
+                .into());
+            }
             return Ok(None);
         }
         Ok(Some(open(&self.state()?, name).await?))
@@ -103,7 +109,7 @@ pub(crate) fn may_lack_fields(name: &str) -> bool {
 
 /// Whether a name can only mean files.
 fn looks_like_files(name: &str) -> bool {
-    name.contains(['/', '\\', '*', '?']) || kind_of(name).is_some() || Path::new(name).exists()
+    name.contains(['/', '\\', '*', '?']) || kind_of(name).is_some()
 }
 
 /// What the end of a name tells, and the end itself.

@@ -12,13 +12,18 @@
 
 mod arguments;
 mod catalogue;
+mod column_names;
+mod copy;
 pub mod error;
 mod files;
 mod findings;
+mod from_items;
 mod functions;
 mod index_statements;
 mod interval;
 mod models_table;
+pub mod planning;
+mod prepared;
 pub mod registry;
 pub mod session;
 pub mod statement;

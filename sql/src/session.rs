@@ -8,16 +8,22 @@ use datafusion::common::config::ConfigExtension;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::future::BoxFuture;
 use sembla_models::{CancelToken, ModelSpec};
 
 use crate::catalogue::{Catalogue, statements as catalogue};
 use crate::files::Files;
 use crate::findings::{self, Progress};
+use crate::from_items::Known;
 use crate::functions::{self, Engine, ParameterNames, blocking};
+use crate::prepared::{PreparedStatements, Step};
 use crate::statement::{self, CreateModel, Statement};
 use crate::streams::{self, StreamPlan, StreamSettings};
 use crate::vector_type::VectorType;
-use crate::{Models, SqlError, arguments, index_statements, models_table, windows};
+use crate::{
+    Models, SqlError, arguments, column_names, copy, index_statements, models_table, planning,
+    windows,
+};
 
 /// What a session may use. `None` everywhere takes DataFusion's default.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +55,7 @@ pub struct Session {
     context: SessionContext,
     engine: Engine,
     parameters: Arc<ParameterNames>,
+    prepared: PreparedStatements,
 }
 
 impl Session {
@@ -88,7 +95,7 @@ impl Session {
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
         windows::register(&context)?;
-        Ok(Self { context, engine, parameters })
+        Ok(Self { context, engine, parameters, prepared: PreparedStatements::default() })
     }
 
     /// The statements of a text.
@@ -96,21 +103,31 @@ impl Session {
     /// # Errors
     /// [`SqlError::Syntax`] for the first mistake.
     pub fn parse(&self, text: &str) -> Result<Vec<Statement>, SqlError> {
-        let state = self.context.state();
-        let options = &state.config_options().sql_parser;
-        statement::parse(
-            text,
-            &datafusion::sql::sqlparser::dialect::GenericDialect {},
-            options.recursion_limit.get(),
-        )
+        let dialect = datafusion::sql::sqlparser::dialect::GenericDialect {};
+        planning::deeply(|| statement::parse(text, &dialect))?
     }
 
-    /// Runs a statement, or plans it where it gives rows.
+    /// Runs a statement, or plans it where it gives rows. It runs on a thread of its own: dropped,
+    /// the future waits no longer, and the thread ends by itself.
     ///
     /// # Errors
     /// What planning, a model or the statement itself says. Reading the rows of [`Outcome::Rows`]
     /// gives a `DataFusionError`, which turns into a [`SqlError`] by `From`.
     pub async fn execute(&self, statement: Statement) -> Result<Outcome, SqlError> {
+        let session = self.clone();
+        planning::on_deep_stack(async move { session.run(statement).await }).await?
+    }
+
+    /// The same as one type, for statements that run others.
+    pub(crate) fn execute_boxed(
+        &self,
+        statement: Statement,
+    ) -> BoxFuture<'static, Result<Outcome, SqlError>> {
+        let session = self.clone();
+        Box::pin(async move { session.execute(statement).await })
+    }
+
+    async fn run(&self, statement: Statement) -> Result<Outcome, SqlError> {
         match statement {
             Statement::CreateModel(create) => self.create_model(create),
             Statement::DropModel { name, if_exists } => self.drop_model(&name, if_exists),
@@ -136,16 +153,28 @@ impl Session {
             Statement::ShowSinks => {
                 Ok(Outcome::Rows(self.context.read_batch(catalogue::sinks(self)?)?))
             }
-            Statement::Engine(mut statement) => {
+            Statement::Engine(statement) => {
+                let mut statement = match self.prepared.step(statement)? {
+                    Step::Done(words) => return Ok(Outcome::Done(words)),
+                    Step::Run(statement) => statement,
+                };
                 catalogue::refuse_drop(self, &statement)?;
                 if let Some(insertion) = streams::insertion(self, &statement) {
                     return insertion.execute(self).await;
                 }
-                if let Some((name, query)) = index_statements::inserted(self, &statement) {
-                    return index_statements::insert(self, &name, &query).await;
+                if let Some(change) = index_statements::change_of(self, &statement) {
+                    return change.execute(self).await;
                 }
-                arguments::place(&mut statement, &self.parameters)?;
+                if let Some(name) = index_statements::truncated(self, &statement) {
+                    return Err(SqlError::Statement(format!(
+                        "'{name}' is an index; DELETE FROM {name} empties it"
+                    )));
+                }
+                column_names::name_calls(&mut statement, &self.parameters);
+                let placed = arguments::place(&mut statement, &self.known())?;
                 let plan = self.context.state().statement_to_plan(*statement).await?;
+                placed.check(&plan)?;
+                let plan = copy::writable(plan)?;
                 Ok(Outcome::Rows(self.context.execute_logical_plan(plan).await?))
             }
         }
@@ -161,9 +190,9 @@ impl Session {
         &self.engine.catalogue
     }
 
-    /// The names of the parameters of functions.
-    pub(crate) fn parameters(&self) -> &ParameterNames {
-        &self.parameters
+    /// What statements can name.
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known { parameters: &self.parameters, context: &self.context }
     }
 
     /// Sets an option of the pipelines that are planned from now on, as `SET stream.key` does.

@@ -230,6 +230,8 @@ fn embed_all(
 fn prompt(args: &EmbedArgs) -> Prompt<'_> {
     match args.prompt.as_deref() {
         None => Prompt::Default,
+        // Switches the model's default prompt off.
+        Some("") => Prompt::Text(""),
         Some("query") => Prompt::Query,
         Some("document") => Prompt::Document,
         Some(name) => Prompt::Named(name),

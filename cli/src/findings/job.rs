@@ -189,7 +189,7 @@ impl<'a> Job<'a> {
         destination: &Destination,
         mut change: impl FnMut(RecordBatch) -> Result<RecordBatch>,
     ) -> Result<()> {
-        let mut stream = rows.execute_stream().await?;
+        let mut stream = sembla_sql::planning::stream(rows).await?;
         let schema = stream.schema();
         let Some(file) = &destination.file else {
             let mut out = BufWriter::new(std::io::stdout());

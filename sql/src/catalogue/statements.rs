@@ -209,13 +209,16 @@ pub(crate) fn refuse_drop(session: &Session, statement: &EngineStatement) -> Res
     for name in names {
         let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else { continue };
         let name = folded(ident);
+        let is_index = session.engine().indexes.get(&name).is_some();
         let kind = match (catalogue.source(&name), catalogue.sink(&name)) {
             (Some(_), _) => "source",
             (None, Some(_)) => "sink",
+            (None, None) if is_index => "index",
             (None, None) => continue,
         };
+        let article = if kind == "index" { "an" } else { "a" };
         return Err(SqlError::Statement(format!(
-            "'{name}' is a {kind}; DROP {} drops it",
+            "'{name}' is {article} {kind}; DROP {} drops it",
             kind.to_uppercase()
         )));
     }

@@ -1,4 +1,5 @@
-//! `bitext_mining(source, target => …)`: sentences that are translations of each other.
+//! `bitext_mining(source, target => …)`: sentences that are translations of each other, and
+//! `match_one_to_one(input, other => …)`: rows of two lists that mean the same.
 
 use std::sync::Arc;
 
@@ -28,29 +29,69 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         },
     ],
     options: &[
+        OptionDef { kind: Kind::Choice { of: MARGINS, default: Some("ratio") }, ..MARGIN },
+        OptionDef { kind: Kind::Count { least: 1, default: Some(4) }, ..K },
         OptionDef {
-            name: "margin",
-            kind: Kind::Choice { of: &["ratio", "distance", "absolute"], default: Some("ratio") },
-            about: "'ratio' divides the cosine by the mean of the neighbours', 'distance' takes the mean off, 'absolute' is the cosine.",
-        },
-        OptionDef {
-            name: "k",
-            kind: Kind::Count { least: 1, default: Some(4) },
-            about: "Nearest rows of each row that are looked at.",
-        },
-        OptionDef {
-            name: "threshold",
-            kind: Kind::Number {
-                least: f64::MIN,
-                most: f64::MAX,
-                what: "a number, the least margin of a pair",
-                default: None,
-            },
             about: "Least score of a pair; 1 for 'ratio' and 0 for the others if it is not given.",
+            ..THRESHOLD
         },
     ],
     carries: false,
     plan,
+};
+
+/// The same with what suits lists of names, products or questions: the cosine is the score, and
+/// two rows are a pair from 0.5 on.
+pub(crate) static ONE_TO_ONE: Declaration = Declaration {
+    name: "match_one_to_one",
+    about: "Rows of two lists that mean the same: score (cosine), id_a, id_b, best first; each row is in one pair at most. What has \
+            no partner from the threshold on is in no pair.",
+    example: "SELECT * FROM match_one_to_one('ours.csv', other => 'theirs.csv', threshold => 0.6)",
+    inputs: &[
+        VECTORS,
+        InputDef {
+            name: "other",
+            about: "A table, a file or a query of the other list.",
+            ..VECTORS
+        },
+    ],
+    options: &[
+        OptionDef { kind: Kind::Choice { of: MARGINS, default: Some("absolute") }, ..MARGIN },
+        OptionDef { kind: Kind::Count { least: 1, default: Some(10) }, ..K },
+        OptionDef {
+            kind: Kind::Number {
+                least: f64::MIN,
+                most: f64::MAX,
+                what: MARGIN_NUMBER,
+                default: Some(0.5),
+            },
+            ..THRESHOLD
+        },
+    ],
+    carries: false,
+    plan,
+};
+
+const MARGINS: &[&str] = &["ratio", "distance", "absolute"];
+
+const MARGIN: OptionDef = OptionDef {
+    name: "margin",
+    kind: Kind::Choice { of: MARGINS, default: None },
+    about: "'ratio' divides the cosine by the mean of the neighbours', 'distance' takes the mean off, 'absolute' is the cosine.",
+};
+
+const K: OptionDef = OptionDef {
+    name: "k",
+    kind: Kind::Count { least: 1, default: None },
+    about: "Nearest rows of each row that are looked at.",
+};
+
+const MARGIN_NUMBER: &str = "a number, the least margin of a pair";
+
+const THRESHOLD: OptionDef = OptionDef {
+    name: "threshold",
+    kind: Kind::Number { least: f64::MIN, most: f64::MAX, what: MARGIN_NUMBER, default: None },
+    about: "Least score of a pair.",
 };
 
 #[derive(Debug)]

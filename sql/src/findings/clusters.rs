@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
-use sembla_operators::cluster::Algorithm;
 
-use super::clustering::{self, ALGORITHM, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
+use super::clustering::{self, ALGORITHM, Clustering, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
 use super::declaration::{Declaration, Planning, VECTORS};
 use super::finding::{Emit, Finding, Found};
 use super::roles::InputTypes;
@@ -26,11 +25,11 @@ pub(crate) static DECLARATION: Declaration = Declaration {
 
 #[derive(Debug)]
 struct Clusters {
-    algorithm: Algorithm,
+    clustering: Clustering,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
-    Ok(Arc::new(Clusters { algorithm: clustering::algorithm(planning.options)? }))
+    Ok(Arc::new(Clusters { clustering: clustering::algorithm(planning.options)? }))
 }
 
 impl Finding for Clusters {
@@ -46,7 +45,7 @@ impl Finding for Clusters {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
-        let found = clustering::cluster(table.vectors(), &self.algorithm, host)?;
+        let found = clustering::cluster(table.vectors(), &self.clustering, host)?;
         let rows: Vec<u32> = (0..found.len() as u32).collect();
         let ids = table.ids(rows.iter().copied())?;
         emit(Found { columns: vec![ids, Arc::new(clustering::numbers(&found))], rows })

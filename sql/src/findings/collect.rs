@@ -161,13 +161,22 @@ impl InputExec {
         Ok(Table::new(ids, roles, vectors, carried))
     }
 
+    /// How many components vectors have by their type, if it says.
+    fn dimension(&self) -> Option<usize> {
+        let role = self.roles.vector.as_ref()?;
+        match role.data_type(&self.plan.schema()).ok()? {
+            DataType::FixedSizeList(_, size) => usize::try_from(size).ok().filter(|size| *size > 0),
+            _ => None,
+        }
+    }
+
     fn vectors(&self, parts: &[Part], host: &QueryHost) -> Result<UnitVectors, SqlError> {
         if self.roles.vector.is_none() {
             return Ok(UnitVectors::default());
         }
         let mut dimensions = parts.iter().filter_map(|part| part.dimension);
         // Without any vector, each row has one without a direction.
-        let dimension = dimensions.next().unwrap_or(1);
+        let dimension = dimensions.next().or_else(|| self.dimension()).unwrap_or(1);
         if let Some(other) = dimensions.find(|other| *other != dimension) {
             return Err(mixed(self.name, other, dimension));
         }
@@ -209,6 +218,37 @@ impl Part {
         }
         Ok(())
     }
+}
+
+/// Gives inputs without any vector the dimension of those that have some: nothing is similar to a
+/// row without a direction, whatever its dimension.
+///
+/// # Errors
+/// [`SqlError::Resources`].
+pub(crate) fn one_dimension(
+    tables: &mut [Option<Table>],
+    host: &QueryHost,
+) -> Result<(), SqlError> {
+    let directed = |table: &Table| {
+        let vectors = table.vectors();
+        (0..vectors.rows()).any(|row| vectors.has_direction(row))
+    };
+    let known: Vec<bool> =
+        tables.iter().map(|table| table.as_ref().is_some_and(directed)).collect();
+    let of = |is_known: bool| {
+        let tables = tables.iter().zip(&known).filter(move |(_, known)| **known == is_known);
+        tables.filter_map(|(table, _)| Some(table.as_ref()?.vectors().dimension()))
+    };
+    let Some(dimension) = of(true).next().or_else(|| of(false).max()) else { return Ok(()) };
+    for (table, known) in tables.iter_mut().zip(known) {
+        let Some(table) = table.as_mut().filter(|_| !known) else { continue };
+        let rows = table.vectors().rows();
+        if rows > 0 && table.vectors().dimension() != dimension {
+            host.keep(rows * dimension * size_of::<f32>())?;
+            table.set_vectors(UnitVectors::new(dimension, vec![0.0; rows * dimension])?);
+        }
+    }
+    Ok(())
 }
 
 /// The numbers of all rows, from 0.

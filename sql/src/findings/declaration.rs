@@ -50,6 +50,9 @@ pub(crate) struct InputDef {
     pub(crate) columns: &'static [&'static str],
     /// Whether its rows come window by window, so that it has the columns of windows.
     pub(crate) windowed: bool,
+    /// What the names of its other columns begin with in the result, for a further input whose
+    /// columns go along too.
+    pub(crate) carried_as: Option<&'static str>,
 }
 
 /// An input whose vectors are compared, with the options that most findings have.
@@ -65,6 +68,7 @@ pub(crate) const VECTORS: InputDef = InputDef {
     by_row: false,
     columns: &[],
     windowed: false,
+    carried_as: None,
 };
 
 /// The input of a finding that goes from window to window.
@@ -130,7 +134,7 @@ const MODEL: OptionDef = OptionDef {
 const PARTITION_BY: OptionDef = OptionDef {
     name: "partition_by",
     kind: Kind::Columns,
-    about: "A column, or several in parentheses: the finding is made for each group of equal values.",
+    about: "A column, or several in parentheses: each group of equal values is worked on by itself.",
 };
 
 impl Declaration {
@@ -166,7 +170,7 @@ impl Declaration {
                     all.push(OptionDef {
                         name: input.prompt,
                         kind: Kind::Text,
-                        about: "'query', 'document' or the name of one of the model's prompts.",
+                        about: "'query', 'document' or the name of one of the model's prompts; NULL or '' is none.",
                     });
                 }
             }
@@ -181,6 +185,11 @@ impl Declaration {
     /// The option of that name.
     pub(crate) fn option(&self, name: &str) -> Option<OptionDef> {
         self.all_options().into_iter().find(|option| option.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether an option names a prompt.
+    pub(crate) fn is_prompt(&self, option: &str) -> bool {
+        self.inputs.iter().any(|input| input.prompt == option)
     }
 
     /// The names of everything that can be given by name.

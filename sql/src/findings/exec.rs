@@ -29,7 +29,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use super::collect::InputExec;
+use super::collect::{InputExec, one_dimension};
 use super::finding::Finding;
 use super::host::QueryHost;
 use super::node::{FindingNode, Input};
@@ -37,7 +37,7 @@ use super::online::{OnlineSlots, Slot};
 use super::run::{run, run_online};
 use super::table::Table;
 use crate::SqlError;
-use crate::functions::Engine;
+use crate::functions::{Engine, blocking};
 use crate::windows::PhysicalWindows;
 
 /// Batches that wait to be read; a finding that is ahead waits.
@@ -97,11 +97,7 @@ impl ExtensionPlanner for Findings {
                         name: definition.name,
                         plan: in_order(Arc::clone(plan))?,
                         roles: input.roles.try_map(physical)?,
-                        carried: if node.declaration.carries {
-                            input.carried_positions()
-                        } else {
-                            vec![]
-                        },
+                        carried: input.carried_positions(),
                         embeds: embeds(input),
                     })
                 }
@@ -231,6 +227,7 @@ impl FindingExec {
                 None => None,
             });
         }
+        blocking(|| one_dimension(&mut tables, &work.host))?;
         let batch_rows = context.session_config().batch_size();
         let running = SpawnedTask::spawn_blocking(move || work.run(tables, batch_rows));
         let ran = running.join_unwind().await;

@@ -46,6 +46,13 @@ pub(crate) const TOP_K: OptionDef = OptionDef {
     about: "Most rows that a query finds.",
 };
 
+/// Which rows of the corpus are searched.
+pub(crate) const FILTER: OptionDef = OptionDef {
+    name: "filter",
+    kind: Kind::Condition,
+    about: "A condition on the columns of the corpus, such as filter => lang = 'en'; the top_k are of the rows that meet it.",
+};
+
 /// A row of the corpus that a query found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Hit {

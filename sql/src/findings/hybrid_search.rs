@@ -31,6 +31,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     ],
     options: &[
         hits::TOP_K,
+        hits::FILTER,
         hits::candidates_k("Rows of each ranking that are fused."),
         OptionDef {
             name: "rrf_k",

@@ -76,9 +76,17 @@ impl Finding for Search {
     ) -> Result<(), SqlError> {
         let [_, Some(queries)] = tables else { return Ok(()) };
         let contents = self.index.read();
+        // Queries without any vector have no dimension, and find nothing.
+        let vectors = queries.vectors();
+        if !(0..vectors.rows()).any(|row| vectors.has_direction(row)) {
+            return Ok(());
+        }
         for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
             let vectors = queries.vectors().select(&some);
-            let found = contents.vectors.search(&vectors, self.top_k, self.expansion, host)?;
+            let is_row = contents.is_row();
+            let is_row = is_row.as_ref().map(|is_row| is_row as &(dyn Fn(u64) -> bool + Sync));
+            let graph = &contents.vectors;
+            let found = graph.search_among(&vectors, self.top_k, self.expansion, is_row, host)?;
             let (mut asked, mut ranks, mut keys, mut scores) = (vec![], vec![], vec![], vec![]);
             for (query, found) in (start..).zip(found) {
                 let enough = found.into_iter().filter(|hit| hit.score >= self.min_score);

@@ -2,17 +2,19 @@
 //! types leave no doubt.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, ident, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF, cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Value, ValueWithSpan};
 
 use super::declaration::{Declaration, InputDef, Need};
+use super::index_vectors;
 use super::options::{Kind, OptionValue, Options};
 use super::roles::Roles;
 use super::topics_over_time::{BIN, TIME};
 use crate::SqlError;
+use crate::arguments::columns_hint;
 use crate::windows::{WINDOW_END, WINDOW_PANE, WINDOW_START};
 
 /// Columns that options name, as they were written, by option.
@@ -24,6 +26,9 @@ pub(crate) struct Resolver<'a> {
     pub(crate) input: &'static InputDef,
     /// Whether it is the first input: others fall back where they lack a column that is named.
     pub(crate) is_first: bool,
+    /// The input.
+    pub(crate) plan: &'a LogicalPlan,
+    /// Its columns.
     pub(crate) schema: &'a DFSchema,
     pub(crate) given: &'a GivenColumns,
     /// The names of all that was given by name.
@@ -178,8 +183,15 @@ impl Resolver<'_> {
     /// The vectors of texts.
     fn embedded(&self, text: &Expr) -> (Expr, Option<String>) {
         let model = self.options.text("model").unwrap_or(self.default_model);
+        let rows = index_vectors::rows_of(self.plan).filter(|_| !self.is_given(self.input.prompt));
+        if let Some(stored) = rows.and_then(|rows| rows.vectors(self.plan, text, model)) {
+            return (stored, None);
+        }
         let prompt = self.options.text(self.input.prompt).or(self.input.default_prompt);
-        let call = self.embed.call(vec![text.clone(), lit(model), lit(ScalarValue::from(prompt))]);
+        let mut arguments = vec![text.clone(), lit(model)];
+        arguments.extend(prompt.map(lit));
+        let call = self.embed.call(arguments);
+        let prompt = prompt.filter(|prompt| !prompt.is_empty());
         let prompt = prompt.map_or(String::new(), |prompt| format!(", {prompt}"));
         (call, Some(format!("{model}({}{prompt})", shown(text))))
     }
@@ -307,11 +319,9 @@ impl Resolver<'_> {
             return Ok(self.column(&name));
         }
         let columns = self.names(|_| true);
-        Err(self.mistake(format!(
-            "{option} is {name}, which {} has no column of; its columns are {}",
-            self.called(),
-            columns.join(", ")
-        )))
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let hint = columns_hint(option, &name, &columns);
+        Err(self.mistake(format!("{} has no column '{name}'; {hint}", self.called())))
     }
 
     /// A text that is not a dictionary.
@@ -356,6 +366,13 @@ impl Resolver<'_> {
             let columns: Vec<_> =
                 columns.map(|field| format!("{} {}", field.name(), field.data_type())).collect();
             format!("{} has no column of {what}; it has {}", self.called(), columns.join(", "))
+        } else if let Some((_, given)) = self.given.iter().find(|(name, _)| *name == "text") {
+            format!(
+                "{} has no column {given}, and several columns of strings: {}; give its texts that name in a query: {} => (SELECT … AS {given} …)",
+                self.called(),
+                several.join(", "),
+                self.input.name
+            )
         } else {
             format!(
                 "{} has several columns of strings: {}; name one with text => …",
@@ -378,7 +395,7 @@ pub(crate) fn shown(expr: &Expr) -> String {
     }
 }
 
-fn is_text(data_type: &DataType) -> bool {
+pub(crate) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),

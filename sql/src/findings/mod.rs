@@ -42,7 +42,11 @@ mod communities;
 mod dedup;
 mod hits;
 mod hybrid_search;
+mod index_columns;
+mod index_ids;
 pub(crate) mod index_rows;
+pub(crate) mod index_table;
+mod index_vectors;
 mod indexed_search;
 pub(crate) mod indexes;
 mod keys;
@@ -89,6 +93,7 @@ static FINDINGS: &[&Declaration] = &[
     &semantic_join::DECLARATION,
     &paraphrase_mining::DECLARATION,
     &bitext_mining::DECLARATION,
+    &bitext_mining::ONE_TO_ONE,
     &dedup::DECLARATION,
     &communities::DECLARATION,
     &clusters::DECLARATION,

@@ -36,7 +36,12 @@ impl Input {
     /// When an expression has none.
     pub(crate) fn types(&self) -> Result<InputTypes> {
         let schema = self.plan.schema();
-        Ok(InputTypes { roles: self.roles.try_map(|role| role.get_type(schema))? })
+        let carried = self.carried_positions().into_iter();
+        let carried = carried.filter_map(|position| schema.fields().get(position).cloned());
+        Ok(InputTypes {
+            roles: self.roles.try_map(|role| role.get_type(schema))?,
+            carried: carried.collect(),
+        })
     }
 
     /// The positions of the columns that go along.
@@ -222,7 +227,10 @@ impl UserDefinedLogicalNodeCore for FindingNode {
         Some(
             self.given()
                 .enumerate()
-                .map(|(n, _)| if n == 0 { std::mem::take(&mut first) } else { vec![] })
+                .map(|(n, input)| match n {
+                    0 => std::mem::take(&mut first),
+                    _ => input.carried_positions(),
+                })
                 .collect(),
         )
     }

@@ -59,6 +59,8 @@ pub(crate) enum Kind {
     Column,
     /// One or several of them.
     Columns,
+    /// A condition on the columns of the first input, as an expression or as its text.
+    Condition,
 }
 
 /// A number that is a cosine.
@@ -174,7 +176,7 @@ impl Kind {
             Self::Flag { default } => Some(OptionValue::Flag(*default)),
             Self::Choice { default, .. } => default.map(|word| OptionValue::Text(word.into())),
             Self::Texts { default } => default.map(|word| OptionValue::Texts(vec![word.into()])),
-            Self::Text | Self::Interval | Self::Column | Self::Columns => None,
+            Self::Text | Self::Interval | Self::Column | Self::Columns | Self::Condition => None,
         }
     }
 
@@ -195,6 +197,7 @@ impl Kind {
             Self::Texts { .. } => "a text or a list of texts".into(),
             Self::Interval => "an interval such as INTERVAL '1 day'".into(),
             Self::Column | Self::Columns => "a column".into(),
+            Self::Condition => "a condition such as price > 10".into(),
         }
     }
 
@@ -223,7 +226,7 @@ impl Kind {
                 let is_interval = matches!(given.data_type(), DataType::Interval(_));
                 is_interval.then(|| OptionValue::Interval(given.clone()))
             }
-            Self::Column | Self::Columns => None,
+            Self::Column | Self::Columns | Self::Condition => None,
         };
         value.ok_or_else(|| {
             let quote = if text(given).is_some() { "'" } else { "" };

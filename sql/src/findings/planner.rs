@@ -12,10 +12,15 @@ use datafusion::logical_expr::{
     ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit,
 };
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, TableAlias, TableFactor, Value,
+    ValueWithSpan,
 };
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::declaration::{Declaration, InputDef, Planning};
+use super::index_vectors;
 use super::indexes::Index;
 use super::inputs::{GivenColumns, Resolver, is_vector, shown};
 use super::node::{FindingNode, Input};
@@ -56,6 +61,16 @@ impl RelationPlanner for FindingPlanner {
     }
 }
 
+/// A text that is one expression.
+fn parse_condition(text: &str) -> std::result::Result<SqlExpr, SqlError> {
+    let parsed = Parser::new(&GenericDialect {}).try_with_sql(text).and_then(|mut parser| {
+        let expr = parser.parse_expr()?;
+        parser.expect_token(&Token::EOF)?;
+        Ok(expr)
+    });
+    parsed.map_err(|error| DataFusionError::SQL(Box::new(error), None).into())
+}
+
 /// The alias that names a relation.
 pub(crate) fn named(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None }
@@ -68,6 +83,8 @@ struct Call {
     inputs: Vec<Option<Source>>,
     columns: GivenColumns,
     options: Options,
+    /// The condition on the rows of the first input.
+    filter: Option<SqlExpr>,
     /// The names of all that was given by name, in lower case.
     names: Vec<String>,
 }
@@ -87,7 +104,7 @@ impl Call {
     ) -> Result<Self> {
         let inputs = declaration.inputs.iter().map(|_| None).collect();
         let (columns, options, names) = Default::default();
-        let mut call = Self { declaration, inputs, columns, options, names };
+        let mut call = Self { declaration, inputs, columns, options, filter: None, names };
         for (position, arg) in args.iter().enumerate() {
             let name = name_of(arg);
             let value = match arg {
@@ -141,11 +158,22 @@ impl Call {
                 known.join(", ")
             )));
         };
-        if matches!(option.kind, Kind::Column | Kind::Columns) {
-            self.columns.push((option.name, value.clone()));
-            return Ok(());
+        match option.kind {
+            Kind::Column | Kind::Columns => {
+                self.columns.push((option.name, value.clone()));
+                return Ok(());
+            }
+            Kind::Condition => {
+                self.filter = Some(value.clone());
+                return Ok(());
+            }
+            _ => {}
         }
-        let value = self.constant(&option, value, context)?;
+        let mut value = self.constant(&option, value, context)?;
+        if value.is_null() && self.declaration.is_prompt(option.name) {
+            // Here NULL is not the default but none at all.
+            value = ScalarValue::from("");
+        }
         self.options.set(&option, &value).map_err(|error| self.mistake(error.to_string()))
     }
 
@@ -232,7 +260,7 @@ impl Call {
         let embed = context.context_provider().get_function_meta("embed");
         let embed = embed.ok_or_else(|| DataFusionError::Internal("embed is not there".into()))?;
         let index = self.index(engine)?;
-        let default_model = match index.as_ref().and_then(|index| index.model()) {
+        let mut default_model = match index.as_ref().and_then(|index| index.model()) {
             Some(model) => model.to_string(),
             None => engine.models.default_name(),
         };
@@ -242,6 +270,10 @@ impl Call {
                 _ if position == 0 && index.is_some() => None,
                 Some(Some(source)) => {
                     let plan = self.source(definition, source, context)?;
+                    let of_index = index_vectors::rows_of(&plan).filter(|_| position == 0);
+                    if let Some(model) = of_index.as_ref().and_then(|rows| rows.index.model()) {
+                        default_model = model.to_string();
+                    }
                     let first = inputs.first().and_then(Option::as_ref);
                     let input =
                         self.input(definition, plan, first, &embed, &default_model, context)?;
@@ -270,10 +302,9 @@ impl Call {
         if index.is_some() && self.declaration.name != semantic_search::DECLARATION.name {
             return Ok(None);
         }
-        if index.is_some() && self.names.iter().any(|name| name == "partition_by") {
-            return Err(self.mistake("partition_by means nothing to an index".into()));
-        }
-        Ok(index)
+        // What is asked of some of the rows is found by comparing those.
+        let of_some = self.filter.is_some() || self.names.iter().any(|name| name == "partition_by");
+        Ok(index.filter(|_| !of_some))
     }
 
     /// The query of an input, its columns qualified by the input's name.
@@ -284,12 +315,21 @@ impl Call {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
         match source {
-            Source::Query(query) => context.plan(TableFactor::Derived {
-                lateral: false,
-                subquery: query.clone(),
-                alias: Some(named(definition.name)),
-                sample: None,
-            }),
+            Source::Query(query) => {
+                let plan = context.plan(TableFactor::Derived {
+                    lateral: false,
+                    subquery: query.clone(),
+                    alias: Some(named(definition.name)),
+                    sample: None,
+                })?;
+                let is_first = self.declaration.inputs.first().map(|input| input.name);
+                match &self.filter {
+                    Some(filter) if is_first == Some(definition.name) => {
+                        self.filtered(plan, filter, context)
+                    }
+                    _ => Ok(plan),
+                }
+            }
             Source::Single(value) => {
                 let name = definition.single.unwrap_or(definition.name);
                 let shown = value.to_string();
@@ -308,6 +348,31 @@ impl Call {
         }
     }
 
+    /// The rows of an input that meet a condition, which is an expression or the text of one.
+    fn filtered(
+        &self,
+        plan: LogicalPlan,
+        filter: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let condition = match filter {
+            SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => {
+                parse_condition(text).map_err(|error| {
+                    self.mistake(format!("filter is '{text}'; it is a condition, and {error}"))
+                })?
+            }
+            expression => expression.clone(),
+        };
+        let condition = context.sql_to_expr(condition, plan.schema())?;
+        let data_type = condition.get_type(plan.schema())?;
+        if !matches!(data_type, DataType::Boolean | DataType::Null) {
+            return Err(self.mistake(format!(
+                "filter is {filter}, which holds {data_type}; it is a condition such as price > 10"
+            )));
+        }
+        LogicalPlanBuilder::from(plan).filter(condition)?.build()
+    }
+
     fn input(
         &self,
         definition: &'static InputDef,
@@ -321,6 +386,7 @@ impl Call {
             declaration: self.declaration,
             input: definition,
             is_first: self.declaration.inputs.first().is_some_and(|i| i.name == definition.name),
+            plan: &plan,
             schema: plan.schema(),
             given: &self.columns,
             names_given: &self.names,
@@ -346,9 +412,11 @@ impl Call {
             }
         }
         let mut carried = Vec::new();
-        if self.declaration.carries && is_first {
+        if is_first && self.declaration.carries || definition.carried_as.is_some() {
+            // Of a further input, the text is in the result already and the vector is of no use.
+            let further = roles.text.iter().chain(&roles.vector).filter(|_| !is_first);
             let shown_already: Vec<String> =
-                roles.id.iter().chain(&roles.groups).map(shown).collect();
+                roles.id.iter().chain(&roles.groups).chain(further).map(shown).collect();
             let names = plan.schema().fields().iter().map(|field| field.name().clone());
             carried = names.filter(|name| !shown_already.contains(name)).collect();
         }

@@ -29,7 +29,12 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         InputDef { texts: Need::Must, ..hits::CORPUS },
         InputDef { texts: Need::Must, ..hits::QUERIES },
     ],
-    options: &[hits::TOP_K, hits::candidates_k("Rows that the cross-encoder looks at."), RERANKER],
+    options: &[
+        hits::TOP_K,
+        hits::FILTER,
+        hits::candidates_k("Rows that the cross-encoder looks at."),
+        RERANKER,
+    ],
     carries: true,
     plan,
 };

@@ -47,6 +47,8 @@ impl<T> Roles<T> {
 pub(crate) struct InputTypes {
     /// The type of each role.
     pub(crate) roles: Roles<DataType>,
+    /// The columns that go along.
+    pub(crate) carried: Vec<FieldRef>,
 }
 
 impl InputTypes {

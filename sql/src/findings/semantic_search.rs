@@ -27,6 +27,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     inputs: &[hits::CORPUS, hits::QUERIES],
     options: &[
         hits::TOP_K,
+        hits::FILTER,
         OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a row." },
         OptionDef {
             name: "candidates",
@@ -61,7 +62,9 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
         return indexed_search::plan(planning, index);
     }
     if planning.options.count("expansion").is_some() {
-        return Err(SqlError::Statement("expansion means something to an index only".into()));
+        return Err(SqlError::Statement(
+            "expansion goes with an index that is searched whole; leave it out here, where all rows are compared".into(),
+        ));
     }
     let top_k = planning.options.count("top_k").unwrap_or(1);
     let min_score =

@@ -123,6 +123,11 @@ impl Table {
         &self.vectors
     }
 
+    /// Puts other vectors in the place of those of all rows.
+    pub(super) fn set_vectors(&mut self, vectors: UnitVectors) {
+        self.vectors = vectors;
+    }
+
     /// The text of a row; `None` for NULL.
     pub(crate) fn text(&self, row: usize) -> Option<&str> {
         self.roles.text.as_ref()?.text(self.origin(row as u32) as usize)

@@ -31,7 +31,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             columns of the corpus.",
     example: "SELECT rank, score, text FROM text_search('questions.parquet', query => 'lost card')",
     inputs: &[hits::CORPUS_OF_TEXTS, hits::QUERIES_OF_TEXTS],
-    options: &[hits::TOP_K, LANGUAGE],
+    options: &[hits::TOP_K, hits::FILTER, LANGUAGE],
     carries: true,
     plan,
 };

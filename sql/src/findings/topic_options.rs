@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use arrow::row::{OwnedRow, RowConverter, SortField};
-use sembla_operators::cluster::Algorithm;
 use sembla_operators::topics::{
     self, Likeness, MergeOptions, StopWords, TopicOptions, Weighting, WordOptions,
 };
 use sembla_operators::{Host, OperatorError};
 
-use super::clustering;
+use super::clustering::{self, Clustering};
 use super::declaration::Planning;
 use super::options::{Kind, OptionDef, OptionValue, Options, cosine};
 use super::roles::InputTypes;
@@ -85,7 +84,7 @@ pub(crate) enum Source {
     /// Clusters, some of which may be merged.
     Found {
         /// How clusters are found.
-        algorithm: Algorithm,
+        clustering: Clustering,
         /// Which of them are merged.
         merge: MergeOptions,
     },
@@ -113,7 +112,7 @@ impl Source {
             threshold: planning.options.number(MERGE_THRESHOLD.name),
             reduce_to: planning.options.count(REDUCE_TO.name),
         };
-        Ok(Self::Found { algorithm: clustering::algorithm(planning.options)?, merge })
+        Ok(Self::Found { clustering: clustering::algorithm(planning.options)?, merge })
     }
 
     /// The type of topics.
@@ -131,8 +130,8 @@ impl Source {
                 let values = Values::of(table, TOPIC.name)?;
                 Ok(RowTopics { of_rows: values.of_rows.clone(), values: Some(values) })
             }
-            Self::Found { algorithm, merge } => {
-                let mut of_rows = clustering::cluster(table.vectors(), algorithm, host)?;
+            Self::Found { clustering, merge } => {
+                let mut of_rows = clustering::cluster(table.vectors(), clustering, host)?;
                 if merge.threshold.is_some() || merge.reduce_to.is_some() {
                     let likeness = Likeness::Vectors(table.vectors());
                     of_rows = topics::merge(&of_rows, &likeness, merge, host)?;

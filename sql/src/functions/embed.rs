@@ -27,7 +27,8 @@ const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "prompt",
-        about: "Literal: 'query', 'document' or the name of one of the model's prompts. NULL is its default prompt.",
+        about: "Literal: 'query', 'document' or the name of one of the model's prompts; NULL or '' is none. Left out, it is the \
+                model's default prompt.",
     },
 ];
 
@@ -81,7 +82,7 @@ impl Embed {
 }
 
 /// Vectors with zeros between them where a row has none.
-fn spread(values: &[f32], dimension: usize, valid: &[bool]) -> Vec<f32> {
+pub(crate) fn spread(values: &[f32], dimension: usize, valid: &[bool]) -> Vec<f32> {
     let mut given = values.chunks_exact(dimension.max(1));
     let mut out = Vec::with_capacity(valid.len() * dimension);
     for is_valid in valid {
@@ -120,7 +121,8 @@ impl ScalarUDFImpl for Embed {
             check_text(self.name(), text.data_type())?;
         }
         let model = self.engine.encoder(self.name(), planned_literal(MODEL, &args, 1)?)?;
-        prompt_of(&model, planned_literal(PROMPT, &args, 2)?)?;
+        let prompt = planned_literal(PROMPT, &args, 2)?;
+        prompt_of(&model, (args.arg_fields.len() > 2).then_some(prompt))?;
         Ok(Arc::new(Field::new(self.name(), vector_type(model.info().dimension)?, true)))
     }
 
@@ -133,7 +135,8 @@ impl ScalarUDFImpl for Embed {
             ))
             .into());
         }
-        let prompt = prompt_of(&model, given_literal(PROMPT, &args.args, 2)?)?;
+        let prompt = given_literal(PROMPT, &args.args, 2)?;
+        let prompt = prompt_of(&model, (args.args.len() > 2).then_some(prompt))?;
         let Some(text) = args.args.first() else {
             return Err(DataFusionError::Internal("embed takes a text".into()));
         };

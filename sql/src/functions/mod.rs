@@ -11,13 +11,15 @@ use sembla_models::CancelToken;
 use crate::Models;
 use crate::catalogue::Catalogue;
 use crate::findings::{Indexes, Listener};
+pub(crate) use embed::spread;
 pub(crate) use model_argument::blocking;
-pub(crate) use vectors::{Vectors, item_field, vector_type};
+pub(crate) use vectors::{Vectors, item_field, vector_array, vector_type};
 
 mod aggregates;
 mod agreement;
 mod declaration;
 mod embed;
+mod lists;
 mod model_argument;
 mod pairs;
 mod quantize;
@@ -63,7 +65,8 @@ pub(crate) fn register(context: &SessionContext, engine: &Engine) -> ParameterNa
         .chain(text_pairs::functions(engine))
         .chain(tokens::functions(engine))
         .chain(pairs::functions())
-        .chain(single::functions());
+        .chain(single::functions())
+        .chain(lists::functions());
     for function in scalar {
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udf(function);

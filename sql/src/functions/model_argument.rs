@@ -103,12 +103,20 @@ impl Engine {
     }
 }
 
-/// The prompt of that name; `None` is the model's default.
+/// The prompt that is given: one of the model's by name, none for NULL and the empty text, and the
+/// model's default where nothing is given.
 ///
 /// # Errors
 /// When the model has no prompt of that name.
-pub(crate) fn prompt_of<'a>(model: &Model, name: Option<&'a str>) -> Result<Prompt<'a>, SqlError> {
-    let Some(name) = name else { return Ok(Prompt::Default) };
+pub(crate) fn prompt_of<'a>(
+    model: &Model,
+    given: Option<Option<&'a str>>,
+) -> Result<Prompt<'a>, SqlError> {
+    let name = match given {
+        None => return Ok(Prompt::Default),
+        Some(None | Some("")) => return Ok(Prompt::Text("")),
+        Some(Some(name)) => name,
+    };
     let prompts = &model.info().prompts;
     if prompts.iter().any(|(known, _)| known == name) {
         return Ok(Prompt::Named(name));
@@ -116,18 +124,19 @@ pub(crate) fn prompt_of<'a>(model: &Model, name: Option<&'a str>) -> Result<Prom
     match name {
         "query" => Ok(Prompt::Query),
         "document" => Ok(Prompt::Document),
-        _ => {
-            let known: Vec<_> = ["query", "document"]
-                .into_iter()
-                .chain(prompts.iter().map(|(name, _)| name.as_str()))
-                .collect();
-            Err(SqlError::Statement(format!(
-                "model '{}' has no prompt '{name}'; it takes {}",
-                model.info().name,
-                known.join(", ")
-            )))
-        }
+        _ => Err(no_prompt(&model.info().name, prompts, name)),
     }
+}
+
+fn no_prompt(model: &str, prompts: &[(String, String)], name: &str) -> SqlError {
+    let mut known = vec!["query", "document"];
+    known.extend(prompts.iter().map(|(name, _)| name.as_str()));
+    let mut seen = std::collections::HashSet::new();
+    known.retain(|name| seen.insert(*name));
+    SqlError::Statement(format!(
+        "model '{model}' has no prompt '{name}'; it takes {}, and '' for none",
+        known.join(", ")
+    ))
 }
 
 /// Runs long work of the processor, telling the runtime that this thread is taken.
@@ -137,5 +146,20 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
             tokio::task::block_in_place(work)
         }
         _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_prompt_is_listed_once() {
+        let of = |name: &str| (name.to_string(), "…".to_string());
+        let prompts = [of("document"), of("query"), of("title")];
+        assert_eq!(
+            no_prompt("e5", &prompts, "x").to_string(),
+            "model 'e5' has no prompt 'x'; it takes query, document, title, and '' for none"
+        );
     }
 }

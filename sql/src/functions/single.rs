@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 use sembla_operators::similarity;
 
 use super::declaration::{Declaration, Parameter};
+use super::lists;
 use super::vectors::{Shape, Vectors, is_list_of_f32, vector_array, vector_type};
 use crate::SqlError;
 
@@ -136,6 +137,7 @@ impl VectorFunction {
         match (self.kind, shape) {
             (Kind::Norm, _) => Ok(DataType::Float64),
             (Kind::Dimension, _) => Ok(DataType::Int64),
+            (Kind::Normalize, Shape::Fixed(dimension)) => vector_type(dimension),
             (Kind::Normalize, _) => Ok(vector.data_type().clone()),
             (Kind::Truncate, shape) => {
                 let dimension = literal_dimension(args.scalar_arguments.get(1).copied().flatten())?;
@@ -209,7 +211,7 @@ impl ScalarUDFImpl for VectorFunction {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match self.theirs(types.iter()) {
-            Some(theirs) => theirs.coerce_types(types),
+            Some(theirs) => lists::coerced(theirs, types),
             None => Ok(types.to_vec()),
         }
     }

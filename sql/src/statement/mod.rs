@@ -12,12 +12,13 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, Word};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
 
 use crate::SqlError;
 
 mod functions;
 mod index;
+mod limits;
 mod model;
 mod options;
 mod sink;
@@ -106,14 +107,14 @@ impl fmt::Display for Statement {
 ///
 /// # Errors
 /// [`SqlError::Syntax`] for the first mistake, with its line and column.
-pub(crate) fn parse(
-    text: &str,
-    dialect: &dyn Dialect,
-    recursion_limit: usize,
-) -> Result<Vec<Statement>, SqlError> {
+pub(crate) fn parse(text: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>, SqlError> {
+    // What is no words is the parser's to tell.
+    if let Ok(tokens) = Tokenizer::new(dialect, text).tokenize_with_location() {
+        limits::check(&tokens)?;
+    }
     let mut parser = DFParserBuilder::new(text)
         .with_dialect(dialect)
-        .with_recursion_limit(recursion_limit)
+        .with_recursion_limit(limits::PARSER_STEPS_MAX)
         .build()?;
     let mut statements = Vec::new();
     loop {
@@ -121,12 +122,37 @@ pub(crate) fn parse(
         if parser.parser.peek_token_ref().token == Token::EOF {
             return Ok(statements);
         }
-        statements.push(parse_one(&mut parser)?);
-        let next = parser.parser.peek_token_ref();
-        if !matches!(next.token, Token::SemiColon | Token::EOF) {
-            return parser.parser.expected_ref("end of statement", next).map_err(syntax);
-        }
+        let may_hold_secrets = upper_word(&parser.parser.peek_token_ref().token) == "CREATE";
+        let statement = parse_whole(&mut parser);
+        statements.push(statement.map_err(|error| match error {
+            SqlError::Syntax(message) if may_hold_secrets => {
+                SqlError::Syntax(without_strings(&message))
+            }
+            other => other,
+        })?);
     }
+}
+
+/// A statement and the semicolon or the end of the text behind it.
+fn parse_whole(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {
+    let statement = parse_one(parser)?;
+    let next = parser.parser.peek_token_ref();
+    if !matches!(next.token, Token::SemiColon | Token::EOF) {
+        return parser.parser.expected_ref("end of statement", next).map_err(syntax);
+    }
+    Ok(statement)
+}
+
+/// A message without the strings that it has found: one can be a password that an `=` is missing
+/// before.
+fn without_strings(message: &str) -> String {
+    const FOUND: &str = "found: ";
+    let Some((before, found)) = message.split_once(FOUND) else { return message.to_string() };
+    if !found.starts_with(['\'', '"', '$']) && !found.starts_with("E'") {
+        return message.to_string();
+    }
+    let place = found.rfind(" at Line").and_then(|at| found.get(at..)).unwrap_or_default();
+    format!("{before}{FOUND}a string{place}")
 }
 
 fn parse_one(parser: &mut DFParser<'_>) -> Result<Statement, SqlError> {

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use super::*;
 
 fn read(text: &str) -> Result<Vec<Statement>, SqlError> {
-    parse(text, &GenericDialect {}, 50)
+    parse(text, &GenericDialect {})
 }
 
 fn one(text: &str) -> Statement {

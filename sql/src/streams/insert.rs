@@ -120,7 +120,7 @@ impl StreamPlan {
     pub(crate) async fn new(session: &Session, insertion: Insertion) -> Result<Self, SqlError> {
         let Insertion { sink, columns, query, .. } = insertion;
         let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
-        arguments::place(&mut statement, session.parameters())?;
+        arguments::place(&mut statement, &session.known())?;
         let state = session.context().state();
         let plan = state.statement_to_plan(statement).await?;
         let plan = into_sink(plan, &sink, &columns)?;

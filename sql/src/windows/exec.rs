@@ -132,19 +132,29 @@ impl WindowExec {
 }
 
 fn properties(kind: &WindowKind, schema: &SchemaRef, input: &dyn ExecutionPlan) -> PlanProperties {
-    let (partitioning, emission) = match kind {
-        WindowKind::Session { .. } => (Partitioning::UnknownPartitioning(1), EmissionType::Final),
+    let (order, partitions, emission) = match kind {
+        WindowKind::Session { .. } => {
+            (EquivalenceProperties::new(Arc::clone(schema)), 1, EmissionType::Final)
+        }
         _ => {
             let partitions = input.properties().output_partitioning().partition_count();
-            (Partitioning::UnknownPartitioning(partitions), EmissionType::Incremental)
+            (order_of(schema, input), partitions, EmissionType::Incremental)
         }
     };
-    PlanProperties::new(
-        EquivalenceProperties::new(Arc::clone(schema)),
-        partitioning,
-        emission,
-        input.boundedness(),
-    )
+    let partitioning = Partitioning::UnknownPartitioning(partitions);
+    PlanProperties::new(order, partitioning, emission, input.boundedness())
+}
+
+/// What is known of the order of rows that come as they were, each once or several times in a row:
+/// all that is known of the input, whose columns are the first of the result.
+fn order_of(schema: &SchemaRef, input: &dyn ExecutionPlan) -> EquivalenceProperties {
+    let known = input.equivalence_properties();
+    let mut order = EquivalenceProperties::new(Arc::clone(schema));
+    if order.add_equivalence_group(known.eq_group().clone()).is_err() {
+        return EquivalenceProperties::new(Arc::clone(schema));
+    }
+    order.add_orderings(known.oeq_class().iter().cloned());
+    order
 }
 
 impl DisplayAs for WindowExec {

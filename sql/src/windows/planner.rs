@@ -21,6 +21,7 @@ use super::event_time::event_times;
 use super::exec::WindowExec;
 use super::function::function_of;
 use super::node::WindowNode;
+use crate::arguments::columns_hint;
 use crate::findings::{in_order, named};
 use crate::functions::Engine;
 
@@ -125,10 +126,8 @@ fn column(
     schema.index_of_column_by_name(None, &name).ok_or_else(|| {
         let columns: Vec<&str> =
             schema.fields().iter().map(|field| field.name().as_str()).collect();
-        call.mistake(format!(
-            "{parameter} is {name}, which the input has no column of; its columns are {}",
-            columns.join(", ")
-        ))
+        let hint = columns_hint(parameter, &name, &columns);
+        call.mistake(format!("the input has no column '{name}'; {hint}"))
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod findings;
 mod goldens;
+mod indexes;
 mod online;
 mod session;
 mod slt;

@@ -230,3 +230,107 @@ fn numbers(batches: &[RecordBatch]) -> Vec<Vec<f32>> {
     }
     rows
 }
+
+/// Vectors as pyarrow, pandas and polars write them: a list of any kind, whose item is `element`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_take_vectors_from_any_writer() {
+    use arrow::array::{Float64Array, Int32Array, LargeListArray, ListArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::compute::cast;
+    let session = session();
+    let values = || Float64Array::from(vec![3.0, 4.0, 0.0, 2.0]);
+    let item = |data_type: DataType| Arc::new(Field::new("element", data_type, true));
+    for (n, data_type) in [DataType::Float16, DataType::Float32, DataType::Float64, DataType::Int8]
+        .into_iter()
+        .enumerate()
+    {
+        let values = cast(&values(), &data_type).expect("numbers");
+        let small = OffsetBuffer::<i32>::from_lengths([2, 2]);
+        let large = OffsetBuffer::<i64>::from_lengths([2, 2]);
+        let lists: [ArrayRef; 3] = [
+            Arc::new(ListArray::new(item(data_type.clone()), small, Arc::clone(&values), None)),
+            Arc::new(LargeListArray::new(
+                item(data_type.clone()),
+                large,
+                Arc::clone(&values),
+                None,
+            )),
+            Arc::new(FixedSizeListArray::new(
+                item(data_type.clone()),
+                2,
+                Arc::clone(&values),
+                None,
+            )),
+        ];
+        for (kind, list) in lists.into_iter().enumerate() {
+            let ids: ArrayRef = Arc::new(Int32Array::from(vec![0, 1]));
+            let batch = RecordBatch::try_from_iter([("id", ids), ("v", list)]).expect("a batch");
+            let name = format!("v{n}_{kind}");
+            session.context().register_batch(&name, batch).expect("a table");
+            for (call, first) in [
+                ("array_normalize(v)", [0.6, 0.8]),
+                ("array_scale(v, 2)", [6.0, 8.0]),
+                ("array_add(v, v)", [6.0, 8.0]),
+                ("array_subtract(v, v)", [0.0, 0.0]),
+                ("truncate_vector(v, 2)", [3.0, 4.0]),
+            ] {
+                let sql = format!("SELECT {call} AS v FROM {name} ORDER BY id");
+                let rows =
+                    run(&session, &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                let found = numbers(&rows);
+                let near = found[0].iter().zip(first).all(|(x, y)| (x - y).abs() < 1e-3);
+                assert!(near && found.len() == 2, "{sql} of {data_type}: {found:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_calls_a_model_is_called_as_it_was_written() {
+    let session = session();
+    let sql = "SELECT embed('hello', 'potion', prompt => 'query'), 1 + 1";
+    let rows = run(&session, sql).await.expect("rows");
+    let names: Vec<_> =
+        rows[0].schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names[0], "embed('hello', 'potion', prompt => 'query')");
+}
+
+/// Statements at the limits of depth, which overflowed the stack or were refused without a number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_statements_run_or_are_told_their_depth() {
+    let session = session();
+    let number_of = |sql: String| {
+        let session = session.clone();
+        async move { run(&session, &sql).await.map(|rows| number(&rows)) }
+    };
+    let unions = format!("SELECT count(*) FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(400));
+    assert_eq!(number_of(unions).await, Ok(401));
+    let nested = format!("SELECT {}1{} + 1", "(".repeat(100), ")".repeat(100));
+    assert_eq!(number_of(nested).await, Ok(2));
+    let sum = format!("SELECT {}1", "1+".repeat(500));
+    assert_eq!(number_of(sum).await, Ok(501));
+    for deep in [
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(20_000)),
+        format!("SELECT 1 WHERE {}1=1", "1=0 OR ".repeat(20_000)),
+        format!("SELECT {}'a'", "'a'||".repeat(20_000)),
+        format!("SELECT {}1", "1+".repeat(50_000)),
+        format!("SELECT CAST(NULL AS {}INT{})", "ARRAY<".repeat(10_001), ">".repeat(10_001)),
+        format!("SELECT {}true", "NOT ".repeat(10_000)),
+    ] {
+        let error = number_of(deep).await.expect_err("too deep").to_string();
+        assert!(error.contains("nested too deeply") && error.contains("the limit is"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_syntax_error_tells_no_secret() {
+    let session = session();
+    for sql in [
+        "CREATE SOURCE s (id INT) WITH (connector = 'kafka', \"sasl.password\" 'SECRET')",
+        "CREATE SINK s WITH (connector = 'kafka', topic = 't' 'SECRET')",
+        "CREATE MODEL m WITH (path = 'x') 'SECRET'",
+    ] {
+        let error = session.parse(sql).expect_err(sql).to_string();
+        assert!(error.contains("found: a string") && !error.contains("SECRET"), "{error}");
+    }
+}

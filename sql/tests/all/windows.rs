@@ -156,3 +156,50 @@ async fn sessions_over_the_memory_limit_say_what_to_raise() {
     let counted = collect(&session, sql).await.expect("a count");
     assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0), 20_000);
 }
+
+/// The ids, in the order in which a query gives them.
+async fn ids(session: &Session, sql: &str) -> Vec<i64> {
+    let batches = collect(session, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let ids = batches.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+    ids.flat_map(|ids| ids.iter().copied()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_windows_are_sorted_over_several_partitions() {
+    let rows = rows(400);
+    let session = session(&rows, None);
+    let times: std::collections::HashMap<i64, i64> =
+        rows.iter().map(|row| (row.0, row.2)).collect();
+    for window in [
+        "tumble(rows, ts, INTERVAL '100 microseconds')",
+        "tumble((SELECT * FROM rows WHERE ts IS NOT NULL), ts, INTERVAL '100 microseconds')",
+        "hop(rows, ts, INTERVAL '50 microseconds', INTERVAL '100 microseconds')",
+        "session(rows, ts, INTERVAL '20 microseconds')",
+    ] {
+        let all: Vec<InWindow> = in_windows(&session, window).await;
+        let of = |all: &[InWindow]| all.iter().map(|(id, ..)| *id).collect::<Vec<_>>();
+        let sorted = |key: &dyn Fn(&InWindow) -> (i64, i64)| {
+            let mut sorted = all.clone();
+            sorted.sort_by_key(key);
+            of(&sorted)
+        };
+        let (by_id, by_time) = (sorted(&|row| (row.0, 0)), sorted(&|row| (times[&row.0], row.0)));
+        let by_window = sorted(&|row| (row.1, row.0));
+        let select = format!("SELECT id FROM {window}");
+        assert_eq!(ids(&session, &format!("{select} ORDER BY id")).await, by_id, "{window}");
+        assert_eq!(ids(&session, &format!("{select} ORDER BY ts, id")).await, by_time, "{window}");
+        let found = ids(&session, &format!("{select} ORDER BY window_start, id")).await;
+        assert_eq!(found, by_window, "{window}");
+        let found = ids(&session, &format!("{select} ORDER BY id LIMIT 3")).await;
+        assert_eq!(found, by_id[..3], "{window}");
+        let found = ids(&session, &format!("{select} WHERE id < 100 ORDER BY id DESC")).await;
+        let mut least = by_id.clone();
+        least.retain(|id| *id < 100);
+        least.reverse();
+        assert_eq!(found, least, "{window}");
+        let numbered = format!(
+            "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM {window}) ORDER BY place"
+        );
+        assert_eq!(ids(&session, &numbered).await, by_id, "{window}");
+    }
+}

@@ -1,29 +1,33 @@
-//! `CREATE INDEX`, `INSERT INTO` an index, `DROP INDEX`, `SHOW INDEXES`.
+//! `CREATE INDEX`, `INSERT INTO`, `UPDATE` and `DELETE FROM` an index, `DROP INDEX`, and
+//! `SHOW INDEXES`.
 //!
 //! An index is built of any query, in memory and in files, and searched by
 //! `semantic_search(name, …)`. Its rows are a table of its name.
 
-use std::fs::{self, File};
+mod change;
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::SchemaRef;
-use datafusion::datasource::MemTable;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::errors::ParquetError;
-use datafusion::prelude::ParquetReadOptions;
-use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast::{Statement as SqlStatement, TableObject};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::physical_plan::collect_partitioned;
 use sembla_operators::approximate::{ApproximateOptions, Storage};
 
 use crate::arguments::nearest;
-use crate::findings::QueryHost;
 use crate::findings::index_rows;
-use crate::findings::indexes::Index;
+use crate::findings::index_table::IndexTable;
+use crate::findings::indexes::{Changed, Index, READING_OPTIONS};
+use crate::findings::{Indexes, QueryHost};
 use crate::functions::blocking;
+use crate::planning::physical;
 use crate::statement::CreateIndex;
 use crate::{Outcome, Session, SqlError};
+
+pub(crate) use change::{change_of, truncated};
 
 /// The options of `CREATE INDEX`.
 const OPTIONS: &[&str] =
@@ -52,8 +56,8 @@ impl IndexOptions {
                 "storage" => options.native.storage = Storage::parse(value)?,
                 "connectivity" => options.native.connectivity = number(name, value)?,
                 "expansion" => options.native.expansion = number(name, value)?,
-                "model" | "prompt" | "id" | "text" | "vector" => {
-                    options.reading.push((name.clone(), value.clone()));
+                name if READING_OPTIONS.contains(&name) => {
+                    options.reading.push((name.to_string(), value.clone()));
                 }
                 other => {
                     return Err(SqlError::Statement(format!(
@@ -67,25 +71,31 @@ impl IndexOptions {
         Ok(options)
     }
 
-    fn model(&self) -> Option<&str> {
-        self.reading.iter().find(|(name, _)| name == "model").map(|(_, value)| value.as_str())
+    /// How rows are read, with the model in any case: the default may be another later.
+    fn reading(&self, session: &Session) -> Vec<(String, String)> {
+        let mut reading = self.reading.clone();
+        if reading.iter().all(|(name, _)| name != "model") {
+            reading.push(("model".into(), session.models().default_name()));
+        }
+        reading
     }
 }
 
 /// Builds an index, or opens it.
 ///
 /// # Errors
-/// A name that is taken, options that can't be, what the query, the model or the disk says.
+/// A name or a path that is taken, options that can't be, what the query, the model or the disk
+/// says.
 pub(crate) async fn create(session: &Session, create: CreateIndex) -> Result<Outcome, SqlError> {
     let CreateIndex { name, or_replace, if_not_exists, options, query } = create;
     let indexes = &session.engine().indexes;
     let is_there = indexes.get(&name).is_some();
     if is_there && if_not_exists {
-        return Ok(Outcome::Done(format!("index '{name}' is there already")));
+        return Ok(Outcome::Done(format!("index '{name}' already exists")));
     }
     if is_there && !or_replace {
         return Err(SqlError::Statement(format!(
-            "index '{name}' is there already; CREATE OR REPLACE INDEX replaces it"
+            "index '{name}' already exists; CREATE OR REPLACE INDEX replaces it"
         )));
     }
     if !is_there && session.context().table_exist(name.as_str())? {
@@ -99,16 +109,64 @@ pub(crate) async fn create(session: &Session, create: CreateIndex) -> Result<Out
             "CREATE INDEX {name} needs the option path = '…'"
         )));
     };
-    let index = match query {
-        Some(query) => build(session, &path, &query, &options).await?,
-        None => open(session, &path).await?,
+    check_path(indexes, &name, &path)?;
+    let built = query.filter(|_| !(if_not_exists && files::exists(&path)));
+    let done = match built {
+        Some(query) => {
+            check_free(&name, &path, or_replace)?;
+            let (index, changed) = build(session, &path, &query, &options).await?;
+            let verb = if is_there || or_replace { "replaced" } else { "created" };
+            let mut done = told(&name, verb, &index);
+            if changed.left_out > 0 {
+                let left_out = counted(changed.left_out);
+                done += &format!("; {left_out} without a text or vector left out");
+            }
+            indexes.add(&name, index);
+            done
+        }
+        None => {
+            let index = open(session, &path)?;
+            let done = told(&name, "opened", &index);
+            indexes.add(&name, index);
+            done
+        }
     };
-    let rows = counted(index.read().len());
-    let verb = if is_there { "replaced" } else { "created" };
-    let done = format!("index '{name}' {verb}: {rows} in {}", path.display());
-    indexes.add(&name, index);
     show_rows(session, &name)?;
     Ok(Outcome::Done(done))
+}
+
+/// What is told of an index that a statement has made known.
+fn told(name: &str, verb: &str, index: &Index) -> String {
+    format!("index '{name}' {verb}: {} in {}", counted(index.read().len()), index.path.display())
+}
+
+/// Checks that no other index of the session has that path: two would write over each other.
+fn check_path(indexes: &Indexes, name: &str, path: &Path) -> Result<(), SqlError> {
+    let Ok(place) = path.canonicalize() else { return Ok(()) };
+    let is_it = |index: &Index| index.path.canonicalize().is_ok_and(|other| other == place);
+    let other = indexes.list().into_iter().find(|(other, index)| other != name && is_it(index));
+    match other {
+        Some((other, _)) => Err(SqlError::Statement(format!(
+            "'{}' is open as index '{other}'; use that name, or DROP INDEX {other} first",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Checks that an index may be built at a path.
+fn check_free(name: &str, path: &Path, or_replace: bool) -> Result<(), SqlError> {
+    if or_replace {
+        return files::check_replaceable(path);
+    }
+    if files::exists(path) {
+        let path = path.display();
+        return Err(SqlError::Statement(format!(
+            "'{path}' already exists: CREATE INDEX {name} WITH (path = '{path}') without AS opens it, \
+             CREATE INDEX IF NOT EXISTS keeps it, CREATE OR REPLACE INDEX replaces it"
+        )));
+    }
+    Ok(())
 }
 
 async fn build(
@@ -116,73 +174,25 @@ async fn build(
     path: &Path,
     query: &str,
     options: &IndexOptions,
-) -> Result<Index, SqlError> {
+) -> Result<(Index, Changed), SqlError> {
     let (batches, schema) = read(session, query, &options.reading).await?;
-    let model = options.model().map_or_else(|| session.models().default_name(), str::to_string);
-    let index = with_host(session, |host| {
-        let pool = &session.context().runtime_env().memory_pool;
-        Index::build(path, &batches, &schema, Some(&model), &options.native, (pool, host))
-    })?;
-    save(session, &index)?;
-    Ok(index)
+    let (pool, reading) = (pool(session), options.reading(session));
+    with_host(session, |host| {
+        let (index, changed) =
+            Index::build(path, batches, &schema, &reading, &options.native, (&pool, host))?;
+        files::save(&index, host)?;
+        Ok((index, changed))
+    })
 }
 
-async fn open(session: &Session, path: &Path) -> Result<Index, SqlError> {
+fn open(session: &Session, path: &Path) -> Result<Index, SqlError> {
     if !path.exists() {
         return Err(SqlError::Statement(format!(
             "file '{}' does not exist; CREATE INDEX … AS SELECT … builds it",
             path.display()
         )));
     }
-    let rows = Index::rows_path(path).display().to_string();
-    let options = ParquetReadOptions::default().file_extension("").skip_metadata(false);
-    let frame = session.context().read_parquet(rows, options).await?;
-    let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-    // One partition reads the file in its order.
-    let batches = in_order(frame).await?;
-    with_host(session, |host| {
-        let pool = &session.context().runtime_env().memory_pool;
-        Index::open(path, batches, schema, (pool, host))
-    })
-}
-
-/// The rows of a file from the first to the last.
-async fn in_order(frame: datafusion::dataframe::DataFrame) -> Result<Vec<RecordBatch>, SqlError> {
-    let partitions = frame.collect_partitioned().await?;
-    Ok(partitions.into_iter().flatten().collect())
-}
-
-/// Appends rows to an index and its files.
-///
-/// # Errors
-/// Ids that are there already, columns that are not, what the query, the model or the disk says.
-pub(crate) async fn insert(
-    session: &Session,
-    name: &str,
-    query: &str,
-) -> Result<Outcome, SqlError> {
-    let Some(index) = session.engine().indexes.get(name) else {
-        return Err(unknown(name));
-    };
-    let model = index.model().map(|model| ("model".to_string(), model.to_string()));
-    let reading: Vec<(String, String)> = model.into_iter().collect();
-    let (batches, _) = read(session, query, &reading).await?;
-    let before = index.read().len();
-    with_host(session, |host| index.append(&batches, host))?;
-    save(session, &index)?;
-    show_rows(session, name)?;
-    let added = counted(index.read().len() - before);
-    Ok(Outcome::Done(format!("{added} added to index '{name}'")))
-}
-
-/// The index and the query of an `INSERT INTO` an index.
-pub(crate) fn inserted(session: &Session, statement: &EngineStatement) -> Option<(String, String)> {
-    let EngineStatement::Statement(statement) = statement else { return None };
-    let SqlStatement::Insert(insert) = statement.as_ref() else { return None };
-    let TableObject::TableName(name) = &insert.table else { return None };
-    let name = name.to_string().to_lowercase();
-    session.engine().indexes.get(&name)?;
-    Some((name, insert.source.as_ref()?.to_string()))
+    with_host(session, |host| files::open(path, (&pool(session), host)))
 }
 
 /// Forgets an index.
@@ -229,19 +239,43 @@ async fn read(
     query: &str,
     reading: &[(String, String)],
 ) -> Result<(Vec<RecordBatch>, SchemaRef), SqlError> {
-    let text = index_rows::statement(query, reading);
-    let Some(statement) = session.parse(&text)?.pop() else {
+    let frame = frame(session, &index_rows::statement(query, reading)).await?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    Ok((collect(frame).await?, schema))
+}
+
+/// The rows of a query.
+async fn rows_of(session: &Session, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
+    collect(frame(session, query).await?).await
+}
+
+/// The names of the columns of a query.
+async fn columns(session: &Session, query: &str) -> Result<Vec<String>, SqlError> {
+    let frame = frame(session, query).await?;
+    Ok(frame.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
+/// The rows from the first to the last.
+async fn collect(frame: DataFrame) -> Result<Vec<RecordBatch>, SqlError> {
+    let context = Arc::new(frame.task_ctx());
+    let partitions = collect_partitioned(physical(frame).await?, context).await?;
+    Ok(partitions.into_iter().flatten().collect())
+}
+
+async fn frame(session: &Session, query: &str) -> Result<DataFrame, SqlError> {
+    let Some(statement) = session.parse(query)?.pop() else {
         return Err(SqlError::Bug("a query of an index is no statement".into()));
     };
-    match Box::pin(session.execute(statement)).await? {
-        Outcome::Rows(frame) => {
-            let schema = Arc::new(frame.schema().as_arrow().clone());
-            Ok((frame.collect().await?, schema))
-        }
+    match session.execute_boxed(statement).await? {
+        Outcome::Rows(frame) => Ok(frame),
         Outcome::Done(_) | Outcome::Stream(_) => {
             Err(SqlError::Bug("a query of an index gives no rows".into()))
         }
     }
+}
+
+fn pool(session: &Session) -> Arc<dyn MemoryPool> {
+    Arc::clone(&session.context().runtime_env().memory_pool)
 }
 
 fn with_host<T>(session: &Session, work: impl FnOnce(&QueryHost) -> T) -> T {
@@ -250,35 +284,10 @@ fn with_host<T>(session: &Session, work: impl FnOnce(&QueryHost) -> T) -> T {
     blocking(|| work(&host))
 }
 
-/// Writes the files of an index: the rows, then the vectors.
-fn save(session: &Session, index: &Index) -> Result<(), SqlError> {
-    let path = Index::rows_path(&index.path);
-    let partial = path.with_extension("partial");
-    blocking(|| write_rows(index, &partial).and_then(|()| Ok(fs::rename(&partial, &path)?)))
-        .map_err(|error| {
-            SqlError::Io(format!("file '{}' can't be written: {error}", path.display()))
-        })?;
-    Ok(with_host(session, |host| index.read().vectors.save(&index.path, host))?)
-}
-
-/// Writes the rows of an index, and waits until they are on the disk.
-fn write_rows(index: &Index, path: &Path) -> Result<(), ParquetError> {
-    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&index.schema), None)?;
-    index.read().rows.iter().try_for_each(|batch| writer.write(batch))?;
-    let file = writer.into_inner()?;
-    Ok(file.sync_all()?)
-}
-
-/// The rows of an index as a table.
-fn table(index: &Index) -> Result<Arc<MemTable>, SqlError> {
-    let rows = index.read().rows.clone();
-    Ok(Arc::new(MemTable::try_new(Arc::clone(&index.schema), vec![rows])?))
-}
-
 fn show_rows(session: &Session, name: &str) -> Result<(), SqlError> {
     let Some(index) = session.engine().indexes.get(name) else { return Err(unknown(name)) };
     session.context().deregister_table(name)?;
-    session.context().register_table(name, table(&index)?)?;
+    session.context().register_table(name, Arc::new(IndexTable(index)))?;
     Ok(())
 }
 
