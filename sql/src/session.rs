@@ -11,7 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use sembla_models::{CancelToken, ModelSpec};
 
 use crate::catalogue::{Catalogue, statements as catalogue};
-use crate::files::Files;
+use crate::files::{self, ExternalFiles, FileReading, Files, Notices};
 use crate::findings::{self, Progress};
 use crate::functions::{self, Engine, ParameterNames, blocking};
 use crate::statement::{self, CreateModel, Statement};
@@ -49,6 +49,7 @@ pub struct Session {
     context: SessionContext,
     engine: Engine,
     parameters: Arc<ParameterNames>,
+    reading: Arc<FileReading>,
 }
 
 impl Session {
@@ -61,6 +62,12 @@ impl Session {
         config.options_mut().extensions.insert(StreamSettings::default());
         // The order of a sub-query means something where a finding reads it.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
+        // Else files go to whichever partition is free, and rows with them.
+        config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let cancel = CancelToken::new();
+        let reading = FileReading { cancel: cancel.clone(), ..FileReading::default() };
+        let reading = Arc::new(reading);
+        config = config.with_extension(Arc::clone(&reading));
         if let Some(partitions) = options.target_partitions {
             config = config.with_target_partitions(partitions);
         }
@@ -78,7 +85,7 @@ impl Session {
         let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
         let engine = Engine {
             models: Arc::new(Models::new()),
-            cancel: CancelToken::new(),
+            cancel,
             progress: Default::default(),
             indexes: Default::default(),
             catalogue: Default::default(),
@@ -88,7 +95,7 @@ impl Session {
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
         windows::register(&context)?;
-        Ok(Self { context, engine, parameters })
+        Ok(Self { context, engine, parameters, reading })
     }
 
     /// The statements of a text.
@@ -145,7 +152,9 @@ impl Session {
                     return index_statements::insert(self, &name, &query).await;
                 }
                 arguments::place(&mut statement, &self.parameters)?;
-                let plan = self.context.state().statement_to_plan(*statement).await?;
+                files::name_exactly(&mut statement);
+                let plan = self.context.state().statement_to_plan(*statement).await;
+                let plan = plan.map_err(|error| with_hint(error.into()))?;
                 Ok(Outcome::Rows(self.context.execute_logical_plan(plan).await?))
             }
         }
@@ -191,6 +200,11 @@ impl Session {
     /// Sets who listens to the progress of findings, from the next query on.
     pub fn set_progress(&self, progress: Arc<dyn Progress>) {
         self.engine.progress.set(progress);
+    }
+
+    /// What was found in files and is no error, for whoever wants to hear of it.
+    pub fn notices(&self) -> &Notices {
+        &self.reading.notices
     }
 
     /// The models.
@@ -244,14 +258,28 @@ impl Session {
     }
 }
 
+/// The error, with the way to name a file where a table was not found.
+fn with_hint(error: SqlError) -> SqlError {
+    let SqlError::Statement(message) = &error else { return error };
+    let name = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+    match name.and_then(files::in_quotes) {
+        Some(hint) => SqlError::Statement(hint),
+        None => error,
+    }
+}
+
 /// The context, with files in `FROM`, and a planner that can run findings.
 fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionContext {
     let files = Arc::new(Files::default());
     let catalogues = Arc::clone(context.state().catalog_list());
     let catalogues = DynamicFileCatalog::new(catalogues, Arc::clone(&files) as _);
     let id = context.session_id();
-    let state = context
-        .into_state_builder()
+    let mut builder = context.into_state_builder();
+    let factories = builder.table_factories().get_or_insert_default();
+    for word in ExternalFiles::words() {
+        factories.insert(word.to_string(), Arc::new(ExternalFiles));
+    }
+    let state = builder
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
         .with_type_planner(Arc::new(VectorType))

@@ -19,6 +19,7 @@ pub(crate) mod statements;
 mod table;
 mod topics;
 
+pub(crate) use columns::engine_type;
 pub(crate) use sink::SinkDef;
 pub(crate) use source::{SourceDef, TIME_TYPE};
 pub(crate) use table::StreamTable;

@@ -3,6 +3,7 @@
 mod findings;
 mod goldens;
 mod online;
+mod order;
 mod session;
 mod slt;
 mod streams;
