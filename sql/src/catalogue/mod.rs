@@ -15,6 +15,7 @@ pub(crate) mod connector;
 mod read;
 mod sink;
 mod source;
+pub(crate) mod source_files;
 pub(crate) mod statements;
 mod table;
 mod topics;
