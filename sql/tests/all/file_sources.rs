@@ -180,7 +180,12 @@ fn letters(place: &Place) -> Vec<(String, i64, String, String)> {
 #[tokio::test]
 async fn rows_that_can_not_be_read_go_to_the_dead_letters() {
     let place = Place::new(&[
-        ("in/a.jsonl", b"{\"id\":1,\"ts\":\"2024-01-01T00:00:00\"}\nnot json\n{\"id\":\"abc\",\"ts\":\"2024-01-01T00:00:01\"}\n{\"id\":3,\"ts\":\"yesterday\"}\n{\"id\":4}\n"),
+        (
+            "in/a.jsonl",
+            b"{\"id\":1,\"ts\":\"2024-01-01T00:00:00\"}\nnot json\n\
+              {\"id\":\"abc\",\"ts\":\"2024-01-01T00:00:01\"}\n\
+              {\"id\":3,\"ts\":\"yesterday\"}\n{\"id\":4}\n",
+        ),
         ("in/b.jsonl", b"{\"id\":5,\"ts\":1704067210000}\n{\"id\":6,\"ts\":\"20"),
         ("in/c.csv", b"id,ts\n7,2024-01-01 00:00:20\n8\n9,\"2024"),
         ("in/d.csv.gz", b"this is no gzip"),
