@@ -28,7 +28,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use sembla_models::CancelToken;
 use sembla_readers::files::store::address_of;
-use sembla_readers::files::{Format, Surveys, Table, TableOptions, format_of, glob, list};
+use sembla_readers::files::{Surveys, Table, TableOptions, format_of, glob, list};
 use sembla_readers::{Cancel, Error as ReadError};
 
 use crate::SqlError;
@@ -97,11 +97,6 @@ impl UrlTableFactory for Files {
         }
         Ok(Some(open(&self.state()?, name).await?))
     }
-}
-
-/// Whether rows of these files may lack fields that others have: lines of JSON do.
-pub(crate) fn may_lack_fields(name: &str) -> bool {
-    format_of(name) == Some(Format::Json)
 }
 
 /// Whether a name can only mean files. A bare word means a table; in quotes it comes with `./`
