@@ -43,6 +43,7 @@ pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
         target_partitions: args.threads,
         ..SessionOptions::default()
     })?;
+    session.notices().listen(|notice| eprintln!("{notice}"));
     if let Some(model) = &args.model {
         session.set_default_model(model)?;
     }

@@ -49,8 +49,8 @@ const PARTITIONS_MAX: u64 = 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// Reads a table in the order of time, from the row with that number on. Batches have the source's
-/// columns, then one `Int64`, the row's number in the whole table, and optionally one [`unreadable`],
-/// which is NULL for a row that could be read. Numbers only grow. Rows before the asked one may be
+/// columns, then one `Int64`, the row's number in the whole table, and optionally one
+/// [`unreadable`], which is NULL for a row that could be read. Numbers only grow. Rows before the asked one may be
 /// given too; they are skipped.
 pub type RowsFrom = Arc<dyn Fn(i64) -> BoxStream<'static, Result<RecordBatch>> + Send + Sync>;
 
@@ -157,6 +157,8 @@ pub struct ReplaySource {
     rows_from: RowsFrom,
     partitions: Vec<Partition>,
     max_ahead_us: Option<i64>,
+    /// Whether the rows never end.
+    is_endless: bool,
     /// The place of the time column, which a speed needs.
     time_column: Option<usize>,
     speed: Speed,
@@ -214,6 +216,7 @@ impl ReplaySource {
             schema,
             rows_from,
             next: vec![0; partitions.len()],
+            is_endless: false,
             partitions,
             max_ahead_us: max_ahead_us(options)?,
             time_column,
@@ -223,6 +226,12 @@ impl ReplaySource {
             waiting: VecDeque::new(),
             clock: None,
         })
+    }
+
+    /// The same for a table that never ends.
+    #[must_use]
+    pub fn endless(self) -> Self {
+        Self { is_endless: true, ..self }
     }
 
     /// Deals a batch to the partitions, without the rows that were given before.
@@ -388,6 +397,9 @@ impl Source for ReplaySource {
     }
 
     async fn unread(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<Option<String>> {
+        if self.is_endless {
+            return Ok(Some("it was told to watch for more".into()));
+        }
         let given = positions.values().copied().max().unwrap_or(0);
         let mut all = (self.rows_from)(0);
         let mut count = 0;

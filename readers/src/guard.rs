@@ -1,9 +1,18 @@
 //! A library that panics on a damaged file is that file's error, not the end of the program.
+//!
+//! The panic is caught where the library is called, and says nothing on standard error.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use crate::error::{Error, Result};
+
+thread_local! {
+    /// Calls of [`guarded`] that this thread is in.
+    static GUARDED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Runs what reads the file called `name`. A panic becomes [`Error::Data`]; what was being read
 /// must not be used after it.
@@ -11,7 +20,19 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Those of `read`, and a panic's.
 pub fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let loud = take_hook();
+        set_hook(Box::new(move |panic| {
+            if GUARDED.with(Cell::get) == 0 {
+                loud(panic);
+            }
+        }));
+    });
+    GUARDED.with(|depth| depth.set(depth.get() + 1));
+    let result = catch_unwind(AssertUnwindSafe(read));
+    GUARDED.with(|depth| depth.set(depth.get().saturating_sub(1)));
+    result.unwrap_or_else(|panic| {
         let why = reason(panic.as_ref());
         Err(Error::Data(format!("file '{name}' can't be read, it may be damaged: {why}")))
     })
@@ -30,10 +51,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_of_the_file() {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
         let caught = guarded("a.parquet", || -> Result<()> { panic!("width {}\nmore", 17) });
-        std::panic::set_hook(hook);
         let message = "file 'a.parquet' can't be read, it may be damaged: width 17";
         assert_eq!(caught, Err(Error::Data(message.into())));
         assert_eq!(guarded("a", || Ok(1)), Ok(1));

@@ -1,5 +1,8 @@
 //! Files as rows: one reader for SQL, the command line and sources alike.
 //!
+//! [`files`] finds what a name means and puts the files together as one table: folders, patterns,
+//! `key=value` folders, Parquet, object stores.
+//!
 //! The text part knows CSV and JSON in any of their usual shapes, plain or compressed:
 //!
 //! 1. [`survey`] reads a file once from its first byte to its last and says what is in it: its
@@ -17,6 +20,7 @@
 //! - *Absent:* SQL, DataFusion, streams, and what columns mean.
 
 pub mod error;
+pub mod files;
 pub mod guard;
 pub mod limits;
 pub mod open;

@@ -136,8 +136,8 @@ pub trait Source: Send {
     }
 
     /// What there is that was not read when every partition had ended at those positions, in words
-    /// that follow "since then": `12 rows were added`. `None` where nothing changed. It may read all
-    /// of a bounded source.
+    /// that follow "since then": `12 rows were added`. `None` where nothing changed. It may read
+    /// all of a bounded source.
     ///
     /// # Errors
     /// When the outside world fails.

@@ -5,8 +5,8 @@
 //! places, and what is left out becomes NULL, which these functions take for their default.
 //!
 //! The same pass makes sub-queries of the inputs of findings and windows (`findings::rewrite`), so
-//! that calls inside them are reached too, looks at the other items of FROM (`from_items`), and
-//! lets `FROM t` mean `SELECT * FROM t`.
+//! that calls inside them are reached too, makes names of calls that read files (`files::calls`),
+//! looks at the other items of FROM (`from_items`), and lets `FROM t` mean `SELECT * FROM t`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::SqlError;
+use crate::files;
 use crate::findings::rewrite;
 use crate::from_items::Known;
 
@@ -107,6 +108,7 @@ impl VisitorMut for Placing<'_> {
     type Break = SqlError;
 
     fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<SqlError> {
+        files::as_names(relation);
         if let Err(error) = rewrite::inputs_as_queries(relation) {
             return ControlFlow::Break(SqlError::Bug(error.to_string()));
         }

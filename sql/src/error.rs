@@ -13,6 +13,8 @@ use sembla_models::{Fault, ModelError};
 use sembla_operators::OperatorError;
 use sembla_runtime::Error as StreamError;
 
+use crate::files;
+
 /// What went wrong with a statement. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
@@ -265,17 +267,10 @@ fn from_parser(error: &ParserError) -> SqlError {
 fn unknown_table(message: &str) -> Option<String> {
     let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
     let name = name.strip_prefix("public.").unwrap_or(name);
-    let end = name.rsplit('.').next().filter(|_| name.contains('.'));
-    let is_file = end.is_some_and(|end| FILE_ENDS.contains(&end.to_lowercase().as_str()));
-    Some(match is_file {
-        true => format!("there is no table '{name}'; a file is named in quotes: FROM '{name}'"),
-        false => format!("there is no table or index '{name}'; SHOW TABLES lists those there are"),
-    })
+    Some(files::in_quotes(name).unwrap_or_else(|| {
+        format!("there is no table or index '{name}'; SHOW TABLES lists those there are")
+    }))
 }
-
-/// Ends of names that are those of files.
-const FILE_ENDS: &[&str] =
-    &["parquet", "csv", "tsv", "json", "jsonl", "ndjson", "gz", "bz2", "xz", "zst"];
 
 /// A name that the schema does not have, or has twice.
 fn from_schema(error: &SchemaError) -> SqlError {
@@ -319,7 +314,7 @@ mod tests {
         );
         assert_eq!(
             told("table 'datafusion.q.parquet' not found"),
-            "there is no table 'q.parquet'; a file is named in quotes: FROM 'q.parquet'"
+            "there is no table q.parquet; a file or folder stands in quotes: FROM 'q.parquet'"
         );
     }
 

@@ -1,17 +1,12 @@
 //! The items of FROM before a statement is planned: a call of a function that isn't there names the
-//! nearest that is, and a file or folder is read only where its name is written as one.
-//!
-//! DataFusion takes what is written in single quotes for a name like any other. So `FROM 'x'`, with
-//! a folder `x` and no table, is written as a path here; a bare `x` is never one.
-
-use std::path::Path;
+//! nearest that is. Names of files are `files::calls`'s to see.
 
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
+use datafusion::sql::sqlparser::ast::TableFactor;
 
 use crate::arguments::nearest;
 use crate::functions::ParameterNames;
-use crate::{SqlError, findings, windows};
+use crate::{SqlError, files, findings, windows};
 
 /// What a session knows that a statement can name.
 pub(crate) struct Known<'a> {
@@ -20,25 +15,18 @@ pub(crate) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Checks an item of FROM, and writes a quoted name of files as a path.
+    /// Checks an item of FROM.
     ///
     /// # Errors
     /// [`SqlError::Statement`] for a function that isn't there.
-    pub(crate) fn check(&self, relation: &mut TableFactor) -> Result<(), SqlError> {
+    pub(crate) fn check(&self, relation: &TableFactor) -> Result<(), SqlError> {
         let TableFactor::Table { name, args, .. } = relation else { return Ok(()) };
         let [part] = name.0.as_slice() else { return Ok(()) };
         let Some(ident) = part.as_ident() else { return Ok(()) };
-        if args.is_some() {
-            return self.check_function(&ident.value.to_lowercase());
+        match args {
+            Some(_) => self.check_function(&ident.value.to_lowercase()),
+            None => Ok(()),
         }
-        let is_file = ident.quote_style == Some('\'')
-            && !ident.value.contains(['/', '\\'])
-            && Path::new(&ident.value).exists()
-            && !self.context.table_exist(ident.value.as_str()).unwrap_or(false);
-        if is_file {
-            *name = ObjectName::from(vec![Ident::with_quote('\'', format!("./{}", ident.value))]);
-        }
-        Ok(())
     }
 
     fn check_function(&self, name: &str) -> Result<(), SqlError> {
@@ -46,6 +34,7 @@ impl Known<'_> {
         let own = findings::documentation().map(|(name, ..)| name);
         let mut known: Vec<&str> =
             own.chain(windows::documentation().map(|(name, ..)| name)).collect();
+        known.extend(files::calls::names());
         known.extend(state.table_functions().keys().map(String::as_str));
         if known.contains(&name) || findings::find(name).is_some() {
             return Ok(());

@@ -11,6 +11,7 @@
 //! results and reading what the user types belong to the command line.
 
 mod arguments;
+pub mod by_name;
 mod catalogue;
 mod column_names;
 mod copy;
@@ -22,6 +23,7 @@ mod functions;
 mod index_statements;
 mod interval;
 mod models_table;
+mod ordered;
 pub mod planning;
 mod prepared;
 pub mod registry;
@@ -32,6 +34,7 @@ mod vector_type;
 mod windows;
 
 pub use error::SqlError;
+pub use files::{FilesTable, Notices};
 pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
 pub use session::{Outcome, Session, SessionOptions};

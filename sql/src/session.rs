@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use sembla_models::{CancelToken, ModelSpec};
 
 use crate::catalogue::{Catalogue, statements as catalogue};
-use crate::files::Files;
+use crate::files::{self, ExternalFiles, FileReading, Files, Notices};
 use crate::findings::{self, Progress};
 use crate::from_items::Known;
 use crate::functions::{self, Engine, ParameterNames, blocking};
@@ -56,6 +56,7 @@ pub struct Session {
     engine: Engine,
     parameters: Arc<ParameterNames>,
     prepared: PreparedStatements,
+    reading: Arc<FileReading>,
 }
 
 impl Session {
@@ -68,6 +69,12 @@ impl Session {
         config.options_mut().extensions.insert(StreamSettings::default());
         // The order of a sub-query means something where a finding reads it.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
+        // Else files go to whichever partition is free, and rows with them.
+        config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let cancel = CancelToken::new();
+        let reading = FileReading { cancel: cancel.clone(), ..FileReading::default() };
+        let reading = Arc::new(reading);
+        config = config.with_extension(Arc::clone(&reading));
         if let Some(partitions) = options.target_partitions {
             config = config.with_target_partitions(partitions);
         }
@@ -85,7 +92,7 @@ impl Session {
         let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
         let engine = Engine {
             models: Arc::new(Models::new()),
-            cancel: CancelToken::new(),
+            cancel,
             progress: Default::default(),
             indexes: Default::default(),
             catalogue: Default::default(),
@@ -95,7 +102,7 @@ impl Session {
         let parameters = Arc::new(functions::register(&context, &engine));
         findings::register(&context, &engine)?;
         windows::register(&context)?;
-        Ok(Self { context, engine, parameters, prepared: PreparedStatements::default() })
+        Ok(Self { context, engine, parameters, prepared: PreparedStatements::default(), reading })
     }
 
     /// The statements of a text.
@@ -172,6 +179,7 @@ impl Session {
                 }
                 column_names::name_calls(&mut statement, &self.parameters);
                 let placed = arguments::place(&mut statement, &self.known())?;
+                files::name_exactly(&mut statement);
                 let plan = self.context.state().statement_to_plan(*statement).await?;
                 placed.check(&plan)?;
                 let plan = copy::writable(plan)?;
@@ -220,6 +228,11 @@ impl Session {
     /// Sets who listens to the progress of findings, from the next query on.
     pub fn set_progress(&self, progress: Arc<dyn Progress>) {
         self.engine.progress.set(progress);
+    }
+
+    /// What was found in files and is no error, for whoever wants to hear of it.
+    pub fn notices(&self) -> &Notices {
+        &self.reading.notices
     }
 
     /// The models.
@@ -279,8 +292,12 @@ fn with_files_and_findings(context: SessionContext, engine: &Engine) -> SessionC
     let catalogues = Arc::clone(context.state().catalog_list());
     let catalogues = DynamicFileCatalog::new(catalogues, Arc::clone(&files) as _);
     let id = context.session_id();
-    let state = context
-        .into_state_builder()
+    let mut builder = context.into_state_builder();
+    let factories = builder.table_factories().get_or_insert_default();
+    for word in ExternalFiles::words() {
+        factories.insert(word.to_string(), Arc::new(ExternalFiles));
+    }
+    let state = builder
         .with_session_id(id)
         .with_catalog_list(Arc::new(catalogues))
         .with_type_planner(Arc::new(VectorType))

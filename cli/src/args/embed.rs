@@ -10,8 +10,9 @@ use crate::model_flags::ModelFlags;
 /// `sembla embed`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them, or globs. OUT is a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder that gets Parquet \
+    after_help = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
+    .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). Folders named key=value \
+    are columns. OUT is a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder that gets Parquet \
     files. NULL texts get NULL vectors. A .npy file has the vectors alone, as float32 (NaN for NULL); the column id, \
     or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
     Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
@@ -32,7 +33,7 @@ pub(crate) struct EmbedArgs {
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Column that holds the text
+    /// Column that holds the text; doc.body is a field of a column
     #[arg(short, long, value_name = "COLUMN")]
     pub(crate) column: String,
 

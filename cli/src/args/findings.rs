@@ -11,8 +11,9 @@ use clap::builder::PossibleValuesParser;
 use super::{Format, bytes, finite, positive};
 use crate::model_flags::ModelFlags;
 
-const FILES_HELP: &str = "Inputs are .parquet, .csv, .json, .jsonl and .ndjson files (the last four also with .gz), \
-    folders of them, or globs. OUT is a .parquet, .csv, .ndjson, .jsonl or .arrow file.";
+const FILES_HELP: &str = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with \
+    .gz, .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). Folders named \
+    key=value are columns. OUT is a .parquet, .csv, .ndjson, .jsonl or .arrow file.";
 
 /// Which rows a command reads.
 #[derive(Clone, Debug, Args)]
@@ -21,15 +22,17 @@ pub(crate) struct InputArgs {
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<String>,
 
-    /// Column that holds the text [default: text, or the only column of text]
+    /// Column that holds the text; doc.body is a field of a column [default: text, or the only
+    /// column of text]
     #[arg(short, long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
 
-    /// Column whose values name the rows [default: the row number, from 0]
+    /// Column whose values name the rows [default: id, else the row number, from 0]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id: Option<String>,
 
-    /// Column of vectors that are there already, so that no text is embedded
+    /// Column of vectors that are there already, so that no text is embedded [default: embedding or
+    /// vector, or the only column of lists of floats]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) vectors: Option<String>,
 }
@@ -102,7 +105,7 @@ pub(crate) struct FindingArgs {
 /// `sembla search`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Columns: query_id, rank, id, score. A query_id is the row number of the query, from 0, or what \
+    Columns: query_id, rank, id, score. A query_id is the id of the query, else its row number, from 0, or what \
     --queries-id names.\n\n\
     Examples:\n  \
     sembla search tickets.parquet --query 'the refund is late' --top-k 5\n  \
@@ -121,7 +124,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "COLUMN", requires = "queries")]
     pub(crate) queries_column: Option<String>,
 
-    /// Column whose values name the queries [default: the row number, from 0]
+    /// Column whose values name the queries [default: id, else the row number, from 0]
     #[arg(long, value_name = "COLUMN", requires = "queries")]
     pub(crate) queries_id: Option<String>,
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sembla_models::ModelInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::input::InputFile;
+use crate::input::DataFile;
 
 /// The layout of the work folder; another number is another Sembla.
 const VERSION: u32 = 2;
@@ -59,14 +59,14 @@ pub(crate) struct Columns<'a> {
 
 impl Manifest {
     /// The manifest of a run that starts now.
-    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[InputFile]) -> Self {
+    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
         let inputs = inputs
             .iter()
             .map(|file| Input {
-                path: fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone()),
+                path: fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name)),
                 bytes: file.bytes,
                 modified_ns: file.modified_ns,
-                contents: contents_of(&file.path),
+                contents: contents_of(Path::new(&file.name)),
             })
             .collect();
         Self {

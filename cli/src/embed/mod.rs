@@ -25,7 +25,7 @@ use sembla_models::{CancelToken, Model, ModelKind, Prompt};
 
 use crate::args::EmbedArgs;
 use crate::failure::{Failure, Result};
-use crate::input::{Plan, Rows, Wanted, resolve, scan_all};
+use crate::input::{Plan, Rows, Wanted, resolve};
 use crate::interrupt::Interrupt;
 use crate::output::FileKind;
 use crate::progress::count;
@@ -101,8 +101,8 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
 
 /// What is read. Beside a bare array of vectors stand the ids alone, unless columns are named.
 fn plan(args: &EmbedArgs, output: &Output) -> Result<Plan> {
-    let files = scan_all(resolve(&args.inputs, &[&args.output])?)?;
-    let has = |name: &str| files.iter().all(|file| file.schema.index_of(name).is_ok());
+    let table = Plan::table(resolve(&args.inputs, &[&args.output])?)?;
+    let has = |name: &str| table.schema.index_of(name).is_ok();
     let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
     let columns = match &args.columns {
         None if output.kind == Kind::Npy => Some(ids.as_slice()),
@@ -110,7 +110,7 @@ fn plan(args: &EmbedArgs, output: &Output) -> Result<Plan> {
     };
     let wanted =
         Wanted { text: Some(&args.column), columns, output_column: Some(&args.output_column) };
-    let plan = Plan::of(files, &wanted)?;
+    let plan = Plan::of(table, &wanted)?;
     if let Some(key) = &args.only_new
         && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
     {
@@ -177,7 +177,7 @@ fn manifest(args: &EmbedArgs, plan: &Plan, model: &Model) -> Manifest {
         prompt: args.prompt.as_deref(),
         only_new: args.only_new.as_deref(),
     };
-    let files: Vec<_> = plan.files.iter().map(|file| file.input.clone()).collect();
+    let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
     Manifest::new(columns, model.info(), &files)
 }
 

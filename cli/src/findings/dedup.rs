@@ -29,11 +29,13 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
     let job = Job::begin(&finding.resources, interrupt)?;
     let others = [args.partition.partition_by.as_slice(), &args.carry.columns].concat();
     let table = job.register_input(finding, &others, &destination)?;
-    if let Some(file) = &args.against {
-        job.register(EARLIER, std::slice::from_ref(file), &finding.input, &[], &destination)?;
-    }
-    if args.pairs.is_none() && !table.has_vectors {
-        job.load_model(&finding.resources)?;
+    let earlier = args.against.as_ref().map(|file| {
+        job.register(EARLIER, std::slice::from_ref(file), &finding.input, &[], &destination)
+    });
+    let earlier = earlier.transpose()?;
+    if args.pairs.is_none() {
+        let tables: Vec<_> = [&table].into_iter().chain(&earlier).collect();
+        job.load_model_for(&finding.resources, &tables)?;
     }
     let mut duplicates = Duplicates::default();
     job.guarded(async {

@@ -168,9 +168,7 @@ impl<'a> Grouping<'a> {
         let job = Job::begin(&finding.resources, interrupt)?;
         let others = [asked.partition_by, &asked.carry.columns].concat();
         let table = job.register_input(finding, &others, &destination)?;
-        if !table.has_vectors {
-            job.load_model(&finding.resources)?;
-        }
+        job.load_model_for(&finding.resources, &[&table])?;
         let groups = Groups::new(asked.kind.name, asked.partition_by);
         let k = number_of_clusters(asked.options, table.rows);
         Ok(Self { asked, job, destination, table, k, more, groups })

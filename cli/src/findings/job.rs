@@ -2,7 +2,7 @@
 //! progress, Ctrl-C, and rows that go to standard output or to a file.
 
 use std::io::BufWriter;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -26,6 +26,8 @@ pub(crate) struct Job<'a> {
     stages: Arc<Stages>,
     interrupt: &'a Interrupt,
     begun: Instant,
+    /// Which columns of the input were taken for what, in words.
+    taken: Arc<OnceLock<String>>,
 }
 
 impl<'a> Job<'a> {
@@ -42,7 +44,8 @@ impl<'a> Job<'a> {
         })?;
         let stages = Arc::new(Stages::new(session.cancel_token()));
         session.set_progress(Arc::clone(&stages) as _);
-        Ok(Self { session, stages, interrupt, begun: Instant::now() })
+        let taken = Arc::default();
+        Ok(Self { session, stages, interrupt, begun: Instant::now(), taken })
     }
 
     /// The session.
@@ -61,7 +64,42 @@ impl<'a> Job<'a> {
         Ok(self.session.set_default_model(&name)?)
     }
 
-    /// Makes the inputs of a command the table [`INPUT`]; `others` are further columns of it.
+    /// Loads the model if one of `tables` has no vectors of its own; those that have must fit it.
+    ///
+    /// # Errors
+    /// What loading says, and vectors of another dimension than the model's.
+    pub(crate) fn load_model_for(
+        &self,
+        resources: &ResourceArgs,
+        tables: &[&InputTable],
+    ) -> Result<()> {
+        if tables.iter().all(|table| table.has_vectors) {
+            return Ok(());
+        }
+        self.load_model(resources)?;
+        self.check_dimensions(tables)
+    }
+
+    /// Refuses vectors that the model that was loaded can't have made.
+    ///
+    /// # Errors
+    /// [`Failure::User`] with what to do.
+    pub(crate) fn check_dimensions(&self, tables: &[&InputTable]) -> Result<()> {
+        let models = self.session.models().list();
+        let model = models.into_iter().find(|entry| entry.is_default).and_then(|entry| entry.model);
+        match model {
+            Some(model) => {
+                let info = model.info();
+                tables
+                    .iter()
+                    .try_for_each(|table| table.check_dimension(&info.name, info.dimension))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the inputs of a command the table [`INPUT`]; `others` are further columns of it. Which
+    /// columns were taken for what is told at the end.
     ///
     /// # Errors
     /// When a file or a column is not what it should be.
@@ -71,7 +109,10 @@ impl<'a> Job<'a> {
         others: &[String],
         output: &Destination,
     ) -> Result<InputTable> {
-        self.register(INPUT, &args.input.inputs, &args.input, others, output)
+        let table = self.register(INPUT, &args.input.inputs, &args.input, others, output)?;
+        // A second input of the same name would not be the one that is told of.
+        let _ = self.taken.set(table.taken());
+        Ok(table)
     }
 
     /// Makes the inputs the table `name`; `others` are further columns of it.
@@ -215,6 +256,9 @@ impl<'a> Job<'a> {
         self.stages.clear();
         let seconds = self.begun.elapsed().as_secs_f64();
         eprintln!("{words}; {seconds:.1} s, {} rows/s", rate(rows, seconds));
+        if let Some(taken) = self.taken.get() {
+            eprintln!("{taken}");
+        }
     }
 }
 

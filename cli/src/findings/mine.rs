@@ -21,14 +21,17 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     let job = Job::begin(&finding.resources, interrupt)?;
     let table = job.register_input(finding, &[], &destination)?;
     let other = match &args.with {
-        Some(file) => {
-            job.register(OTHER, std::slice::from_ref(file), &finding.input, &[], &destination)?.rows
-        }
-        None => 0,
+        Some(file) => Some(job.register(
+            OTHER,
+            std::slice::from_ref(file),
+            &finding.input,
+            &[],
+            &destination,
+        )?),
+        None => None,
     };
-    if !table.has_vectors {
-        job.load_model(&finding.resources)?;
-    }
+    let tables: Vec<_> = [&table].into_iter().chain(&other).collect();
+    job.load_model_for(&finding.resources, &tables)?;
     let mut pairs = 0;
     job.guarded(async {
         let sql = statement(args, destination.shows_texts(&table)?);
@@ -39,7 +42,7 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
         .await
     })
     .await?;
-    let rows = table.rows + other;
+    let rows = table.rows + other.map_or(0, |other| other.rows);
     job.told(&format!("{}: {}", counted(rows, "row"), counted(pairs, "pair")), rows);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::args::SearchArgs;
 use crate::failure::Result;
-use crate::input::{Source, register};
+use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
 
 use super::INPUT;
@@ -21,9 +21,15 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
     let table = job.register_input(finding, &args.carry.columns, &destination)?;
-    let queries = register_queries(args, &job).await?;
-    if !(table.has_vectors && args.queries_vectors.is_some()) {
-        job.load_model(&finding.resources)?;
+    let (queries, made) = register_queries(args, &job).await?;
+    let mut tables = vec![&table];
+    tables.extend(&made);
+    match made {
+        Some(_) => job.load_model_for(&finding.resources, &tables)?,
+        None => {
+            job.load_model(&finding.resources)?;
+            job.check_dimensions(&tables)?;
+        }
     }
     let mut hits = 0;
     job.guarded(async {
@@ -45,8 +51,8 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
     Ok(())
 }
 
-/// Makes the queries a table, and counts them.
-async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<u64> {
+/// Makes the queries a table, and counts them. Those of a file are given back as one.
+async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<(u64, Option<InputTable>)> {
     if let Some(file) = &args.queries {
         let source = Source {
             inputs: std::slice::from_ref(file),
@@ -56,10 +62,11 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<u64> {
             others: &[],
             outputs: &[],
         };
-        return Ok(register(job.session(), QUERIES, source)?.rows);
+        let table = register(job.session(), QUERIES, source)?;
+        return Ok((table.rows, Some(table)));
     }
     job.execute(&format!("CREATE VIEW {QUERIES} AS {}", values(&args.query))).await?;
-    Ok(args.query.len() as u64)
+    Ok((args.query.len() as u64, None))
 }
 
 /// The statement, with the texts of queries and hits if `texts`.

@@ -1,43 +1,27 @@
-//! What a command reads of its files: looks at every file before the first text meets a model, so
-//! that a wrong column or a torn file is reported at once and not after hours.
-//!
-//! Parquet tells its columns and rows in its footer. CSV and JSON files are read through once,
-//! because a type that is guessed from the first lines can turn out wrong at the last one. Reading
-//! the rows is `rows.rs`'s job.
+//! What a command reads of its files: finds the columns before the first text meets a model, so
+//! that a wrong one is reported at once and not after hours.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 use std::sync::Arc;
 
-use arrow::csv::reader::Format;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use flate2::read::MultiGzDecoder;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use sembla_readers::Dialect;
+use sembla_readers::files::{Content, DataFile, Table};
+use sembla_sql::by_name::is_text;
 
-use super::files::{FileFormat, InputFile};
-use crate::failure::{Failure, Result, one_line};
-
-/// A file, with what was found in it.
-#[derive(Clone, Debug)]
-pub(crate) struct PlannedFile {
-    /// The file.
-    pub(crate) input: InputFile,
-    /// All its columns, in its order.
-    pub(crate) schema: SchemaRef,
-    /// Its rows.
-    pub(crate) rows: u64,
-    /// Bytes that a row takes in memory, about.
-    pub(crate) row_bytes: u64,
-}
+use super::files::look_into;
+use crate::failure::{Failure, Result};
 
 /// What to read and what to keep.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The files, in order.
-    pub(crate) files: Vec<PlannedFile>,
-    /// The columns that are read, the same for every file.
+    /// The files.
+    pub(crate) table: Arc<Table>,
+    /// The columns that are read, in order.
+    columns: Vec<ColumnPath>,
+    /// Their names and types.
     pub(crate) schema: SchemaRef,
     /// Indexes in `schema` of the columns that the output keeps, in its order.
     pub(crate) kept: Vec<usize>,
@@ -45,35 +29,56 @@ pub(crate) struct Plan {
     pub(crate) rows: u64,
 }
 
+/// A column, or a field inside one: `doc.body`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ColumnPath {
+    /// The column of the files.
+    column: usize,
+    /// The fields from there on, outermost first.
+    fields: Vec<String>,
+}
+
 /// What the user asked for.
 pub(crate) struct Wanted<'a> {
     /// The column of texts; `None` where only other columns are wanted.
     pub(crate) text: Option<&'a str>,
-    /// The columns to keep; `None` is all of the first file.
+    /// The columns to keep; `None` is all.
     pub(crate) columns: Option<&'a [String]>,
     /// A new column that the kept ones must not hide.
     pub(crate) output_column: Option<&'a str>,
 }
 
 impl Plan {
-    /// Looks at all files.
+    /// Looks into all files.
     ///
     /// # Errors
     /// When a file can't be read, and what [`Plan::of`] says.
-    pub(crate) fn new(inputs: Vec<InputFile>, wanted: &Wanted<'_>) -> Result<Self> {
-        Self::of(scan_all(inputs)?, wanted)
+    pub(crate) fn new(inputs: Vec<DataFile>, wanted: &Wanted<'_>) -> Result<Self> {
+        Self::of(Self::table(inputs)?, wanted)
     }
 
-    /// The plan of files that were looked at.
+    /// The files that were looked into.
     ///
     /// # Errors
-    /// When a column is missing or of differing types, the text is not text, or the new column has
-    /// the name of one that is kept.
-    pub(crate) fn of(files: Vec<PlannedFile>, wanted: &Wanted<'_>) -> Result<Self> {
-        let first = files.first().ok_or_else(|| Failure::user("there is no input file"))?;
+    /// When there is none, or one can't be read.
+    pub(crate) fn table(inputs: Vec<DataFile>) -> Result<Arc<Table>> {
+        if inputs.is_empty() {
+            return Err(Failure::user(
+                "there is no input file: the folders that were named are empty",
+            ));
+        }
+        Ok(Arc::new(look_into(inputs)?))
+    }
+
+    /// The plan of files that were looked into.
+    ///
+    /// # Errors
+    /// When a column is missing, the text is not text, or the new column has the name of one that
+    /// is kept.
+    pub(crate) fn of(table: Arc<Table>, wanted: &Wanted<'_>) -> Result<Self> {
         let mut kept_names: Vec<String> = match wanted.columns {
             Some(columns) => columns.to_vec(),
-            None => first.schema.fields().iter().map(|field| field.name().clone()).collect(),
+            None => table.schema.fields().iter().map(|field| field.name().clone()).collect(),
         };
         let mut seen = HashSet::new();
         kept_names.retain(|name| seen.insert(name.clone()));
@@ -91,16 +96,24 @@ impl Plan {
         {
             read_names.push(text.to_string());
         }
-        let fields = read_names
-            .iter()
-            .map(|name| unified(&files, name, wanted.text == Some(name)))
-            .collect::<Result<Vec<_>>>()?;
+        let (mut columns, mut fields) = (Vec::new(), Vec::new());
+        for name in &read_names {
+            let (path, data_type) = find(&table, name)?;
+            let is_wanted = wanted.text == Some(name);
+            if is_wanted && !is_text(&data_type) && !is_guessed(&table, &path) {
+                return Err(Failure::user(format!("column '{name}' holds {data_type}, not text")));
+            }
+            let data_type = if is_wanted { DataType::Utf8 } else { data_type };
+            columns.push(path);
+            fields.push(Field::new(name, data_type, true));
+        }
         let position = |name: &String| read_names.iter().position(|other| other == name);
         Ok(Self {
             kept: kept_names.iter().filter_map(position).collect(),
             schema: Arc::new(Schema::new(fields)),
-            rows: files.iter().map(|file| file.rows).sum(),
-            files,
+            rows: table.rows(),
+            columns,
+            table,
         })
     }
 
@@ -113,164 +126,132 @@ impl Plan {
             .index_of(name)
             .map_err(|_| Failure::other(format!("internal error: column '{name}' is not read")))
     }
-}
 
-/// Whether the type is one that texts come in.
-pub(crate) fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, value) => is_text(value),
-        _ => false,
+    /// The columns of the files that are read, each once.
+    pub(super) fn whole_columns(&self) -> Vec<usize> {
+        let mut columns: Vec<usize> = self.columns.iter().map(|path| path.column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
-}
 
-/// The field that the column `name` of all files is read as.
-fn unified(files: &[PlannedFile], name: &str, wants_text: bool) -> Result<Field> {
-    let mut result: Option<(DataType, bool, &PlannedFile)> = None;
-    for file in files {
-        let field = file.schema.field_with_name(name).map_err(|_| missing(file, name))?;
-        let guessed = file.input.format != FileFormat::Parquet;
-        let found = match file.input.format {
-            FileFormat::Csv if wants_text => &DataType::Utf8,
-            _ => field.data_type(),
-        };
-        if wants_text && !is_text(found) && *found != DataType::Null {
-            return Err(Failure::user(format!(
-                "column '{name}' of {} holds {found}, not text",
-                file.input.path.display()
-            )));
-        }
-        result = Some(match result {
-            None => (found.clone(), guessed, file),
-            Some((before, guessed_before, first)) => {
-                let guessed = guessed && guessed_before;
-                let both = merge(&before, found, guessed).ok_or_else(|| {
-                    Failure::user(format!(
-                        "column '{name}' holds {before} in {} but {found} in {}",
-                        first.input.path.display(),
-                        file.input.path.display()
-                    ))
-                })?;
-                (both, guessed, first)
+    /// The table whose texts, where they were guessed to be numbers, are read as they are written.
+    pub(super) fn as_written(&self) -> Arc<Table> {
+        let mut fields: Vec<FieldRef> = self.table.schema.fields().to_vec();
+        for (path, field) in self.columns.iter().zip(self.schema.fields()) {
+            if let Some(known) = fields.get_mut(path.column)
+                && path.fields.is_empty()
+                && is_text(field.data_type())
+                && !is_text(known.data_type())
+            {
+                *known = Arc::new(known.as_ref().clone().with_data_type(DataType::Utf8));
             }
-        });
-    }
-    let data_type = match result {
-        Some((DataType::Null, ..)) | None => DataType::Utf8,
-        Some((data_type, ..)) => data_type,
-    };
-    Ok(Field::new(name, data_type, true))
-}
-
-/// The type that values of both types are read as. Types that were guessed from text give way to
-/// text.
-fn merge(one: &DataType, other: &DataType, guessed: bool) -> Option<DataType> {
-    match (one, other) {
-        _ if one == other => Some(one.clone()),
-        (DataType::Null, known) | (known, DataType::Null) => Some(known.clone()),
-        _ if is_text(one) && is_text(other) => Some(one.clone()),
-        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) if guessed => {
-            Some(DataType::Float64)
         }
-        _ if guessed && !one.is_nested() && !other.is_nested() => Some(DataType::Utf8),
-        _ => None,
+        let mut table = self.table.as_ref().clone();
+        table.schema = Arc::new(Schema::new(fields));
+        Arc::new(table)
+    }
+
+    /// A batch of whole columns as one of this plan.
+    ///
+    /// # Errors
+    /// When a value does not fit its type.
+    pub(super) fn batch(&self, whole: &[usize], batch: &RecordBatch) -> Result<RecordBatch> {
+        let failed = |error| {
+            Failure::user(format!("a value can't be read: {}", crate::failure::one_line(error)))
+        };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (path, field) in self.columns.iter().zip(self.schema.fields()) {
+            let position = whole.iter().position(|column| *column == path.column);
+            let column = position.and_then(|position| batch.columns().get(position));
+            let column =
+                column.ok_or_else(|| Failure::other("internal error: a column is not read"))?;
+            let mut column = Arc::clone(column);
+            for name in &path.fields {
+                column = inner(&column, name)?;
+            }
+            columns
+                .push(sembla_readers::files::fitted(&column, field.data_type()).map_err(failed)?);
+        }
+        let options =
+            arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(failed)
     }
 }
 
-/// The failure for a column that a file does not have, with those it has, the nearest first.
-fn missing(file: &PlannedFile, name: &str) -> Failure {
-    let mut names: Vec<_> =
-        file.schema.fields().iter().map(|field| field.name().as_str()).collect();
+/// A field of a column of structs, NULL where the struct is.
+fn inner(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
+    let missing = || Failure::other(format!("internal error: field '{name}' is not read"));
+    let fields = column.as_struct_opt().ok_or_else(missing)?;
+    let values = fields.column_by_name(name).ok_or_else(missing)?;
+    let nulls = NullBuffer::union(fields.nulls(), values.nulls());
+    let data = values.to_data().into_builder().nulls(nulls).build();
+    Ok(make_array(data.map_err(|error| Failure::other(format!("internal error: {error}")))?))
+}
+
+/// Whether a column came from CSV, whose values only look like numbers or times, so that the text
+/// itself can be had.
+fn is_guessed(table: &Table, path: &ColumnPath) -> bool {
+    let all_csv = table.files.iter().all(|file| match &file.content {
+        Content::Text(survey) => matches!(survey.dialect, Dialect::Csv(_)),
+        Content::Parquet(_) => false,
+        Content::Empty => true,
+    });
+    path.fields.is_empty() && all_csv && !table.folder_columns.contains(&path.column)
+}
+
+/// A column by its name, or by those of the fields that lead to it with dots between.
+fn find(table: &Table, name: &str) -> Result<(ColumnPath, DataType)> {
+    let fields = table.schema.fields();
+    if let Some((column, field)) = fields.find(name) {
+        return Ok((ColumnPath { column, fields: Vec::new() }, field.data_type().clone()));
+    }
+    for (at, _) in name.match_indices('.') {
+        let (outer, rest) = (name.get(..at), name.get(at + 1..));
+        if let (Some(outer), Some(rest)) = (outer, rest)
+            && let Some((column, field)) = fields.find(outer)
+            && let Some((path, data_type)) = find_inside(field.data_type(), rest)
+        {
+            return Ok((ColumnPath { column, fields: path }, data_type));
+        }
+    }
+    Err(missing(table, name))
+}
+
+fn find_inside(outer: &DataType, name: &str) -> Option<(Vec<String>, DataType)> {
+    let DataType::Struct(fields) = outer else { return None };
+    if let Some((_, field)) = fields.find(name) {
+        return Some((vec![name.to_string()], field.data_type().clone()));
+    }
+    name.match_indices('.').find_map(|(at, _)| {
+        let (_, field) = fields.find(name.get(..at)?)?;
+        let (mut path, data_type) = find_inside(field.data_type(), name.get(at + 1..)?)?;
+        path.insert(0, field.name().clone());
+        Some((path, data_type))
+    })
+}
+
+/// The failure for a column that no file has, with those there are, the nearest first.
+fn missing(table: &Table, name: &str) -> Failure {
+    let mut names: Vec<String> = Vec::new();
+    for field in table.schema.fields() {
+        names.push(field.name().clone());
+        if let DataType::Struct(fields) = field.data_type() {
+            names.extend(fields.iter().map(|inner| format!("{}.{}", field.name(), inner.name())));
+        }
+    }
     names.sort_by(|a, b| strsim::jaro_winkler(b, name).total_cmp(&strsim::jaro_winkler(a, name)));
     const SHOWN: usize = 20;
     let more = if names.len() > SHOWN { ", …" } else { "" };
     names.truncate(SHOWN);
+    let files = match table.files.as_slice() {
+        [only] => only.file.name.clone(),
+        [first, ..] => format!("{} and the other files", first.file.name),
+        [] => "the input".into(),
+    };
     Failure::user(format!(
-        "column '{name}' is not in {}; its columns: {}{more}",
-        file.input.path.display(),
+        "column '{name}' is not in {files}; its columns: {}{more}",
         names.join(", ")
     ))
-}
-
-/// Looks at files.
-///
-/// # Errors
-/// When one can't be read, or is not what its name says.
-pub(crate) fn scan_all(inputs: Vec<InputFile>) -> Result<Vec<PlannedFile>> {
-    inputs.into_iter().map(scan).collect()
-}
-
-/// Looks at one file.
-fn scan(input: InputFile) -> Result<PlannedFile> {
-    let path = &input.path;
-    let (schema, rows, bytes) = match input.format {
-        FileFormat::Parquet => scan_parquet(path)?,
-        FileFormat::Csv => {
-            let reader = open_text(&input)?;
-            let (schema, rows) = Format::default()
-                .with_header(true)
-                .infer_schema(reader, None)
-                .map_err(|error| unreadable(path, "CSV", error))?;
-            (Arc::new(schema), rows as u64, input.bytes)
-        }
-        FileFormat::Json => {
-            let mut reader = open_text(&input)?;
-            if reader.fill_buf().is_ok_and(|start| start.trim_ascii_start().starts_with(b"[")) {
-                return Err(Failure::user(format!(
-                    "{} holds a JSON array; JSON lines are read (one object a line, no brackets around)",
-                    path.display()
-                )));
-            }
-            let (schema, rows) = arrow::json::reader::infer_json_schema(reader, None)
-                .map_err(|error| unreadable(path, "JSON lines", error))?;
-            (Arc::new(schema), rows as u64, input.bytes)
-        }
-    };
-    let row_bytes = bytes / rows.max(1);
-    Ok(PlannedFile { input, schema, rows, row_bytes })
-}
-
-/// Columns, rows and bytes of a Parquet file.
-fn scan_parquet(path: &Path) -> Result<(SchemaRef, u64, u64)> {
-    let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-        .map_err(|error| unreadable(path, "Parquet", error))?;
-    let groups = metadata.metadata().row_groups();
-    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
-    let bytes: i64 = groups.iter().map(|group| group.total_byte_size()).sum();
-    let whole = |number: i64| u64::try_from(number).unwrap_or_default();
-    Ok((Arc::clone(metadata.schema()), whole(rows), whole(bytes)))
-}
-
-/// Opens a text file, through gzip where it is compressed.
-pub(crate) fn open_text(input: &InputFile) -> Result<BufReader<Box<dyn Read + Send>>> {
-    const BUFFER_BYTES: usize = 1 << 20;
-    let file = File::open(&input.path).map_err(|error| Failure::file(&input.path, &error))?;
-    let reader: Box<dyn Read + Send> =
-        if input.gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    Ok(BufReader::with_capacity(BUFFER_BYTES, reader))
-}
-
-/// The failure for a file whose contents are not what its name says.
-pub(crate) fn unreadable(path: &Path, format: &str, error: impl std::fmt::Display) -> Failure {
-    Failure::user(format!(
-        "{} can't be read as {format}, it may be torn: {}",
-        path.display(),
-        one_line(error)
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guessed_types_give_way() {
-        use DataType::{Boolean, Float64, Int64, LargeUtf8, Null, Utf8};
-        assert_eq!(merge(&Int64, &Float64, true), Some(Float64));
-        assert_eq!(merge(&Int64, &Boolean, true), Some(Utf8));
-        assert_eq!(merge(&Int64, &Utf8, false), None);
-        assert_eq!(merge(&Null, &Int64, false), Some(Int64));
-        assert_eq!(merge(&Utf8, &LargeUtf8, false), Some(Utf8));
-    }
 }

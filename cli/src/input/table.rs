@@ -8,17 +8,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::compute::kernels::length::length;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
+use sembla_readers::files::{Table, hold_times};
+use sembla_sql::by_name::{self, is_text, is_vector};
 use sembla_sql::{Session, SqlError};
 
-use super::{Plan, PlannedFile, Rows, Wanted, is_text, resolve, scan_all};
+use super::{Plan, Rows, Wanted, look_into, resolve};
 use crate::failure::{Failure, Result, one_line};
 
 /// Rows of a batch: few, so that a person sees how far a model is.
@@ -33,9 +36,10 @@ pub(crate) struct Source<'a> {
     pub(crate) inputs: &'a [String],
     /// The column of texts; `None` is `text`, else the only one of text.
     pub(crate) text: Option<&'a str>,
-    /// The column of ids; `None` is the row number, from 0.
+    /// The column of ids; `None` is `id`, else the row number, from 0.
     pub(crate) id: Option<&'a str>,
-    /// The column of vectors, where they are made already.
+    /// The column of vectors, where they are made already; `None` is `embedding` or `vector`, else
+    /// the only one of lists of floats.
     pub(crate) vectors: Option<&'a str>,
     /// Further columns, which keep their names.
     pub(crate) others: &'a [String],
@@ -46,6 +50,10 @@ pub(crate) struct Source<'a> {
 /// A table that was registered.
 #[derive(Clone, Debug)]
 pub(crate) struct InputTable {
+    /// The columns that play its roles.
+    roles: Roles,
+    /// Components of its vectors, where there is one.
+    dimension: Option<usize>,
     /// The rows of all files.
     pub(crate) rows: u64,
     /// Whether there is a column `text`.
@@ -54,17 +62,55 @@ pub(crate) struct InputTable {
     pub(crate) has_vectors: bool,
 }
 
+/// The columns of the files that play a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Roles {
+    text: Option<String>,
+    id: Option<String>,
+    vectors: Option<String>,
+}
+
+impl InputTable {
+    /// Which columns were taken, in words: `text: body, id: row number, vectors: embedding (384)`.
+    pub(crate) fn taken(&self) -> String {
+        let mut words = Vec::new();
+        words.extend(self.roles.text.as_ref().map(|text| format!("text: {text}")));
+        words.push(format!("id: {}", self.roles.id.as_deref().unwrap_or("row number")));
+        if let Some(vectors) = &self.roles.vectors {
+            let size = self.dimension.map_or(String::new(), |size| format!(" ({size})"));
+            words.push(format!("vectors: {vectors}{size}"));
+        }
+        words.join(", ")
+    }
+
+    /// Refuses vectors that are not of the model's dimension.
+    ///
+    /// # Errors
+    /// [`Failure::User`] with what to do.
+    pub(crate) fn check_dimension(&self, model: &str, dimension: usize) -> Result<()> {
+        match (&self.roles.vectors, self.dimension) {
+            (Some(vectors), Some(found)) if found != dimension => Err(Failure::user(format!(
+                "column '{vectors}' has {found} components, model {model} makes {dimension}: name the model that made them \
+                 with -m"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Makes the files of `source` the table `name` of the session.
 ///
 /// # Errors
 /// When a file or a column is not there or not what it should be.
 pub(crate) fn register(session: &Session, name: &str, source: Source<'_>) -> Result<InputTable> {
-    let stream = Stream::new(source)?;
+    let (stream, roles) = Stream::new(source)?;
     let schema = Arc::clone(&stream.schema);
     let table = InputTable {
         rows: stream.plan.rows,
         has_text: schema.index_of(TEXT).is_ok(),
-        has_vectors: schema.index_of(VECTORS).is_ok(),
+        has_vectors: roles.vectors.is_some(),
+        dimension: stream.dimension()?,
+        roles,
     };
     let provider = StreamingTable::try_new(schema, vec![Arc::new(stream)])?;
     session.context().register_table(name, Arc::new(provider))?;
@@ -85,28 +131,29 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(source: Source<'_>) -> Result<Self> {
-        let files = scan_all(resolve(source.inputs, source.outputs)?)?;
-        let text = match source.text {
-            Some(column) => Some(column.to_string()),
-            None => default_text(&files, source)?,
-        };
-        let named = [source.id, source.vectors].into_iter().flatten().map(str::to_string);
-        let others = others(source, text.as_deref())?;
+    fn new(source: Source<'_>) -> Result<(Self, Roles)> {
+        let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?)?);
+        let roles = roles(&table, source)?;
+        let named = [&roles.id, &roles.vectors].into_iter().flatten().cloned();
+        let others = others(source, &roles)?;
         let read: Vec<_> = named.chain(others.iter().cloned()).collect();
-        let wanted = Wanted { text: text.as_deref(), columns: Some(&read), output_column: None };
-        let plan = Plan::of(files, &wanted)?;
-        let mut columns = vec![source.id.map(|id| plan.column(id)).transpose()?];
+        let text = roles.text.as_deref();
+        let plan = Plan::of(table, &Wanted { text, columns: Some(&read), output_column: None })?;
+        let mut columns = vec![roles.id.as_ref().map(|id| plan.column(id)).transpose()?];
         let id = match columns.first() {
             Some(Some(column)) => plan.schema.field(*column).data_type().clone(),
             _ => DataType::UInt64,
         };
         let mut fields = vec![Field::new(ID, id, true)];
-        if let Some(text) = &text {
+        if let Some(text) = text {
             columns.push(Some(plan.column(text)?));
             fields.push(Field::new(TEXT, DataType::Utf8, true));
+        } else if plan.table.schema.fields().is_empty() {
+            // Files without a column have no rows either, of which any column can be said.
+            columns.push(None);
+            fields.push(Field::new(TEXT, DataType::Utf8, true));
         }
-        if let Some(vectors) = source.vectors {
+        if let Some(vectors) = &roles.vectors {
             let column = plan.column(vectors)?;
             let data_type = plan.schema.field(column).data_type();
             if !is_vector(data_type) {
@@ -123,7 +170,32 @@ impl Stream {
             fields.push(Field::new(name, plan.schema.field(column).data_type().clone(), true));
         }
         let schema = Arc::new(Schema::new(fields));
-        Ok(Self { plan: Arc::new(plan), columns: columns.into(), schema })
+        Ok((Self { plan: Arc::new(plan), columns: columns.into(), schema }, roles))
+    }
+
+    /// Components of the vectors: what the type says, else the length of the first one.
+    fn dimension(&self) -> Result<Option<usize>> {
+        let Ok(position) = self.schema.index_of(VECTORS) else { return Ok(None) };
+        if let DataType::FixedSizeList(_, size) = self.schema.field(position).data_type() {
+            return Ok(usize::try_from(*size).ok());
+        }
+        let Some(Some(column)) = self.columns.get(position).copied() else { return Ok(None) };
+        let name = self.plan.schema.field(column).name().clone();
+        let table = Arc::clone(&self.plan.table);
+        let wanted = Wanted { text: None, columns: Some(&[name]), output_column: None };
+        let plan = Plan::of(table, &wanted)?;
+        for batch in Rows::new(&plan, 0, BATCH_ROWS) {
+            let batch = batch?;
+            let Some(vectors) = batch.columns().first() else { return Ok(None) };
+            let lengths = length(vectors).map_err(|error| Failure::other(one_line(error)))?;
+            let lengths = cast(&lengths, &DataType::UInt64)
+                .map_err(|error| Failure::other(one_line(error)))?;
+            let lengths = lengths.as_primitive::<UInt64Type>();
+            if let Some(length) = lengths.iter().flatten().find(|length| *length > 0) {
+                return Ok(usize::try_from(length).ok());
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -174,19 +246,19 @@ fn renamed(
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-/// The other columns that are to be read. One that is the id or the text already, under that name,
-/// is not read twice.
-fn others(source: Source<'_>, text: Option<&str>) -> Result<Vec<String>> {
+/// The other columns that are to be read. One that is the id, the text or the vectors already,
+/// under that name, is not read twice.
+fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
     let mut others: Vec<String> = Vec::new();
     for name in source.others {
         let fixed = match name.as_str() {
-            ID => Some(source.id),
-            TEXT => Some(text),
-            VECTORS => Some(source.vectors),
+            ID => Some(&roles.id),
+            TEXT if roles.text.is_some() => Some(&roles.text),
+            VECTORS if roles.vectors.is_some() => Some(&roles.vectors),
             _ => None,
         };
         match fixed {
-            Some(column) if column == Some(name) => {}
+            Some(Some(column)) if column == name => {}
             Some(_) => {
                 return Err(Failure::user(format!(
                     "column '{name}' can't go along, since the rows have an '{name}' of their own"
@@ -199,45 +271,73 @@ fn others(source: Source<'_>, text: Option<&str>) -> Result<Vec<String>> {
     Ok(others)
 }
 
-/// The column of texts when none is named: `text`, else the only one of text. Where there are
-/// vectors, texts may be missing.
-fn default_text(files: &[PlannedFile], source: Source<'_>) -> Result<Option<String>> {
-    let Some(file) = files.first() else {
-        return Ok(None);
+/// The columns that play a role: those that the user names, else those that findings in SQL take.
+/// Where there are vectors, texts may be missing.
+fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
+    let fields = || table.schema.fields().iter().map(AsRef::as_ref);
+    let has_id = fields().any(|field: &Field| field.name() == ID);
+    let id = source.id.or(has_id.then_some(ID)).map(str::to_string);
+    let vectors = match source.vectors {
+        Some(vectors) => Some(vectors.to_string()),
+        None => match by_name::vectors(fields()).as_slice() {
+            [] => None,
+            [only] => Some((*only).to_string()),
+            several => {
+                return Err(Failure::user(format!(
+                    "which column holds the vectors? --vectors names it: {}",
+                    several.join(", ")
+                )));
+            }
+        },
     };
-    let fields = file.schema.fields();
-    if fields.iter().any(|field| field.name() == TEXT) {
-        return Ok(Some(TEXT.to_string()));
-    }
-    let texts: Vec<_> = fields
-        .iter()
-        .filter(|field| is_text(field.data_type()) && Some(field.name().as_str()) != source.id)
-        .map(|field| field.name().as_str())
-        .collect();
-    match texts[..] {
-        [only] => Ok(Some(only.to_string())),
-        _ if source.vectors.is_some() => Ok(None),
-        [] => Err(Failure::user(format!(
-            "{} has no column of text; its columns: {}",
-            file.input.path.display(),
-            fields.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
-        ))),
-        _ => Err(Failure::user(format!(
-            "which column of {} holds the text? --column names it: {}",
-            file.input.path.display(),
-            texts.join(", ")
-        ))),
-    }
+    let text = match source.text {
+        Some(text) => Some(text.to_string()),
+        None => match texts(table, id.as_deref())?.as_slice() {
+            [only] => Some(only.clone()),
+            _ if vectors.is_some() => None,
+            [] if table.schema.fields().is_empty() => None,
+            [] => return Err(no_text(table)),
+            several => {
+                return Err(Failure::user(format!(
+                    "which column holds the text? --column names it: {}",
+                    several.join(", ")
+                )));
+            }
+        },
+    };
+    Ok(Roles { text, id, vectors })
 }
 
-/// Whether the type is a list of numbers.
-fn is_vector(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::FixedSizeList(field, _) | DataType::List(field) | DataType::LargeList(field) => {
-            field.data_type().is_numeric()
+/// The columns that may be the texts. One of dates or times in the form of text is none.
+fn texts(table: &Arc<Table>, id: Option<&str>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in by_name::texts(table.schema.fields().iter().map(AsRef::as_ref), id) {
+        let column = table.schema.index_of(name);
+        let column = column.map_err(|error| Failure::other(one_line(error)))?;
+        if hold_times(table, &[column])? != [true] {
+            found.push(name.to_string());
         }
-        _ => false,
     }
+    Ok(found)
+}
+
+/// The failure for files without a column of text.
+fn no_text(table: &Table) -> Failure {
+    let columns = table.schema.fields().iter();
+    let columns: Vec<_> =
+        columns.map(|field| format!("{} ({})", field.name(), field.data_type())).collect();
+    let inside = table.schema.fields().iter().find_map(|field| match field.data_type() {
+        DataType::Struct(fields) => {
+            let text = fields.iter().find(|inner| is_text(inner.data_type()))?;
+            Some(format!("; --column {}.{} names a field inside one", field.name(), text.name()))
+        }
+        _ => None,
+    });
+    Failure::user(format!(
+        "the input has no column of text; its columns: {}{}",
+        columns.join(", "),
+        inside.unwrap_or_default()
+    ))
 }
 
 /// The failure of a reader, as the engine passes it on.

@@ -32,13 +32,16 @@ fn inputs_that_are_not_there_are_named() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).expect("a folder");
     let line = embed_fails(&place, &["missing.parquet", "-c", "text"]);
-    assert_eq!(line, "input 'missing.parquet': no such file or folder");
+    assert_eq!(line, "file 'missing.parquet' does not exist");
     let line = embed_fails(&place, &["*.csv", "-c", "text"]);
-    assert_eq!(line, "no input file matches '*.csv'");
+    assert_eq!(line, "no file matches '*.csv'");
     let line = embed_fails(&place, &["empty", "-c", "text"]);
-    assert_eq!(line, "no .parquet, .csv or .json file lies in the folder 'empty'");
+    assert_eq!(line, "there is no input file: the folders that were named are empty");
     place.write("notes.txt", "x");
-    assert!(embed_fails(&place, &["notes.txt", "-c", "text"]).contains("format is not known"));
+    assert!(
+        embed_fails(&place, &["notes.txt", "-c", "text"])
+            .contains("no ending that tells its format")
+    );
 }
 
 #[test]
@@ -48,7 +51,8 @@ fn a_torn_parquet_file_is_named() {
     let bytes = fs::read(place.path("whole.parquet")).expect("a file");
     fs::write(place.path("torn.parquet"), &bytes[..bytes.len() / 2]).expect("written");
     let line = embed_fails(&place, &["torn.parquet", "-c", "text"]);
-    assert!(line.starts_with("torn.parquet can't be read as Parquet, it may be torn"), "{line}");
+    let start = "file 'torn.parquet' can't be read as Parquet, it may be torn";
+    assert!(line.starts_with(start), "{line}");
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn a_column_that_is_missing_or_no_text_is_named() {
     let line = embed_fails(&place, &["in.parquet", "-c", "txt"]);
     assert_eq!(line, "column 'txt' is not in in.parquet; its columns: text, id");
     let line = embed_fails(&place, &["in.parquet", "-c", "id"]);
-    assert_eq!(line, "column 'id' of in.parquet holds Int64, not text");
+    assert_eq!(line, "column 'id' holds Int64, not text");
     let line = embed_fails(&place, &["in.parquet", "-c", "text", "--output-column", "id"]);
     assert!(line.contains("has a column 'id' already"), "{line}");
 }
@@ -69,9 +73,8 @@ fn files_that_do_not_fit_together_are_named() {
     write_parquet(&place.path("a.parquet"), &rows(10));
     place.write("b.csv", "id,text\nx,hello\n");
     let line = embed_fails(&place, &["a.parquet", "b.csv", "-c", "text"]);
-    assert_eq!(line, "column 'id' holds Int64 in a.parquet but Utf8 in b.csv");
-    place.write("array.json", "[{\"text\": \"a\"}]");
-    assert!(embed_fails(&place, &["array.json", "-c", "text"]).contains("JSON lines are read"));
+    let start = "files disagree on the column 'id': it is Int64 in 'a.parquet' and text in 'b.csv'";
+    assert!(line.starts_with(start), "{line}");
 }
 
 #[test]

@@ -65,11 +65,11 @@ fn columns_that_do_not_fit_are_named() {
     place.write("in.jsonl", "{\"n\": 1, \"a\": \"x\", \"b\": \"y\"}\n");
     for (args, expected) in [
         ("mine in.csv --column txt", "column 'txt' is not in in.csv; its columns: text, id, body"),
-        ("mine in.jsonl", "which column of in.jsonl holds the text? --column names it: a, b"),
-        ("mine in.jsonl --column n", "column 'n' of in.jsonl holds Int64, not text"),
+        ("mine in.jsonl", "which column holds the text? --column names it: a, b"),
+        ("mine in.jsonl --column n", "column 'n' holds Int64, not text"),
         ("mine in.csv --vectors body", "column 'body' holds Utf8, not vectors"),
-        ("mine none.csv", "input 'none.csv': no such file or folder"),
-        ("mine in.csv --with none.csv", "input 'none.csv': no such file or folder"),
+        ("mine none.csv", "file 'none.csv' does not exist"),
+        ("mine in.csv --with none.csv", "file 'none.csv' does not exist"),
         (
             "mine in.csv -o out.txt",
             "the output out.txt does not end in .parquet, .csv, .ndjson, .jsonl, .arrow or .feather",

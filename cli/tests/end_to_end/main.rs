@@ -6,6 +6,7 @@ mod errors;
 mod examples;
 mod finding_errors;
 mod findings;
+mod inputs;
 mod manual;
 mod outputs;
 mod place;

@@ -153,6 +153,17 @@ fn delay(
 
 /// The type that columns of a SQL type have.
 fn data_type(state: &SessionState, sql: &SqlDataType) -> Result<DataType, DataFusionError> {
+    Ok(fixed(&engine_type(state, sql)?))
+}
+
+/// The type that DataFusion gives columns of a SQL type.
+///
+/// # Errors
+/// What DataFusion says of a type that it doesn't know.
+pub(crate) fn engine_type(
+    state: &SessionState,
+    sql: &SqlDataType,
+) -> Result<DataType, DataFusionError> {
     let null = SqlExpr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(SqlExpr::Value(Value::Null.into())),
@@ -163,7 +174,7 @@ fn data_type(state: &SessionState, sql: &SqlDataType) -> Result<DataType, DataFu
     let schema = DFSchema::empty();
     let null = ExprWithAlias { expr: null, alias: None };
     let cast = state.create_logical_expr_from_sql_expr(null, &schema)?;
-    Ok(fixed(&cast.get_type(&schema)?))
+    cast.get_type(&schema)
 }
 
 /// A type as streams have it.

@@ -1,7 +1,10 @@
 //! What the rows of sources come from and those of sinks go to.
 
+use std::time::Duration;
+
 use sembla_connectors::options::{Kind, OptionDef, Options};
 use sembla_connectors::replay::REPLAY_OPTIONS;
+use sembla_runtime::Error;
 
 use crate::SqlError;
 use crate::statement::StreamOptions;
@@ -24,11 +27,29 @@ const FILES_SOURCE_OPTIONS: &[OptionDef] = &[
     )
     .or("ms"),
     OptionDef::new(
+        "delimiter",
+        Kind::Text,
+        "the character between fields of CSV, or 'tab'; found in the file where it is left out",
+    ),
+    OptionDef::new(
+        "header",
+        Kind::Flag,
+        "whether CSV begins with the names of its columns; found in the file where it is left out",
+    ),
+    OptionDef::new(
         "in_order",
         Kind::Flag,
         "rows come as they lie in the files; else they are sorted by the watermark's column",
     )
     .or("false"),
+    OptionDef::new(
+        "watch",
+        Kind::Flag,
+        "waits for new files, for ever; rows come as they lie in the files",
+    )
+    .or("false"),
+    OptionDef::new("watch_interval", Kind::Duration, "how long until new files are looked for")
+        .or("1s"),
 ];
 
 /// The options of a source of files, checked.
@@ -38,6 +59,20 @@ const FILES_SOURCE_OPTIONS: &[OptionDef] = &[
 pub(crate) fn files_source_options(options: &StreamOptions) -> sembla_runtime::Result<Options> {
     let declared = [FILES_SOURCE_OPTIONS, REPLAY_OPTIONS].concat();
     Options::read("a files source", &declared, options.as_slice())
+}
+
+/// How often a source of files looks for new ones; `None` for one that ends with those there are.
+///
+/// # Errors
+/// [`sembla_runtime::Error::Option`] for an interval of nothing.
+pub(crate) fn watch_interval(options: &Options) -> sembla_runtime::Result<Option<Duration>> {
+    if !options.flag("watch")? {
+        return Ok(None);
+    }
+    match options.duration("watch_interval")? {
+        Duration::ZERO => Err(Error::Option("watch_interval must be longer than 0, got 0".into())),
+        interval => Ok(Some(interval)),
+    }
 }
 
 /// Looks up what options refer to and takes the connector out of them. `what` is what has them, for

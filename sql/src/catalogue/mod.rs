@@ -15,10 +15,12 @@ pub(crate) mod connector;
 mod read;
 mod sink;
 mod source;
+pub(crate) mod source_files;
 pub(crate) mod statements;
 mod table;
 mod topics;
 
+pub(crate) use columns::engine_type;
 pub(crate) use sink::SinkDef;
 pub(crate) use source::{SourceDef, TIME_TYPE};
 pub(crate) use table::StreamTable;

@@ -1,9 +1,10 @@
-//! A source of files at rest: its rows in the order of the files, with the types that it declares.
+//! A static query over a source of files: its rows in the order of the files, with the types that
+//! it declares. Parquet is read by DataFusion, in parallel; other files as a stream reads them.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatchOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -20,6 +21,7 @@ use sembla_connectors::formats::{fit, time_unit};
 
 use super::connector::files_source_options;
 use super::source::{SourceColumn, SourceDef};
+use super::source_files;
 use crate::SqlError;
 use crate::files;
 
@@ -36,12 +38,17 @@ pub(super) async fn scan(
     let options = files_source_options(&source.options).map_err(SqlError::from)?;
     let path = options.text("path").map_err(SqlError::from)?;
     let unit = time_unit(options.choice("timestamp_unit").map_err(SqlError::from)?);
-    let table = files::open(state, path).await?;
-    let found = table.schema();
     let wanted: Vec<usize> = match projection {
         Some(columns) => columns.clone(),
         None => (0..source.columns.len()).collect(),
     };
+    if !all_parquet(path).await? {
+        let columns = wanted.iter().filter_map(|position| source.columns.get(*position).cloned());
+        let cancel = files::FileReading::of(state).cancel.clone();
+        return source_files::table::plan(source, columns.collect(), limit, cancel);
+    }
+    let table = files::open(state, path).await?;
+    let found = table.schema();
     let mut columns = Vec::with_capacity(wanted.len());
     let mut read = Vec::new();
     for position in wanted {
@@ -50,16 +57,22 @@ pub(super) async fn scan(
         let from = match found.index_of(field.name()) {
             Ok(there) => {
                 read.push(there);
-                Some(read.len() - 1)
+                read.len() - 1
             }
-            // A field that no line has is NULL in each.
-            Err(_) if files::may_lack_fields(path) && field.is_nullable() => None,
             Err(_) => return Err(missing(source, path, field.name(), &found).into()),
         };
         columns.push(FileColumn { declared: column.clone(), from, unit });
     }
     let input = table.scan(state, Some(&read), &[], limit).await?;
     Ok(Arc::new(SourceFilesExec::new(Arc::clone(source), columns, input)))
+}
+
+/// Whether all files are Parquet. Others are read by [`source_files`].
+async fn all_parquet(path: &str) -> Result<bool> {
+    let path = path.to_string();
+    let looked = tokio::task::spawn_blocking(move || source_files::is_parquet(&path));
+    let looked = looked.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
+    Ok(looked?)
 }
 
 fn missing(source: &SourceDef, path: &str, column: &str, found: &Schema) -> SqlError {
@@ -75,8 +88,8 @@ fn missing(source: &SourceDef, path: &str, column: &str, found: &Schema) -> SqlE
 #[derive(Clone, Debug)]
 struct FileColumn {
     declared: SourceColumn,
-    /// Its position in what is read; `None` where the files don't have it.
-    from: Option<usize>,
+    /// Its position in what is read.
+    from: usize,
     /// What numbers count where it holds times.
     unit: TimeUnit,
 }
@@ -85,9 +98,8 @@ impl FileColumn {
     /// The values of a batch, of the declared type.
     fn values(&self, source: &str, batch: &RecordBatch) -> Result<ArrayRef, SqlError> {
         let field = &self.declared.field;
-        let Some(found) = self.from.and_then(|position| batch.columns().get(position)) else {
-            return Ok(new_null_array(field.data_type(), batch.num_rows()));
-        };
+        let found = batch.columns().get(self.from);
+        let found = found.ok_or_else(|| SqlError::Bug("a column of files is missing".into()))?;
         let values = fit(found, &self.declared.column(), self.unit)
             .map_err(|why| SqlError::Data(format!("source '{source}': {why}")))?;
         if values.null_count() > 0 && !field.is_nullable() {

@@ -15,6 +15,7 @@ use super::roles::Roles;
 use super::topics_over_time::{BIN, TIME};
 use crate::SqlError;
 use crate::arguments::columns_hint;
+use crate::by_name::{self, is_text, is_vector};
 use crate::windows::{WINDOW_END, WINDOW_PANE, WINDOW_START};
 
 /// Columns that options name, as they were written, by option.
@@ -128,12 +129,9 @@ impl Resolver<'_> {
             }
             return Ok(Some(text));
         }
-        if self.field("text").is_some_and(|field| is_text(field.data_type())) {
-            return Ok(Some(self.column("text")));
-        }
-        let mut names = self.names(|field| is_text(field.data_type()));
-        names.retain(|name| id.is_none_or(|id| shown(id) != *name));
-        Ok(match names.as_slice() {
+        let id = id.map(shown);
+        let fields = self.schema.fields().iter().map(AsRef::as_ref);
+        Ok(match by_name::texts(fields, id.as_deref()).as_slice() {
             [only] => Some(self.column(only)),
             _ => None,
         })
@@ -161,12 +159,7 @@ impl Resolver<'_> {
             }
             return Ok(Some((vector, None)));
         }
-        for name in ["embedding", "vector"] {
-            if self.field(name).is_some_and(|field| is_vector(field.data_type())) {
-                return Ok(Some((self.column(name), None)));
-            }
-        }
-        let vectors = self.names(|field| is_float_vector(field.data_type()));
+        let vectors = by_name::vectors(self.schema.fields().iter().map(AsRef::as_ref));
         match (vectors.as_slice(), text) {
             ([only], _) => Ok(Some((self.column(only), None))),
             ([], _) if need != Need::Must => Ok(None),
@@ -393,29 +386,4 @@ pub(crate) fn shown(expr: &Expr) -> String {
         Expr::Column(column) => column.name.clone(),
         other => other.human_display().to_string(),
     }
-}
-
-pub(crate) fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, values) => is_text(values),
-        _ => false,
-    }
-}
-
-fn item(data_type: &DataType) -> Option<&DataType> {
-    match data_type {
-        DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => {
-            Some(item.data_type())
-        }
-        _ => None,
-    }
-}
-
-pub(crate) fn is_vector(data_type: &DataType) -> bool {
-    item(data_type).is_some_and(DataType::is_numeric)
-}
-
-fn is_float_vector(data_type: &DataType) -> bool {
-    item(data_type).is_some_and(DataType::is_floating)
 }

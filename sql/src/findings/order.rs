@@ -8,6 +8,10 @@
 //!
 //! Sessions read all rows and give them in the order of the input, and are treated alike. Other
 //! windows pass rows on as they come, in each partition.
+//!
+//! A query without ORDER BY gives the rows in the order of its input too, whatever the number of
+//! threads: where partitions are put together ([`OrderedExec`]), the first one comes first, and
+//! nothing below deals batches in turn.
 
 use std::sync::Arc;
 
@@ -16,11 +20,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_expr::Partitioning;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::exec::FindingExec;
+use crate::ordered::OrderedExec;
 use crate::windows::WindowExec;
 
 /// The rule, for the end of physical planning.
@@ -34,6 +41,11 @@ impl PhysicalOptimizerRule for KeepOrder {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let kept = plan.transform_down(|node| {
+            if let Some(together) = node.downcast_ref::<CoalescePartitionsExec>() {
+                let input = undealt(Arc::clone(together.input()))?;
+                let ordered = OrderedExec::new(input, together.fetch());
+                return Ok(Transformed::yes(Arc::new(ordered)));
+            }
             if deals_in_turn(&node) && leads_to_ordered(&node) {
                 return Ok(Transformed::yes(undealt(node)?));
             }
@@ -44,7 +56,11 @@ impl PhysicalOptimizerRule for KeepOrder {
             let inputs = inputs.collect::<Result<Vec<_>>>()?;
             Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?))
         })?;
-        Ok(kept.data)
+        let whole = undealt(kept.data)?;
+        Ok(match whole.output_partitioning().partition_count() {
+            1 => whole,
+            _ => Arc::new(OrderedExec::new(whole, None)),
+        })
     }
 
     fn name(&self) -> &str {
@@ -87,6 +103,11 @@ fn leads_to_ordered(node: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// A plan without the steps that deal, down to the first node that keeps no order.
 fn undealt(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if node.is::<UnionExec>() {
+        let inputs = node.children().into_iter().map(|input| undealt(Arc::clone(input)));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        return replace_children_if_necessary(node, inputs);
+    }
     match passed_through(&node) {
         None => Ok(node),
         Some(child) if deals_in_turn(&node) => undealt(child),

@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::declaration::{Declaration, InputDef, Planning};
 use super::index_vectors;
 use super::indexes::Index;
-use super::inputs::{GivenColumns, Resolver, is_vector, shown};
+use super::inputs::{GivenColumns, Resolver, shown};
 use super::node::{FindingNode, Input};
 use super::options::{Kind, OptionDef, Options};
 use super::rewrite::declaration_of;
@@ -30,6 +30,7 @@ use super::roles::InputTypes;
 use super::semantic_search;
 use crate::SqlError;
 use crate::arguments::{constant, name_of, nearest};
+use crate::by_name::is_vector;
 use crate::functions::Engine;
 
 /// Plans the items of FROM that are findings.

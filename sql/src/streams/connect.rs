@@ -17,7 +17,7 @@ use sembla_runtime::{Sink, Source};
 use super::replay::rows_from;
 use super::settings::StreamSettings;
 use crate::SqlError;
-use crate::catalogue::connector::{FILES, KAFKA, files_source_options};
+use crate::catalogue::connector::{FILES, KAFKA, files_source_options, watch_interval};
 use crate::catalogue::{SinkDef, SourceDef};
 
 /// The consumer groups of a pipeline's sources, by source.
@@ -94,9 +94,12 @@ pub(super) fn exchange_topic(pipeline: &str) -> String {
 
 fn replay(state: &SessionState, source: &SourceDef) -> sembla_runtime::Result<ReplaySource> {
     let options = files_source_options(&source.options)?;
-    let rows = rows_from(state, source, options.flag("in_order")?);
+    let watch = watch_interval(&options)?;
+    let in_order = options.flag("in_order")? || watch.is_some();
+    let rows = rows_from(state, source, in_order, watch);
     let time = source.watermark.as_ref().map(|watermark| watermark.column.as_str());
-    ReplaySource::new(source.schema(), rows, time, &options)
+    let replay = ReplaySource::new(source.schema(), rows, time, &options)?;
+    Ok(if watch.is_some() { replay.endless() } else { replay })
 }
 
 /// Opens the sink of a pipeline. `schema` is that of the results.

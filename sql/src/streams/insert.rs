@@ -371,8 +371,11 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
 /// may change while state is kept.
 const DECIDING_OPTIONS: &[&str] = &[
     "path",
+    "delimiter",
+    "header",
     "partitions",
     "in_order",
+    "watch",
     "topic",
     "topic_pattern",
     "format",

@@ -1,9 +1,11 @@
 //! A source of files as a stream: its rows in the order of their times.
 //!
 //! Rows of equal time keep the order of the files, so every replay of the same files is the same.
+//! Rows that can't be read have no time; they come first, and the replay rejects them one by one.
 //! The sort spills to disk within the session's memory limit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
@@ -14,25 +16,34 @@ use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use futures::{StreamExt, TryStreamExt};
-use sembla_connectors::replay::RowsFrom;
+use sembla_connectors::replay::{RowsFrom, unreadable};
+use sembla_models::CancelToken;
 
 use super::bound::one_partition;
 use super::stages::runtime_error;
 use crate::SqlError;
-use crate::catalogue::{SourceDef, StreamTable};
+use crate::catalogue::SourceDef;
+use crate::catalogue::source_files::UNREADABLE;
+use crate::catalogue::source_files::table::with_unreadable;
+use crate::files::FileReading;
 
 /// The columns that number rows: in the order of the files, and in that of the replay.
 const FILE_ORDER: &str = "__sembla_file_order";
 const REPLAY_ORDER: &str = "__sembla_replay_order";
 
 /// How the rows of a source are read, any number of times. With `in_order` they come as they lie in
-/// the files.
-pub(super) fn rows_from(state: &SessionState, source: &SourceDef, in_order: bool) -> RowsFrom {
+/// the files. With `watch` they never end, and new files are looked for after so long.
+pub(super) fn rows_from(
+    state: &SessionState,
+    source: &SourceDef,
+    in_order: bool,
+    watch: Option<Duration>,
+) -> RowsFrom {
     let state = one_partition(state);
-    let source = source.clone();
+    let source = Arc::new(source.clone());
     Arc::new(move |_skip| {
-        let (state, source) = (state.clone(), source.clone());
-        let opened = async move { numbered(&state, &source, in_order).await };
+        let (state, source) = (state.clone(), Arc::clone(&source));
+        let opened = async move { numbered(&state, &source, in_order, watch).await };
         futures::stream::once(opened).try_flatten().boxed()
     })
 }
@@ -40,13 +51,15 @@ pub(super) fn rows_from(state: &SessionState, source: &SourceDef, in_order: bool
 /// The rows of a source with their numbers.
 async fn numbered(
     state: &SessionState,
-    source: &SourceDef,
+    source: &Arc<SourceDef>,
     in_order: bool,
+    watch: Option<Duration>,
 ) -> sembla_runtime::Result<
     impl futures::Stream<Item = sembla_runtime::Result<RecordBatch>> + Send + use<>,
 > {
     let time = source.watermark.as_ref().map(|watermark| watermark.column.clone());
-    let plan = plan(source, time.filter(|_| !in_order));
+    let cancel = FileReading::of(state).cancel.clone();
+    let plan = plan(source, time.filter(|_| !in_order), watch, cancel);
     let rows = match plan {
         Ok(plan) => rows(state, &plan).await,
         Err(error) => Err(error),
@@ -59,9 +72,10 @@ async fn numbered(
         let count = batch.num_rows() as i64;
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(next..next + count));
         next += count;
-        let own = schema.fields().len() - 1;
-        let mut columns: Vec<ArrayRef> = batch.columns().iter().take(own).cloned().collect();
-        columns.push(numbers);
+        // The numbers come before what is known of unreadable rows.
+        let own = schema.fields().len() - 2;
+        let mut columns: Vec<ArrayRef> = batch.columns().iter().take(own + 1).cloned().collect();
+        columns.insert(own, numbers);
         Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
     }))
 }
@@ -75,8 +89,13 @@ async fn rows(
 }
 
 /// Reads the files, sorted by a column if one is given.
-fn plan(source: &SourceDef, time: Option<String>) -> Result<LogicalPlan, SqlError> {
-    let table = StreamTable::new(Arc::new(nullable(source)));
+fn plan(
+    source: &Arc<SourceDef>,
+    time: Option<String>,
+    watch: Option<Duration>,
+    cancel: CancelToken,
+) -> Result<LogicalPlan, SqlError> {
+    let table = with_unreadable(source, watch, cancel)?;
     let read = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(table)), None)?;
     let Some(time) = time else { return Ok(read.build()?) };
     let by = |name: &str| Expr::Column(Column::new_unqualified(name)).sort(true, true);
@@ -84,21 +103,12 @@ fn plan(source: &SourceDef, time: Option<String>) -> Result<LogicalPlan, SqlErro
     Ok(numbered.sort(vec![by(&time), by(FILE_ORDER)])?.build()?)
 }
 
-/// The source with no column that must have a value: rows that lack one are the replay's to reject,
-/// one by one.
-fn nullable(source: &SourceDef) -> SourceDef {
-    let mut source = source.clone();
-    for column in &mut source.columns {
-        column.field = Arc::new(column.field.as_ref().clone().with_nullable(true));
-    }
-    source
-}
-
-/// The columns of the rows, NULLs allowed, then their numbers.
+/// The columns of the rows, NULLs allowed, then their numbers and what is known of unreadable ones.
 fn with_number(schema: &SchemaRef) -> SchemaRef {
     let own = schema.fields().iter();
     let mut fields: Vec<Arc<Field>> =
         own.map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
     fields.push(Arc::new(Field::new(REPLAY_ORDER, DataType::Int64, false)));
+    fields.push(Arc::new(Field::new(UNREADABLE, unreadable(), true)));
     Arc::new(Schema::new(Fields::from(fields)))
 }

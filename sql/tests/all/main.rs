@@ -1,9 +1,11 @@
 //! The tests of SQL in one program: linking the engine takes longer than running them.
 
+mod file_sources;
 mod findings;
 mod goldens;
 mod indexes;
 mod online;
+mod order;
 mod session;
 mod slt;
 mod streams;

@@ -1,7 +1,7 @@
 //! Cuts the text of CSV into records and fields.
 //!
-//! A field that begins with `"` goes on to the next `"` that isn't doubled, over delimiters and line
-//! breaks; what follows up to the delimiter belongs to it as it is. Anywhere else `"` is a
+//! A field that begins with `"` goes on to the next `"` that isn't doubled, over delimiters and
+//! line breaks; what follows up to the delimiter belongs to it as it is. Anywhere else `"` is a
 //! character, and so is `\` everywhere. A record ends with `\n`, `\r` or `\r\n`. Empty lines are
 //! passed over.
 

@@ -282,8 +282,8 @@ impl JsonRecords {
         )))
     }
 
-    /// Makes the line the record, which is bad; where records have several lines, all up to the next
-    /// that looks like the beginning of one.
+    /// Makes the line the record, which is bad; where records have several lines, all up to the
+    /// next that looks like the beginning of one.
     fn bad_line(&mut self, fault: Fault) -> Result<Step> {
         loop {
             let (data, is_ended) = (self.buffer.data(), self.buffer.is_ended());

@@ -1,0 +1,332 @@
+//! Files in object stores and on the web.
+//!
+//! Callers are synchronous, clients are not; so requests run on threads of their own, and whoever
+//! asks waits. A file is read by one request from an offset on, in pieces as they arrive.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, mpsc};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+};
+use tokio::runtime::{Builder, Runtime};
+use url::Url;
+
+use super::address::{Address, Scheme};
+pub use super::address::{one_line, shown, store_of};
+use super::glob;
+use super::hive::folders_of;
+use super::listing::{DataFile, FILES_MAX, Place, is_hidden, part_fits};
+use super::local::is_like;
+use super::names::{Format, format_of, known_endings};
+use crate::error::{Error, Result};
+use crate::open::Open;
+
+/// Threads that wait for stores.
+const THREADS: usize = 2;
+
+/// The path on this machine that a name means; `None` for one in a store.
+///
+/// # Errors
+/// A `file://` address that is no path.
+pub(super) fn local_path_of(name: &str) -> Result<Option<String>> {
+    let Some((scheme, rest)) = name.split_once("://") else { return Ok(Some(name.to_string())) };
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !is_scheme {
+        return Ok(Some(name.to_string()));
+    }
+    if !scheme.eq_ignore_ascii_case("file") {
+        return Ok(None);
+    }
+    // What is there by that very name is meant literally, else the address is decoded.
+    if PathBuf::from(rest).exists() || glob::is_pattern(rest) {
+        return Ok(Some(rest.to_string()));
+    }
+    let path = Url::parse(name).ok().and_then(|url| url.to_file_path().ok());
+    let path = path.ok_or_else(|| {
+        Error::Option(format!("'{name}' is no address of a file: file:///folder/file"))
+    })?;
+    Ok(Some(path.display().to_string()))
+}
+
+/// A path as an address, in which no letter means a pattern; `None` for one that can't be an
+/// address.
+pub fn address_of(path: &str) -> Option<String> {
+    let whole = std::path::absolute(path).ok()?;
+    let address = Url::from_file_path(whole).ok()?.to_string();
+    let is_folder = path.ends_with('/') && !address.ends_with('/');
+    Some(if is_folder { address + "/" } else { address })
+}
+
+/// The files that an address means, in any order.
+pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> {
+    let address = Address::parse(name)?;
+    let store = address.client(&|_| None)?;
+    let listing = Listing { address, store, format };
+    match listing.named()? {
+        Some(file) => Ok(vec![file]),
+        None => listing.below(),
+    }
+}
+
+/// What is being listed.
+struct Listing {
+    address: Address,
+    store: Arc<dyn ObjectStore>,
+    format: Option<Format>,
+}
+
+impl Listing {
+    /// The file whose key is the whole address, if there is one.
+    fn named(&self) -> Result<Option<DataFile>> {
+        let key = &self.address.key;
+        let is_web = self.address.scheme == Scheme::Web;
+        if key.is_empty() || key.ends_with('/') && !is_web {
+            return Ok(None);
+        }
+        let shown = self.address.name_of(key);
+        let path = Path::parse(key)
+            .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
+        let (store, wanted) = (Arc::clone(&self.store), path.clone());
+        let metadata = match wait(async move { store.head(&wanted).await })? {
+            Ok(metadata) => metadata,
+            Err(StoreError::NotFound { .. }) if !is_web => return Ok(None),
+            Err(error) => return Err(failed(&shown, &error)),
+        };
+        let Some(format) = self.format.or_else(|| format_of(key)) else {
+            return Err(Error::Option(format!(
+                "'{shown}' has no ending that tells its format: {}; read_csv, read_json and read_parquet read any name",
+                known_endings()
+            )));
+        };
+        Ok(Some(self.file(metadata, format)))
+    }
+
+    /// The files below the address, or those that fit its pattern.
+    fn below(&self) -> Result<Vec<DataFile>> {
+        let key = self.address.key.trim_end_matches('/');
+        let shown = self.address.name_of(key);
+        let fixed = match key.find(['*', '?', '[', '{']) {
+            Some(at) => key
+                .get(..at)
+                .and_then(|head| head.rsplit_once('/'))
+                .map_or("", |(folder, _)| folder),
+            None => key,
+        };
+        let prefix = Path::parse(fixed)
+            .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
+        let listed = self.objects(prefix, &shown)?;
+        let patterns: Vec<String> =
+            if glob::is_pattern(key) { glob::expanded(key) } else { Vec::new() };
+        let mut files = Vec::new();
+        for object in &listed {
+            let location = object.location.as_ref();
+            let is_wanted = match patterns.as_slice() {
+                [] => is_below(fixed, location),
+                patterns => patterns.iter().any(|pattern| fits(pattern, location)),
+            };
+            let known = format_of(location);
+            // Who says the format and writes a pattern means all that fits it.
+            let is_known = self.format.is_none_or(|wanted| match known {
+                Some(known) => is_like(wanted, known),
+                None => !patterns.is_empty(),
+            });
+            if let Some(format) = self.format.or(known).filter(|_| is_wanted && is_known) {
+                files.push(self.file(object.clone(), format));
+            }
+        }
+        match (files.is_empty(), listed.is_empty()) {
+            (false, _) => Ok(files),
+            (true, _) if !patterns.is_empty() => {
+                Err(Error::Option(format!("no file matches '{shown}'")))
+            }
+            (true, true) => Err(Error::Option(format!("there is nothing at '{shown}'"))),
+            (true, false) => Err(Error::Option(format!(
+                "nothing at '{shown}' has an ending that tells its format: {}",
+                known_endings()
+            ))),
+        }
+    }
+
+    fn objects(&self, prefix: Path, shown: &str) -> Result<Vec<ObjectMeta>> {
+        let store = Arc::clone(&self.store);
+        let listed = wait(async move {
+            let mut objects = Vec::new();
+            let mut stream = store.list(Some(&prefix));
+            while let Some(object) = stream.next().await {
+                objects.push(object?);
+                if objects.len() > FILES_MAX {
+                    break;
+                }
+            }
+            Ok::<_, StoreError>(objects)
+        })?;
+        let listed = listed.map_err(|error| failed(shown, &error))?;
+        if listed.len() > FILES_MAX {
+            return Err(Error::Limit(format!("'{shown}' holds more than {FILES_MAX} files")));
+        }
+        Ok(listed)
+    }
+
+    fn file(&self, object: ObjectMeta, format: Format) -> DataFile {
+        let name = self.address.name_of(object.location.as_ref());
+        let modified = object.last_modified.timestamp_nanos_opt().unwrap_or_default();
+        DataFile {
+            folders: folders_of(&name),
+            name,
+            place: Place::Stored { store: Arc::clone(&self.store), path: object.location },
+            format,
+            bytes: object.size,
+            modified_ns: u64::try_from(modified).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether an object lies in a folder, not below a hidden name in it.
+fn is_below(folder: &str, location: &str) -> bool {
+    let rest = match folder {
+        "" => Some(location),
+        folder => location.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')),
+    };
+    rest.is_some_and(|rest| !rest.split('/').any(is_hidden))
+}
+
+/// Whether a key fits a pattern without braces. What the pattern leads to may be a folder.
+fn fits(pattern: &str, location: &str) -> bool {
+    fn parts_fit(pattern: &[&str], location: &[&str]) -> bool {
+        match (pattern.split_first(), location.split_first()) {
+            (None, _) => !location.iter().any(|part| is_hidden(part)),
+            (Some((&"**", rest)), _) if parts_fit(rest, location) => true,
+            (Some((&"**", _)), Some((part, left))) => !is_hidden(part) && parts_fit(pattern, left),
+            (Some((wanted, rest)), Some((part, left))) => {
+                (wanted == part || part_fits(wanted, part)) && parts_fit(rest, left)
+            }
+            (Some(_), None) => false,
+        }
+    }
+    let parts = |text: &'_ str| text.split('/').map(str::to_string).collect::<Vec<_>>();
+    let (pattern, location) = (parts(pattern), parts(location));
+    let pattern: Vec<&str> = pattern.iter().map(String::as_str).collect();
+    let location: Vec<&str> = location.iter().map(String::as_str).collect();
+    parts_fit(&pattern, &location)
+}
+
+/// What a store says of an address.
+fn failed(shown: &str, error: &StoreError) -> Error {
+    let error = io_error(error);
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::Option(format!("file '{shown}' does not exist")),
+        io::ErrorKind::PermissionDenied => {
+            Error::Option(format!("file '{shown}' can't be read: {error}"))
+        }
+        _ => Error::Io(format!("file '{shown}' can't be read: {error}")),
+    }
+}
+
+/// An error of a store as one of the operating system, with nothing secret in it.
+pub fn io_error(error: &StoreError) -> io::Error {
+    match error {
+        StoreError::NotFound { .. } => io::Error::new(io::ErrorKind::NotFound, "it does not exist"),
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the credentials of the environment don't allow it",
+        ),
+        error => io::Error::other(one_line(error)),
+    }
+}
+
+/// A file of a store.
+#[derive(Debug)]
+pub struct StoredFile {
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    bytes: u64,
+}
+
+impl StoredFile {
+    /// The file at `path` of `store`, which has `bytes` bytes and is called `name` in messages.
+    pub fn new(name: String, store: Arc<dyn ObjectStore>, path: Path, bytes: u64) -> Self {
+        Self { name, store, path, bytes }
+    }
+}
+
+impl Open for StoredFile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        if offset >= self.bytes {
+            return Ok(Box::new(io::empty()));
+        }
+        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        let range = (offset > 0).then_some(GetRange::Offset(offset));
+        let options = GetOptions { range, ..GetOptions::default() };
+        let answer = wait(async move { store.get_opts(&path, options).await });
+        let answer = answer.map_err(io::Error::other)?.map_err(|error| io_error(&error))?;
+        let pieces = Some(answer.into_stream());
+        Ok(Box::new(Pieces { pieces, piece: Bytes::new() }))
+    }
+}
+
+/// The bytes of a file as they arrive.
+struct Pieces {
+    /// What is still to come; `None` after an error.
+    pieces: Option<BoxStream<'static, object_store::Result<Bytes>>>,
+    /// What has come and is not read yet.
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let Some(mut pieces) = self.pieces.take() else { return Ok(0) };
+            let next = wait(async move {
+                let next = pieces.next().await;
+                (pieces, next)
+            });
+            let (pieces, next) = next.map_err(io::Error::other)?;
+            match next {
+                None => return Ok(0),
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(error)) => return Err(io_error(&error)),
+            }
+            self.pieces = Some(pieces);
+        }
+        let taken = self.piece.split_to(buffer.len().min(self.piece.len()));
+        for (to, from) in buffer.iter_mut().zip(&taken) {
+            *to = *from;
+        }
+        Ok(taken.len())
+    }
+}
+
+/// Runs a request on the threads of this module and waits for it.
+///
+/// # Errors
+/// When the threads can't be started or the request panics.
+fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    static THREADS_OF_STORES: OnceLock<io::Result<Runtime>> = OnceLock::new();
+    let started = THREADS_OF_STORES.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("sembla-store")
+            .enable_all()
+            .build()
+    });
+    let runtime = started.as_ref().map_err(|error| {
+        Error::Io(format!("threads for object stores can't be started: {error}"))
+    })?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Whoever waits has gone if this fails.
+        let _ = sender.send(request.await);
+    });
+    receiver.recv().map_err(|_| Error::Io("a request to an object store broke off".into()))
+}

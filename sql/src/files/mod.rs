@@ -1,0 +1,193 @@
+//! Files, folders, globs and addresses that are named in `FROM`.
+//!
+//! `FROM 'x.parquet'` reaches here as the name of a table that no catalogue has. What looks like a
+//! file is opened as one; any other name is left to be reported as an unknown table. What a name
+//! means and what its files hold is the readers' to say; here it becomes a table that queries can
+//! scan: [`parquet`] by DataFusion's own reader, [`text`] by ours, both in the order of the files.
+//!
+//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`.
+
+pub(crate) mod calls;
+mod external;
+mod guarded;
+mod notices;
+mod parquet;
+mod provider;
+mod prune;
+mod text;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{TableProvider, UrlTableFactory};
+use datafusion::datasource::dynamic_file::DynamicListTableFactory;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use sembla_models::CancelToken;
+use sembla_readers::files::store::address_of;
+use sembla_readers::files::{Surveys, Table, TableOptions, format_of, glob, list};
+use sembla_readers::{Cancel, Error as ReadError};
+
+use crate::SqlError;
+pub(crate) use calls::as_names;
+pub(crate) use external::ExternalFiles;
+pub use notices::Notices;
+pub use provider::FilesTable;
+
+/// What all reading of files in a session shares. It is an extension of the session's
+/// configuration.
+#[derive(Debug, Default)]
+pub(crate) struct FileReading {
+    /// What was found in files.
+    pub(crate) surveys: Surveys,
+    /// Who hears what was found in files and can't be taken for granted.
+    pub(crate) notices: Notices,
+    /// What stops reading.
+    pub(crate) cancel: CancelToken,
+}
+
+impl FileReading {
+    /// That of a session.
+    pub(crate) fn of(state: &SessionState) -> Arc<Self> {
+        state.config().get_extension::<Self>().unwrap_or_default()
+    }
+
+    /// What stops the readers.
+    pub(crate) fn cancel(&self) -> Cancel {
+        let token = self.cancel.clone();
+        Cancel::new(move || token.is_cancelled())
+    }
+}
+
+/// Opens what is named in `FROM`.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// Holds the session that reads.
+    session: DynamicListTableFactory,
+}
+
+impl Files {
+    /// Tells which session reads.
+    pub(crate) fn set_session(&self, context: &SessionContext) {
+        self.session.session_store().with_state(context.state_weak_ref());
+    }
+
+    fn state(&self) -> Result<SessionState> {
+        let session = self.session.session_store().get_session().upgrade();
+        session
+            .and_then(|session| session.read().as_any().downcast_ref::<SessionState>().cloned())
+            .ok_or_else(|| DataFusionError::Internal("the session is gone".into()))
+    }
+}
+
+#[async_trait]
+impl UrlTableFactory for Files {
+    async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(call) = calls::read(name) {
+            let state = self.state()?;
+            let call = call?;
+            let options = call.options(&state)?;
+            return Ok(Some(open_with(&state, vec![call.name], options).await?));
+        }
+        if !looks_like_files(name) {
+            return Ok(None);
+        }
+        Ok(Some(open(&self.state()?, name).await?))
+    }
+}
+
+/// Whether a name can only mean files. A bare word means a table; in quotes it comes with `./`
+/// before it.
+fn looks_like_files(name: &str) -> bool {
+    name.contains(['/', '\\']) || glob::is_pattern(name) || format_of(name).is_some()
+}
+
+/// A hint for a name of a table that isn't there but would be a file in quotes.
+pub(crate) fn in_quotes(name: &str) -> Option<String> {
+    (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
+        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
+    })
+}
+
+/// Makes COPY write to exactly the name that it is given, whatever letters that has.
+pub(crate) fn name_exactly(statement: &mut Statement) {
+    match statement {
+        Statement::CopyTo(copy) if copy.target.contains(['*', '?', '[']) => {
+            let address = Some(&copy.target).filter(|name| !name.contains("://"));
+            if let Some(address) = address.and_then(|name| address_of(name)) {
+                copy.target = address;
+            }
+        }
+        Statement::Explain(explain) => name_exactly(&mut explain.statement),
+        _ => {}
+    }
+}
+
+/// Opens what a name means.
+///
+/// # Errors
+/// Files that are not there, can't be read, or disagree on a column.
+pub(crate) async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn TableProvider>> {
+    open_with(state, vec![name.to_string()], TableOptions::default()).await
+}
+
+/// Opens what names mean, one after another, with what the user says of the files.
+///
+/// # Errors
+/// Files that are not there, can't be read, or disagree on a column.
+pub(crate) async fn open_with(
+    state: &SessionState,
+    names: Vec<String>,
+    options: TableOptions,
+) -> Result<Arc<dyn TableProvider>> {
+    let reading = FileReading::of(state);
+    let (cancel, shared) = (reading.cancel(), Arc::clone(&reading));
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut files = Vec::new();
+        for name in &names {
+            files.extend(list(name, options.format)?);
+        }
+        Table::open(files, &options, &shared.surveys, &cancel)
+    });
+    let opened = opened.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
+    let table = Arc::new(opened.map_err(SqlError::from)?);
+    for notice in table.notices() {
+        reading.notices.say(&notice);
+    }
+    Ok(Arc::new(FilesTable::new(table, reading.cancel())))
+}
+
+impl From<ReadError> for SqlError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Data(message) => Self::Data(message),
+            ReadError::Option(message) => Self::Statement(message),
+            ReadError::Io(message) => Self::Io(message),
+            ReadError::Limit(message) => Self::Data(message),
+            ReadError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_tables_are_left_alone() {
+        assert!(!looks_like_files("orders"));
+        assert!(looks_like_files("orders.csv"));
+        assert!(looks_like_files("no/such/folder"));
+        assert!(looks_like_files("s3://bucket/folder"));
+    }
+
+    #[test]
+    fn a_file_without_quotes_is_told_to_have_them() {
+        let hint = in_quotes("q.parquet").expect("a hint");
+        assert!(hint.ends_with("FROM 'q.parquet'"), "{hint}");
+        assert_eq!(in_quotes("orders"), None);
+    }
+}
