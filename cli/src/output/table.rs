@@ -271,6 +271,6 @@ mod tests {
         let out = printed(&wide(3), Look { width: Some(60), ..Look::default() });
         assert!(out.contains(" 1234567890 │ ") && out.contains('…'), "numbers stay whole: {out}");
         let out = printed(&wide(40), Look { width: Some(60), ..Look::default() });
-        assert!(out.ends_with("(1 row; 37 columns did not fit)\n"), "{out}");
+        assert!(out.ends_with("(1 row; 36 columns did not fit)\n"), "{out}");
     }
 }

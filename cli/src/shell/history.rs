@@ -58,27 +58,30 @@ pub(super) fn file() -> Option<PathBuf> {
 /// to a variable (`'env:NAME'`) is none. In doubt it is one: a slip in the syntax leaves the value
 /// where it is.
 fn holds_secret(line: &str) -> bool {
-    let mut rest = line;
+    let (mut rest, mut last) = (line, "");
     while let Some(start) = rest.find('\'') {
         let (before, from) = rest.split_at(start);
         let from = from.get(1..).unwrap_or_default();
         let end = from.find('\'').unwrap_or(from.len());
         let value = from.get(..end).unwrap_or_default();
-        if has_password(value) || (names_secret(before) && !value.starts_with("env:")) {
+        if has_password(value) || (names_secret(before, last) && !value.starts_with("env:")) {
             return true;
         }
+        last = value;
         rest = from.get(end + 1..).unwrap_or_default();
     }
     has_password(line)
 }
 
-/// Whether what stands before a literal is the name of a secret option.
-fn names_secret(before: &str) -> bool {
+/// Whether what stands before a literal is the name of a secret option, bare, in double quotes, or
+/// as the literal before it, `last`.
+fn names_secret(before: &str, last: &str) -> bool {
     let is_between = |letter: char| letter.is_whitespace() || "=>:".contains(letter);
     let before = before.trim_end_matches(is_between).trim_end_matches('"');
     let is_name = |letter: char| letter.is_alphanumeric() || "_.-".contains(letter);
     let start = before.rfind(|letter| !is_name(letter));
-    let name = before.get(start.map_or(0, |at| at + 1)..).unwrap_or_default();
+    let bare = before.get(start.map_or(0, |at| at + 1)..).unwrap_or_default();
+    let name = if before.is_empty() { last } else { bare };
     is_secret(name) || name.to_lowercase().starts_with("kafka.")
 }
 
