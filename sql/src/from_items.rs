@@ -32,9 +32,10 @@ impl Known<'_> {
     fn check_function(&self, name: &str) -> Result<(), SqlError> {
         let state = self.context.state();
         let own = findings::documentation().map(|(name, ..)| name);
-        let mut known: Vec<&str> =
-            own.chain(windows::documentation().map(|(name, ..)| name)).collect();
-        known.extend(files::calls::names());
+        let mut known: Vec<&str> = own
+            .chain(windows::documentation().map(|(name, ..)| name))
+            .chain(files::calls::names())
+            .collect();
         known.extend(state.table_functions().keys().map(String::as_str));
         if known.contains(&name) || findings::find(name).is_some() {
             return Ok(());

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
-use super::inputs::is_text;
 use crate::SqlError;
+use crate::by_name::is_text;
 use crate::error::arrow_error;
 
 /// The rows with the columns of an index. `may_lack` makes a column that is not there NULL.

@@ -337,7 +337,7 @@ impl Index {
         }
         let texts = self.schema.fields().iter().skip(1);
         let texts: Vec<&str> = texts
-            .filter(|field| super::inputs::is_text(field.data_type()))
+            .filter(|field| crate::by_name::is_text(field.data_type()))
             .map(|field| field.name().as_str())
             .collect();
         match texts.as_slice() {
