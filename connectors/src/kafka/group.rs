@@ -21,6 +21,17 @@ use super::positions::TopicPartition;
 /// A consumer of this crate.
 pub(super) type GroupConsumer = BaseConsumer<MemberContext>;
 
+/// Where the source stands in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InGroup {
+    /// It shares the partitions with other members.
+    Shares,
+    /// It needs all partitions, so it stands by while there is another member.
+    Alone,
+    /// It is no member: it looks at what is there, and nobody hears of it.
+    Outside,
+}
+
 /// What the group has given.
 #[derive(Debug)]
 pub(super) enum Standing {

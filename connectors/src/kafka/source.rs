@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::client::{ANSWER_TIMEOUT, blocking};
 use super::consumer::ConsumerThread;
 use super::exchange::make_topic;
-use super::group::{Group, GroupConsumer, Standing, revoked};
+use super::group::{Group, GroupConsumer, InGroup, Standing, revoked};
 use super::identity::Ids;
 use super::positions::{Places, TopicPartition};
 use super::probe;
@@ -52,17 +52,6 @@ pub struct KafkaSource {
     given: Option<(u64, Vec<TopicPartition>)>,
     /// What `start` began.
     reading: Option<Reading>,
-}
-
-/// Where the source stands in its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InGroup {
-    /// It shares the partitions with other members.
-    Shares,
-    /// It needs all partitions, so it stands by while there is another member.
-    Alone,
-    /// It is no member: it looks at what is there, and nobody hears of it.
-    Outside,
 }
 
 /// What the records are.

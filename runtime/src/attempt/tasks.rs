@@ -84,11 +84,10 @@ pub(super) async fn run(
             watermark_us: start.watermark_us,
         },
     };
-    let part = row_part(machine, start.partitions);
     let edges = IngestEdges { input: from_readers, output: to_flow, done, tells_marks };
-    let reporter = Arc::clone(&machine.reporter);
-    let sources = ingest_sources(machine)?;
-    let ingest = Ingest::new(sources, Arc::new(part), edges, reporter, &machine.options).resume(
+    let part = Arc::new(row_part(machine, start.partitions));
+    let (reporter, sources) = (Arc::clone(&machine.reporter), ingest_sources(machine)?);
+    let ingest = Ingest::new(sources, part, edges, reporter, &machine.options).resume(
         start.positions,
         start.watermarks,
         start.watermark_us,
