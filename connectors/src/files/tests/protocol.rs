@@ -164,6 +164,9 @@ async fn unpublished(folders: &[Arc<dyn Folder>; 3]) -> Vec<String> {
     pending
 }
 
+/// What is left of a file; `None` where it is gone.
+type Harm = fn(&[u8]) -> Option<Vec<u8>>;
+
 #[tokio::test]
 async fn a_pending_file_is_published_as_it_was_committed_or_not_at_all() {
     let folders = memory();
@@ -171,7 +174,7 @@ async fn a_pending_file_is_published_as_it_was_committed_or_not_at_all() {
     started(&folders).await;
     assert_eq!(published(&folders[0], "id").await, [0, 1, 2], "an unharmed one is");
 
-    let harms: [fn(&[u8]) -> Option<Vec<u8>>; 4] = [
+    let harms: [Harm; 4] = [
         |_| None,
         |bytes| Some(bytes[..bytes.len() - 1].to_vec()),
         |bytes| Some([bytes, b"{}"].concat()),
