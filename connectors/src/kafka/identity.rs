@@ -41,7 +41,14 @@ impl Ids {
             (Arc::clone(consumer), Arc::clone(&settings.connection.explainer));
         blocking(move || {
             let ids = ask(&explainer, |wait| topic_ids(consumer.client(), &topics, wait));
-            let ids = ids.map_err(|error| explainer.explain("asking what topics are", &error))?;
+            let ids = match ids {
+                Ok(ids) => ids,
+                Err(error) => match explainer.explain("asking what topics are", &error) {
+                    error if error.is_transient() => return Err(error),
+                    // A cluster that has no ids, or does not tell them to this user.
+                    _ => BTreeMap::new(),
+                },
+            };
             let unknown: Vec<_> = topics.iter().filter(|topic| !ids.contains_key(*topic)).collect();
             if !unknown.is_empty() {
                 tracing::debug!("the cluster does not tell the ids of {unknown:?}");

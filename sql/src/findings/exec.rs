@@ -257,7 +257,11 @@ impl Work {
         let ran = match self.finding.online() {
             Some(online) => {
                 let mut state = self.slot.take(online)?;
-                run_online(state.state()?, tables, schema, batch_rows, host, &mut emit)
+                let ran = run_online(state.state()?, tables, schema, batch_rows, host, &mut emit);
+                if ran.is_ok() {
+                    state.stepped();
+                }
+                ran
             }
             None => run(self.finding.as_ref(), tables, schema, batch_rows, host, &mut emit),
         };

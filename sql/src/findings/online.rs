@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::config::ConfigOptions;
@@ -29,6 +29,7 @@ pub struct OnlineSlots {
     /// Tells of each state that comes back.
     back: Condvar,
     is_early: AtomicBool,
+    steps: AtomicU64,
 }
 
 /// A state.
@@ -72,6 +73,16 @@ impl OnlineSlots {
     /// known, and leave the states alone.
     pub fn set_early(&self, is_early: bool) {
         self.is_early.store(is_early, Ordering::Relaxed);
+    }
+
+    /// How often a state has taken a window in. Waits for findings that work on theirs. While it
+    /// stays the same, a window that failed has changed nothing and may be run again.
+    pub(crate) fn steps(&self) -> u64 {
+        let mut states = self.states();
+        while states.values().any(|state| matches!(state, State::Away)) {
+            states = self.back.wait(states).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.steps.load(Ordering::Relaxed)
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
@@ -160,6 +171,15 @@ impl Taken<'_> {
         match &mut self.state {
             Some(state) => Ok(state.as_mut()),
             None => Err(SqlError::Bug("a state is gone".into())),
+        }
+    }
+}
+
+impl Taken<'_> {
+    /// The state has taken a window in.
+    pub(crate) fn stepped(&self) {
+        if let Some((slots, _)) = self.back {
+            slots.steps.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

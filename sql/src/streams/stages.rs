@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::prelude::SessionConfig;
-use sembla_runtime::{ClosedWindow, Error, Result, RowStage, StateTable, WindowOut, WindowStage};
+use sembla_runtime::{
+    ClosedWindow, Error, RejectedRow, Result, RowStage, StateTable, WindowOut, WindowStage,
+};
 
 use super::at_rest::AtRest;
 use super::bound::BoundPlan;
@@ -17,6 +20,9 @@ use super::feed::Feeds;
 use super::rejections::Rejections;
 use crate::SqlError;
 use crate::findings::OnlineSlots;
+
+/// Rows of one window that are looked for and rejected; with more of them the window fails.
+const REJECTED_ROWS_MAX: usize = 100;
 
 /// The row part of a query.
 #[derive(Debug)]
@@ -83,6 +89,69 @@ impl WindowPart {
         self
     }
 
+    /// Runs the plan over rows of a window; `is_try` where only its success is of interest.
+    async fn run(
+        &self,
+        window: &ClosedWindow,
+        rows: Vec<RecordBatch>,
+        is_try: bool,
+    ) -> Result<WindowOut> {
+        // Rows that come late are told of; what goes on to later windows has been settled on time.
+        self.slots.set_early(is_try || window.pane != sembla_runtime::Pane::OnTime);
+        let (slots, rejections) = (Arc::clone(&self.slots), Arc::new(Rejections::default()));
+        let collector = Arc::clone(&rejections);
+        let extend = |config: SessionConfig| config.with_extension(slots).with_extension(collector);
+        let found = self.plan.run(Feeds::only(0, rows), extend).await;
+        let batches = found.map_err(|error| runtime_error(&error))?;
+        Ok(WindowOut { batches, rejected: rejections.trace(&window.rows, &self.names) })
+    }
+
+    /// Runs the plan over a window without the rows that it can't be run with. A row is to blame if
+    /// the rows before it go through and fail together with it, which is found by halving: a row
+    /// among n costs about log₂ n runs.
+    async fn without_bad_rows(
+        &self,
+        window: &ClosedWindow,
+        rows: &[RecordBatch],
+    ) -> Result<WindowOut> {
+        let all = concat_batches(&self.input, rows)?;
+        let mut kept: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
+        let (mut rejected, mut fine) = (Vec::new(), 0);
+        let steps = self.slots.steps();
+        loop {
+            let taken = |count: usize| -> Result<Vec<RecordBatch>> {
+                let places = UInt32Array::from_iter_values(kept.iter().take(count).copied());
+                Ok(vec![take_record_batch(&all, &places)?])
+            };
+            let mut reason = match self.run(window, taken(kept.len())?, false).await {
+                Ok(mut out) => {
+                    out.rejected.extend(rejected);
+                    return Ok(out);
+                }
+                Err(Error::Data(reason))
+                    if rejected.len() < REJECTED_ROWS_MAX && self.slots.steps() == steps =>
+                {
+                    reason
+                }
+                Err(error) => return Err(error),
+            };
+            let mut failing = kept.len();
+            while failing - fine > 1 {
+                let middle = fine + (failing - fine) / 2;
+                match self.run(window, taken(middle)?, true).await {
+                    Ok(_) => fine = middle,
+                    Err(Error::Data(why)) => (failing, reason) = (middle, why),
+                    Err(error) => return Err(error),
+                }
+            }
+            if failing == fine {
+                return Err(Error::Data(reason));
+            }
+            let row = Some(kept.remove(failing - 1) as usize);
+            rejected.push(RejectedRow { row, content: None, reason });
+        }
+    }
+
     /// The rows of a window with its bounds.
     fn with_bounds(&self, closed: &ClosedWindow, rows: &RecordBatch) -> Result<RecordBatch> {
         let count = rows.num_rows();
@@ -108,14 +177,13 @@ impl WindowStage for WindowPart {
     async fn close(&mut self, window: ClosedWindow) -> Result<WindowOut> {
         let rows = window.rows.iter().map(|rows| self.with_bounds(&window, rows));
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        // Rows that come late are told of; what goes on to later windows has been settled on time.
-        self.slots.set_early(window.pane != sembla_runtime::Pane::OnTime);
-        let (slots, rejections) = (Arc::clone(&self.slots), Arc::new(Rejections::default()));
-        let collector = Arc::clone(&rejections);
-        let extend = |config: SessionConfig| config.with_extension(slots).with_extension(collector);
-        let found = self.plan.run(Feeds::only(0, rows), extend).await;
-        let batches = found.map_err(|error| runtime_error(&error))?;
-        Ok(WindowOut { batches, rejected: rejections.trace(&window.rows, &self.names) })
+        let before = self.slots.steps();
+        match self.run(&window, rows.clone(), false).await {
+            Err(Error::Data(_)) if self.slots.steps() == before && !rows.is_empty() => {
+                self.without_bad_rows(&window, &rows).await
+            }
+            result => result,
+        }
     }
 
     fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {

@@ -38,6 +38,59 @@ fn files_pipeline(place: &Place, name: &str, speed: &str) -> std::path::PathBuf 
     )
 }
 
+/// Producers that send at least once repeat ids, and some rows have none. Windows reject such rows.
+#[test]
+fn a_window_rejects_rows_without_an_id_of_their_own() {
+    let line = |id: &str, second: u64, text: &str| {
+        format!(
+            "{{\"id\": {id}, \"text\": \"{text}\", \"ts\": {}}}\n",
+            1_767_225_600_000 + second * 1000
+        )
+    };
+    for (name, query) in [
+        (
+            "stars",
+            "SELECT id FROM dedup(tumble(messages, INTERVAL '1 minute'), partition_by => (window_start, window_end)) WHERE is_kept",
+        ),
+        (
+            "online",
+            "SELECT id FROM online_dedup(tumble(messages, INTERVAL '1 minute'), horizon => INTERVAL '1 hour') WHERE is_kept",
+        ),
+    ] {
+        let place = Place::new();
+        let rows = [
+            line("1", 0, "my card was stolen"),
+            line("2", 1, "how high is the fee"),
+            line("1", 2, "where is my refund"),
+            line("null", 3, "the exchange rate is wrong"),
+            line("3", 4, "where is my refund"),
+            // The next window: ids may come again.
+            line("1", 70, "please close the account"),
+            line("4", 71, "a top up did not arrive"),
+        ];
+        place.write("messages.jsonl", &rows.concat());
+        let file = place.write(
+            &format!("{name}.sql"),
+            &format!(
+                "CREATE SOURCE messages (id BIGINT, text VARCHAR NOT NULL, ts TIMESTAMP, WATERMARK FOR ts)
+                   WITH (connector = 'files', path = 'messages.jsonl');
+                 CREATE SINK {name} WITH (connector = 'files', path = '{name}', format = 'json', dead_letter_path = '{name}_bad');
+                 INSERT INTO {name} {query};"
+            ),
+        );
+        assert!(run(&place, &file, None), "{}", stderr(&place));
+        let ids: Vec<_> = [1, 1, 2, 3, 4].map(|id| format!("{{\"id\":{id}}}")).into();
+        assert_eq!(published(&place.path(name)), ids, "{name}");
+        let letters = published(&place.path(&format!("{name}_bad")));
+        assert_eq!(letters.len(), 2, "{letters:?}");
+        for (position, why) in [(2, "id 1 is in the input twice"), (3, "has no id")] {
+            let told = format!("\"position\":{position},");
+            let letter = letters.iter().find(|letter| letter.contains(&told));
+            assert!(letter.is_some_and(|letter| letter.contains(why)), "{why}: {letters:?}");
+        }
+    }
+}
+
 #[test]
 fn a_kill_at_any_failpoint_changes_no_data_set() {
     let place = Place::new();
