@@ -50,8 +50,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// Reads a table in the order of time, from the row with that number on. Batches have the source's
 /// columns, then one `Int64`, the row's number in the whole table, and optionally one
-/// [`unreadable`], which is NULL for a row that could be read. Numbers only grow. Rows before the asked one may be
-/// given too; they are skipped.
+/// [`unreadable`], which is NULL for a row that could be read. Numbers only grow. Rows before the
+/// asked one may be given too; they are skipped.
 pub type RowsFrom = Arc<dyn Fn(i64) -> BoxStream<'static, Result<RecordBatch>> + Send + Sync>;
 
 /// The fields of the column that tells what is known of a row that can't be read.

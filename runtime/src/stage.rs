@@ -134,8 +134,8 @@ pub trait WindowStage: Send {
     fn schema(&self) -> SchemaRef;
 
     /// Runs the plan over a window. An early pane must not change the state. A row that can't be
-    /// used is given back as rejected, and the others give their result: an error ends the pipeline,
-    /// since the same window comes again after each restart.
+    /// used is given back as rejected, and the others give their result: an error ends the
+    /// pipeline, since the same window comes again after each restart.
     ///
     /// # Errors
     /// What the plan says.

@@ -90,7 +90,8 @@ impl PartitionMark {
     const NEW: Self =
         Self { watermark_us: i64::MIN, has_ended: false, is_idle: false, ahead: None };
 
-    /// Takes in a row. Gives the row that is found to be too far ahead: this one, or the one before.
+    /// Takes in a row. Gives the row that is found to be too far ahead: this one, or the one
+    /// before.
     fn take(&mut self, rule: &WatermarkRule, row: Ahead, clock_us: Option<i64>) -> Option<Ahead> {
         let Some(bound_us) = rule.max_ahead_us else {
             self.advance(rule, row.time_us);

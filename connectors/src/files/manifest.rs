@@ -137,8 +137,8 @@ impl Manifests {
         Ok(commits)
     }
 
-    /// The number of the last commit all of whose files are known to have had their names. Who reads
-    /// a data set may take such files away.
+    /// The number of the last commit all of whose files are known to have had their names. Who
+    /// reads a data set may take such files away.
     ///
     /// # Errors
     /// When the outside world fails.

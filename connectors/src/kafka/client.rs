@@ -14,8 +14,8 @@ use super::failure::Explainer;
 /// How long a question to the cluster may take.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the tries of one question wait for an answer, [`ANSWER_TIMEOUT`] together. Between two of
-/// them it is looked whether the login was refused, which no waiting changes.
+/// How long the tries of one question wait for an answer, [`ANSWER_TIMEOUT`] together. Between two
+/// of them it is looked whether the login was refused, which no waiting changes.
 const TRIES: [Duration; 4] = [
     Duration::from_millis(700),
     Duration::from_millis(1300),

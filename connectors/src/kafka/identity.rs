@@ -1,8 +1,8 @@
 //! Whether the topics that are read are still the ones that they were: a topic that is deleted and
 //! created again keeps its name, but its offsets count other records.
 //!
-//! - *Invariant:* the ids are those of the moment when partitions were given; progress carries them,
-//!   and a source that finds others stops by name.
+//! - *Invariant:* the ids are those of the moment when partitions were given; progress carries
+//!   them, and a source that finds others stops by name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};

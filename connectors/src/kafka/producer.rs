@@ -100,8 +100,8 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// Makes a producer, with a transactional id or without transactions, whose batches have at most
-    /// so many bytes.
+    /// Makes a producer, with a transactional id or without transactions, whose batches have at
+    /// most so many bytes.
     pub(super) fn new(
         settings: &SinkSettings,
         transactional_id: Option<&str>,

@@ -130,8 +130,8 @@ impl KafkaSink {
         session.send_all(records).await
     }
 
-    /// Letters have the time of their writing: the rejected record's own may be the reason why it was
-    /// rejected, and is a header.
+    /// Letters have the time of their writing: the rejected record's own may be the reason why it
+    /// was rejected, and is a header.
     async fn write_rejected(&mut self, rejected: &[Rejected]) -> Result<()> {
         let Some(topic) = self.seat.settings.dead_letter_topic.clone() else {
             return Err(Error::Bug(

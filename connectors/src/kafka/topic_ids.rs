@@ -1,9 +1,9 @@
-//! What a topic is: the id that a cluster gives it, which no other topic ever has, not even one that
-//! is made under its name once it is deleted.
+//! What a topic is: the id that a cluster gives it, which no other topic ever has, not even one
+//! that is made under its name once it is deleted.
 //!
 //! The client library tells ids only by a call that its Rust binding doesn't have, so this file
-//! makes it. Clusters before Apache Kafka 2.8 have no ids, and a user may lack the right to describe
-//! a topic; then nothing is known.
+//! makes it. Clusters before Apache Kafka 2.8 have no ids, and a user may lack the right to
+//! describe a topic; then nothing is known.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};

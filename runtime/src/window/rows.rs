@@ -93,8 +93,8 @@ impl WindowRows {
     /// of the batch or, on an error, none.
     ///
     /// # Errors
-    /// [`Error::Data`] for a time that can't be ([`WindowKind::check_row`]), [`Error::Memory`] over the
-    /// limit, [`Error::Bug`] for another schema.
+    /// [`Error::Data`] for a time that can't be ([`WindowKind::check_row`]), [`Error::Memory`] over
+    /// the limit, [`Error::Bug`] for another schema.
     pub fn insert(&mut self, rows: RecordBatch, watermark_us: i64) -> Result<Option<RecordBatch>> {
         if rows.num_rows() == 0 {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! One row that can't be used stops no pipeline that has a place for it: neither in a window, nor on
-//! its way into one, nor in the sink.
+//! One row that can't be used stops no pipeline that has a place for it: neither in a window, nor
+//! on its way into one, nor in the sink.
 
 use super::oracle::{Case, KINDS, Row};
 use super::sim_source::passing_trouble;
@@ -58,7 +58,8 @@ async fn without_dead_letters_a_row_that_a_window_rejects_stops_it_by_name() {
     assert!(line.contains("dead_letter_topic or dead_letter_path"), "{line}");
 }
 
-/// `9999-12-31` stands for "never" in many databases. Such a row has a time, but no window that ends.
+/// `9999-12-31` stands for "never" in many databases. Such a row has a time, but no window that
+/// ends.
 #[tokio::test]
 async fn a_row_whose_window_would_end_after_the_last_year_is_rejected_alone() {
     let last_us = *TIMES_US.end();
