@@ -84,9 +84,13 @@ fn work_that_does_not_look_at_signals_ends_all_the_same() {
     let place = Place::new();
     // One call of a function, which takes minutes, while the query is planned.
     let stubborn = "SELECT levenshtein(repeat('a', 400000), repeat('b', 400000)) AS distance";
-    for (signals, code) in
-        [(&["-TERM"][..], 143), (&["-INT", "-INT"], 130), (&["-INT", "-TERM"], 143)]
-    {
+    for (signals, codes) in [
+        (&["-TERM"][..], &[143][..]),
+        (&["-INT"], &[130]),
+        (&["-INT", "-INT"], &[130]),
+        // The first may have ended it already.
+        (&["-INT", "-TERM"], &[130, 143]),
+    ] {
         let child = start(&place, &["sql", stubborn], "0");
         std::thread::sleep(Duration::from_millis(1500));
         for signal in signals {
@@ -95,11 +99,9 @@ fn work_that_does_not_look_at_signals_ends_all_the_same() {
         }
         let output = child.wait_with_output().expect("waited");
         let err = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            (output.status.code(), err.as_ref()),
-            (Some(code), "interrupted\n"),
-            "{signals:?}"
-        );
+        assert_eq!(err, "interrupted\n", "{signals:?}");
+        let code = output.status.code().expect("a code");
+        assert!(codes.contains(&code), "{signals:?}: {code}");
     }
 }
 

@@ -261,7 +261,8 @@ impl ApproximateIndex {
     }
 
     /// About the `k` most similar vectors of each query, best first; equal scores by key. The
-    /// search holds `expansion` candidates, or `k` if that is more.
+    /// search holds `expansion` candidates, or `k` if that is more, and is exact where those are as
+    /// many as the rows.
     ///
     /// # Errors
     /// [`OperatorError::Option`] for an expansion of 0 or above 100,000, another dimension, what
@@ -316,13 +317,16 @@ impl ApproximateIndex {
         is_wanted: Option<&(dyn Fn(u64) -> bool + Sync)>,
     ) -> Result<Vec<ApproximateHit>> {
         let found = match is_wanted {
+            // As many candidates as rows: the graph saves nothing, and changes may have cut it.
+            _ if wanted == self.rows() => self.index.exact_search(query, wanted),
             Some(is_wanted) => self.index.filtered_search(query, wanted, is_wanted),
             None => self.index.search(query, wanted),
         };
         let found = found.map_err(failed)?;
         let mut stored = vec![0f32; query.len()];
         // Another half is looked at, as the library's own distances are rounded otherwise.
-        let rescored = found.keys.iter().take(k.saturating_add(k / 2 + 1));
+        let is_wanted = |key: &&u64| is_wanted.is_none_or(|is_wanted| is_wanted(**key));
+        let rescored = found.keys.iter().filter(is_wanted).take(k.saturating_add(k / 2 + 1));
         let mut hits = rescored
             .map(|key| {
                 self.index.get(*key, &mut stored).map_err(failed)?;

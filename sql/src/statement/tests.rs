@@ -146,7 +146,7 @@ fn mistakes_are_told_where_they_are() {
             "WATERMARK FOR b is the second one",
         ),
         ("CREATE SOURCE x (a INT) WITH (a = 'b', A = 'c')", "the option 'a' is given twice"),
-        ("CREATE SOURCE x (a INT) WITH (a 'b')", "Expected: =, found: 'b'"),
+        ("CREATE SOURCE x (a INT) WITH (a 'b')", "Expected: =, found: a string"),
         ("CREATE SOURCE x (a INT) WITH (a = )", "a string, a number, true or false, found: )"),
         ("CREATE SINK x (a INT) WITH (a = 'b') AS SELECT 1", "end of statement, found: AS"),
         ("DROP SOURCE", "Expected: identifier, found: EOF"),

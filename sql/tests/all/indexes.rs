@@ -238,21 +238,24 @@ async fn what_another_process_has_changed_is_not_written_over() {
     let path = folder.path().join("kept.index");
     let (one, two) = (session(), session());
     let create = format!(
-        "CREATE INDEX kept WITH (path = '{}') AS SELECT 1 AS id, 'a' AS text",
+        "CREATE INDEX kept WITH (path = '{}') AS SELECT 1 AS id, 'apple' AS text",
         path.display()
     );
     run(&one, &create).await.expect("created");
     let open = format!("CREATE INDEX kept WITH (path = '{}')", path.display());
     run(&two, &open).await.expect("opened");
-    run(&one, "INSERT INTO kept VALUES (2, 'b')").await.expect("added");
-    for change in ["INSERT INTO kept VALUES (3, 'c')", "DELETE FROM kept WHERE id = 1"] {
+    run(&one, "INSERT INTO kept VALUES (2, 'bread')").await.expect("added");
+    for change in ["INSERT INTO kept VALUES (3, 'card')", "DELETE FROM kept WHERE id = 1"] {
         let line = told(&two, change).await;
         assert!(line.contains("was changed by another process; open it again"), "{line}");
         run(&two, "DROP INDEX kept").await.expect("forgotten");
         run(&two, &open).await.expect("opened");
         run(&one, "UPDATE kept SET id = id").await.expect("changed");
     }
-    assert_eq!(told(&one, "INSERT INTO kept VALUES (4, 'd')").await, "1 row added to index 'kept'");
+    assert_eq!(
+        told(&one, "INSERT INTO kept VALUES (4, 'dog')").await,
+        "1 row added to index 'kept'"
+    );
 }
 
 /// Files written by hand are refused, and another file is not replaced.
@@ -264,7 +267,7 @@ async fn other_files_are_left_alone() {
     let session = session();
     for head in ["CREATE INDEX", "CREATE OR REPLACE INDEX"] {
         let sql = format!(
-            "{head} kept WITH (path = '{}') AS SELECT 1 AS id, 'a' AS text",
+            "{head} kept WITH (path = '{}') AS SELECT 1 AS id, 'apple' AS text",
             path.display()
         );
         let line = told(&session, &sql).await;

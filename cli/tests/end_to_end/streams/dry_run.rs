@@ -35,8 +35,8 @@ fn files_and_columns_that_are_not_there_are_named() {
     let sink = "CREATE SINK o WITH (connector = 'files', path = 'out', format = 'json');";
     let line = tried(&place, &format!("{FILES}{sink}{INSERT}")).fails(2);
     assert!(line.contains("messages.jsonl") && line.contains("'m'"), "{line}");
-    place.write("messages.jsonl", "{\"id\": 1, \"body\": \"a\", \"ts\": 0}\n");
-    let source = FILES.replace("text VARCHAR", "text VARCHAR NOT NULL");
+    place.write("messages.csv", "id,body,ts\n1,a,0\n");
+    let source = FILES.replace("messages.jsonl", "messages.csv");
     let line = tried(&place, &format!("{source}{sink}{INSERT}")).fails(2);
     assert!(line.contains("column 'text'"), "{line}");
 }
