@@ -1,8 +1,6 @@
 //! Tells the binary which commit it is built from, for `--version`. Without git, or outside of a
 //! checkout, the version stands alone; `SEMBLA_COMMIT` says it in their place.
 
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
-
 use std::path::Path;
 use std::process::Command;
 

@@ -424,9 +424,14 @@ fn check_ids(
     Ok(())
 }
 
+/// What an index keeps of rows. Only ids must be there: rows that come later may lack the rest.
 fn rows_schema(schema: &SchemaRef) -> Schema {
-    let fields = schema.fields().iter().filter(|field| field.name() != VECTORS_COLUMN);
-    Schema::new(fields.cloned().collect::<Vec<_>>())
+    let kept = schema.fields().iter().filter(|field| field.name() != VECTORS_COLUMN);
+    let fields = kept.enumerate().map(|(n, field)| {
+        let nullable = field.is_nullable() || n > 0;
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 fn dimension(schema: &SchemaRef) -> Result<usize, SqlError> {

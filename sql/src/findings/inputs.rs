@@ -121,6 +121,9 @@ impl Resolver<'_> {
         }
         if let Some(text) = self.named("text", context)? {
             let data_type = text.get_type(self.schema)?;
+            if data_type == DataType::Null {
+                return Ok(Some(cast(text, DataType::Utf8)));
+            }
             if !is_text(&data_type) {
                 return Err(self.mistake(format!(
                     "text is {}, which holds {data_type}; it is a column of texts",
