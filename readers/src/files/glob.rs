@@ -9,7 +9,7 @@ pub fn is_pattern(text: &str) -> bool {
 }
 
 /// The patterns without braces that a pattern with braces stands for, in order; at most
-/// [`ALTERNATIVES_MAX`]. Braces without a comma, or without their partner, are letters.
+/// `ALTERNATIVES_MAX`. Braces without a comma, or without their partner, are letters.
 pub fn expanded(pattern: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut open = vec![pattern.to_string()];

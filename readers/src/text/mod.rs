@@ -1,8 +1,8 @@
 //! CSV and JSON.
 //!
-//! A [`buffer`](buffer) is a window over the text of a file. `csv` and `json` take records from it,
-//! one at a time ([`records`](records)); a survey looks at them, and [`rows`] appends them to the
-//! cells ([`cell`](cell)) of a batch's columns.
+//! A `buffer` is a window over the text of a file. `csv` and `json` take records from it,
+//! one at a time (`records`); a survey looks at them, and [`rows`] appends them to the
+//! cells (`cell`) of a batch's columns.
 
 mod buffer;
 mod cell;
