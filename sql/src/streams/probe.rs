@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use sembla_connectors::files::sink_options;
@@ -17,7 +18,7 @@ use sembla_runtime::Error;
 use super::StreamPlan;
 use crate::SqlError;
 use crate::catalogue::connector::KAFKA;
-use crate::catalogue::{SinkDef, SourceDef, StreamTable};
+use crate::catalogue::{SinkDef, SourceDef, StreamTable, source_files};
 
 /// How long a place may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
@@ -74,11 +75,16 @@ async fn of_source(
     let table = provider_as_source(Arc::new(StreamTable::new(Arc::clone(source))));
     let opened = async {
         let plan = LogicalPlanBuilder::scan("source", table, None)?.build()?;
-        state.create_physical_plan(&plan).await
+        state.create_physical_plan(&plan).await?;
+        let looked = Arc::clone(source);
+        let looked = tokio::task::spawn_blocking(move || source_files::check(&looked)).await;
+        looked
+            .map_err(|error| DataFusionError::External(Box::new(error)))?
+            .map_err(DataFusionError::from)
     };
     match tokio::time::timeout(ANSWER_TIME_MAX, opened).await {
         // Files that take long to look through are there.
-        Err(_) | Ok(Ok(_)) => Vec::new(),
+        Err(_) | Ok(Ok(())) => Vec::new(),
         Ok(Err(error)) => match SqlError::from(error) {
             SqlError::Statement(words) if !words.contains(&format!("'{}'", source.name)) => {
                 vec![SqlError::Statement(format!("source '{}': {words}", source.name))]

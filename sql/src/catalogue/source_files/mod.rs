@@ -81,6 +81,16 @@ impl FileColumns {
     }
 }
 
+/// Looks at the beginnings of a source's files.
+///
+/// # Errors
+/// Files that are not there, and columns that none of them has.
+pub(crate) fn check(source: &Arc<SourceDef>) -> Result<(), SqlError> {
+    let options = files_source_options(&source.options)?;
+    let what = FileColumns::tolerant(source);
+    found::find(&what, &options, &Cancel::never(), &mut Known::new()).map(drop)
+}
+
 fn schema_of(fields: impl Iterator<Item = FieldRef>) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
