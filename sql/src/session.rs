@@ -111,6 +111,8 @@ impl Session {
     /// [`SqlError::Syntax`] for the first mistake.
     pub fn parse(&self, text: &str) -> Result<Vec<Statement>, SqlError> {
         let dialect = datafusion::sql::sqlparser::dialect::GenericDialect {};
+        // Editors put a byte-order mark before the first statement of a file.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         planning::deeply(|| statement::parse(text, &dialect))?
     }
 

@@ -334,3 +334,9 @@ async fn a_syntax_error_tells_no_secret() {
         assert!(error.contains("found: a string") && !error.contains("SECRET"), "{error}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_begins_no_statement() {
+    let session = Session::new(SessionOptions::default()).expect("a session");
+    assert_eq!(session.parse("\u{feff}SELECT 1; SELECT 2").expect("statements").len(), 2);
+}
