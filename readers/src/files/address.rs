@@ -106,9 +106,7 @@ impl Address {
             .with_timeout(REQUEST_TIMEOUT)
             .with_connect_timeout(CONNECT_TIMEOUT);
         let built: object_store::Result<Arc<dyn ObjectStore>> = match self.scheme {
-            Scheme::S3 => {
-                self.s3(option).with_retry(retry).with_client_options(client).build().map(shared)
-            }
+            Scheme::S3 => self.s3(option, client).with_retry(retry).build().map(shared),
             Scheme::Google => GoogleCloudStorageBuilder::from_env()
                 .with_bucket_name(self.url.host_str().unwrap_or_default())
                 .with_retry(retry)
@@ -139,9 +137,15 @@ impl Address {
         built.map_err(|error| Error::Option(format!("{}: {}", self.root, one_line(&error))))
     }
 
-    fn s3(&self, option: &dyn Fn(&str) -> Option<String>) -> AmazonS3Builder {
-        let mut builder =
-            AmazonS3Builder::from_env().with_bucket_name(self.url.host_str().unwrap_or_default());
+    fn s3(
+        &self,
+        option: &dyn Fn(&str) -> Option<String>,
+        client: ClientOptions,
+    ) -> AmazonS3Builder {
+        // The client's options come first: they would take back that an endpoint may be http.
+        let mut builder = AmazonS3Builder::from_env()
+            .with_client_options(client)
+            .with_bucket_name(self.url.host_str().unwrap_or_default());
         for (name, key) in [
             ("endpoint", AmazonS3ConfigKey::Endpoint),
             ("region", AmazonS3ConfigKey::Region),
@@ -224,7 +228,39 @@ pub fn one_line(error: &object_store::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use object_store::{Error as StoreError, ObjectStoreExt};
+
     use super::*;
+
+    #[test]
+    fn an_endpoint_without_tls_is_reached() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", server.local_addr().expect("an address"));
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().expect("a request");
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).expect("read");
+            let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).expect("answered");
+            String::from_utf8_lossy(&bytes[..read]).into_owned()
+        });
+        let option = |name: &str| match name {
+            "endpoint" => Some(endpoint.clone()),
+            "region" | "access_key_id" | "secret_access_key" => Some("x".to_string()),
+            _ => None,
+        };
+        let address = Address::parse("s3://bucket/a.csv").expect("an address");
+        let store = address.client(&option).expect("a client");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let key = object_store::path::Path::from("a.csv");
+        let found = runtime.expect("a runtime").block_on(async { store.head(&key).await });
+        assert!(matches!(found, Err(StoreError::NotFound { .. })), "{found:?}");
+        let asked = asked.join().expect("asked");
+        assert!(asked.starts_with("HEAD /bucket/a.csv "), "{asked}");
+    }
 
     #[test]
     fn addresses_are_taken_apart() {
