@@ -64,7 +64,8 @@ fn every_command_tells_how_far_it_is() {
 #[test]
 fn a_stopped_model_leaves_one_line() {
     let place = Place::new();
-    write_parquet(&place.path("in.parquet"), &rows(5000));
+    // Work for minutes, so that no machine has finished it when the signal comes.
+    write_parquet(&place.path("in.parquet"), &rows(200_000));
     for (args, signal, code) in [
         (&["embed", "in.parquet", "-o", "out.parquet", "-c", "text"][..], "-INT", 130),
         (&["search", "in.parquet", "-q", "card"], "-TERM", 143),
