@@ -26,7 +26,7 @@ runtime: ## fetch ONNX Runtime into .sembla/onnxruntime
 	@scripts/fetch-onnxruntime.sh
 
 build: tools runtime ## build the binary, target/release/sembla
-	$(CARGO) build --release --locked --package sembla-cli
+	$(CARGO) build --release --locked --package sembla
 
 demo: ## build, then search, compare and rank real customer questions by meaning
 	@examples/demo.sh --announce

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the licences of all crates that the binary is linked with: one table, then every text once, with the crates it belongs to.
 
-It asks cargo for the crates of sembla-cli on this platform, without tests and build tools, and reads the files that came
+It asks cargo for the crates of sembla on this platform, without tests and build tools, and reads the files that came
 with them; the C sources that some crates carry (OpenSSL, librdkafka, zstd, …) are under the licence files of those crates.
 """
 import collections
@@ -23,7 +23,7 @@ def cargo(*arguments: str) -> str:
 
 def linked() -> "set[str]":
     """`name version` of every crate that is linked."""
-    tree = cargo("tree", "--locked", "--package", "sembla-cli", "--edges", "normal,build", "--prefix", "none", "--format", "{p}")
+    tree = cargo("tree", "--locked", "--package", "sembla", "--edges", "normal,build", "--prefix", "none", "--format", "{p}")
     return {" ".join(line.split()[:2]).replace(" v", " ") for line in tree.splitlines() if line.strip()}
 
 

@@ -1,7 +1,7 @@
 //! How good the topics of a stream are, on a drifting mix of labelled texts, against clustering
 //! each window anew and matching its clusters with those of the window before by their centres.
 //!
-//! `cargo bench -p sembla-sql -p sembla-cli --bench online_topics -- [MODEL [FILE]]`; MODEL is
+//! `cargo bench -p sembla-sql -p sembla --bench online_topics -- [MODEL [FILE]]`; MODEL is
 //! `potion` and FILE `examples/data/banking77.parquet` if not said, else a table with `id`, `text`
 //! and `intent`. `WINDOWS` is 24 and `ROWS` (of a window) 500.
 //!

@@ -277,7 +277,7 @@ impl Broker {
 
     /// Runs the script, and says whether it succeeded.
     fn script(&self, command: &str) -> bool {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut script = Command::new(root.join("scripts/kafka.sh"));
         script.arg(command).arg(self.folder.path()).arg(self.port.to_string());
         script.env("KAFKA_OWNER", std::process::id().to_string());

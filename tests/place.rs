@@ -79,7 +79,7 @@ impl Place {
 /// Names the checkout's models and ONNX Runtime where the environment names none: the target folder
 /// of the binary can lie anywhere.
 pub(crate) fn bundled(command: &mut Command) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let library = root.join(".sembla/onnxruntime/libonnxruntime.so");
     for (name, path) in
         [("SEMBLA_MODELS", root.join("models/builtin")), ("ORT_DYLIB_PATH", library)]

@@ -231,7 +231,7 @@ fn a_report_is_one_page_in_which_texts_stay_texts() {
 fn rerank_orders_texts_by_a_cross_encoder() {
     let place = questions();
     // Tiny and random: only the shape of its answers means something.
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tests/fixtures/roberta-classifier");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/tests/fixtures/roberta-classifier");
     let args = ["rerank", "in.csv", "--query", "it's late", "-m", model, "--format", "csv"];
     let out = place.run(&args).ok();
     let found: Vec<_> = out.lines().collect();

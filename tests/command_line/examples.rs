@@ -10,7 +10,7 @@ const NEWS: &str = "reuters21578.jsonl";
 
 /// The project, and a place where the examples find their data.
 fn with_data() -> (PathBuf, Place) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = Place::new();
     fs::create_dir_all(place.path("examples")).expect("a folder");
     std::os::unix::fs::symlink(

@@ -173,7 +173,7 @@ async fn too_little_memory_is_a_clear_error() {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
 /// Vectors of a file of f32, and the quantised ones that sentence-transformers 6.2 made of the

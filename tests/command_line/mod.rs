@@ -1,4 +1,4 @@
-//! End-to-end tests: they run the real binary as a user does, in folders of their own.
+//! The command line: what each command prints, writes and refuses.
 
 mod embed;
 mod errors;
@@ -9,10 +9,8 @@ mod findings;
 mod inputs;
 mod manual;
 mod outputs;
-mod place;
 mod processor;
 mod shell;
 #[cfg(unix)]
 mod signals;
 mod sql;
-mod streams;

@@ -15,7 +15,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-5;
 
 fn there(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if !path.exists() {
         eprintln!("skipped: {} is not there", path.display());
         return None;

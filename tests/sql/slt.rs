@@ -1,4 +1,4 @@
-//! Runs the files of `tests/slt`, which say in SQL what each function does.
+//! Runs the files of `tests/sql`, which say in SQL what each function does.
 //!
 //! A file is a list of records with a blank line between them; lines that begin with `#` are for
 //! the reader.
@@ -20,7 +20,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
 
 /// The repository.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// One record of a file: its lines, and what they ask.
 struct Record {
@@ -34,7 +34,7 @@ struct Record {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_file_holds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())

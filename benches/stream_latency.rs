@@ -1,6 +1,6 @@
 //! How long a record of a topic takes until its result can be read, without a window.
 //!
-//! `cargo bench -p sembla-sql -p sembla-cli --bench stream_latency -- [RATE [SECONDS [MODEL]]]`:
+//! `cargo bench -p sembla-sql -p sembla --bench stream_latency -- [RATE [SECONDS [MODEL]]]`:
 //! records a second (10000 if not said), for how long (30), and the model (`potion`). A broker of
 //! its own runs on the same processors. The pipeline compares each text with a fixed one. The time
 //! goes from just before a record is given to the producer until a reader of committed records has

@@ -37,7 +37,7 @@ fn the_manual_has_a_page_for_every_command() {
 fn the_version_names_the_commit_where_there_is_one() {
     let place = Place::new();
     let version = place.run(&["--version"]).ok();
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let root = env!("CARGO_MANIFEST_DIR");
     let head = std::process::Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();
     if head.is_ok_and(|head| head.status.success()) {
         let commit = version.split_once('(').and_then(|(_, rest)| rest.split(' ').next());

@@ -17,14 +17,23 @@ const BANNED_NAMES: [&str; 4] = ["utils", "util", "common", "helpers"];
 
 /// Every Rust file of the workspace, with its path from the root.
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("root");
+    let root = fs::canonicalize(env!("CARGO_MANIFEST_DIR")).expect("root");
     let mut files = Vec::new();
-    let mut folders: Vec<_> =
-        ["processor", "models", "operators", "readers", "sql", "cli", "runtime", "connectors"]
-            .iter()
-            .map(|room| root.join(room))
-            .filter(|room| room.is_dir())
-            .collect();
+    let mut folders: Vec<_> = [
+        "processor",
+        "models",
+        "operators",
+        "readers",
+        "sql",
+        "cli",
+        "runtime",
+        "connectors",
+        "tests",
+    ]
+    .iter()
+    .map(|room| root.join(room))
+    .filter(|room| room.is_dir())
+    .collect();
     assert!(folders.len() >= 4, "the rooms are not where they should be");
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder") {
