@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::installation::{Kind, places};
+use crate::installation::{Installed, places};
 
 /// A model that comes with Sembla.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,6 @@ impl Builtin {
             return vec![PathBuf::from(folder).join(self.folder)];
         }
         let below = Path::new("models").join("builtin").join(self.folder);
-        places(Kind::Data, &below, &below)
+        places(Installed::Data, &below, &below)
     }
 }

@@ -1,7 +1,8 @@
-//! Remembers vectors on disk by the content of the text, so that no text is embedded twice.
+//! Remembers vectors on disk by the content of what was embedded, so that nothing is embedded
+//! twice.
 //!
 //! A key is the hash of everything that decides a vector: the model's fingerprint (files,
-//! precision, longest input, truncation), the prompt and the text. The store is LMDB: safe with
+//! precision, longest input, truncation), the prompt and the input. The store is LMDB: safe with
 //! several processes, whole after a kill. It holds two generations; when the younger has used up
 //! its half of the bound, the older is dropped and they change places. A vector that is read from
 //! the older generation moves to the younger, so what is used stays.
@@ -16,9 +17,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
+use crate::inputs::Input;
 use crate::{ModelError, Result};
 
-/// The hash that stands for a text under a model and a prompt.
+/// The hash that stands for an input under a model and a prompt.
 pub(crate) type Key = [u8; 32];
 
 /// Processes and threads that may read at the same time.
@@ -62,13 +64,18 @@ impl VectorCache {
         Ok(Self { store, fingerprint: fingerprint.to_string() })
     }
 
-    /// The key of a text after a prompt.
-    pub(crate) fn key(&self, prompt: &str, text: &str) -> Key {
+    /// The key of an input after a prompt.
+    pub(crate) fn key(&self, prompt: &str, input: &Input<'_>) -> Key {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.fingerprint.as_bytes());
-        hasher.update(&(prompt.len() as u64).to_le_bytes());
-        hasher.update(prompt.as_bytes());
-        hasher.update(text.as_bytes());
+        let mut pieces = std::iter::once(prompt.as_bytes()).chain(input.contents()).peekable();
+        while let Some(piece) = pieces.next() {
+            // The length of each piece but the last, so that no two lists give the same bytes.
+            if pieces.peek().is_some() {
+                hasher.update(&(piece.len() as u64).to_le_bytes());
+            }
+            hasher.update(piece);
+        }
         *hasher.finalize().as_bytes()
     }
 
@@ -258,16 +265,19 @@ mod tests {
         (0..64).map(|component| (seed * 64 + component) as f32).collect()
     }
 
+    fn key(cache: &VectorCache, seed: usize) -> Key {
+        cache.key("", &Input::Text(&seed.to_string()))
+    }
+
     fn put(cache: &VectorCache, seeds: std::ops::Range<usize>) {
-        let keys: Vec<Key> = seeds.clone().map(|seed| cache.key("", &seed.to_string())).collect();
+        let keys: Vec<Key> = seeds.clone().map(|seed| key(cache, seed)).collect();
         let vectors: Vec<Vec<f32>> = seeds.map(vector).collect();
         cache.write(keys.iter().zip(vectors.iter().map(Vec::as_slice))).expect("write");
     }
 
     fn has(cache: &VectorCache, seed: usize) -> bool {
         let mut values = vec![0f32; 64];
-        let missing =
-            cache.read(&[cache.key("", &seed.to_string())], 64, &mut values).expect("read");
+        let missing = cache.read(&[key(cache, seed)], 64, &mut values).expect("read");
         assert!(!missing.is_empty() || values == vector(seed));
         missing.is_empty()
     }
@@ -281,7 +291,15 @@ mod tests {
         assert!(!has(&cache, 10));
         let other = VectorCache::open(folder.path(), 8, "model-b").expect("open");
         assert!(!has(&other, 3), "another fingerprint is another vector");
-        assert_ne!(cache.key("a", "bc"), cache.key("ab", "c"));
+        let keys = [
+            cache.key("a", &Input::Text("bc")),
+            cache.key("ab", &Input::Text("c")),
+            cache.key("a", &Input::Pair("b", "c")),
+            cache.key("a", &Input::Pair("bc", "")),
+            cache.key("", &Input::Pair("a", "bc")),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
     }
 
     #[test]

@@ -151,3 +151,8 @@ impl ModelError {
         Self::Io { path: path.into(), source }
     }
 }
+
+/// Messages of libraries can hold several lines; a user gets one.
+pub(crate) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

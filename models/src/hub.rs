@@ -98,7 +98,7 @@ fn from_hub(id: &str) -> Result<PathBuf> {
         )));
     }
     let explain = |error: ApiError| {
-        let text = crate::onnxruntime::one_line(&error.to_string());
+        let text = crate::error::one_line(&error.to_string());
         let mend = if text.contains("404") || text.contains("401") || text.contains("403") {
             "check the id, and HF_TOKEN if the model is private"
         } else {

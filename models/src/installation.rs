@@ -17,7 +17,7 @@ const ABOVE_HERE: usize = 4;
 /// Every place of `file`, best first: `installed` is its path in the `lib/sembla` or `share/sembla`
 /// of an installation, named by `kind`, and beside the executable; `checkout` is its path in a
 /// checkout.
-pub(crate) fn places(kind: Kind, installed: &Path, checkout: &Path) -> Vec<PathBuf> {
+pub(crate) fn places(kind: Installed, installed: &Path, checkout: &Path) -> Vec<PathBuf> {
     let executable = std::env::current_exe().and_then(std::fs::canonicalize).ok();
     let here = std::env::current_dir().ok();
     places_of(executable.as_deref(), here.as_deref(), kind, installed, checkout)
@@ -25,7 +25,7 @@ pub(crate) fn places(kind: Kind, installed: &Path, checkout: &Path) -> Vec<PathB
 
 /// What kind of file it is: it says in which folder of an installation it lies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum Installed {
     /// Machine code: `lib/sembla`.
     Library,
     /// Data that is the same on every processor: `share/sembla`.
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 fn places_of(
     executable: Option<&Path>,
     here: Option<&Path>,
-    kind: Kind,
+    kind: Installed,
     installed: &Path,
     checkout: &Path,
 ) -> Vec<PathBuf> {
@@ -45,8 +45,8 @@ fn places_of(
         places.push(folder.join(installed));
         if let Some(prefix) = folder.parent() {
             let shared = match kind {
-                Kind::Library => "lib",
-                Kind::Data => "share",
+                Installed::Library => "lib",
+                Installed::Data => "share",
             };
             places.push(prefix.join(shared).join("sembla").join(installed));
         }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     /// The first place that exists when only `present` does, with the executable at `executable`.
-    fn found(executable: &str, here: &str, kind: Kind, present: &[&str]) -> Option<String> {
+    fn found(executable: &str, here: &str, kind: Installed, present: &[&str]) -> Option<String> {
         let root = tempfile::tempdir().expect("a folder");
         for path in present {
             let path = root.path().join(path);
@@ -75,8 +75,8 @@ mod tests {
             fs::write(path, "").expect("a file");
         }
         let (installed, checkout) = match kind {
-            Kind::Library => ("libx.so", ".sembla/onnxruntime/libx.so"),
-            Kind::Data => ("models/builtin/m", "models/builtin/m"),
+            Installed::Library => ("libx.so", ".sembla/onnxruntime/libx.so"),
+            Installed::Data => ("models/builtin/m", "models/builtin/m"),
         };
         let (executable, here) = (root.path().join(executable), root.path().join(here));
         places_of(Some(&executable), Some(&here), kind, Path::new(installed), Path::new(checkout))
@@ -91,11 +91,11 @@ mod tests {
     fn an_unpacked_archive_has_its_files_beside_the_executable() {
         let present = ["opt/s/libx.so", "opt/s/models/builtin/m", "work/models/builtin/m"];
         assert_eq!(
-            found("opt/s/sembla", "work", Kind::Library, &present).as_deref(),
+            found("opt/s/sembla", "work", Installed::Library, &present).as_deref(),
             Some(present[0])
         );
         assert_eq!(
-            found("opt/s/sembla", "work", Kind::Data, &present).as_deref(),
+            found("opt/s/sembla", "work", Installed::Data, &present).as_deref(),
             Some(present[1])
         );
     }
@@ -104,8 +104,14 @@ mod tests {
     fn a_wheel_has_its_files_in_lib_and_share_of_the_environment() {
         let present = ["venv/lib/sembla/libx.so", "venv/share/sembla/models/builtin/m"];
         let executable = "venv/bin/sembla";
-        assert_eq!(found(executable, "work", Kind::Library, &present).as_deref(), Some(present[0]));
-        assert_eq!(found(executable, "work", Kind::Data, &present).as_deref(), Some(present[1]));
+        assert_eq!(
+            found(executable, "work", Installed::Library, &present).as_deref(),
+            Some(present[0])
+        );
+        assert_eq!(
+            found(executable, "work", Installed::Data, &present).as_deref(),
+            Some(present[1])
+        );
     }
 
     #[test]
@@ -117,11 +123,14 @@ mod tests {
             ("cache/release/deps/all-1", "repo/sql"),
         ] {
             assert_eq!(
-                found(executable, here, Kind::Library, &present).as_deref(),
+                found(executable, here, Installed::Library, &present).as_deref(),
                 Some(present[0])
             );
-            assert_eq!(found(executable, here, Kind::Data, &present).as_deref(), Some(present[1]));
+            assert_eq!(
+                found(executable, here, Installed::Data, &present).as_deref(),
+                Some(present[1])
+            );
         }
-        assert_eq!(found("cache/release/sembla", "elsewhere", Kind::Data, &present), None);
+        assert_eq!(found("cache/release/sembla", "elsewhere", Installed::Data, &present), None);
     }
 }

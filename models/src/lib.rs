@@ -12,16 +12,19 @@
 //!   untrusted input.
 //! * Rows come out in input order.
 
+mod backends;
 #[doc(hidden)]
 pub mod bench;
 pub mod builtin;
 mod cache;
 pub mod cancel;
 mod config;
-mod engine;
 pub mod error;
+mod families;
 mod graph;
 mod hub;
+pub mod info;
+mod inputs;
 mod installation;
 mod layout;
 mod lfs;
@@ -35,15 +38,14 @@ mod pool;
 pub mod quantize;
 pub mod spec;
 mod stats;
-mod table;
-mod tokenize;
 mod weights;
 mod workers;
 
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};
-pub use model::{
-    Embeddings, Model, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
+pub use info::{
+    Embeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
 };
+pub use model::Model;
 pub use quantize::{QuantizeReport, export, quantize};
-pub use spec::{Device, ModelSpec, Precision};
+pub use spec::{Device, ModelOption, ModelSpec, Precision};

@@ -1,48 +1,66 @@
-//! From a [`ModelSpec`] to a loaded model: find it, read its layout, check everything, open the
-//! engine.
+//! From a [`ModelSpec`] to the parts of a model: finds it, reads its layout, checks everything,
+//! loads the backend. What is done with the parts is the model's.
 
 use std::path::Path;
 
+use crate::backends::{self, Backend, Facts};
 use crate::cache::VectorCache;
-use crate::engine::Engine;
 use crate::hub::Found;
+use crate::info::{InputKind, ModelInfo, ModelKind};
+use crate::inputs::{Reading, TextReader};
 use crate::layout::{Layout, LayoutKind};
-use crate::model::{Backend, Loaded};
-use crate::pool::{Activation, Head, Step};
+use crate::pool::{Head, Step, TorchActivation};
 use crate::stats::Counters;
-use crate::table::TokenTable;
-use crate::tokenize::TextTokenizer;
-use crate::{Device, ModelError, ModelInfo, ModelKind, ModelSpec, Precision, Result, hub};
+use crate::{ModelError, ModelSpec, Precision, Result, hub};
 
 /// Changes when the arithmetic changes, so that remembered vectors of an older Sembla are not mixed
 /// with newer ones.
 const ARITHMETIC: &str = "sembla-arithmetic-1";
 
+/// The parts of a loaded model.
+pub(crate) struct Loaded {
+    pub(crate) info: ModelInfo,
+    pub(crate) reader: TextReader,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) finish: Finish,
+    pub(crate) cache: Option<VectorCache>,
+    pub(crate) counters: Counters,
+}
+
+/// What becomes of a backend's output.
+pub(crate) enum Finish {
+    /// A vector, by pooling and what follows it.
+    Vector(Head),
+    /// Scores: the logits through an activation.
+    Scores(TorchActivation),
+}
+
 /// Loads a model.
+///
+/// # Errors
+/// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
 pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
     let found = hub::find(&spec.source)?;
     let layout = Layout::read(&found.path)?;
-    let is_static = matches!(layout.kind, LayoutKind::Static { .. });
-    if is_static {
-        check_static_options(spec, &found.name)?;
-    }
-    let limit = if is_static { None } else { Engine::length_limit(&layout)? };
-    let max_length = max_length(spec, &layout, limit, &found.name)?;
-    let (path, lowercase) = (&layout.tokenizer, layout.lowercase);
-    let tokenizer = TextTokenizer::load(path, &found.name, max_length, !is_static, lowercase)?;
-    let parts = if is_static {
-        static_parts(&layout, &tokenizer)?
-    } else {
-        engine_parts(&layout, spec, &tokenizer, &found.name)?
+    let limit = backends::length_limit(&layout, spec, &found.name)?;
+    let reading = Reading {
+        max_length: max_length(spec, &layout, limit, &found.name)?,
+        add_special_tokens: !matches!(layout.kind, LayoutKind::Static { .. }),
+        lowercase: layout.lowercase,
+        pools_prompt: layout.include_prompt,
+        reads_beginning: layout.kind == LayoutKind::Static { model2vec: true },
     };
+    let reader = TextReader::load(&layout.tokenizer, &found.name, reading)?;
+    let backend = backends::load(&layout, spec, &reader, &found.name)?;
+    let facts = backend.facts();
     let head = Head {
-        pooling: if parts.pooled { Vec::new() } else { layout.pooling.clone() },
+        pooling: if facts.pooled { Vec::new() } else { layout.pooling.clone() },
         steps: layout.steps.clone(),
         truncate_dim: spec.truncate_dim.or(layout.truncate_dim),
         normalize: spec.normalize,
     };
-    check_head(&head, parts.width, &layout)?;
-    let info = describe(&found, &layout, spec, &parts, &head, max_length)?;
+    check_head(&head, facts.width, &layout)?;
+    let info = describe(&found, &layout, spec, facts, &head, reading.max_length)?;
     check_truncation(spec, info.dimension, &found.name)?;
     let cache = match &spec.cache {
         Some(folder) if info.dimension > 0 => {
@@ -50,18 +68,15 @@ pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
         }
         _ => None,
     };
-    let default_activation =
-        if info.labels == 1 { Activation::Sigmoid } else { Activation::Identity };
-    Ok(Loaded {
-        counters: Counters::new(&info.name),
-        info,
-        tokenizer,
-        backend: parts.backend,
-        head,
-        include_prompt: layout.include_prompt,
-        activation: layout.activation.unwrap_or(default_activation),
-        cache,
-    })
+    let finish = match info.kind {
+        ModelKind::CrossEncoder => {
+            let one = info.labels == 1;
+            let usual = if one { TorchActivation::Sigmoid } else { TorchActivation::Identity };
+            Finish::Scores(layout.activation.unwrap_or(usual))
+        }
+        ModelKind::Encoder | ModelKind::Static => Finish::Vector(head),
+    };
+    Ok(Loaded { counters: Counters::new(&info.name), info, reader, backend, finish, cache })
 }
 
 /// What users are told of a model.
@@ -69,93 +84,33 @@ fn describe(
     found: &Found,
     layout: &Layout,
     spec: &ModelSpec,
-    parts: &Parts,
+    facts: &Facts,
     head: &Head,
     max_length: Option<usize>,
 ) -> Result<ModelInfo> {
-    let kind = match layout.kind {
-        LayoutKind::Static { .. } => ModelKind::Static,
-        LayoutKind::Encoder => ModelKind::Encoder,
-        LayoutKind::CrossEncoder => ModelKind::CrossEncoder,
+    let (kind, takes) = match layout.kind {
+        LayoutKind::Static { .. } => (ModelKind::Static, InputKind::Text),
+        LayoutKind::Encoder => (ModelKind::Encoder, InputKind::Text),
+        LayoutKind::CrossEncoder => (ModelKind::CrossEncoder, InputKind::Pair),
     };
     let embeds = kind != ModelKind::CrossEncoder;
     Ok(ModelInfo {
         name: found.name.clone(),
         path: found.path.clone(),
         kind,
-        architecture: parts.architecture.clone(),
-        dimension: if embeds { head.dimension(parts.width) } else { 0 },
-        labels: if embeds { 0 } else { parts.labels },
+        takes,
+        architecture: facts.architecture.clone(),
+        dimension: if embeds { head.dimension(facts.width) } else { 0 },
+        labels: if embeds { 0 } else { facts.labels },
         max_length,
         similarity: layout.similarity,
-        precision: parts.precision,
+        precision: facts.precision,
         device: spec.device,
         prompts: layout.prompts.clone().into_iter().collect(),
         default_prompt: layout.default_prompt.clone(),
-        fingerprint: fingerprint(layout, spec, parts.precision, max_length)?,
-        parameters: parts.parameters,
-    })
-}
-
-/// What the two kinds of backend tell about themselves.
-struct Parts {
-    backend: Backend,
-    /// Components of a token's vector, or of a text's where the graph pools.
-    width: usize,
-    /// Whether the graph gives one vector per text.
-    pooled: bool,
-    labels: usize,
-    architecture: String,
-    precision: Precision,
-    parameters: u64,
-}
-
-fn static_parts(layout: &Layout, tokenizer: &TextTokenizer) -> Result<Parts> {
-    let table = TokenTable::load(layout, tokenizer)?;
-    Ok(Parts {
-        width: table.width,
-        pooled: true,
-        labels: 0,
-        architecture: "static".into(),
-        precision: table.precision(),
-        parameters: table.parameters,
-        backend: Backend::Static(table),
-    })
-}
-
-fn engine_parts(
-    layout: &Layout,
-    spec: &ModelSpec,
-    tokenizer: &TextTokenizer,
-    name: &str,
-) -> Result<Parts> {
-    let engine = Engine::load(layout, spec, tokenizer, name)?;
-    let facts = engine.facts().clone();
-    Ok(Parts {
-        width: facts.width,
-        pooled: facts.pooled,
-        labels: facts.labels,
-        architecture: facts.architecture,
-        precision: facts.precision,
+        fingerprint: fingerprint(layout, spec, facts.precision, max_length)?,
         parameters: facts.parameters,
-        backend: Backend::Transformer(engine),
     })
-}
-
-/// A table of vectors has no precision to choose and no device.
-fn check_static_options(spec: &ModelSpec, name: &str) -> Result<()> {
-    if let Device::Cuda(_) = spec.device {
-        return Err(ModelError::Device {
-            device: spec.device.to_string(),
-            reason: format!("model '{name}' is static and runs on the cpu"),
-        });
-    }
-    if spec.precision == Some(Precision::F16) {
-        return Err(ModelError::BadOption(format!(
-            "model '{name}' is static and runs as it is stored; leave precision out"
-        )));
-    }
-    Ok(())
 }
 
 /// The longest input: the user's, else the model's own, never above what the weights allow.

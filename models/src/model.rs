@@ -4,153 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
-use crate::cache::VectorCache;
-use crate::engine::{Engine, Output};
-use crate::pool::{Activation, Head};
-use crate::stats::{Counters, Work};
-use crate::table::TokenTable;
-use crate::tokenize::{Sequence, TextTokenizer};
-use crate::workers;
-use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
+use crate::backends::Output;
+use crate::info::{Embeddings, InputKind, ModelInfo, ModelStats, Prompt, TokenCount};
+use crate::inputs::{Input, Sequence};
+use crate::load::{Finish, Loaded, load};
+use crate::stats::Work;
+use crate::{CancelToken, ModelError, ModelSpec, Result};
 
 /// Texts that are tokenised, run and cached together: long enough to fill every worker many times,
 /// short enough that a killed job loses little.
 const CHUNK_TEXTS: usize = 4096;
 
-/// What a model does with text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModelKind {
-    /// A transformer that turns a text into a vector.
-    Encoder,
-    /// A table of token vectors whose mean is the text's vector.
-    Static,
-    /// A transformer that scores a pair of texts.
-    CrossEncoder,
-}
-
-/// How two vectors of a model are meant to be compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Similarity {
-    /// Cosine similarity.
-    #[default]
-    Cosine,
-    /// Dot product.
-    Dot,
-    /// Negative euclidean distance.
-    Euclidean,
-    /// Negative manhattan distance.
-    Manhattan,
-}
-
-/// Which of a model's prompts goes before the text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Prompt<'a> {
-    /// The model's default prompt, if it has one.
-    #[default]
-    Default,
-    /// The prompt that the model's configuration has under this name.
-    Named(&'a str),
-    /// What a search query gets: the prompt `query`, else none.
-    Query,
-    /// What a document gets: the first of `document`, `passage`, `corpus`, else none.
-    Document,
-    /// These words.
-    Text(&'a str),
-}
-
-/// What is known of a loaded model.
-#[derive(Clone, Debug)]
-pub struct ModelInfo {
-    /// A short name for messages and metrics: the directory's name or the hub id.
-    pub name: String,
-    /// Where it was loaded from.
-    pub path: std::path::PathBuf,
-    /// What it does.
-    pub kind: ModelKind,
-    /// The architecture (`bert`, `mpnet`, `static`, `onnx`, …).
-    pub architecture: String,
-    /// Components of a vector; 0 for a cross-encoder.
-    pub dimension: usize,
-    /// Scores that a cross-encoder gives for a pair; 0 for others.
-    pub labels: usize,
-    /// Longest input in tokens, special tokens included; `None` is no limit.
-    pub max_length: Option<usize>,
-    /// How its vectors are compared.
-    pub similarity: Similarity,
-    /// The precision that runs.
-    pub precision: Precision,
-    /// The device that runs it.
-    pub device: Device,
-    /// The prompts that the model's configuration names.
-    pub prompts: Vec<(String, String)>,
-    /// The name of the prompt that is used when none is named.
-    pub default_prompt: Option<String>,
-    /// Hash of everything that decides its vectors: files, precision, max length, truncation.
-    pub fingerprint: String,
-    /// Number of parameters.
-    pub parameters: u64,
-}
-
-/// Vectors of some texts, row after row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Embeddings {
-    /// Components per vector.
-    pub dimension: usize,
-    /// `rows × dimension` components.
-    pub values: Vec<f32>,
-}
-
-/// Length of a text in a model's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenCount {
-    /// Tokens before truncation, special tokens included.
-    pub tokens: usize,
-    /// Whether the model sees only the beginning of the text.
-    pub truncated: bool,
-}
-
-/// What a model has done since it was loaded. The same figures go to `metrics`, labelled with the
-/// model's name.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ModelStats {
-    /// Texts (or pairs) that were asked for, NULLs not counted.
-    pub texts: u64,
-    /// Tokens that went through the model, special tokens included; texts that came from the cache
-    /// don't count.
-    pub tokens: u64,
-    /// Texts that were longer than the model's limit.
-    pub truncated: u64,
-    /// Texts whose vector came from the cache on disk.
-    pub cache_hits: u64,
-    /// Seconds spent in calls, waiting included.
-    pub seconds: f64,
-}
-
 /// A loaded model. Cheap to clone; all clones share the sessions.
 #[derive(Clone)]
 pub struct Model(Arc<Loaded>);
-
-/// The parts of a loaded model.
-pub(crate) struct Loaded {
-    pub(crate) info: ModelInfo,
-    pub(crate) tokenizer: TextTokenizer,
-    pub(crate) backend: Backend,
-    pub(crate) head: Head,
-    /// Whether the prompt's tokens take part in pooling.
-    pub(crate) include_prompt: bool,
-    /// What a cross-encoder's logits go through.
-    pub(crate) activation: Activation,
-    pub(crate) cache: Option<VectorCache>,
-    pub(crate) counters: Counters,
-}
-
-/// What turns tokens into numbers.
-pub(crate) enum Backend {
-    Static(TokenTable),
-    Transformer(Engine),
-}
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -164,7 +31,7 @@ impl Model {
     /// # Errors
     /// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
     pub fn load(spec: &ModelSpec) -> Result<Self> {
-        crate::load::load(spec).map(|loaded| Self(Arc::new(loaded)))
+        load(spec).map(|loaded| Self(Arc::new(loaded)))
     }
 
     /// What is known of the model.
@@ -191,161 +58,133 @@ impl Model {
         prompt: Prompt<'_>,
         cancel: &CancelToken,
     ) -> Result<Embeddings> {
-        if self.info().kind == ModelKind::CrossEncoder {
+        if self.info().takes != InputKind::Text {
             return Err(ModelError::Unsupported(format!(
                 "model '{}' scores pairs and can't embed; use rerank(query, document, model)",
                 self.info().name
             )));
         }
-        let started = Instant::now();
         let prompt = self.prompt(prompt)?;
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
         let dimension = self.info().dimension;
-        let (unique, places) = distinct(texts);
-        let mut work = Work { texts: texts.len() as u64, ..Work::default() };
-        let mut values = Vec::with_capacity(unique.len() * dimension);
-        for chunk in unique.chunks(CHUNK_TEXTS) {
-            cancel.check()?;
-            let vectors = self.embed_chunk(chunk, prompt, cancel, &mut work)?;
-            self.check_finite(&vectors)?;
-            values.extend(vectors);
-        }
-        cancel.done(texts.len() - unique.len());
-        if let Some(places) = places {
-            let mut spread = Vec::with_capacity(texts.len() * dimension);
-            for place in places {
-                spread.extend_from_slice(&values[place * dimension..(place + 1) * dimension]);
-            }
-            values = spread;
-        }
-        self.0.counters.add(work, started.elapsed());
-        Ok(Embeddings { dimension, values })
-    }
-
-    /// Checks that vectors are numbers: damaged weights give others.
-    fn check_finite(&self, vectors: &[f32]) -> Result<()> {
-        if vectors.iter().all(|x| x.is_finite()) {
-            return Ok(());
-        }
-        Err(ModelError::file(
-            &self.info().path,
-            "gives vectors with components that are no numbers (NaN or infinite); its weights are damaged: fetch the model again",
-        ))
-    }
-
-    /// Vectors of distinct texts: from the cache where it has them, else computed and remembered.
-    fn embed_chunk(
-        &self,
-        texts: &[&str],
-        prompt: &str,
-        cancel: &CancelToken,
-        work: &mut Work,
-    ) -> Result<Vec<f32>> {
-        let Some(cache) = &self.0.cache else {
-            return self.compute(texts, prompt, cancel, work);
-        };
-        let dimension = self.info().dimension;
-        let keys: Vec<_> = texts.iter().map(|text| cache.key(prompt, text)).collect();
-        let mut values = vec![0f32; texts.len() * dimension];
-        let missing = cache.read(&keys, dimension, &mut values)?;
-        work.cache_hits += (texts.len() - missing.len()) as u64;
-        cancel.done(texts.len() - missing.len());
-        if missing.is_empty() {
-            return Ok(values);
-        }
-        let unknown: Vec<&str> = missing.iter().map(|row| texts[*row]).collect();
-        let computed = self.compute(&unknown, prompt, cancel, work)?;
-        let rows = computed.chunks_exact(dimension);
-        cache.write(missing.iter().map(|row| &keys[*row]).zip(rows.clone()))?;
-        for (row, vector) in missing.iter().zip(rows) {
-            values[row * dimension..(row + 1) * dimension].copy_from_slice(vector);
-        }
-        Ok(values)
-    }
-
-    /// Vectors of texts by the model.
-    fn compute(
-        &self,
-        texts: &[&str],
-        prompt: &str,
-        cancel: &CancelToken,
-        work: &mut Work,
-    ) -> Result<Vec<f32>> {
-        let loaded = &*self.0;
-        let skip =
-            if loaded.include_prompt { 0 } else { loaded.tokenizer.prompt_length(prompt)? };
-        let sequences = match &loaded.backend {
-            Backend::Static(TokenTable { characters_per_token: Some(per_token), .. }) => {
-                let limit = loaded.info.max_length.map_or(usize::MAX, |max| max * per_token);
-                let cut: Vec<&str> = texts.iter().map(|text| beginning(text, limit)).collect();
-                let mut sequences = loaded.tokenizer.encode(&cut, prompt, skip, cancel)?;
-                for ((sequence, cut), text) in sequences.iter_mut().zip(cut).zip(texts) {
-                    sequence.truncated |= cut.len() < text.len();
-                }
-                sequences
-            }
-            _ => loaded.tokenizer.encode(texts, prompt, skip, cancel)?,
-        };
-        count(&sequences, work);
-        match &loaded.backend {
-            Backend::Static(table) => Ok(workers::run(|| {
-                let vector = |sequence: &Sequence| loaded.head.finish(table.mean(&sequence.ids));
-                let vectors = sequences.par_iter().flat_map_iter(vector).collect();
-                cancel.done(sequences.len());
-                vectors
-            })),
-            Backend::Transformer(engine) => {
-                engine.run(&sequences, self.info().dimension, cancel, |sequence, output| {
-                    match output {
-                        Output::Tokens { values, width } => {
-                            loaded.head.apply(values, width, sequence.skip)
-                        }
-                        Output::Text(values) => loaded.head.finish(values.to_vec()),
-                    }
-                })
-            }
-        }
+        Ok(Embeddings { dimension, values: self.rows(&inputs, prompt, dimension, cancel)? })
     }
 
     /// Scores of pairs, in their order, after the model's activation: `labels` values per pair.
+    /// Equal pairs run once.
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] for a model that embeds, and the errors of [`Model::embed`].
     pub fn score(&self, pairs: &[(&str, &str)], cancel: &CancelToken) -> Result<Vec<f32>> {
-        let Backend::Transformer(engine) = &self.0.backend else {
-            return Err(self.cannot_score());
-        };
-        if self.info().kind != ModelKind::CrossEncoder {
-            return Err(self.cannot_score());
+        if self.info().takes != InputKind::Pair {
+            return Err(ModelError::Unsupported(format!(
+                "model '{}' embeds texts and can't score pairs; rerank needs a cross-encoder, similarity compares its vectors",
+                self.info().name
+            )));
         }
-        let started = Instant::now();
-        let (unique, places) = distinct(pairs);
-        let labels = self.info().labels;
-        let mut work = Work { texts: pairs.len() as u64, ..Work::default() };
-        cancel.done(pairs.len() - unique.len());
-        let mut scores = Vec::with_capacity(unique.len() * labels);
-        for chunk in unique.chunks(CHUNK_TEXTS) {
-            let sequences = self.0.tokenizer.encode_pairs(chunk, cancel)?;
-            count(&sequences, &mut work);
-            scores.extend(engine.run(&sequences, labels, cancel, |_, output| {
-                let (Output::Tokens { values, .. } | Output::Text(values)) = output;
-                values.iter().map(|logit| self.0.activation.apply(*logit)).collect()
-            })?);
-        }
-        if let Some(places) = places {
-            scores = places
-                .into_iter()
-                .flat_map(|place| scores[place * labels..(place + 1) * labels].to_vec())
-                .collect();
-        }
-        self.0.counters.add(work, started.elapsed());
-        Ok(scores)
+        let inputs: Vec<Input<'_>> =
+            pairs.iter().map(|(first, second)| Input::Pair(first, second)).collect();
+        self.rows(&inputs, "", self.info().labels, cancel)
     }
 
-    fn cannot_score(&self) -> ModelError {
-        ModelError::Unsupported(format!(
-            "model '{}' embeds texts and can't score pairs; rerank needs a cross-encoder, similarity compares its vectors",
-            self.info().name
+    /// `width` values for each input, in their order. Equal inputs run once.
+    fn rows(
+        &self,
+        inputs: &[Input<'_>],
+        prompt: &str,
+        width: usize,
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>> {
+        let started = Instant::now();
+        let (unique, places) = distinct(inputs);
+        let mut work = Work { texts: inputs.len() as u64, ..Work::default() };
+        let mut values = Vec::with_capacity(unique.len() * width);
+        for chunk in unique.chunks(CHUNK_TEXTS) {
+            cancel.check()?;
+            let rows = self.remembered_or_computed(chunk, prompt, width, cancel, &mut work)?;
+            self.check_finite(&rows)?;
+            values.extend(rows);
+        }
+        cancel.done(inputs.len() - unique.len());
+        if let Some(places) = places {
+            let mut spread = Vec::with_capacity(inputs.len() * width);
+            for place in places {
+                spread.extend_from_slice(&values[place * width..(place + 1) * width]);
+            }
+            values = spread;
+        }
+        self.0.counters.add(work, started.elapsed());
+        Ok(values)
+    }
+
+    /// Checks that vectors or scores are numbers: damaged weights give others.
+    fn check_finite(&self, values: &[f32]) -> Result<()> {
+        if values.iter().all(|x| x.is_finite()) {
+            return Ok(());
+        }
+        let what = match self.0.finish {
+            Finish::Vector(_) => "vectors with components",
+            Finish::Scores(_) => "scores",
+        };
+        Err(ModelError::file(
+            &self.info().path,
+            format!(
+                "gives {what} that are no numbers (NaN or infinite); its weights are damaged: fetch the model again"
+            ),
         ))
+    }
+
+    /// Rows of distinct inputs: from the cache where it has them, else computed and remembered.
+    fn remembered_or_computed(
+        &self,
+        inputs: &[Input<'_>],
+        prompt: &str,
+        width: usize,
+        cancel: &CancelToken,
+        work: &mut Work,
+    ) -> Result<Vec<f32>> {
+        let Some(cache) = &self.0.cache else {
+            return self.compute(inputs, prompt, width, cancel, work);
+        };
+        let keys: Vec<_> = inputs.iter().map(|input| cache.key(prompt, input)).collect();
+        let mut values = vec![0f32; inputs.len() * width];
+        let missing = cache.read(&keys, width, &mut values)?;
+        work.cache_hits += (inputs.len() - missing.len()) as u64;
+        cancel.done(inputs.len() - missing.len());
+        if missing.is_empty() {
+            return Ok(values);
+        }
+        let unknown: Vec<Input<'_>> = missing.iter().map(|row| inputs[*row]).collect();
+        let computed = self.compute(&unknown, prompt, width, cancel, work)?;
+        let rows = computed.chunks_exact(width);
+        cache.write(missing.iter().map(|row| &keys[*row]).zip(rows.clone()))?;
+        for (row, vector) in missing.iter().zip(rows) {
+            values[row * width..(row + 1) * width].copy_from_slice(vector);
+        }
+        Ok(values)
+    }
+
+    /// Rows of inputs by the model.
+    fn compute(
+        &self,
+        inputs: &[Input<'_>],
+        prompt: &str,
+        width: usize,
+        cancel: &CancelToken,
+        work: &mut Work,
+    ) -> Result<Vec<f32>> {
+        let sequences = self.0.reader.read(inputs, prompt, cancel)?;
+        count(&sequences, work);
+        let finish = &self.0.finish;
+        self.0.backend.run(&sequences, width, cancel, &|sequence, output| match (finish, output) {
+            (Finish::Vector(head), Output::Tokens { values, width }) => {
+                head.apply(values, width, sequence.skip)
+            }
+            (Finish::Vector(head), Output::Whole(values)) => head.finish(values.to_vec()),
+            (Finish::Scores(activation), Output::Tokens { values, .. } | Output::Whole(values)) => {
+                values.iter().map(|logit| activation.apply(*logit)).collect()
+            }
+        })
     }
 
     /// Length of each text in tokens, without a prompt.
@@ -353,7 +192,7 @@ impl Model {
     /// # Errors
     /// Failures of the tokenizer.
     pub fn count_tokens(&self, texts: &[&str]) -> Result<Vec<TokenCount>> {
-        self.0.tokenizer.count(texts, &CancelToken::new())
+        self.0.reader.count(texts, &CancelToken::new())
     }
 
     /// The words that go before a text.
@@ -380,14 +219,6 @@ impl Model {
             })?,
         })
     }
-}
-
-/// The first `characters` characters of a text.
-fn beginning(text: &str, characters: usize) -> &str {
-    if text.len() <= characters {
-        return text;
-    }
-    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Adds up what a chunk of sequences costs.

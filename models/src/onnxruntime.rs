@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 
-use crate::installation::{Kind, places};
+use crate::error::one_line;
+use crate::installation::{Installed, places};
 use crate::{ModelError, Result};
 
 /// The file name of the library on this platform.
@@ -63,7 +64,7 @@ pub fn library_path() -> Result<PathBuf> {
 /// Where the library may be, best first.
 fn candidates() -> Vec<PathBuf> {
     let downloaded = Path::new(".sembla").join("onnxruntime").join(LIBRARY);
-    places(Kind::Library, Path::new(LIBRARY), &downloaded)
+    places(Installed::Library, Path::new(LIBRARY), &downloaded)
 }
 
 /// Loads the library and opens the environment.
@@ -85,11 +86,6 @@ fn open() -> Result<Environment> {
         .with_telemetry(false)
         .build()
         .map_err(|error| fail(error.to_string()))
-}
-
-/// ONNX Runtime's messages can hold several lines; a user gets one.
-pub(crate) fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// To be held while a session is built. ONNX Runtime looks whether it knows the domain of our

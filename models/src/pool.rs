@@ -3,11 +3,21 @@
 //! All of it runs per text on exactly the tokens of that text, so a text's vector never depends on
 //! its batch. Formulas: sentence-transformers' `Pooling`, `Dense` and `Normalize` modules.
 
-use crate::layout::PoolingMode;
-
-/// The activation of a dense layer.
+/// How token vectors become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
+pub(crate) enum PoolingMode {
+    Cls,
+    Max,
+    Mean,
+    MeanSqrtLen,
+    WeightedMean,
+    LastToken,
+}
+
+/// An activation that a configuration names by its class in PyTorch: that of a dense layer, or of a
+/// cross-encoder's scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TorchActivation {
     Identity,
     Tanh,
     Relu,
@@ -16,7 +26,7 @@ pub(crate) enum Activation {
     Silu,
 }
 
-impl Activation {
+impl TorchActivation {
     /// Reads a PyTorch class name such as `torch.nn.modules.activation.Tanh`.
     pub(crate) fn from_torch(name: &str) -> Option<Self> {
         Some(match name.rsplit('.').next().unwrap_or(name).trim_end_matches("()") {
@@ -65,7 +75,7 @@ pub(crate) struct Dense {
     pub(crate) bias: Vec<f32>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    pub(crate) activation: Activation,
+    pub(crate) activation: TorchActivation,
 }
 
 /// One step after the transformer.
@@ -220,7 +230,7 @@ mod tests {
             bias: vec![0.0, 0.0, -10.0],
             inputs: 2,
             outputs: 3,
-            activation: Activation::Relu,
+            activation: TorchActivation::Relu,
         };
         let mut head = Head {
             pooling: vec![PoolingMode::Cls],
@@ -245,9 +255,9 @@ mod tests {
             ("torch.nn.modules.activation.GELU", -1.0, -0.158_655_26),
             ("torch.nn.modules.activation.Sigmoid", 0.0, 0.5),
         ] {
-            let got = Activation::from_torch(name).expect(name).apply(x);
+            let got = TorchActivation::from_torch(name).expect(name).apply(x);
             assert!((got - want).abs() < 1e-6, "{name}({x}) = {got}, not {want}");
         }
-        assert_eq!(Activation::from_torch("builtins.eval"), None);
+        assert_eq!(TorchActivation::from_torch("builtins.eval"), None);
     }
 }

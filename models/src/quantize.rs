@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, View};
 
-use crate::config::TransformerConfig;
-use crate::graph::{Form, Task, build, quantisable};
+use crate::families::Transformer;
+use crate::graph::{Form, Task};
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::ops::{block_of, quantise_rows};
 use crate::weights::{SCALES_SUFFIX, Weights};
@@ -70,8 +70,8 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
         )));
     }
     let layout = Layout::read(&hub::find(source)?.path)?;
-    let (config, weights) = transformer(&layout, "quantised")?;
-    let names = quantisable(&config, &weights)?;
+    let (transformer, weights) = transformer(&layout, "quantised")?;
+    let names = transformer.quantisable(&weights)?;
     if let Some(name) = names.iter().find(|name| weights.is_quantised(name)) {
         return Err(ModelError::file(
             weights.path(),
@@ -124,12 +124,12 @@ pub fn export(spec: &ModelSpec, target: &Path) -> Result<()> {
         return Err(ModelError::BadOption(format!("{} exists already", target.display())));
     }
     let layout = Layout::read(&hub::find(&spec.source)?.path)?;
-    let (config, weights) = transformer(&layout, "exported")?;
+    let (transformer, weights) = transformer(&layout, "exported")?;
     let task = match layout.kind {
         LayoutKind::CrossEncoder => Task::Classify,
         _ => Task::Embed,
     };
-    let graph = build(&config, &weights, task, Form::Padded, false)?;
+    let graph = transformer.build(&weights, task, Form::Padded, false)?;
     let work = sibling(target);
     fs::write(&work, &graph.bytes)
         .and_then(|()| fs::rename(&work, target))
@@ -137,7 +137,7 @@ pub fn export(spec: &ModelSpec, target: &Path) -> Result<()> {
 }
 
 /// The configuration and weights of a transformer that Sembla can build.
-fn transformer(layout: &Layout, done: &str) -> Result<(TransformerConfig, Weights)> {
+fn transformer(layout: &Layout, done: &str) -> Result<(Transformer, Weights)> {
     if matches!(layout.kind, LayoutKind::Static { .. }) {
         return Err(ModelError::Unsupported(format!(
             "{} is a static model; only transformers can be {done}",
@@ -150,8 +150,8 @@ fn transformer(layout: &Layout, done: &str) -> Result<(TransformerConfig, Weight
             format!("has no model.safetensors, from which a model is {done}"),
         ));
     };
-    let config = TransformerConfig::parse(&layout.config, &layout.config_path)?;
-    Ok((config, Weights::open(folder)?))
+    let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
+    Ok((transformer, Weights::open(folder)?))
 }
 
 fn to_eight_bits(weights: &Weights, name: &str, shape: &[usize]) -> Result<(Tensor, Tensor)> {

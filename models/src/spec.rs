@@ -83,7 +83,7 @@ impl FromStr for Device {
 
 /// One option: its key, what it takes, its default in words, and what it is for.
 #[derive(Clone, Copy, Debug)]
-pub struct OptionDef {
+pub struct ModelOption {
     /// The key, as SQL and the command line spell it.
     pub key: &'static str,
     /// What a value looks like.
@@ -125,63 +125,68 @@ pub struct ModelSpec {
 
 impl ModelSpec {
     /// Every option that [`ModelSpec::set`] takes.
-    pub const OPTIONS: &'static [OptionDef] = &[
-        OptionDef {
+    pub const OPTIONS: &'static [ModelOption] = &[
+        ModelOption {
             key: "path",
             value: "PATH or ID",
             default: "required",
             help: "directory, .onnx file, built-in name or hub id",
         },
-        OptionDef {
+        ModelOption {
             key: "precision",
             value: "f32|q8|f16",
             default: "what the directory holds",
             help: "representation of weights and arithmetic",
         },
-        OptionDef {
+        ModelOption {
             key: "device",
             value: "cpu|cuda:N",
             default: "cpu",
             help: "where the model runs; a device that isn't there is an error",
         },
-        OptionDef {
+        ModelOption {
             key: "max_length",
             value: "TOKENS",
             default: "the model's own",
             help: "longest input; longer texts are truncated and counted",
         },
-        OptionDef {
+        ModelOption {
             key: "truncate_dim",
             value: "N",
             default: "the model's own",
             help: "keep the first N components of each vector",
         },
-        OptionDef {
+        ModelOption {
             key: "normalize",
             value: "true|false",
             default: "false",
             help: "divide each vector by its length at the end",
         },
-        OptionDef {
+        ModelOption {
             key: "workers",
             value: "N",
             default: "one per core",
             help: "inference sessions that run at the same time",
         },
-        OptionDef { key: "threads", value: "N", default: "1", help: "threads inside each session" },
-        OptionDef {
+        ModelOption {
+            key: "threads",
+            value: "N",
+            default: "1",
+            help: "threads inside each session",
+        },
+        ModelOption {
             key: "batch_tokens",
             value: "N",
             default: "256 on a CPU",
             help: "tokens of one inference batch, padding included",
         },
-        OptionDef {
+        ModelOption {
             key: "cache",
             value: "DIR",
             default: "none",
             help: "folder that remembers vectors by content",
         },
-        OptionDef {
+        ModelOption {
             key: "cache_mib",
             value: "MIB",
             default: "1024",

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::ModelStats;
+use crate::info::ModelStats;
 
 /// Counters of one loaded model.
 pub(crate) struct Counters {

@@ -1,20 +1,21 @@
-//! Typed, bounded access to the keys of a `config.json`. What the keys mean is left to the parent.
+//! Typed, bounded access to the keys of a `config.json`. What the keys mean is left to the parent
+//! and to the families.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::HiddenActivation;
+use super::{HiddenActivation, Size};
 use crate::{ModelError, Result};
 
 /// Typed access to the keys of the file. A key that is `null` counts as absent.
-pub(super) struct Keys<'a> {
-    pub(super) value: &'a Value,
-    pub(super) path: &'a Path,
+pub(crate) struct Keys<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) path: &'a Path,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn bad(&self, problem: String) -> ModelError {
+    pub(crate) fn bad(&self, problem: String) -> ModelError {
         ModelError::file(self.path, problem)
     }
 
@@ -22,13 +23,13 @@ impl<'a> Keys<'a> {
         self.value.get(key).filter(|value| !value.is_null())
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         self.get(key)
             .map(|value| value.as_str().ok_or_else(|| self.bad(format!("{key} is not a text"))))
             .transpose()
     }
 
-    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>> {
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let bad = || self.bad(format!("{key} is not a list of texts"));
         value
@@ -40,7 +41,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A whole number from 0 to `most`.
-    pub(super) fn number(&self, key: &str, default: usize, most: usize) -> Result<usize> {
+    pub(crate) fn number(&self, key: &str, default: usize, most: usize) -> Result<usize> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value
             .as_u64()
@@ -52,14 +53,24 @@ impl<'a> Keys<'a> {
     }
 
     /// A whole number from 1 to `most`.
-    pub(super) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize> {
+    pub(crate) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize> {
         match self.number(key, default, most)? {
             0 => Err(self.bad(format!("{key} is 0; it must be at least 1"))),
             number => Ok(number),
         }
     }
 
-    pub(super) fn positive(&self, key: &str, default: f32) -> Result<f32> {
+    /// A size of at least 1 under the first of its keys that is there.
+    pub(crate) fn size(&self, size: Size, most: usize) -> Result<usize> {
+        let Size { keys, default } = size;
+        match keys.iter().find(|key| self.get(key).is_some()) {
+            Some(key) => self.count(key, default, most),
+            None => Ok(default),
+        }
+    }
+
+    /// A finite number above 0.
+    pub(crate) fn positive(&self, key: &str, default: f32) -> Result<f32> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value
             .as_f64()
@@ -68,14 +79,14 @@ impl<'a> Keys<'a> {
             .ok_or_else(|| self.bad(format!("{key} is {value}; it must be a positive number")))
     }
 
-    pub(super) fn flag(&self, key: &str) -> Result<bool> {
+    pub(crate) fn flag(&self, key: &str) -> Result<bool> {
         let Some(value) = self.get(key) else { return Ok(false) };
         value
             .as_bool()
             .ok_or_else(|| self.bad(format!("{key} is {value}; it must be true or false")))
     }
 
-    pub(super) fn activation(&self, key: &str, default: &str) -> Result<HiddenActivation> {
+    pub(crate) fn activation(&self, key: &str, default: &str) -> Result<HiddenActivation> {
         let name = self.text(key)?.unwrap_or(default);
         HiddenActivation::parse(name).ok_or_else(|| {
             self.bad(format!(
@@ -85,7 +96,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The base of rotary positions, in the nested or in the flat spelling.
-    pub(super) fn rope_theta(&self, kind: &str, flat: &str, default: f32) -> Result<f32> {
+    pub(crate) fn rope_theta(&self, kind: &str, flat: &str, default: f32) -> Result<f32> {
         let nested = self.get("rope_parameters").and_then(|all| all.get(kind));
         let Some(value) = nested.filter(|value| !value.is_null()) else {
             return self.positive(flat, default);
@@ -105,7 +116,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Settings that would make another model of the same tensors.
-    pub(super) fn refuse_what_changes_the_result(&self) -> Result<()> {
+    pub(crate) fn refuse_what_changes_the_result(&self) -> Result<()> {
         let positions = self.text("position_embedding_type")?.unwrap_or("absolute");
         if positions != "absolute" {
             return Err(self.bad(format!(

@@ -1,9 +1,10 @@
 //! Self-attention from fused queries, keys and values: one node of Sembla's own in the packed form,
 //! standard operators in the padded one.
 
+use super::Form;
 use super::builder::Builder;
-use super::{DOMAIN, Form};
 use crate::Result;
+use crate::onnx::DOMAIN;
 use crate::onnx::writer::{float, int, ints};
 
 /// What is added to the score of a key that isn't seen. Not infinite, so that a row of padding
@@ -12,18 +13,18 @@ const UNSEEN: f32 = -65504.0;
 
 /// What an attention layer does beyond the plain product.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attention {
+pub(crate) struct AttentionKind {
     /// Base of rotary positions.
-    pub(super) rope_theta: Option<f32>,
+    pub(crate) rope_theta: Option<f32>,
     /// Keys further away than this are not seen.
-    pub(super) window: Option<usize>,
+    pub(crate) window: Option<usize>,
     /// A constant `[heads, 2·positions - 1]`: what is added to the score of the key at distance `d`
     /// from its query, at column `positions - 1 + d`.
-    pub(super) bias: Option<String>,
+    pub(crate) bias: Option<String>,
 }
 
 /// The attention of `qkv` (`[…, 3·hidden]`): `[…, hidden]`.
-pub(super) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &Attention) -> Result<String> {
+pub(crate) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind) -> Result<String> {
     let scale = 1.0 / (b.config.head_width() as f32).sqrt();
     match b.form {
         Form::Packed => {
@@ -41,7 +42,7 @@ pub(super) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &Attention) -> Res
     }
 }
 
-fn padded(b: &mut Builder<'_>, qkv: &str, kind: &Attention, scale: f32) -> Result<String> {
+fn padded(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind, scale: f32) -> Result<String> {
     let [query, key, value] = b.split(qkv, b.config.hidden)?;
     let mut query = heads_first(b, &query)?;
     let mut key = heads_first(b, &key)?;

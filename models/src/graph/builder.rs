@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::{BuiltGraph, DOMAIN, Form, Task};
+use super::{BuiltGraph, Form, Task};
 use crate::Result;
 use crate::config::{HiddenActivation, TransformerConfig};
+use crate::onnx::DOMAIN;
 use crate::onnx::proto::{AttributeProto, data_type};
 use crate::onnx::writer::{Dim, ModelWriter, float, int, text};
 use crate::weights::{Embedding, Linear, Matrix, Weights};
@@ -17,10 +18,10 @@ use crate::weights::{Embedding, Linear, Matrix, Weights};
 const OPSET: i64 = 17;
 
 /// A graph that is being built.
-pub(super) struct Builder<'a> {
-    pub(super) config: &'a TransformerConfig,
-    pub(super) form: Form,
-    pub(super) weights: &'a Weights,
+pub(crate) struct Builder<'a> {
+    pub(crate) config: &'a TransformerConfig,
+    pub(crate) form: Form,
+    pub(crate) weights: &'a Weights,
     writer: ModelWriter,
     quantised: bool,
     dry: bool,
@@ -34,10 +35,25 @@ pub(super) struct Builder<'a> {
 }
 
 /// One part of a linear layer: the name of its tensors without `.weight`, and its outputs.
-pub(super) type Part<'a> = (&'a str, usize);
+pub(crate) type Part<'a> = (&'a str, usize);
+
+/// A layer normalisation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm<'a> {
+    /// The name of its tensors, without `.weight` and `.bias`.
+    pub(crate) name: &'a str,
+    /// Components that are normalised together.
+    pub(crate) width: usize,
+    /// Whether something is added after the multiplication.
+    pub(crate) shift: bool,
+}
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(
+    /// A graph of that form with its inputs and nothing else. With `dry`, no weights are read.
+    ///
+    /// # Errors
+    /// [`ModelError::Bug`](crate::ModelError::Bug) for a padded graph in 8 bits.
+    pub(crate) fn new(
         config: &'a TransformerConfig,
         weights: &'a Weights,
         form: Form,
@@ -70,23 +86,37 @@ impl<'a> Builder<'a> {
 
     /// Declares the inputs of the form.
     fn inputs(&mut self) {
-        let types: &[&str] = if self.config.uses_type_ids() { &["token_type_ids"] } else { &[] };
-        let (names, dims): (&[&str], &[Dim<'_>]) = match self.form {
-            Form::Padded => {
-                (&["input_ids", "attention_mask"], &[Dim::Named("batch"), Dim::Named("tokens")])
-            }
-            Form::Packed => (&["input_ids", "position_ids"], &[Dim::Named("tokens")]),
+        let names = match self.form {
+            Form::Padded => ["input_ids", "attention_mask"],
+            Form::Packed => ["input_ids", "position_ids"],
         };
-        for name in names.iter().chain(types) {
-            self.writer.input(name, data_type::INT64, dims);
+        for name in names {
+            self.per_token(name);
         }
         if self.form == Form::Packed {
             self.writer.input("offsets", data_type::INT64, &[Dim::Named("texts_and_one")]);
         }
     }
 
+    /// Declares an input of one whole number for each token.
+    fn per_token(&mut self, name: &str) {
+        let dims: &[Dim<'_>] = match self.form {
+            Form::Padded => &[Dim::Named("batch"), Dim::Named("tokens")],
+            Form::Packed => &[Dim::Named("tokens")],
+        };
+        self.writer.input(name, data_type::INT64, dims);
+    }
+
+    /// The segment of each token, which is an input of those graphs only that ask for it.
+    pub(crate) fn segments(&mut self) -> Result<String> {
+        self.shared("segments", |builder| {
+            builder.per_token("token_type_ids");
+            Ok("token_type_ids".to_string())
+        })
+    }
+
     /// Names the output and gives the finished graph.
-    pub(super) fn finish(mut self, output: &str, task: Task) -> Result<BuiltGraph> {
+    pub(crate) fn finish(mut self, output: &str, task: Task) -> Result<BuiltGraph> {
         let hidden = self.config.hidden;
         let labels = if task == Task::Classify { self.config.labels.len() } else { 0 };
         let batch = Dim::Named("batch");
@@ -111,12 +141,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The names that a quantised graph takes in 8 bits.
-    pub(super) fn into_quantisable(self) -> Vec<String> {
+    pub(crate) fn into_quantisable(self) -> Vec<String> {
         self.quantisable
     }
 
     /// Adds one of ONNX's operators with one output.
-    pub(super) fn op(
+    pub(crate) fn op(
         &mut self,
         op_type: &str,
         inputs: &[&str],
@@ -126,7 +156,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds an operator of a domain with one output.
-    pub(super) fn op_of(
+    pub(crate) fn op_of(
         &mut self,
         operator: (&str, &str),
         inputs: &[&str],
@@ -138,7 +168,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a split into equal parts along the last axis.
-    pub(super) fn split<const N: usize>(&mut self, x: &str, width: usize) -> Result<[String; N]> {
+    pub(crate) fn split<const N: usize>(&mut self, x: &str, width: usize) -> Result<[String; N]> {
         let sizes = self.ints(&[width as i64; N])?;
         let outputs = std::array::from_fn(|_| self.fresh("Split"));
         let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
@@ -147,7 +177,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A value that is made at the first call and shared by later ones with the same key.
-    pub(super) fn shared(
+    pub(crate) fn shared(
         &mut self,
         key: &str,
         make: impl FnOnce(&mut Self) -> Result<String>,
@@ -161,7 +191,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant list of whole numbers.
-    pub(super) fn ints(&mut self, values: &[i64]) -> Result<String> {
+    pub(crate) fn ints(&mut self, values: &[i64]) -> Result<String> {
         self.shared(&format!("ints {values:?}"), |builder| {
             let name = builder.fresh("ints");
             builder.writer.ints(&name, &[values.len()], values)?;
@@ -170,7 +200,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant whole number.
-    pub(super) fn int(&mut self, value: i64) -> Result<String> {
+    pub(crate) fn int(&mut self, value: i64) -> Result<String> {
         self.shared(&format!("int {value}"), |builder| {
             let name = builder.fresh("int");
             builder.writer.ints(&name, &[], &[value])?;
@@ -179,7 +209,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant float.
-    pub(super) fn float(&mut self, value: f32) -> Result<String> {
+    pub(crate) fn float(&mut self, value: f32) -> Result<String> {
         self.shared(&format!("float {}", value.to_bits()), |builder| {
             let name = builder.fresh("float");
             builder.writer.floats(&name, &[], std::iter::once(value))?;
@@ -188,7 +218,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant tensor of floats; nothing is written in a dry run.
-    pub(super) fn constant(
+    pub(crate) fn constant(
         &mut self,
         name: &str,
         dims: &[usize],
@@ -201,7 +231,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The values of a tensor, checked; zeros in a dry run.
-    pub(super) fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+    pub(crate) fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
         if self.dry {
             self.weights.check_floats(name, dims)?;
             return Ok(vec![0.0; dims.iter().product()]);
@@ -210,13 +240,13 @@ impl<'a> Builder<'a> {
     }
 
     /// A tensor of the model as a constant of the graph.
-    pub(super) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<String> {
+    pub(crate) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<String> {
         let values = self.values(name, dims)?;
         self.constant(name, dims, values.into_iter())
     }
 
     /// A linear layer whose outputs are those of `parts`, one after another, and its activation.
-    pub(super) fn linear(
+    pub(crate) fn linear(
         &mut self,
         x: &str,
         parts: &[Part<'_>],
@@ -244,7 +274,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A linear layer that stays in floats in every precision.
-    pub(super) fn float_linear(
+    pub(crate) fn float_linear(
         &mut self,
         x: &str,
         parts: &[Part<'_>],
@@ -299,8 +329,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The vectors of the tokens in `input_ids`, from the table `name`.
-    pub(super) fn words(&mut self, name: &str) -> Result<String> {
-        let (rows, width) = (self.config.vocabulary, self.config.hidden);
+    pub(crate) fn words(&mut self, name: &str, width: usize) -> Result<String> {
+        let rows = self.config.vocabulary;
         let table = self.matrix(name, rows, width)?;
         if self.quantised {
             self.quantisable.push(name.to_string());
@@ -313,21 +343,21 @@ impl<'a> Builder<'a> {
     }
 
     /// Layer normalisation over the last axis.
-    pub(super) fn norm(&mut self, x: &str, name: &str, bias: bool) -> Result<String> {
+    pub(crate) fn norm(&mut self, x: &str, norm: &Norm<'_>) -> Result<String> {
         let mut inputs = vec![x.to_string()];
-        inputs.extend(self.norm_parameters(name, bias)?);
+        inputs.extend(self.norm_parameters(norm)?);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = vec![int("axis", -1), float("epsilon", self.config.norm_epsilon)];
         Ok(self.op("LayerNormalization", &inputs, attributes))
     }
 
     /// The normalised sum of two values.
-    pub(super) fn add_norm(&mut self, x: &str, y: &str, name: &str, bias: bool) -> Result<String> {
+    pub(crate) fn add_norm(&mut self, x: &str, y: &str, norm: &Norm<'_>) -> Result<String> {
         if self.form == Form::Padded {
             let sum = self.op("Add", &[x, y], Vec::new());
-            return self.norm(&sum, name, bias);
+            return self.norm(&sum, norm);
         }
-        let parameters = self.norm_parameters(name, bias)?;
+        let parameters = self.norm_parameters(norm)?;
         let mut inputs = vec![x, y];
         inputs.extend(parameters.iter().map(String::as_str));
         let attributes = vec![float("epsilon", self.config.norm_epsilon)];
@@ -335,20 +365,20 @@ impl<'a> Builder<'a> {
     }
 
     /// A norm's gain, and its shift where it has one.
-    fn norm_parameters(&mut self, name: &str, bias: bool) -> Result<Vec<String>> {
-        let width = self.config.hidden;
+    fn norm_parameters(&mut self, norm: &Norm<'_>) -> Result<Vec<String>> {
+        let Norm { name, width, shift: has_shift } = *norm;
         // Checkpoints that were converted from TensorFlow keep its names.
         let old = self.weights.contains(&format!("{name}.gamma"));
-        let (scale, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        let mut parameters = vec![self.tensor(&format!("{name}.{scale}"), &[width])?];
-        if bias {
+        let (gain, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let mut parameters = vec![self.tensor(&format!("{name}.{gain}"), &[width])?];
+        if has_shift {
             parameters.push(self.tensor(&format!("{name}.{shift}"), &[width])?);
         }
         Ok(parameters)
     }
 
     /// An activation: in one operator where Sembla's are there, else out of ONNX's.
-    pub(super) fn activation(&mut self, x: &str, activation: HiddenActivation) -> Result<String> {
+    pub(crate) fn activation(&mut self, x: &str, activation: HiddenActivation) -> Result<String> {
         if self.form == Form::Packed {
             let attributes = vec![text("activation", activation.name())];
             return Ok(self.op_of((DOMAIN, "Activation"), &[x], attributes));
@@ -389,7 +419,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The vector of each text's first token, `[batch, hidden]`.
-    pub(super) fn first_tokens(&mut self, x: &str) -> Result<String> {
+    pub(crate) fn first_tokens(&mut self, x: &str) -> Result<String> {
         match self.form {
             Form::Padded => {
                 let zero = self.int(0)?;
@@ -403,7 +433,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The first token of each text in the packed form, `[batch]`.
-    pub(super) fn starts(&mut self) -> Result<String> {
+    pub(crate) fn starts(&mut self) -> Result<String> {
         self.shared("starts", |builder| {
             let (from, to) = (builder.ints(&[0])?, builder.ints(&[-1])?);
             Ok(builder.op("Slice", &["offsets", &from, &to], Vec::new()))

@@ -2,69 +2,94 @@
 //! normalise after each of their two halves.
 
 use super::Form;
-use super::attention::{Attention, attention, places};
-use super::builder::Builder;
+use super::attention::{AttentionKind, attention, places};
+use super::builder::{Builder, Norm};
 use crate::Result;
 use crate::onnx::writer::int;
 
 /// Names of one layer's tensors, without `.weight` and `.bias`.
-pub(super) struct LayerNames {
-    pub(super) query: String,
-    pub(super) key: String,
-    pub(super) value: String,
-    pub(super) attention_output: String,
-    pub(super) attention_norm: String,
-    pub(super) up: String,
-    pub(super) down: String,
-    pub(super) output_norm: String,
+pub(crate) struct LayerNames {
+    pub(crate) query: String,
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) attention_output: String,
+    pub(crate) attention_norm: String,
+    pub(crate) up: String,
+    pub(crate) down: String,
+    pub(crate) output_norm: String,
 }
 
 /// One layer: attention and feed-forward, each added to its input and normalised.
-pub(super) fn layer(
+pub(crate) fn layer(
     b: &mut Builder<'_>,
     x: &str,
     names: &LayerNames,
-    kind: &Attention,
+    kind: &AttentionKind,
 ) -> Result<String> {
     let (hidden, intermediate) = (b.config.hidden, b.config.intermediate);
     let parts = [(&*names.query, hidden), (&*names.key, hidden), (&*names.value, hidden)];
     let qkv = b.linear(x, &parts, hidden, true, None)?;
     let mixed = attention(b, &qkv, kind)?;
     let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
-    let x = b.add_norm(&mixed, x, &names.attention_norm, true)?;
+    let norm = |name| Norm { name, width: hidden, shift: true };
+    let x = b.add_norm(&mixed, x, &norm(&names.attention_norm))?;
     let activation = Some(b.config.activation);
     let wide = b.linear(&x, &[(&names.up, intermediate)], hidden, true, activation)?;
     let narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
-    b.add_norm(&narrow, &x, &names.output_norm, true)
+    b.add_norm(&narrow, &x, &norm(&names.output_norm))
 }
 
-/// Word, position and segment vectors, added and normalised. `prefix` ends before
-/// `word_embeddings`.
-pub(super) fn embeddings(b: &mut Builder<'_>, prefix: &str) -> Result<String> {
-    let hidden = b.config.hidden;
-    let mut x = b.words(&format!("{prefix}word_embeddings.weight"))?;
-    let (types, rows) = (format!("{prefix}token_type_embeddings.weight"), b.config.type_vocabulary);
+/// Which of two kinds of sentence a token belongs to, where a model has a table of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segments {
+    /// There is no such table.
+    None,
+    /// Every token belongs to the first, whatever its text.
+    AllFirst {
+        /// Rows of the table.
+        rows: usize,
+    },
+    /// It is an input of the graph.
+    Given {
+        /// Rows of the table.
+        rows: usize,
+    },
+}
+
+/// Word, position and segment vectors of `width` components, added and normalised. `prefix` ends
+/// before `word_embeddings`.
+pub(crate) fn embeddings(
+    b: &mut Builder<'_>,
+    prefix: &str,
+    width: usize,
+    segments: Segments,
+) -> Result<String> {
+    let mut x = b.words(&format!("{prefix}word_embeddings.weight"), width)?;
+    let types = format!("{prefix}token_type_embeddings.weight");
     let mut every_token = None;
-    if b.config.uses_type_ids() {
-        let table = b.tensor(&types, &[rows, hidden])?;
-        let segment = b.op("Gather", &[&table, "token_type_ids"], Vec::new());
-        x = b.op("Add", &[&x, &segment], Vec::new());
-    } else if rows > 0 {
-        // Every token is of segment 0, so its vector goes into the table of positions.
-        every_token = Some(b.values(&types, &[rows, hidden])?);
+    match segments {
+        Segments::None => {}
+        Segments::Given { rows } => {
+            let table = b.tensor(&types, &[rows, width])?;
+            let ids = b.segments()?;
+            let segment = b.op("Gather", &[&table, &ids], Vec::new());
+            x = b.op("Add", &[&x, &segment], Vec::new());
+        }
+        // The one vector goes into the table of positions.
+        Segments::AllFirst { rows } => every_token = Some(b.values(&types, &[rows, width])?),
     }
     let name = format!("{prefix}position_embeddings.weight");
-    let dims = [b.config.positions, hidden];
+    let dims = [b.config.positions, width];
     let mut table = b.values(&name, &dims)?;
     if let Some(segments) = every_token {
-        for row in table.chunks_exact_mut(hidden) {
+        for row in table.chunks_exact_mut(width) {
             row.iter_mut().zip(&segments).for_each(|(value, add)| *value += add);
         }
     }
     let table = b.constant(&name, &dims, table.into_iter())?;
     let positions = positions(b)?;
     let positions = b.op("Gather", &[&table, &positions], Vec::new());
-    b.add_norm(&x, &positions, &format!("{prefix}LayerNorm"), true)
+    b.add_norm(&x, &positions, &Norm { name: &format!("{prefix}LayerNorm"), width, shift: true })
 }
 
 /// The row of the position table for each token.
@@ -85,8 +110,9 @@ fn positions(b: &mut Builder<'_>) -> Result<String> {
     }
 }
 
-/// A classifier's head on the first token: a dense layer, an activation, and the scores.
-pub(super) fn first_token_head(
+/// A classifier's head on the first token: a dense layer, an activation (an operator of ONNX), and
+/// the scores.
+pub(crate) fn first_token_head(
     b: &mut Builder<'_>,
     x: &str,
     dense: &str,
@@ -101,12 +127,12 @@ pub(super) fn first_token_head(
 }
 
 /// What comes before `anchor` in the weights.
-pub(super) fn prefix(b: &Builder<'_>, anchor: &str) -> Result<String> {
+pub(crate) fn prefix(b: &Builder<'_>, anchor: &str) -> Result<String> {
     b.weights.prefix_of(anchor).ok_or_else(|| b.weights.missing(anchor))
 }
 
 /// What comes before `anchor`, without the name of the model inside a classifier.
-pub(super) fn head_prefix(b: &Builder<'_>, anchor: &str, model: &str) -> Result<String> {
+pub(crate) fn head_prefix(b: &Builder<'_>, anchor: &str, model: &str) -> Result<String> {
     let prefix = prefix(b, anchor)?;
     Ok(prefix.strip_suffix(model).unwrap_or(&prefix).to_string())
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{PoolingMode, flag, json, whole};
-use crate::pool::{Activation, Dense};
+use super::{flag, json, whole};
+use crate::pool::{Dense, PoolingMode, TorchActivation};
 use crate::weights::Weights;
 use crate::{ModelError, Result};
 
@@ -64,7 +64,7 @@ pub(super) fn dense(folder: &Path) -> Result<Dense> {
     let (inputs, outputs) = (size("in_features")?, size("out_features")?);
     let name = config.get("activation_function").and_then(Value::as_str);
     let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
-    let activation = Activation::from_torch(name).ok_or_else(|| {
+    let activation = TorchActivation::from_torch(name).ok_or_else(|| {
         ModelError::file(
             &path,
             format!("names the activation '{name}', which Sembla does not have"),

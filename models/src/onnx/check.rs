@@ -15,7 +15,7 @@ use super::external::Folder;
 use super::proto::{GraphProto, ModelProto, TypeProto, ValueInfoProto, data_type};
 use super::walk;
 use super::writer::MODEL_BYTES_MAX;
-use crate::onnxruntime::one_line;
+use crate::error::one_line;
 use crate::{ModelError, Result};
 
 /// The inputs that text can fill.

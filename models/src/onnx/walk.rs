@@ -2,10 +2,10 @@
 //! initializers, attributes of nodes, graphs inside attributes, functions and their default
 //! attributes, training graphs.
 
+use super::DOMAIN;
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
 };
-use crate::graph::DOMAIN;
 
 /// Graphs that may lie within each other. Real models stay below five.
 const DEPTH_MAX: usize = 16;

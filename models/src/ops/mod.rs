@@ -20,7 +20,7 @@ use sembla_processor::Level;
 use sembla_processor::bench::Kernel;
 
 use crate::Result;
-use crate::graph::DOMAIN;
+use crate::onnx::DOMAIN;
 pub(crate) use embedding::QuantisedTable;
 pub(crate) use linear::{PackedLinear, block_of, quantise_rows};
 
@@ -65,7 +65,7 @@ pub(crate) fn domain(shared: &Arc<Shared>, model: &str) -> Result<OperatorDomain
     };
     build().map_err(|error| crate::ModelError::Inference {
         model: model.into(),
-        message: crate::onnxruntime::one_line(&error.to_string()),
+        message: crate::error::one_line(&error.to_string()),
     })
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
-use crate::onnxruntime::one_line;
+use crate::error::one_line;
 use crate::{ModelError, Result, lfs};
 
 /// Bytes that one header may have, as in the reference implementation.

@@ -1,5 +1,6 @@
 //! Runs built graphs on tiny random models and compares them with what the Python libraries gave.
 
+mod configurations;
 mod packed;
 mod real;
 
@@ -10,7 +11,6 @@ use ort::value::Tensor;
 use serde_json::Value;
 
 use super::*;
-use crate::ModelError;
 use crate::onnxruntime::{environment, one_session_at_a_time};
 
 const EMBEDDERS: &[&str] = &["bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "modernbert"];
@@ -28,12 +28,12 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-fn open(folder: &Path) -> (TransformerConfig, Weights) {
+fn open(folder: &Path) -> (Transformer, Weights) {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
     let value = serde_json::from_str(&text).expect("JSON");
-    let config = TransformerConfig::parse(&value, &path).expect("a configuration");
-    (config, Weights::open(folder).expect("model.safetensors"))
+    let transformer = Transformer::parse(&value, &path).expect("a configuration");
+    (transformer, Weights::open(folder).expect("model.safetensors"))
 }
 
 fn expected(folder: &Path) -> Value {
@@ -63,6 +63,11 @@ fn session(bytes: &[u8]) -> Session {
         .expect("ONNX Runtime takes the graph")
 }
 
+/// Whether a graph asks for the segments of its tokens.
+fn takes_segments(session: &Session) -> bool {
+    session.inputs().iter().any(|input| input.name() == "token_type_ids")
+}
+
 /// The output of a padded graph: its shape and values.
 fn run_padded(
     session: &mut Session,
@@ -84,7 +89,7 @@ fn run_padded(
         Tensor::from_array((shape, values)).expect("a tensor").into()
     };
     let mut inputs = vec![("input_ids", tensor(ids)), ("attention_mask", tensor(mask))];
-    if config.uses_type_ids() {
+    if takes_segments(session) {
         inputs.push(("token_type_ids", tensor(types)));
     }
     let outputs = session.run(inputs).expect("the graph runs");
@@ -104,15 +109,15 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], limit: f32) {
 fn padded_embedders_give_the_librarys_token_vectors() {
     for name in EMBEDDERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Embed, Form::Padded, false).expect(name);
+        let (transformer, weights) = open(&folder);
+        let graph = transformer.build(&weights, Task::Embed, Form::Padded, false).expect(name);
         assert_eq!((graph.hidden, graph.labels), (32, 0));
         assert!(graph.linears.is_empty() && graph.embeddings.is_empty());
         let mut session = session(&graph.bytes);
         let expected = expected(&folder);
         let rows = expected["texts"].as_array().expect("texts");
         let texts: Vec<Tokens> = rows.iter().map(|row| (ids(&row["ids"]), Vec::new())).collect();
-        let (shape, values) = run_padded(&mut session, &config, &texts);
+        let (shape, values) = run_padded(&mut session, &transformer.config, &texts);
         let width = shape[1] as usize * graph.hidden;
         for ((row, (ids, _)), got) in rows.iter().zip(&texts).zip(values.chunks(width)) {
             let real = ids.len() * graph.hidden;
@@ -127,15 +132,15 @@ fn padded_embedders_give_the_librarys_token_vectors() {
 fn padded_classifiers_give_the_librarys_logits() {
     for name in CLASSIFIERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Classify, Form::Padded, false).expect(name);
-        assert_eq!(graph.labels, config.labels.len());
+        let (transformer, weights) = open(&folder);
+        let graph = transformer.build(&weights, Task::Classify, Form::Padded, false).expect(name);
+        assert_eq!(graph.labels, transformer.config.labels.len());
         let mut session = session(&graph.bytes);
         let expected = expected(&folder);
         let rows = expected["pairs"].as_array().expect("pairs");
         let texts: Vec<Tokens> =
             rows.iter().map(|row| (ids(&row["ids"]), ids(&row["type_ids"]))).collect();
-        let (shape, values) = run_padded(&mut session, &config, &texts);
+        let (shape, values) = run_padded(&mut session, &transformer.config, &texts);
         assert_eq!(shape, [rows.len() as i64, graph.labels as i64]);
         for (row, got) in rows.iter().zip(values.chunks(graph.labels)) {
             assert_close(&format!("{name} {}", row["pair"]), got, &floats(&row["logits"]), 1e-5);
@@ -145,9 +150,10 @@ fn padded_classifiers_give_the_librarys_logits() {
 
 #[test]
 fn a_tensor_of_another_shape_is_named() {
-    let (mut config, weights) = open(&fixture("bert"));
-    config.vocabulary += 1;
-    let message = build(&config, &weights, Task::Embed, Form::Padded, false)
+    let (mut transformer, weights) = open(&fixture("bert"));
+    transformer.config.vocabulary += 1;
+    let message = transformer
+        .build(&weights, Task::Embed, Form::Padded, false)
         .expect_err("one row is missing")
         .to_string();
     assert!(message.contains("embeddings.word_embeddings.weight"), "{message}");
@@ -156,8 +162,9 @@ fn a_tensor_of_another_shape_is_named() {
 
 #[test]
 fn a_classifier_needs_its_head() {
-    let (config, weights) = open(&fixture("mpnet"));
-    let error = build(&config, &weights, Task::Classify, Form::Padded, false).expect_err("no head");
+    let (transformer, weights) = open(&fixture("mpnet"));
+    let error =
+        transformer.build(&weights, Task::Classify, Form::Padded, false).expect_err("no head");
     assert!(matches!(error, ModelError::BadModelFile { .. }));
     assert!(error.to_string().contains("classifier.dense.weight"), "{error}");
 }
@@ -165,9 +172,10 @@ fn a_classifier_needs_its_head() {
 #[test]
 fn quantisable_tensors_are_the_ones_that_leave_the_graph() {
     for name in EMBEDDERS {
-        let (config, weights) = open(&fixture(name));
-        let names = quantisable(&config, &weights).expect(name);
-        let graph = build(&config, &weights, Task::Embed, Form::Packed, true).expect(name);
+        let (transformer, weights) = open(&fixture(name));
+        let config = &transformer.config;
+        let names = transformer.quantisable(&weights).expect(name);
+        let graph = transformer.build(&weights, Task::Embed, Form::Packed, true).expect(name);
         let mut taken: Vec<&str> =
             graph.linears.iter().flat_map(|linear| linear.name.split('+')).collect();
         taken.extend(graph.embeddings.iter().map(|embedding| embedding.name.as_str()));
@@ -186,7 +194,7 @@ fn quantisable_tensors_are_the_ones_that_leave_the_graph() {
 
 #[test]
 fn old_names_and_a_prefix_are_understood() {
-    let (config, weights) = open(&fixture("bert"));
+    let (transformer, weights) = open(&fixture("bert"));
     let mut tensors = std::collections::HashMap::new();
     for name in weights.names() {
         let shape = weights.shape(name).expect(name).to_vec();
@@ -208,8 +216,8 @@ fn old_names_and_a_prefix_are_understood() {
     let renamed = Weights::open(&path).expect("weights");
     let texts = [(vec![2, 5, 6, 3], Vec::new())];
     let run = |weights: &Weights| {
-        let graph = build(&config, weights, Task::Embed, Form::Padded, false).expect("a graph");
-        run_padded(&mut session(&graph.bytes), &config, &texts).1
+        let graph = transformer.build(weights, Task::Embed, Form::Padded, false).expect("a graph");
+        run_padded(&mut session(&graph.bytes), &transformer.config, &texts).1
     };
     assert_eq!(run(&renamed), run(&weights));
 }

@@ -1,5 +1,5 @@
-//! Runs a transformer over many texts: cuts batches by tokens, feeds every worker, gives results in
-//! input order.
+//! ONNX Runtime: runs a transformer over many texts: cuts batches by tokens, feeds every worker,
+//! gives results in input order.
 //!
 //! Graphs that Sembla builds run without padding on a processor: the tokens of a batch lie one
 //! after another. Graphs that came as ONNX, and everything on a GPU, are padded to the longest text
@@ -7,7 +7,7 @@
 //! the caller.
 
 mod batch;
-mod graph;
+mod open;
 mod sessions;
 
 use std::ops::Range;
@@ -15,10 +15,12 @@ use std::sync::Mutex;
 
 use self::batch::Batch;
 use self::sessions::Sessions;
+use super::{Backend, Each, Facts, Output};
 use crate::config::TransformerConfig;
+use crate::families::Transformer;
+use crate::inputs::{Input, Sequence, TextReader};
 use crate::layout::{Layout, WeightFile};
-use crate::tokenize::{Sequence, TextTokenizer};
-use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
+use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
 
 /// Tokens of one batch on a processor: small enough that its activations stay in a core's own
 /// cache.
@@ -27,35 +29,8 @@ const BATCH_TOKENS_CPU: usize = 256;
 /// Tokens of one batch on a GPU.
 const BATCH_TOKENS_GPU: usize = 16_384;
 
-/// What a batch gives for one text.
-pub(crate) enum Output<'a> {
-    /// A vector per token.
-    Tokens {
-        /// `tokens × width`.
-        values: &'a [f32],
-        /// Components per token.
-        width: usize,
-    },
-    /// One row for the whole text: a vector, or a cross-encoder's logits.
-    Text(&'a [f32]),
-}
-
-/// What is known of a loaded graph.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    /// Components of an output row.
-    pub(crate) width: usize,
-    /// Whether a row stands for a text rather than a token.
-    pub(crate) pooled: bool,
-    /// Logits of a cross-encoder, else 0.
-    pub(crate) labels: usize,
-    pub(crate) architecture: String,
-    pub(crate) precision: Precision,
-    pub(crate) parameters: u64,
-}
-
 /// How tokens reach a graph.
-pub(crate) enum Feed {
+enum Feed {
     /// One after another, with the start of each text.
     Packed(Box<TransformerConfig>),
     /// Padded to the longest.
@@ -63,7 +38,7 @@ pub(crate) enum Feed {
 }
 
 /// A transformer that is ready to run.
-pub(crate) struct Engine {
+pub(super) struct Engine {
     sessions: Sessions,
     feed: Feed,
     facts: Facts,
@@ -75,36 +50,80 @@ pub(crate) struct Engine {
 /// A batch to do: which sequences, and where their results go.
 type Job<'a> = (Range<usize>, &'a mut [f32]);
 
-impl Engine {
-    /// The most tokens that the weights allow in a text; `None` where only running tells.
-    ///
-    /// # Errors
-    /// A configuration that can't be built, for weights that need one.
-    pub(crate) fn length_limit(layout: &Layout) -> Result<Option<usize>> {
-        match layout.weights {
-            WeightFile::Safetensors(_) => {
-                let config = TransformerConfig::parse(&layout.config, &layout.config_path)?;
-                Ok(Some(config.max_tokens()))
-            }
-            WeightFile::Onnx(_) => {
-                let positions = layout.config.get("max_position_embeddings");
-                Ok(positions.and_then(|n| n.as_u64()).and_then(|n| usize::try_from(n).ok()))
-            }
+/// The most tokens that the weights allow in a text; `None` where only running tells.
+///
+/// # Errors
+/// A configuration that can't be built, for weights that need one.
+pub(super) fn length_limit(layout: &Layout) -> Result<Option<usize>> {
+    match layout.weights {
+        WeightFile::Safetensors(_) => {
+            let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
+            Ok(Some(transformer.config.max_tokens()))
+        }
+        WeightFile::Onnx(_) => {
+            let positions = layout.config.get("max_position_embeddings");
+            Ok(positions.and_then(|n| n.as_u64()).and_then(|n| usize::try_from(n).ok()))
         }
     }
+}
 
+impl Backend for Engine {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn run(
+        &self,
+        sequences: &[Sequence],
+        width: usize,
+        cancel: &CancelToken,
+        each: &Each<'_>,
+    ) -> Result<Vec<f32>> {
+        let order = self.order(sequences);
+        let mut values = vec![0f32; sequences.len() * width];
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        let mut rest = values.as_mut_slice();
+        for range in self.cut(sequences, &order) {
+            let (part, later) = std::mem::take(&mut rest).split_at_mut(range.len() * width);
+            rest = later;
+            jobs.push((range, part));
+        }
+        let workers = self.sessions.limit().min(jobs.len());
+        jobs.reverse();
+        let jobs = Mutex::new(jobs);
+        let work = || self.work(sequences, &order, width, &jobs, cancel, each);
+        if workers <= 1 {
+            work()?;
+        } else {
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+                let mut outcome = work();
+                for other in others {
+                    let theirs = other.join().unwrap_or_else(|_| {
+                        Err(ModelError::Bug("an inference worker panicked".into()))
+                    });
+                    outcome = outcome.and(theirs);
+                }
+                outcome
+            })?;
+        }
+        Ok(unsort(values, &order, width))
+    }
+}
+
+impl Engine {
     /// Builds or reads the graph, checks it against the tokenizer, and opens the first session.
     ///
     /// # Errors
     /// Files that don't fit each other, a precision or device that can't be had, ONNX Runtime's
     /// refusal.
-    pub(crate) fn load(
+    pub(super) fn load(
         layout: &Layout,
         spec: &ModelSpec,
-        tokenizer: &TextTokenizer,
+        reader: &TextReader,
         name: &str,
     ) -> Result<Self> {
-        let loaded = graph::load(layout, spec, tokenizer)?;
+        let loaded = open::load(layout, spec, reader)?;
         let batch_tokens = spec.batch_tokens.unwrap_or(match spec.device {
             Device::Cpu => BATCH_TOKENS_CPU,
             Device::Cuda(_) => BATCH_TOKENS_GPU,
@@ -117,20 +136,15 @@ impl Engine {
             model: name.to_string(),
         };
         if engine.facts.width == 0 {
-            engine.probe(tokenizer)?;
+            engine.probe(reader)?;
         }
         Ok(engine)
     }
 
-    /// What is known of the graph.
-    pub(crate) fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
     /// Runs one text to see what a foreign graph gives.
-    fn probe(&mut self, tokenizer: &TextTokenizer) -> Result<()> {
+    fn probe(&mut self, reader: &TextReader) -> Result<()> {
         let cancel = CancelToken::new();
-        let sequences = tokenizer.encode(&["probe"], "", 0, &cancel)?;
+        let sequences = reader.read(&[Input::Text("probe")], "", &cancel)?;
         let batch = Batch::padded(&sequences, &[0]);
         let mut session = self.sessions.take(&cancel)?;
         let output = batch.run(&mut session, &self.model)?;
@@ -151,51 +165,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs sequences; `each` turns what the graph gives for a text into `width` values. Results
-    /// come in input order.
-    ///
-    /// A sequence without tokens gives an empty [`Output::Tokens`].
-    ///
-    /// # Errors
-    /// [`ModelError::Cancelled`], and ONNX Runtime's failures.
-    pub(crate) fn run(
-        &self,
-        sequences: &[Sequence],
-        width: usize,
-        cancel: &CancelToken,
-        each: impl Fn(&Sequence, Output<'_>) -> Vec<f32> + Sync,
-    ) -> Result<Vec<f32>> {
-        let order = self.order(sequences);
-        let mut values = vec![0f32; sequences.len() * width];
-        let mut jobs: Vec<Job<'_>> = Vec::new();
-        let mut rest = values.as_mut_slice();
-        for range in self.cut(sequences, &order) {
-            let (part, later) = std::mem::take(&mut rest).split_at_mut(range.len() * width);
-            rest = later;
-            jobs.push((range, part));
-        }
-        let workers = self.sessions.limit().min(jobs.len());
-        jobs.reverse();
-        let jobs = Mutex::new(jobs);
-        let work = || self.work(sequences, &order, width, &jobs, cancel, &each);
-        if workers <= 1 {
-            work()?;
-        } else {
-            std::thread::scope(|scope| {
-                let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-                let mut outcome = work();
-                for other in others {
-                    let theirs = other.join().unwrap_or_else(|_| {
-                        Err(ModelError::Bug("an inference worker panicked".into()))
-                    });
-                    outcome = outcome.and(theirs);
-                }
-                outcome
-            })?;
-        }
-        Ok(unsort(values, &order, width))
-    }
-
     /// Does jobs until none is left.
     fn work(
         &self,
@@ -204,7 +173,7 @@ impl Engine {
         width: usize,
         jobs: &Mutex<Vec<Job<'_>>>,
         cancel: &CancelToken,
-        each: &(impl Fn(&Sequence, Output<'_>) -> Vec<f32> + Sync),
+        each: &Each<'_>,
     ) -> Result<()> {
         let next = || jobs.lock().map_or(None, |mut jobs| jobs.pop());
         let outcome = (|| {
@@ -219,11 +188,7 @@ impl Engine {
                 let output = batch.run(&mut session, &self.model)?;
                 for (place, row) in rows.iter().enumerate() {
                     let result = each(&sequences[*row], output.of(place, &self.facts));
-                    let target = &mut target[place * width..(place + 1) * width];
-                    if result.len() != target.len() {
-                        return Err(ModelError::Bug("a text's result has a wrong width".into()));
-                    }
-                    target.copy_from_slice(&result);
+                    super::place(&result, &mut target[place * width..(place + 1) * width])?;
                 }
                 cancel.done(rows.len());
             }

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
-use super::{Facts, Output};
+use crate::backends::{Facts, Output};
 use crate::config::TransformerConfig;
-use crate::onnxruntime::one_line;
-use crate::tokenize::Sequence;
+use crate::error::one_line;
+use crate::inputs::Sequence;
 use crate::{ModelError, Result};
 
 /// Input tensors by the names that graphs use.
-pub(crate) struct Batch {
+pub(super) struct Batch {
     /// `[tokens]`, or `[texts, longest]`.
     shape: Vec<i64>,
     ids: Vec<i64>,
@@ -27,8 +27,8 @@ pub(crate) struct Batch {
 }
 
 /// What a graph gave for a batch.
-pub(crate) struct BatchOutput {
-    pub(crate) shape: Vec<usize>,
+pub(super) struct BatchOutput {
+    pub(super) shape: Vec<usize>,
     values: Vec<f32>,
     /// Where each text starts and how many tokens it has, in rows of the output.
     places: Vec<(usize, usize)>,
@@ -36,7 +36,7 @@ pub(crate) struct BatchOutput {
 
 impl Batch {
     /// The tokens of the sequences `rows`, one after another.
-    pub(crate) fn packed(
+    pub(super) fn packed(
         sequences: &[Sequence],
         rows: &[usize],
         config: &TransformerConfig,
@@ -53,7 +53,7 @@ impl Batch {
     }
 
     /// The tokens of the sequences `rows`, each filled up to the longest.
-    pub(crate) fn padded(sequences: &[Sequence], rows: &[usize]) -> Self {
+    pub(super) fn padded(sequences: &[Sequence], rows: &[usize]) -> Self {
         let mut batch = Self::empty();
         let longest = rows.iter().map(|row| sequences[*row].ids.len()).max().unwrap_or(0).max(1);
         for (place, sequence) in rows.iter().map(|row| &sequences[*row]).enumerate() {
@@ -95,7 +95,7 @@ impl Batch {
     /// # Errors
     /// [`ModelError::Inference`] for ONNX Runtime's failures and for an input that no text can
     /// fill.
-    pub(crate) fn run(&self, session: &mut Session, model: &str) -> Result<BatchOutput> {
+    pub(super) fn run(&self, session: &mut Session, model: &str) -> Result<BatchOutput> {
         let fail = |message: String| ModelError::Inference { model: model.into(), message };
         let explain = |error: ort::Error| fail(one_line(&error.to_string()));
         if self.ids.is_empty() {
@@ -150,11 +150,11 @@ impl Batch {
 
 impl BatchOutput {
     /// The rows of the text at `place` of the batch.
-    pub(crate) fn of(&self, place: usize, facts: &Facts) -> Output<'_> {
+    pub(super) fn of(&self, place: usize, facts: &Facts) -> Output<'_> {
         let width = facts.width;
         if facts.pooled {
             let row = self.values.get(place * width..(place + 1) * width).unwrap_or_default();
-            return Output::Text(row);
+            return Output::Whole(row);
         }
         let (start, length) = self.places.get(place).copied().unwrap_or_default();
         let rows = self.values.get(start * width..(start + length) * width).unwrap_or_default();

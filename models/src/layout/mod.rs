@@ -14,23 +14,13 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use self::modules::{dense, pooling_modes};
-use crate::pool::{Activation, Step};
+use crate::info::Similarity;
+use crate::pool::{PoolingMode, Step, TorchActivation};
 use crate::weights::Weights;
-use crate::{ModelError, Result, Similarity};
+use crate::{ModelError, Result};
 
 /// The largest JSON configuration that is read.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
-
-/// How token vectors become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PoolingMode {
-    Cls,
-    Max,
-    Mean,
-    MeanSqrtLen,
-    WeightedMean,
-    LastToken,
-}
 
 /// What kind of model the directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +67,7 @@ pub(crate) struct Layout {
     pub(crate) prompts: BTreeMap<String, String>,
     pub(crate) default_prompt: Option<String>,
     /// A cross-encoder's saved activation.
-    pub(crate) activation: Option<Activation>,
+    pub(crate) activation: Option<TorchActivation>,
 }
 
 impl Layout {
@@ -423,7 +413,7 @@ fn cross_encoder_activation(
     settings: &Value,
     config: &Value,
     config_path: &Path,
-) -> Result<Option<Activation>> {
+) -> Result<Option<TorchActivation>> {
     let places = [
         settings.get("activation_fn"),
         config.pointer("/sentence_transformers/activation_fn"),
@@ -432,7 +422,7 @@ fn cross_encoder_activation(
     let Some(name) = places.into_iter().flatten().find_map(Value::as_str) else {
         return Ok(None);
     };
-    Activation::from_torch(name).map(Some).ok_or_else(|| {
+    TorchActivation::from_torch(name).map(Some).ok_or_else(|| {
         ModelError::file(
             config_path,
             format!("names the activation '{name}', which Sembla does not have"),

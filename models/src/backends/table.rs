@@ -3,31 +3,76 @@
 //! Covers Sentence-Transformers' `StaticEmbedding` and model2vec with its 8-bit and
 //! vocabulary-quantised forms. Normalisation and truncation are left to the head.
 
+use rayon::prelude::*;
+
+use super::{Backend, Each, Facts, Output};
+use crate::inputs::{Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind, WeightFile};
-use crate::tokenize::TextTokenizer;
 use crate::weights::Weights;
-use crate::{ModelError, Precision, Result};
+use crate::workers;
+use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
 /// Vectors of all tokens.
-pub(crate) struct TokenTable {
+pub(super) struct TokenTable {
     vectors: Vectors,
+    facts: Facts,
     /// Components per vector.
-    pub(crate) width: usize,
+    width: usize,
     /// Row of each token, where several tokens share one.
     mapping: Option<Vec<u32>>,
     /// Factor of each token.
     factors: Option<Vec<f32>>,
     /// The token that is left out of the mean.
     unknown: Option<u32>,
-    /// Characters per token that are read of a long text before tokenising; `None` reads all.
-    pub(crate) characters_per_token: Option<usize>,
-    /// Number of values in the table.
-    pub(crate) parameters: u64,
 }
 
 enum Vectors {
     F32(Vec<f32>),
     I8(Vec<i8>),
+}
+
+/// A table of vectors has no precision to choose and no device.
+///
+/// # Errors
+/// [`ModelError::Device`] or [`ModelError::BadOption`] that says so.
+pub(super) fn check_options(spec: &ModelSpec, name: &str) -> Result<()> {
+    if let Device::Cuda(_) = spec.device {
+        return Err(ModelError::Device {
+            device: spec.device.to_string(),
+            reason: format!("model '{name}' is static and runs on the cpu"),
+        });
+    }
+    if spec.precision == Some(Precision::F16) {
+        return Err(ModelError::BadOption(format!(
+            "model '{name}' is static and runs as it is stored; leave precision out"
+        )));
+    }
+    Ok(())
+}
+
+impl Backend for TokenTable {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn run(
+        &self,
+        sequences: &[Sequence],
+        width: usize,
+        cancel: &CancelToken,
+        each: &Each<'_>,
+    ) -> Result<Vec<f32>> {
+        let mut values = vec![0f32; sequences.len() * width];
+        workers::run(|| {
+            let rows = values.par_chunks_exact_mut(width.max(1)).zip(sequences);
+            rows.try_for_each(|(target, sequence)| {
+                let mean = self.mean(&sequence.ids);
+                super::place(&each(sequence, Output::Whole(&mean)), target)
+            })
+        })?;
+        cancel.done(sequences.len());
+        Ok(values)
+    }
 }
 
 impl TokenTable {
@@ -36,7 +81,7 @@ impl TokenTable {
     /// # Errors
     /// [`ModelError::BadModelFile`] when a tensor is missing, too small for the vocabulary, or
     /// points outside.
-    pub(crate) fn load(layout: &Layout, tokenizer: &TextTokenizer) -> Result<Self> {
+    pub(super) fn load(layout: &Layout, reader: &TextReader) -> Result<Self> {
         let WeightFile::Safetensors(folder) = &layout.weights else {
             return Err(ModelError::file(&layout.root, "a static model needs model.safetensors"));
         };
@@ -54,7 +99,7 @@ impl TokenTable {
         } else {
             Vectors::F32(weights.floats(name, &shape)?)
         };
-        let vocabulary = tokenizer.vocabulary_size();
+        let vocabulary = reader.vocabulary_size();
         let mapping = mapping(&weights, vocabulary, rows)?;
         let factors = match weights.shape("weights").map(<[usize]>::to_vec) {
             Some(shape) if shape[..] == [vocabulary] => Some(weights.floats("weights", &shape)?),
@@ -73,27 +118,23 @@ impl TokenTable {
             ));
         }
         let model2vec = layout.kind == LayoutKind::Static { model2vec: true };
-        Ok(Self {
-            vectors,
+        let facts = Facts {
             width,
-            mapping,
-            factors,
-            unknown: if model2vec { tokenizer.unknown_id() } else { None },
-            characters_per_token: model2vec.then(|| tokenizer.median_token_length()),
+            pooled: true,
+            labels: 0,
+            architecture: "static".into(),
+            precision: match vectors {
+                Vectors::F32(_) => Precision::F32,
+                Vectors::I8(_) => Precision::Q8,
+            },
             parameters: weights.parameters(),
-        })
-    }
-
-    /// How the table is stored.
-    pub(crate) fn precision(&self) -> Precision {
-        match self.vectors {
-            Vectors::F32(_) => Precision::F32,
-            Vectors::I8(_) => Precision::Q8,
-        }
+        };
+        let unknown = if model2vec { reader.unknown_id() } else { None };
+        Ok(Self { vectors, facts, width, mapping, factors, unknown })
     }
 
     /// The mean vector of some tokens; zeros where there is none.
-    pub(crate) fn mean(&self, ids: &[u32]) -> Vec<f32> {
+    fn mean(&self, ids: &[u32]) -> Vec<f32> {
         let mut sum = vec![0f32; self.width];
         let mut count = 0usize;
         for id in ids.iter().filter(|id| Some(**id) != self.unknown) {

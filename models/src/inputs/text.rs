@@ -1,9 +1,7 @@
-//! Text to token ids: truncation that is noticed, prompts, pairs, in parallel.
+//! Texts and pairs to token ids: truncation that is noticed, prompts, in parallel.
 //!
 //! The padding and truncation that a `tokenizer.json` may carry are cleared: Sembla pads and
 //! truncates itself. What the ids mean to a model is left to the graph.
-
-mod wordpiece;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -15,11 +13,13 @@ use tokenizers::{
     TruncationStrategy,
 };
 
-use crate::onnxruntime::one_line;
+use super::wordpiece::{Pieced, WordPiece};
+use super::{Input, Sequence};
+use crate::error::one_line;
+use crate::info::TokenCount;
 use crate::panics::caught;
 use crate::workers;
-use crate::{CancelToken, ModelError, Result, TokenCount};
-use wordpiece::{Pieced, WordPiece};
+use crate::{CancelToken, ModelError, Result};
 
 /// The largest `tokenizer.json` that is read: XLM-R's is 17 MB, the largest known about 40 MB.
 const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
@@ -36,46 +36,45 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
         .map_err(|error| error.to_string())
 }
 
-/// One input of a model, ready to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sequence {
-    /// Token ids, special tokens included.
-    pub(crate) ids: Vec<u32>,
-    /// Segment of each token; `None` is all zeros (a single text).
-    pub(crate) type_ids: Option<Vec<u32>>,
-    /// Tokens at the start that pooling leaves out (a prompt that the model doesn't pool).
-    pub(crate) skip: usize,
-    /// Whether the text was longer than the model's limit.
-    pub(crate) truncated: bool,
+/// How texts are read for a model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Most tokens of a sequence, special tokens included; `None` is no limit.
+    pub(crate) max_length: Option<usize>,
+    pub(crate) add_special_tokens: bool,
+    /// Whether texts become lower case first.
+    pub(crate) lowercase: bool,
+    /// Whether the prompt's tokens take part in pooling.
+    pub(crate) pools_prompt: bool,
+    /// Whether of a long text only so many characters are read as the limit has tokens of median
+    /// length, which is model2vec's rule.
+    pub(crate) reads_beginning: bool,
 }
 
 /// A model's tokenizer with its limit.
-pub(crate) struct TextTokenizer {
+pub(crate) struct TextReader {
     tokenizer: Tokenizer,
     /// A quicker way to the same ids, where there is one.
     quick: Option<WordPiece>,
     /// Name of the model, for messages.
     model: String,
+    reading: Reading,
     /// Most tokens that a sequence keeps.
     limit: usize,
+    /// Most characters of a text that are looked at.
+    characters: usize,
     /// The same tokenizer without a limit, made when lengths are asked for.
     unlimited: OnceLock<Tokenizer>,
-    add_special_tokens: bool,
-    lowercase: bool,
 }
 
-impl TextTokenizer {
-    /// Reads `tokenizer.json` and sets the limit.
+impl TextReader {
+    /// Reads `tokenizer.json` and sets the limits.
     ///
-    /// `max_length` counts special tokens; a static model passes `add_special_tokens = false` and
-    /// no limit.
-    pub(crate) fn load(
-        path: &Path,
-        model: &str,
-        max_length: Option<usize>,
-        add_special_tokens: bool,
-        lowercase: bool,
-    ) -> Result<Self> {
+    /// # Errors
+    /// [`ModelError::BadModelFile`] for a file that is no tokenizer, and [`ModelError::BadOption`]
+    /// for a limit that has no room for the special tokens.
+    pub(crate) fn load(path: &Path, model: &str, reading: Reading) -> Result<Self> {
+        let Reading { max_length, add_special_tokens, lowercase, .. } = reading;
         let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
         if size > TOKENIZER_BYTES_MAX {
             return Err(ModelError::file(
@@ -112,14 +111,20 @@ impl TextTokenizer {
                 one_line(&error.to_string())
             ))
         })?;
+        let characters = match max_length {
+            Some(limit) if reading.reads_beginning => {
+                limit.saturating_mul(median_token_length(&tokenizer))
+            }
+            _ => usize::MAX,
+        };
         Ok(Self {
             tokenizer,
             quick,
             model: model.to_string(),
+            reading,
             limit: max_length.unwrap_or(usize::MAX),
+            characters,
             unlimited: OnceLock::new(),
-            add_special_tokens,
-            lowercase,
         })
     }
 
@@ -137,61 +142,52 @@ impl TextTokenizer {
         }
     }
 
-    /// The median length of the vocabulary's tokens in characters, at least 1.
-    pub(crate) fn median_token_length(&self) -> usize {
-        let vocabulary = self.tokenizer.get_vocab(true);
-        let mut lengths: Vec<usize> =
-            vocabulary.into_keys().map(|token| token.chars().count()).collect();
-        lengths.sort_unstable();
-        let middle = lengths.len() / 2;
-        let median = match (lengths.get(middle), middle.checked_sub(1).map(|low| lengths[low])) {
-            (Some(high), Some(low)) if lengths.len().is_multiple_of(2) => (low + high) / 2,
-            (Some(high), _) => *high,
-            (None, _) => 1,
-        };
-        median.max(1)
-    }
-
-    /// Token ids of texts, in their order. `prompt` goes before each; `skip` is
-    /// [`TextTokenizer::prompt_length`] where pooling leaves the prompt out, else 0.
-    pub(crate) fn encode(
+    /// Inputs as token ids, in their order, with `prompt` before each text. Of a pair the longer
+    /// text is truncated first.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`], and failures of the tokenizer.
+    pub(crate) fn read(
         &self,
-        texts: &[&str],
+        inputs: &[Input<'_>],
         prompt: &str,
-        skip: usize,
         cancel: &CancelToken,
     ) -> Result<Vec<Sequence>> {
-        self.in_parallel(texts, cancel, |text| {
-            let text: Cow<'_, str> = match prompt {
-                "" => Cow::Borrowed(*text),
-                prompt => format!("{prompt}{text}").into(),
-            };
-            if let Some(Pieced { ids, truncated }) = self.quickly(&text, self.limit)? {
-                return Ok(Sequence { ids, type_ids: None, skip, truncated });
-            }
-            let encoding = self.run(self.cased(&text).as_ref().into())?;
-            let mut ids = encoding.get_ids().to_vec();
-            let truncated = ids.len() > self.limit || !encoding.get_overflowing().is_empty();
-            ids.truncate(self.limit);
-            Ok(Sequence { ids, type_ids: None, skip, truncated })
+        let skip = if self.reading.pools_prompt { 0 } else { self.prompt_length(prompt)? };
+        self.in_parallel(inputs, cancel, |input| match *input {
+            Input::Text(text) => self.text(prompt, text, skip),
+            Input::Pair(first, second) => self.pair(first, second),
         })
     }
 
-    /// Token ids of pairs, in their order; the longer text of a pair is truncated first.
-    pub(crate) fn encode_pairs(
-        &self,
-        pairs: &[(&str, &str)],
-        cancel: &CancelToken,
-    ) -> Result<Vec<Sequence>> {
-        self.in_parallel(pairs, cancel, |(first, second)| {
-            let (first, second) = (self.cased(first), self.cased(second));
-            let encoding = self.run((first.as_ref(), second.as_ref()).into())?;
-            Ok(Sequence {
-                truncated: !encoding.get_overflowing().is_empty(),
-                ids: encoding.get_ids().to_vec(),
-                type_ids: Some(encoding.get_type_ids().to_vec()),
-                skip: 0,
-            })
+    fn text(&self, prompt: &str, text: &str, skip: usize) -> Result<Sequence> {
+        let seen = beginning(text, self.characters);
+        let is_cut = seen.len() < text.len();
+        let text: Cow<'_, str> = match prompt {
+            "" => Cow::Borrowed(seen),
+            prompt => format!("{prompt}{seen}").into(),
+        };
+        let (ids, truncated) = match self.quickly(&text, self.limit)? {
+            Some(Pieced { ids, truncated }) => (ids, truncated),
+            None => {
+                let encoding = self.run(self.cased(&text).as_ref().into())?;
+                let mut ids = encoding.get_ids().to_vec();
+                let truncated = ids.len() > self.limit || !encoding.get_overflowing().is_empty();
+                ids.truncate(self.limit);
+                (ids, truncated)
+            }
+        };
+        Ok(Sequence { ids, type_ids: None, skip, truncated: truncated || is_cut })
+    }
+
+    fn pair(&self, first: &str, second: &str) -> Result<Sequence> {
+        let (first, second) = (self.cased(first), self.cased(second));
+        let encoding = self.run((first.as_ref(), second.as_ref()).into())?;
+        Ok(Sequence {
+            truncated: !encoding.get_overflowing().is_empty(),
+            ids: encoding.get_ids().to_vec(),
+            type_ids: Some(encoding.get_type_ids().to_vec()),
+            skip: 0,
         })
     }
 
@@ -200,7 +196,7 @@ impl TextTokenizer {
         self.in_parallel(texts, cancel, |text| {
             let tokens = match self.quickly(text, usize::MAX)? {
                 Some(pieced) => pieced.ids.len(),
-                None => self.all_ids(text, self.add_special_tokens)?.len(),
+                None => self.all_ids(text, self.reading.add_special_tokens)?.len(),
             };
             Ok(TokenCount { tokens, truncated: tokens > self.limit })
         })
@@ -229,7 +225,7 @@ impl TextTokenizer {
     }
 
     /// Tokens that a prompt takes at the start of a sequence, without a trailing special token.
-    pub(crate) fn prompt_length(&self, prompt: &str) -> Result<usize> {
+    fn prompt_length(&self, prompt: &str) -> Result<usize> {
         if prompt.is_empty() {
             return Ok(0);
         }
@@ -240,12 +236,12 @@ impl TextTokenizer {
 
     /// Applies the model's lower-casing.
     fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.lowercase { text.to_lowercase().into() } else { text.into() }
+        if self.reading.lowercase { text.to_lowercase().into() } else { text.into() }
     }
 
     /// Encodes one input.
     fn run(&self, input: EncodeInput<'_>) -> Result<Encoding> {
-        self.call(|| self.tokenizer.encode_fast(input, self.add_special_tokens))
+        self.call(|| self.tokenizer.encode_fast(input, self.reading.add_special_tokens))
     }
 
     /// Calls the library, which panics where a regular expression of the file gives up on a text.
@@ -282,14 +278,43 @@ impl TextTokenizer {
     }
 }
 
+/// The median length of a vocabulary's tokens in characters, at least 1.
+fn median_token_length(tokenizer: &Tokenizer) -> usize {
+    let vocabulary = tokenizer.get_vocab(true);
+    let mut lengths: Vec<usize> =
+        vocabulary.into_keys().map(|token| token.chars().count()).collect();
+    lengths.sort_unstable();
+    let middle = lengths.len() / 2;
+    let median = match (lengths.get(middle), middle.checked_sub(1).map(|low| lengths[low])) {
+        (Some(high), Some(low)) if lengths.len().is_multiple_of(2) => (low + high) / 2,
+        (Some(high), _) => *high,
+        (None, _) => 1,
+    };
+    median.max(1)
+}
+
+/// The first `characters` characters of a text.
+fn beginning(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
+        return text;
+    }
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(folder: &str, limit: usize, special: bool) -> TextTokenizer {
+    fn load(folder: &str, limit: usize, special: bool) -> TextReader {
         let builtin = Path::new(env!("CARGO_MANIFEST_DIR")).join("builtin").join(folder);
-        TextTokenizer::load(&builtin.join("tokenizer.json"), "test", Some(limit), special, false)
-            .expect("load")
+        let reading = Reading {
+            max_length: Some(limit),
+            add_special_tokens: special,
+            lowercase: false,
+            pools_prompt: true,
+            reads_beginning: false,
+        };
+        TextReader::load(&builtin.join("tokenizer.json"), "test", reading).expect("load")
     }
 
     #[test]
@@ -304,7 +329,8 @@ mod tests {
                 let count = tokenizer.count(&[text], &cancel).expect("count")[0];
                 let expected = TokenCount { tokens: whole, truncated: whole > limit };
                 assert_eq!(count, expected, "{folder} at {limit}");
-                let sequence = tokenizer.encode(&[text], "", 0, &cancel).expect("encode").remove(0);
+                let input = Input::Text(text);
+                let sequence = tokenizer.read(&[input], "", &cancel).expect("encode").remove(0);
                 assert_eq!(sequence.truncated, whole > limit, "{folder} at {limit}");
                 assert_eq!(sequence.ids.len(), whole.min(limit), "{folder} at {limit}");
                 if special {
@@ -318,8 +344,9 @@ mod tests {
     fn pairs_keep_their_separators_and_segments() {
         let cancel = CancelToken::new();
         let tokenizer = load("all-MiniLM-L6-v2-q8", 9, true);
-        let pairs = [("one two", "one two three four five six seven"), ("one", "two")];
-        let sequences = tokenizer.encode_pairs(&pairs, &cancel).expect("encode");
+        let long = "one two three four five six seven";
+        let pairs = [Input::Pair("one two", long), Input::Pair("one", "two")];
+        let sequences = tokenizer.read(&pairs, "", &cancel).expect("encode");
         assert!(sequences[0].truncated && !sequences[1].truncated);
         assert_eq!(sequences[0].ids.len(), 9);
         assert_eq!(sequences[1].type_ids.as_deref(), Some(&[0, 0, 0, 1, 1][..]));

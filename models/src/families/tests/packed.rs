@@ -48,7 +48,7 @@ pub(super) fn run_packed(
         ("position_ids", tensor(positions)),
         ("offsets", tensor(offsets)),
     ];
-    if config.uses_type_ids() {
+    if takes_segments(session) {
         inputs.push(("token_type_ids", tensor(types)));
     }
     let outputs = session.run(inputs).expect("the graph runs");
@@ -94,14 +94,15 @@ fn pair_rows(folder: &Path) -> (Vec<Tokens>, Vec<f32>) {
 fn packed_embedders_give_the_librarys_token_vectors() {
     for name in EMBEDDERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Embed, Form::Packed, false).expect(name);
+        let (transformer, weights) = open(&folder);
+        let config = &transformer.config;
+        let graph = transformer.build(&weights, Task::Embed, Form::Packed, false).expect(name);
         assert!(graph.linears.is_empty() && graph.embeddings.is_empty());
         let mut session = packed_session(graph);
         let (texts, want) = embedding_rows(&folder);
-        let values = run_packed(&mut session, &config, &texts);
+        let values = run_packed(&mut session, config, &texts);
         assert_close(name, &values, &want.concat(), 1e-5);
-        let alone = run_packed(&mut session, &config, &texts[1..2]);
+        let alone = run_packed(&mut session, config, &texts[1..2]);
         let together = parts(&values, &texts, config.hidden)[1];
         assert_close(name, &alone, together, 1e-6);
     }
@@ -111,11 +112,12 @@ fn packed_embedders_give_the_librarys_token_vectors() {
 fn packed_classifiers_give_the_librarys_logits() {
     for name in CLASSIFIERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Classify, Form::Packed, false).expect(name);
+        let (transformer, weights) = open(&folder);
+        let config = &transformer.config;
+        let graph = transformer.build(&weights, Task::Classify, Form::Packed, false).expect(name);
         let mut session = packed_session(graph);
         let (texts, want) = pair_rows(&folder);
-        assert_close(name, &run_packed(&mut session, &config, &texts), &want, 1e-5);
+        assert_close(name, &run_packed(&mut session, config, &texts), &want, 1e-5);
     }
 }
 
@@ -123,26 +125,28 @@ fn packed_classifiers_give_the_librarys_logits() {
 fn eight_bits_stay_near_and_ignore_the_neighbours() {
     for name in EMBEDDERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Embed, Form::Packed, true).expect(name);
+        let (transformer, weights) = open(&folder);
+        let config = &transformer.config;
+        let graph = transformer.build(&weights, Task::Embed, Form::Packed, true).expect(name);
         let mut session = packed_session(graph);
         let (texts, want) = embedding_rows(&folder);
-        let values = run_packed(&mut session, &config, &texts);
+        let values = run_packed(&mut session, config, &texts);
         for ((got, want), text) in
             parts(&values, &texts, config.hidden).iter().zip(&want).zip(&texts)
         {
             let near = cosine(got, want);
             assert!(near > 0.995, "{name}: cosine {near}");
-            let alone = run_packed(&mut session, &config, std::slice::from_ref(text));
+            let alone = run_packed(&mut session, config, std::slice::from_ref(text));
             assert_eq!(&alone, got, "{name}: the batch changes a text's vectors");
         }
     }
     for name in CLASSIFIERS {
         let folder = fixture(name);
-        let (config, weights) = open(&folder);
-        let graph = build(&config, &weights, Task::Classify, Form::Packed, true).expect(name);
+        let (transformer, weights) = open(&folder);
+        let config = &transformer.config;
+        let graph = transformer.build(&weights, Task::Classify, Form::Packed, true).expect(name);
         let (texts, want) = pair_rows(&folder);
-        let got = run_packed(&mut packed_session(graph), &config, &texts);
+        let got = run_packed(&mut packed_session(graph), config, &texts);
         let near = cosine(&got, &want);
         assert!(near > 0.98, "{name}: cosine of the logits {near}");
     }
@@ -150,8 +154,8 @@ fn eight_bits_stay_near_and_ignore_the_neighbours() {
 
 /// Writes a fixture's weights again with every quantisable tensor in 8 bits.
 fn write_quantised(name: &str, folder: &Path) {
-    let (config, weights) = open(&fixture(name));
-    let chosen = quantisable(&config, &weights).expect(name);
+    let (transformer, weights) = open(&fixture(name));
+    let chosen = transformer.quantisable(&weights).expect(name);
     let mut tensors: HashMap<String, (Dtype, Vec<usize>, Vec<u8>)> = HashMap::new();
     let bytes_of =
         |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -181,22 +185,24 @@ fn stored_eight_bits_are_the_same_as_eight_bits_made_at_load() {
     for name in ["bert", "modernbert"] {
         let folder = tempfile::tempdir().expect("a folder");
         write_quantised(name, folder.path());
-        let (config, original) = open(&fixture(name));
+        let (transformer, original) = open(&fixture(name));
+        let config = &transformer.config;
         let stored = Weights::open(folder.path()).expect("weights");
         assert_eq!(stored.parameters(), original.parameters());
-        let names = quantisable(&config, &stored).expect(name);
+        let names = transformer.quantisable(&stored).expect(name);
         assert!(names.iter().all(|name| stored.is_quantised(name) && !original.is_quantised(name)));
 
         let (texts, want) = embedding_rows(&fixture(name));
         let run = |weights: &Weights, quantised: bool| {
-            let graph = build(&config, weights, Task::Embed, Form::Packed, quantised).expect(name);
+            let graph = transformer.build(weights, Task::Embed, Form::Packed, quantised);
+            let graph = graph.expect(name);
             if quantised {
                 let is_q8 = |matrix: &Matrix| matches!(matrix, Matrix::Q8 { .. });
                 let all = graph.linears.iter().all(|linear| is_q8(&linear.weight));
                 let stored = stored.path() == weights.path();
                 assert_eq!(all, stored, "{name}: fused layers keep the stored form");
             }
-            run_packed(&mut packed_session(graph), &config, &texts)
+            run_packed(&mut packed_session(graph), config, &texts)
         };
         assert_eq!(run(&stored, true), run(&original, true), "{name}");
         // In floats, stored 8-bit weights lose only what rounding the weights loses.

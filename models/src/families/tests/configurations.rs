@@ -1,11 +1,13 @@
 //! What is taken from a `config.json`, and what is refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::config::HiddenActivation;
 
 fn parse(value: Value) -> Result<TransformerConfig> {
-    TransformerConfig::parse(&value, Path::new("model/config.json"))
+    let transformer = Transformer::parse(&value, Path::new("model/config.json"))?;
+    Ok(transformer.config)
 }
 
 /// `base` with some keys replaced.
@@ -34,7 +36,6 @@ fn bert_has_its_sizes() {
     );
     assert_eq!((config.max_tokens(), config.position_offset(), config.head_width()), (512, 0, 32));
     assert_eq!(config.labels, ["LABEL_0", "LABEL_1"], "the library's default");
-    assert!(config.uses_type_ids());
     let mut positions = vec![9];
     config.push_positions(&[5, 0, 0], &mut positions);
     assert_eq!(positions, [9, 0, 1, 2]);
@@ -47,7 +48,6 @@ fn roberta_counts_positions_from_the_padding_id() {
         let config =
             parse(with(base.clone(), json!({"model_type": model_type}))).expect(model_type);
         assert_eq!((config.max_tokens(), config.position_offset()), (512, 2), "{model_type}");
-        assert!(!config.uses_type_ids());
         let mut positions = Vec::new();
         config.push_positions(&[0, 7, 1, 8, 2], &mut positions);
         assert_eq!(positions, [2, 3, 1, 4, 5], "{model_type}");
@@ -60,47 +60,8 @@ fn distilbert_takes_both_spellings() {
     let config = parse(with(own, json!({"activation": "relu"}))).expect("sound");
     assert_eq!((config.hidden, config.layers, config.heads, config.intermediate), (64, 2, 4, 128));
     assert_eq!(config.activation, HiddenActivation::Relu);
-    assert_eq!(config.type_vocabulary, 0);
     let usual = json!({"model_type": "distilbert", "hidden_size": 64, "num_attention_heads": 4});
     assert_eq!(parse(usual).expect("sound").hidden, 64);
-}
-
-#[test]
-fn modernbert_has_two_sights_in_both_spellings() {
-    let base = json!({"model_type": "modernbert", "num_hidden_layers": 4, "local_attention": 128});
-    let old = json!({
-        "global_attn_every_n_layers": 2, "global_rope_theta": 80000.0, "local_rope_theta": 500.0,
-    });
-    let new = json!({
-        "layer_types":
-            ["full_attention", "sliding_attention", "full_attention", "sliding_attention"],
-        "rope_parameters": {
-            "full_attention": {"rope_theta": 80000.0, "rope_type": "default"},
-            "sliding_attention": {"rope_theta": 500.0, "rope_type": "default"},
-        },
-    });
-    let global = Sight { rope_theta: 80000.0, window: None };
-    let local = Sight { rope_theta: 500.0, window: Some(64) };
-    for spelling in [old, new] {
-        let config = parse(with(base.clone(), spelling)).expect("sound");
-        let modern = config.modern.expect("ModernBERT");
-        assert_eq!(modern.sights, [global, local, global, local]);
-    }
-    let modern = parse(base.clone()).expect("sound").modern.expect("ModernBERT");
-    assert_eq!(modern.sights[3], Sight { rope_theta: 160_000.0, window: None });
-    assert_eq!(modern.sights[2], Sight { rope_theta: 10_000.0, window: Some(64) });
-    for (more, why) in [
-        (json!({"layer_types": ["full_attention"]}), "1 entries for 4 layers"),
-        (json!({"layer_types": ["full_attention", "x", "x", "x"]}), "unknown kind 'x'"),
-        (json!({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}), "'yarn'"),
-        (json!({"rope_scaling": {"type": "linear"}}), "rope_scaling"),
-        (json!({"local_attention": 1}), "local_attention"),
-        (json!({"classifier_pooling": "max"}), "'max'"),
-        (json!({"hidden_size": 36, "num_attention_heads": 12}), "even"),
-    ] {
-        let message = parse(with(base.clone(), more)).expect_err(why).to_string();
-        assert!(message.contains(why), "{message}");
-    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use crate::onnxruntime::{environment, one_line, one_session_at_a_time};
+use crate::error::one_line;
+use crate::onnxruntime::{environment, one_session_at_a_time};
 use crate::ops::{self, Shared};
 use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
 
@@ -17,7 +18,7 @@ use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A graph and the operators that it names.
-pub(crate) struct Source {
+pub(crate) struct GraphSource {
     /// The ONNX model.
     pub(crate) bytes: Vec<u8>,
     /// The weights of Sembla's operators, for graphs that name them.
@@ -39,7 +40,7 @@ struct State {
     idle: Vec<Session>,
     opened: usize,
     /// Dropped when the last session is open.
-    source: Option<Arc<Source>>,
+    source: Option<Arc<GraphSource>>,
 }
 
 /// A session on loan; it goes back when this is dropped.
@@ -53,7 +54,7 @@ impl Sessions {
     ///
     /// # Errors
     /// A device that isn't there, or a graph that ONNX Runtime refuses.
-    pub(crate) fn open(source: Source, spec: &ModelSpec, model: &str) -> Result<Self> {
+    pub(crate) fn open(source: GraphSource, spec: &ModelSpec, model: &str) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default = match spec.device {
             Device::Cpu => (cores / spec.threads).max(1),
@@ -121,7 +122,7 @@ impl Sessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(&self, source: &Source) -> Result<Session> {
+    fn build(&self, source: &GraphSource) -> Result<Session> {
         let fail = |message: &str| ModelError::Inference {
             model: self.model.clone(),
             message: one_line(message),

@@ -6,8 +6,8 @@ use std::io::Read;
 use super::packed::{cosine, packed_session, parts, run_packed};
 use super::*;
 use crate::CancelToken;
+use crate::inputs::{Input, Reading, TextReader};
 use crate::pool::normalize;
-use crate::tokenize::TextTokenizer;
 
 /// A file or folder beside the repository, if it is there.
 fn beside(path: &str) -> Option<PathBuf> {
@@ -33,9 +33,15 @@ fn gunzip(path: &Path) -> String {
     text
 }
 
-fn tokenizer(model: &Path, length: usize) -> TextTokenizer {
-    let path = model.join("tokenizer.json");
-    TextTokenizer::load(&path, "real", Some(length), true, false).expect("a tokenizer")
+fn reader(model: &Path, length: usize) -> TextReader {
+    let reading = Reading {
+        max_length: Some(length),
+        add_special_tokens: true,
+        lowercase: false,
+        pools_prompt: true,
+        reads_beginning: false,
+    };
+    TextReader::load(&model.join("tokenizer.json"), "real", reading).expect("a tokenizer")
 }
 
 /// The normalised mean of a text's token vectors.
@@ -58,24 +64,26 @@ fn minilm_gives_its_published_vectors() {
     let goldens: Value = serde_json::from_str(&gunzip(&goldens)).expect("JSON");
     let list = goldens["texts"].as_array().expect("texts");
     let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
-    let sequences =
-        tokenizer(&model, 256).encode(&texts, "", 0, &CancelToken::new()).expect("token ids");
+    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
+    let sequences = reader(&model, 256).read(&inputs, "", &CancelToken::new()).expect("token ids");
     let batch: Vec<Tokens> = sequences.into_iter().map(|one| (one.ids, Vec::new())).collect();
     let want: Vec<Vec<f32>> =
         goldens["vectors"].as_array().expect("vectors").iter().map(floats).collect();
     assert_eq!(batch.len(), want.len());
 
-    let (config, weights) = open(&model);
-    let built =
-        |form, quantised| build(&config, &weights, Task::Embed, form, quantised).expect("a graph");
+    let (transformer, weights) = open(&model);
+    let config = &transformer.config;
+    let built = |form, quantised| {
+        transformer.build(&weights, Task::Embed, form, quantised).expect("a graph")
+    };
     let mut padded = session(&built(Form::Padded, false).bytes);
     for ((text, tokens), want) in texts.iter().zip(&batch).zip(&want) {
-        let (_, values) = run_padded(&mut padded, &config, std::slice::from_ref(tokens));
+        let (_, values) = run_padded(&mut padded, config, std::slice::from_ref(tokens));
         assert_close(&format!("padded '{text}'"), &mean(&values, config.hidden), want, 1e-5);
     }
     for (quantised, what) in [(false, "packed"), (true, "in 8 bits")] {
         let mut session = packed_session(built(Form::Packed, quantised));
-        let values = run_packed(&mut session, &config, &batch);
+        let values = run_packed(&mut session, config, &batch);
         for ((text, tokens), want) in
             texts.iter().zip(parts(&values, &batch, config.hidden)).zip(&want)
         {
@@ -123,17 +131,17 @@ fn a_trained_cross_encoder_gives_its_published_logits() {
     let rows: Vec<Vec<String>> =
         gunzip(&data).lines().map(fields).filter(|row| row.len() == 3).collect();
     assert_eq!(rows.len(), want.len());
-    let pairs: Vec<(&str, &str)> =
-        rows.iter().take(200).map(|row| (row[0].as_str(), row[1].as_str())).collect();
-    let sequences =
-        tokenizer(&model, 128).encode_pairs(&pairs, &CancelToken::new()).expect("token ids");
+    let pairs: Vec<Input<'_>> =
+        rows.iter().take(200).map(|row| Input::Pair(&row[0], &row[1])).collect();
+    let sequences = reader(&model, 128).read(&pairs, "", &CancelToken::new()).expect("token ids");
     let batch: Vec<Tokens> =
         sequences.into_iter().map(|one| (one.ids, one.type_ids.unwrap_or_default())).collect();
 
-    let (config, weights) = open(&model);
-    let built = |form| build(&config, &weights, Task::Classify, form, false).expect("a graph");
-    let (_, padded) = run_padded(&mut session(&built(Form::Padded).bytes), &config, &batch);
+    let (transformer, weights) = open(&model);
+    let config = &transformer.config;
+    let built = |form| transformer.build(&weights, Task::Classify, form, false).expect("a graph");
+    let (_, padded) = run_padded(&mut session(&built(Form::Padded).bytes), config, &batch);
     assert_close("padded", &padded, &want[..200], 1e-4);
-    let packed = run_packed(&mut packed_session(built(Form::Packed)), &config, &batch);
+    let packed = run_packed(&mut packed_session(built(Form::Packed)), config, &batch);
     assert_close("packed", &packed, &want[..200], 1e-4);
 }

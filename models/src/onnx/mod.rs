@@ -9,3 +9,6 @@ pub(crate) mod proto;
 mod tests;
 mod walk;
 pub(crate) mod writer;
+
+/// The domain of the operators that are Sembla's own.
+pub(crate) const DOMAIN: &str = "ai.sembla";

@@ -4,39 +4,36 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::sessions::Source;
-use super::{Facts, Feed};
-use crate::config::TransformerConfig;
-use crate::graph::{Form, Task, build};
+use super::Feed;
+use super::sessions::GraphSource;
+use crate::backends::Facts;
+use crate::families::Transformer;
+use crate::graph::{Form, Task};
+use crate::inputs::TextReader;
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::onnx::check;
 use crate::ops::{PackedLinear, QuantisedTable, Shared};
-use crate::tokenize::TextTokenizer;
 use crate::weights::Weights;
 use crate::{Device, ModelError, ModelSpec, Precision, Result};
 
 /// A graph with what is known of it before it runs.
 pub(super) struct LoadedGraph {
-    pub(super) source: Source,
+    pub(super) source: GraphSource,
     pub(super) feed: Feed,
     /// `width` is 0 where only running tells.
     pub(super) facts: Facts,
 }
 
 /// Gets the graph of a layout.
-pub(super) fn load(
-    layout: &Layout,
-    spec: &ModelSpec,
-    tokenizer: &TextTokenizer,
-) -> Result<LoadedGraph> {
+pub(super) fn load(layout: &Layout, spec: &ModelSpec, reader: &TextReader) -> Result<LoadedGraph> {
     if spec.precision == Some(Precision::F16) {
         return Err(ModelError::BadOption(
             "precision f16 is not available in this version; use f32 or q8".into(),
         ));
     }
     match &layout.weights {
-        WeightFile::Safetensors(folder) => from_weights(layout, folder, spec, tokenizer),
-        WeightFile::Onnx(path) => from_onnx(layout, path, spec, tokenizer),
+        WeightFile::Safetensors(folder) => from_weights(layout, folder, spec, reader),
+        WeightFile::Onnx(path) => from_onnx(layout, path, spec, reader),
     }
 }
 
@@ -44,10 +41,10 @@ fn from_weights(
     layout: &Layout,
     folder: &Path,
     spec: &ModelSpec,
-    tokenizer: &TextTokenizer,
+    reader: &TextReader,
 ) -> Result<LoadedGraph> {
-    let config = TransformerConfig::parse(&layout.config, &layout.config_path)?;
-    check_vocabulary(config.vocabulary, tokenizer, layout)?;
+    let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
+    check_vocabulary(transformer.config.vocabulary, reader, layout)?;
     let weights = Weights::open(folder)?;
     let stored = if is_quantised(&weights) { Precision::Q8 } else { Precision::F32 };
     let precision = spec.precision.unwrap_or(stored);
@@ -63,13 +60,14 @@ fn from_weights(
         _ => Task::Embed,
     };
     let form = if on_cpu { Form::Packed } else { Form::Padded };
-    let built = build(&config, &weights, task, form, precision == Precision::Q8)?;
+    let built = transformer.build(&weights, task, form, precision == Precision::Q8)?;
     let shared = on_cpu.then(|| {
         Arc::new(Shared {
             linears: built.linears.into_iter().map(PackedLinear::new).collect(),
             embeddings: built.embeddings.into_iter().map(QuantisedTable::new).collect(),
         })
     });
+    let config = transformer.config;
     let classifies = task == Task::Classify;
     let facts = Facts {
         width: if classifies { built.labels } else { built.hidden },
@@ -80,14 +78,14 @@ fn from_weights(
         parameters: weights.parameters(),
     };
     let feed = if on_cpu { Feed::Packed(Box::new(config)) } else { Feed::Padded };
-    Ok(LoadedGraph { source: Source { bytes: built.bytes, shared }, feed, facts })
+    Ok(LoadedGraph { source: GraphSource { bytes: built.bytes, shared }, feed, facts })
 }
 
 fn from_onnx(
     layout: &Layout,
     path: &Path,
     spec: &ModelSpec,
-    tokenizer: &TextTokenizer,
+    reader: &TextReader,
 ) -> Result<LoadedGraph> {
     if spec.precision == Some(Precision::Q8) {
         return Err(ModelError::BadOption(format!(
@@ -96,7 +94,7 @@ fn from_onnx(
         )));
     }
     if let Some(rows) = layout.config.get("vocab_size").and_then(serde_json::Value::as_u64) {
-        check_vocabulary(usize::try_from(rows).unwrap_or(usize::MAX), tokenizer, layout)?;
+        check_vocabulary(usize::try_from(rows).unwrap_or(usize::MAX), reader, layout)?;
     }
     let checked = check::check(path)?;
     let architecture = layout.config.get("model_type").and_then(serde_json::Value::as_str);
@@ -108,18 +106,18 @@ fn from_onnx(
         precision: Precision::F32,
         parameters: 0,
     };
-    let source = Source { bytes: checked.bytes, shared: None };
+    let source = GraphSource { bytes: checked.bytes, shared: None };
     Ok(LoadedGraph { source, feed: Feed::Padded, facts })
 }
 
 /// Whether any weight is stored in 8 bits.
-pub(crate) fn is_quantised(weights: &Weights) -> bool {
+fn is_quantised(weights: &Weights) -> bool {
     weights.names().iter().any(|name| weights.is_quantised(name))
 }
 
 /// Every id that the tokenizer can give must have a row.
-fn check_vocabulary(rows: usize, tokenizer: &TextTokenizer, layout: &Layout) -> Result<()> {
-    let ids = tokenizer.vocabulary_size();
+fn check_vocabulary(rows: usize, reader: &TextReader, layout: &Layout) -> Result<()> {
+    let ids = reader.vocabulary_size();
     if ids > rows {
         return Err(ModelError::file(
             &layout.tokenizer,

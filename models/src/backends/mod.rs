@@ -1,0 +1,105 @@
+//! What runs a model: from token ids to numbers.
+//!
+//! A [`Backend`] is an engine with a model's weights in it. There are two: ONNX Runtime with the
+//! graphs that Sembla builds or finds ([`onnx`]), and tables of token vectors, which need no engine
+//! ([`table`]). What becomes of the numbers (pooling, activations) is left to the model.
+
+mod onnx;
+mod table;
+
+use crate::inputs::{Sequence, TextReader};
+use crate::layout::{Layout, LayoutKind};
+use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
+
+use self::onnx::Engine;
+use self::table::TokenTable;
+
+/// An engine with a model's weights in it.
+pub(crate) trait Backend: Send + Sync {
+    /// What is known of the model that it runs.
+    fn facts(&self) -> &Facts;
+
+    /// Runs sequences; `each` turns what comes out for one into `width` values. Results lie in input
+    /// order, row after row, and none depends on another.
+    ///
+    /// A sequence without tokens gives an empty [`Output::Tokens`] or zeros.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`], and the engine's failures.
+    fn run(
+        &self,
+        sequences: &[Sequence],
+        width: usize,
+        cancel: &CancelToken,
+        each: &Each<'_>,
+    ) -> Result<Vec<f32>>;
+}
+
+/// What becomes of the output for one sequence. It is called on many threads.
+pub(crate) type Each<'a> = dyn Fn(&Sequence, Output<'_>) -> Vec<f32> + Sync + 'a;
+
+/// What comes out for one sequence.
+pub(crate) enum Output<'a> {
+    /// A vector per token.
+    Tokens {
+        /// `tokens × width`.
+        values: &'a [f32],
+        /// Components per token.
+        width: usize,
+    },
+    /// One row for the whole: a vector, or a cross-encoder's logits.
+    Whole(&'a [f32]),
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// Components of an output row.
+    pub(crate) width: usize,
+    /// Whether a row stands for a text rather than a token.
+    pub(crate) pooled: bool,
+    /// Logits of a cross-encoder, else 0.
+    pub(crate) labels: usize,
+    pub(crate) architecture: String,
+    pub(crate) precision: Precision,
+    pub(crate) parameters: u64,
+}
+
+/// Checks what can be checked before the tokenizer is there, and gives the most tokens that the
+/// weights allow in a text; `None` where there is no limit, or only running tells.
+///
+/// # Errors
+/// A configuration that can't be built, and options that this kind of model doesn't have.
+pub(crate) fn length_limit(layout: &Layout, spec: &ModelSpec, name: &str) -> Result<Option<usize>> {
+    match layout.kind {
+        LayoutKind::Static { .. } => table::check_options(spec, name).map(|()| None),
+        LayoutKind::Encoder | LayoutKind::CrossEncoder => onnx::length_limit(layout),
+    }
+}
+
+/// Loads the backend that a directory is for.
+///
+/// # Errors
+/// Files that don't fit each other, a precision or device that can't be had, the engine's refusal.
+pub(crate) fn load(
+    layout: &Layout,
+    spec: &ModelSpec,
+    reader: &TextReader,
+    name: &str,
+) -> Result<Box<dyn Backend>> {
+    Ok(match layout.kind {
+        LayoutKind::Static { .. } => Box::new(TokenTable::load(layout, reader)?),
+        LayoutKind::Encoder | LayoutKind::CrossEncoder => {
+            Box::new(Engine::load(layout, spec, reader, name)?)
+        }
+    })
+}
+
+/// Copies one sequence's result to its place.
+fn place(result: &[f32], target: &mut [f32]) -> Result<()> {
+    if result.len() != target.len() {
+        return Err(ModelError::Bug("a text's result has a wrong width".into()));
+    }
+    target.copy_from_slice(result);
+    Ok(())
+}

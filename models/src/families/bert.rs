@@ -1,0 +1,70 @@
+//! BERT: segments, absolute positions, a pooler before the classifier.
+
+use super::{Architecture, Family, Transformer};
+use crate::Result;
+use crate::config::{Keys, Spelling, TransformerConfig};
+use crate::graph::encoder::{self, LayerNames, Segments};
+use crate::graph::{AttentionKind, Builder};
+
+pub(super) static FAMILY: Family = Family { model_types: &["bert"], read };
+
+/// The name in the weights that everything else is found by.
+const ANCHOR: &str = "embeddings.word_embeddings.weight";
+
+#[derive(Debug)]
+struct Bert {
+    segments: Segments,
+}
+
+fn read(keys: &Keys<'_>) -> Result<Transformer> {
+    let config = TransformerConfig::read(keys, &Spelling::BERT)?;
+    let segments = match segment_rows(keys)? {
+        1 => Segments::AllFirst { rows: 1 },
+        rows => Segments::Given { rows },
+    };
+    Ok(Transformer::new(config, Bert { segments }))
+}
+
+/// Rows of the table of segments, in the spelling that RoBERTa shares.
+pub(super) fn segment_rows(keys: &Keys<'_>) -> Result<usize> {
+    keys.count("type_vocab_size", 2, 1 << 16)
+}
+
+impl Architecture for Bert {
+    fn body(&self, b: &mut Builder<'_>) -> Result<String> {
+        body(b, self.segments)
+    }
+
+    fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
+        let model = encoder::prefix(b, ANCHOR)?;
+        let outer = encoder::head_prefix(b, ANCHOR, "bert.")?;
+        let (dense, scores) = (format!("{model}pooler.dense"), format!("{outer}classifier"));
+        encoder::first_token_head(b, x, &dense, "Tanh", &scores)
+    }
+}
+
+/// The vectors of all tokens, with tensors in BERT's spelling, which RoBERTa shares.
+pub(super) fn body(b: &mut Builder<'_>, segments: Segments) -> Result<String> {
+    let prefix = encoder::prefix(b, ANCHOR)?;
+    let width = b.config.hidden;
+    let mut x = encoder::embeddings(b, &format!("{prefix}embeddings."), width, segments)?;
+    for layer in 0..b.config.layers {
+        let names = layer_names(&format!("{prefix}encoder.layer.{layer}."));
+        x = encoder::layer(b, &x, &names, &AttentionKind::default())?;
+    }
+    Ok(x)
+}
+
+/// The names of a layer's tensors.
+fn layer_names(layer: &str) -> LayerNames {
+    LayerNames {
+        query: format!("{layer}attention.self.query"),
+        key: format!("{layer}attention.self.key"),
+        value: format!("{layer}attention.self.value"),
+        attention_output: format!("{layer}attention.output.dense"),
+        attention_norm: format!("{layer}attention.output.LayerNorm"),
+        up: format!("{layer}intermediate.dense"),
+        down: format!("{layer}output.dense"),
+        output_norm: format!("{layer}output.LayerNorm"),
+    }
+}

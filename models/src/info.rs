@@ -1,0 +1,128 @@
+//! What can be known of a model, and what it gives: its description, vectors, lengths, counts.
+//!
+//! Plain data; who fills and shows it is left to others.
+
+use std::path::PathBuf;
+
+use crate::{Device, Precision};
+
+/// What a model does with text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A transformer that turns a text into a vector.
+    Encoder,
+    /// A table of token vectors whose mean is the text's vector.
+    Static,
+    /// A transformer that scores a pair of texts.
+    CrossEncoder,
+}
+
+/// What a model is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// A text; [`Model::embed`](crate::Model::embed) takes these.
+    Text,
+    /// Two texts; [`Model::score`](crate::Model::score) takes these.
+    Pair,
+}
+
+/// How two vectors of a model are meant to be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Similarity {
+    /// Cosine similarity.
+    #[default]
+    Cosine,
+    /// Dot product.
+    Dot,
+    /// Negative euclidean distance.
+    Euclidean,
+    /// Negative manhattan distance.
+    Manhattan,
+}
+
+/// Which of a model's prompts goes before the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prompt<'a> {
+    /// The model's default prompt, if it has one.
+    #[default]
+    Default,
+    /// The prompt that the model's configuration has under this name.
+    Named(&'a str),
+    /// What a search query gets: the prompt `query`, else none.
+    Query,
+    /// What a document gets: the first of `document`, `passage`, `corpus`, else none.
+    Document,
+    /// These words.
+    Text(&'a str),
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    /// A short name for messages and metrics: the directory's name or the hub id.
+    pub name: String,
+    /// Where it was loaded from.
+    pub path: PathBuf,
+    /// What it does.
+    pub kind: ModelKind,
+    /// What it is given.
+    pub takes: InputKind,
+    /// The architecture (`bert`, `mpnet`, `static`, `onnx`, …).
+    pub architecture: String,
+    /// Components of a vector; 0 for a cross-encoder.
+    pub dimension: usize,
+    /// Scores that a cross-encoder gives for a pair; 0 for others.
+    pub labels: usize,
+    /// Longest input in tokens, special tokens included; `None` is no limit.
+    pub max_length: Option<usize>,
+    /// How its vectors are compared.
+    pub similarity: Similarity,
+    /// The precision that runs.
+    pub precision: Precision,
+    /// The device that runs it.
+    pub device: Device,
+    /// The prompts that the model's configuration names.
+    pub prompts: Vec<(String, String)>,
+    /// The name of the prompt that is used when none is named.
+    pub default_prompt: Option<String>,
+    /// Hash of everything that decides its vectors: files, precision, max length, truncation.
+    pub fingerprint: String,
+    /// Number of parameters.
+    pub parameters: u64,
+}
+
+/// Vectors of some texts, row after row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embeddings {
+    /// Components per vector.
+    pub dimension: usize,
+    /// `rows × dimension` components.
+    pub values: Vec<f32>,
+}
+
+/// Length of a text in a model's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCount {
+    /// Tokens before truncation, special tokens included.
+    pub tokens: usize,
+    /// Whether the model sees only the beginning of the text.
+    pub truncated: bool,
+}
+
+/// What a model has done since it was loaded. The same figures go to `metrics`, labelled with the
+/// model's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ModelStats {
+    /// Texts (or pairs) that were asked for, NULLs not counted.
+    pub texts: u64,
+    /// Tokens that went through the model, special tokens included; texts that came from the cache
+    /// don't count.
+    pub tokens: u64,
+    /// Texts that were longer than the model's limit.
+    pub truncated: u64,
+    /// Texts whose vector came from the cache on disk.
+    pub cache_hits: u64,
+    /// Seconds spent in calls, waiting included.
+    pub seconds: f64,
+}

@@ -1,0 +1,42 @@
+//! What a model is given, and how it is made ready to run.
+//!
+//! An [`Input`] is what callers have: a text, or a pair. A [`Sequence`] is what a backend runs. What
+//! the numbers mean to a model is left to it.
+
+mod text;
+mod wordpiece;
+
+pub(crate) use self::text::{Reading, TextReader};
+
+/// One thing that a model is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Input<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Two texts, to be scored together.
+    Pair(&'a str, &'a str),
+}
+
+impl Input<'_> {
+    /// Its contents, piece by piece, as a hash of it takes them.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        let (first, second) = match self {
+            Self::Text(text) => (text, None),
+            Self::Pair(first, second) => (first, Some(second)),
+        };
+        std::iter::once(first).chain(second).map(|text| text.as_bytes())
+    }
+}
+
+/// One input, ready to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    /// Token ids, special tokens included.
+    pub(crate) ids: Vec<u32>,
+    /// Segment of each token; `None` is all zeros (a single text).
+    pub(crate) type_ids: Option<Vec<u32>>,
+    /// Tokens at the start that pooling leaves out (a prompt that the model doesn't pool).
+    pub(crate) skip: usize,
+    /// Whether the text was longer than the model's limit.
+    pub(crate) truncated: bool,
+}
