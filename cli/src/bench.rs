@@ -5,6 +5,7 @@
 //! programs.
 
 pub(crate) mod kernels;
+mod profile;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,10 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         if let Some(precision) = precision {
             spec.set("precision", precision)?;
         }
+        if args.profile {
+            profile::run(&spec, &texts, guard.token())?;
+            continue;
+        }
         let begun = Instant::now();
         let model = Model::load(&spec)?;
         if model.info().kind == ModelKind::CrossEncoder {
@@ -59,7 +64,7 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         let load_seconds = begun.elapsed().as_secs_f64();
         measured.push(measure(&model, &texts, args.runs, load_seconds, guard.token())?);
     }
-    print(&name, texts.len(), args.runs, &measured)
+    if args.profile { Ok(()) } else { print(&name, texts.len(), args.runs, &measured) }
 }
 
 /// Warms up, then measures.

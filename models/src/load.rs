@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use crate::backends::{self, Backend, Facts};
+use crate::backends::{self, Backend, Facts, Output};
 use crate::cache::VectorCache;
 use crate::hub::Found;
 use crate::info::{InputKind, ModelInfo, ModelKind};
-use crate::inputs::{Reading, TextReader};
+use crate::inputs::{Reading, Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind};
 use crate::pool::{Head, Step, TorchActivation};
 use crate::stats::Counters;
@@ -35,11 +35,27 @@ pub(crate) enum Finish {
     Scores(TorchActivation),
 }
 
-/// Loads a model.
+impl Finish {
+    /// The row of one sequence.
+    pub(crate) fn row(&self, sequence: &Sequence, output: Output<'_>) -> Vec<f32> {
+        match (self, output) {
+            (Self::Vector(head), Output::Tokens { values, width }) => {
+                head.apply(values, width, sequence.skip)
+            }
+            (Self::Vector(head), Output::Whole(values)) => head.finish(values.to_vec()),
+            (
+                Self::Scores(activation),
+                Output::Tokens { values, .. } | Output::Whole(values),
+            ) => values.iter().map(|logit| activation.apply(*logit)).collect(),
+        }
+    }
+}
+
+/// Loads a model. `profile` is the folder where its backend writes how long its operators take.
 ///
 /// # Errors
 /// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
-pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
+pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
     let found = hub::find(&spec.source)?;
     let layout = Layout::read(&found.path)?;
     let limit = backends::length_limit(&layout, spec, &found.name)?;
@@ -51,7 +67,7 @@ pub(crate) fn load(spec: &ModelSpec) -> Result<Loaded> {
         reads_beginning: layout.kind == LayoutKind::Static { model2vec: true },
     };
     let reader = TextReader::load(&layout.tokenizer, &found.name, reading)?;
-    let backend = backends::load(&layout, spec, &reader, &found.name)?;
+    let backend = backends::load(&layout, spec, &reader, &found.name, profile)?;
     let facts = backend.facts();
     let head = Head {
         pooling: if facts.pooled { Vec::new() } else { layout.pooling.clone() },

@@ -31,7 +31,7 @@ impl Model {
     /// # Errors
     /// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
     pub fn load(spec: &ModelSpec) -> Result<Self> {
-        load(spec).map(|loaded| Self(Arc::new(loaded)))
+        load(spec, None).map(|loaded| Self(Arc::new(loaded)))
     }
 
     /// What is known of the model.
@@ -175,16 +175,8 @@ impl Model {
     ) -> Result<Vec<f32>> {
         let sequences = self.0.reader.read(inputs, prompt, cancel)?;
         count(&sequences, work);
-        let finish = &self.0.finish;
-        self.0.backend.run(&sequences, width, cancel, &|sequence, output| match (finish, output) {
-            (Finish::Vector(head), Output::Tokens { values, width }) => {
-                head.apply(values, width, sequence.skip)
-            }
-            (Finish::Vector(head), Output::Whole(values)) => head.finish(values.to_vec()),
-            (Finish::Scores(activation), Output::Tokens { values, .. } | Output::Whole(values)) => {
-                values.iter().map(|logit| activation.apply(*logit)).collect()
-            }
-        })
+        let each = |sequence: &Sequence, output: Output<'_>| self.0.finish.row(sequence, output);
+        self.0.backend.run(&sequences, width, cancel, &each)
     }
 
     /// Length of each text in tokens, without a prompt.

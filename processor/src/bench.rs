@@ -2,7 +2,7 @@
 //! registers.
 //!
 //! Kernels are private to their crates; each crate hands out [`Kernel`]s here, ready to be timed.
-//! Timing them is the caller's work.
+//! Timing them is the caller's work; the clocks are here.
 
 use std::hint::black_box;
 
@@ -27,6 +27,39 @@ pub enum Peak {
     Floats,
     /// Exact products of 8-bit numbers, summed in 32 bits.
     Bytes,
+}
+
+/// Seconds of processor time that this thread has taken, so that other programs' turns don't count;
+/// on other systems than Unix, the time that passes.
+pub fn thread_seconds() -> f64 {
+    #[cfg(unix)]
+    return clock(libc::CLOCK_THREAD_CPUTIME_ID);
+    #[cfg(not(unix))]
+    passed()
+}
+
+/// Seconds of processor time that all threads of this process have taken; on other systems than
+/// Unix, the time that passes.
+pub fn processor_seconds() -> f64 {
+    #[cfg(unix)]
+    return clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+    #[cfg(not(unix))]
+    passed()
+}
+
+#[cfg(unix)]
+fn clock(id: libc::clockid_t) -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to the time that it is given.
+    unsafe { libc::clock_gettime(id, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The time since the first call.
+#[cfg(not(unix))]
+fn passed() -> f64 {
+    static BEGUN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    BEGUN.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
 }
 
 /// Steps of a loop: some tens of microseconds.

@@ -73,6 +73,7 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sembla bench embed\n  \
     sembla bench embed -m sentence-transformers/all-MiniLM-L6-v2 --precision f32,q8 --rows 5000\n\n\
+    sembla bench embed --profile --precision f32,q8\n\n\
     --precision takes several here, separated by commas.")]
 pub(crate) struct BenchArgs {
     /// Texts of a run
@@ -91,6 +92,10 @@ pub(crate) struct BenchArgs {
     /// Column of --input that holds the text
     #[arg(short, long, value_name = "COLUMN", default_value = "text")]
     pub(crate) column: String,
+
+    /// Show where the time goes, by operator, on one core and over 2,000 texts at most
+    #[arg(long)]
+    pub(crate) profile: bool,
 
     /// The model.
     #[command(flatten)]

@@ -6,12 +6,10 @@
 //! round down.
 
 use std::io::Write;
-#[cfg(not(unix))]
-use std::time::Instant;
 
 use sembla_models::CancelToken;
 use sembla_processor::Level;
-use sembla_processor::bench::{Kernel, Peak, peak};
+use sembla_processor::bench::{Kernel, Peak, peak, thread_seconds};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
@@ -64,31 +62,15 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
 fn measure(kernel: &mut Kernel) -> f64 {
     (kernel.run)();
     let rate = |_| {
-        let (begun, mut passed, mut calls) = (seconds(), 0.0, 0_u32);
+        let (begun, mut passed, mut calls) = (thread_seconds(), 0.0, 0_u32);
         while passed < ROUND_SECONDS {
             (kernel.run)();
             calls += 1;
-            passed = seconds() - begun;
+            passed = thread_seconds() - begun;
         }
         f64::from(calls) * kernel.operations / passed
     };
     (0..ROUNDS).map(rate).fold(0.0, f64::max)
-}
-
-/// The processor time of this thread.
-#[cfg(unix)]
-fn seconds() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes to the time that it is given.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The time since the first call.
-#[cfg(not(unix))]
-fn seconds() -> f64 {
-    static BEGUN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    BEGUN.get_or_init(Instant::now).elapsed().as_secs_f64()
 }
 
 /// The name of the processor, where the system tells it.

@@ -7,6 +7,8 @@
 mod onnx;
 mod table;
 
+use std::path::Path;
+
 use crate::inputs::{Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind};
 use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
@@ -33,6 +35,28 @@ pub(crate) trait Backend: Send + Sync {
         cancel: &CancelToken,
         each: &Each<'_>,
     ) -> Result<Vec<f32>>;
+
+    /// What the operators took since the model was loaded, the longest first; this ends measuring.
+    /// There are none where the backend has none, or was not loaded to be profiled.
+    ///
+    /// # Errors
+    /// A profile that can't be read.
+    fn operators(&self) -> Result<Vec<OperatorTime>> {
+        Ok(Vec::new())
+    }
+}
+
+/// What all calls of an operator on tensors of some widths took together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorTime {
+    /// Its name; for products of matrices with the widths of what goes in and comes out.
+    pub name: String,
+    /// How often it ran.
+    pub calls: u64,
+    /// Seconds.
+    pub seconds: f64,
+    /// Multiplications and additions; 0 where it is not a product of matrices.
+    pub operations: f64,
 }
 
 /// What becomes of the output for one sequence. It is called on many threads.
@@ -77,7 +101,8 @@ pub(crate) fn length_limit(layout: &Layout, spec: &ModelSpec, name: &str) -> Res
     }
 }
 
-/// Loads the backend that a directory is for.
+/// Loads the backend that a directory is for. `profile` is a folder for what it writes of the time
+/// that its operators take.
 ///
 /// # Errors
 /// Files that don't fit each other, a precision or device that can't be had, the engine's refusal.
@@ -86,11 +111,12 @@ pub(crate) fn load(
     spec: &ModelSpec,
     reader: &TextReader,
     name: &str,
+    profile: Option<&Path>,
 ) -> Result<Box<dyn Backend>> {
     Ok(match layout.kind {
         LayoutKind::Static { .. } => Box::new(TokenTable::load(layout, reader)?),
         LayoutKind::Encoder | LayoutKind::CrossEncoder => {
-            Box::new(Engine::load(layout, spec, reader, name)?)
+            Box::new(Engine::load(layout, spec, reader, name, profile)?)
         }
     })
 }

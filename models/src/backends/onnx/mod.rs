@@ -8,14 +8,16 @@
 
 mod batch;
 mod open;
+mod profile;
 mod sessions;
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Mutex;
 
 use self::batch::Batch;
 use self::sessions::Sessions;
-use super::{Backend, Each, Facts, Output};
+use super::{Backend, Each, Facts, OperatorTime, Output};
 use crate::config::TransformerConfig;
 use crate::families::Transformer;
 use crate::inputs::{Input, Sequence, TextReader};
@@ -109,6 +111,10 @@ impl Backend for Engine {
         }
         Ok(unsort(values, &order, width))
     }
+
+    fn operators(&self) -> Result<Vec<OperatorTime>> {
+        self.sessions.profile()
+    }
 }
 
 impl Engine {
@@ -122,6 +128,7 @@ impl Engine {
         spec: &ModelSpec,
         reader: &TextReader,
         name: &str,
+        profile: Option<&Path>,
     ) -> Result<Self> {
         let loaded = open::load(layout, spec, reader)?;
         let batch_tokens = spec.batch_tokens.unwrap_or(match spec.device {
@@ -129,7 +136,7 @@ impl Engine {
             Device::Cuda(_) => BATCH_TOKENS_GPU,
         });
         let mut engine = Self {
-            sessions: Sessions::open(loaded.source, spec, name)?,
+            sessions: Sessions::open(loaded.source, spec, name, profile)?,
             feed: loaded.feed,
             facts: loaded.facts,
             batch_tokens,

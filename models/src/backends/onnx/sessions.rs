@@ -2,6 +2,7 @@
 //! a time.
 
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
+use super::profile;
+use crate::backends::OperatorTime;
 use crate::error::one_line;
 use crate::onnxruntime::{environment, one_session_at_a_time};
 use crate::ops::{self, Shared};
@@ -32,6 +35,8 @@ pub(crate) struct Sessions {
     limit: usize,
     threads: usize,
     device: Device,
+    /// Where sessions write what their operators take, where that is asked for.
+    profile: Option<PathBuf>,
     /// Name of the model, for messages.
     model: String,
 }
@@ -54,7 +59,12 @@ impl Sessions {
     ///
     /// # Errors
     /// A device that isn't there, or a graph that ONNX Runtime refuses.
-    pub(crate) fn open(source: GraphSource, spec: &ModelSpec, model: &str) -> Result<Self> {
+    pub(crate) fn open(
+        source: GraphSource,
+        spec: &ModelSpec,
+        model: &str,
+        profile: Option<&Path>,
+    ) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default = match spec.device {
             Device::Cpu => (cores / spec.threads).max(1),
@@ -66,6 +76,7 @@ impl Sessions {
             limit: spec.workers.unwrap_or(default),
             threads: spec.threads,
             device: spec.device,
+            profile: profile.map(Path::to_path_buf),
             model: model.to_string(),
         };
         let first = sessions.build(&source)?;
@@ -118,6 +129,22 @@ impl Sessions {
         }
     }
 
+    /// What the operators of all sessions took, where that was asked for.
+    pub(super) fn profile(&self) -> Result<Vec<OperatorTime>> {
+        if self.profile.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut files = Vec::new();
+        for session in &mut self.state().idle {
+            let file = session.end_profiling().map_err(|error| ModelError::Inference {
+                model: self.model.clone(),
+                message: one_line(&error.to_string()),
+            })?;
+            files.push(PathBuf::from(file));
+        }
+        profile::read(&files)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +164,9 @@ impl Sessions {
                 .with_memory_pattern(false)?
                 .with_intra_op_spinning(false)?
                 .with_optimization_level(GraphOptimizationLevel::Level1)?;
+            if let Some(folder) = &self.profile {
+                builder = builder.with_profiling(folder.join("session"))?;
+            }
             if let Some(operators) = operators {
                 builder = builder.with_operators(operators)?;
             }
