@@ -32,7 +32,15 @@ pub const BUILTINS: &[Builtin] = &[
     },
 ];
 
-/// The model of that name.
+/// The model of that name, in any case.
+///
+/// # Examples
+/// ```
+/// use sembla_models::builtin;
+///
+/// assert!(builtin::find("MiniLM").is_some());
+/// assert!(builtin::find("sentence-transformers/all-MiniLM-L6-v2").is_none());
+/// ```
 pub fn find(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name.eq_ignore_ascii_case(name))
 }

@@ -8,7 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 ///
 /// Clones share the flag. Work that sees it set returns
 /// [`ModelError::Cancelled`](crate::ModelError::Cancelled) within one batch. [`CancelToken::reset`]
-/// makes the token usable for the next query.
+/// makes the token usable for the next query. A look at the flag costs no more than a read of
+/// memory.
+///
+/// # Examples
+/// ```
+/// use sembla_models::{CancelToken, ModelError};
+///
+/// let token = CancelToken::new();
+/// let worker = token.clone();
+/// assert!(worker.check().is_ok());
+/// token.cancel();
+/// assert!(matches!(worker.check(), Err(ModelError::Cancelled)));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<Shared>);
 

@@ -19,7 +19,17 @@ pub enum Fault {
 }
 
 /// Everything that can go wrong with a model. Each message is one line that names the thing and,
-/// where there is one, the mend.
+/// where there is one, the fix.
+///
+/// # Examples
+/// ```
+/// use sembla_models::{Fault, Model, ModelSpec};
+///
+/// let error = Model::load(&ModelSpec::new("./no/such/folder")).unwrap_err();
+/// assert_eq!(error.fault(), Fault::User);
+/// assert!(!error.is_retryable());
+/// assert!(error.to_string().contains("no such directory"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// No usable ONNX Runtime library was found.

@@ -58,6 +58,17 @@ pub enum Prompt<'a> {
 }
 
 /// What is known of a loaded model.
+///
+/// # Examples
+/// ```
+/// use sembla_models::{InputKind, Model, ModelKind, ModelSpec};
+///
+/// let model = Model::load(&ModelSpec::new("potion"))?;
+/// let info = model.info();
+/// assert_eq!((info.kind, info.takes), (ModelKind::Static, InputKind::Text));
+/// assert_eq!((info.dimension, info.labels), (128, 0));
+/// # Ok::<(), sembla_models::ModelError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ModelInfo {
     /// A short name for messages and metrics: the directory's name or the hub id.

@@ -17,7 +17,16 @@ thread_local! {
 /// Makes the panics that are caught silent; all others are told as before.
 static HOOK: Once = Once::new();
 
-/// Calls a library that may panic.
+/// Calls a library that may panic. The panic is not printed.
+///
+/// # Examples
+/// ```
+/// use sembla_models::panics::caught;
+///
+/// assert_eq!(caught(|| 1 + 1), Ok(2));
+/// let numbers: &[u8] = &[];
+/// assert!(caught(|| numbers[0]).unwrap_err().contains("index out of bounds"));
+/// ```
 ///
 /// # Errors
 /// What the panic said.

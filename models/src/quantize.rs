@@ -60,6 +60,18 @@ impl View for &Tensor {
 ///
 /// Takes seconds and the memory of the 8-bit weights. An interrupted run leaves no folder `target`.
 ///
+/// # Examples
+/// ```
+/// # let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert");
+/// # let folder = std::env::temp_dir().join(format!("sembla-doc-{}", std::process::id()));
+/// # let target = folder.join("bert-q8");
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let report = sembla_models::quantize(source, &target)?;
+/// assert!(report.bytes_after < report.bytes_before);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), sembla_models::ModelError>(())
+/// ```
+///
 /// # Errors
 /// When the source has no `model.safetensors`, is quantised already, or `target` exists.
 pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
@@ -115,7 +127,17 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
 
 /// Writes the model's graph at f32 as a plain ONNX file: `input_ids`, `attention_mask` (and
 /// `token_type_ids`) in, `last_hidden_state` or `logits` out. Pooling and normalisation stay
-/// outside, as Sentence-Transformers has it.
+/// outside, as Sentence-Transformers has it. Takes seconds; the file has four bytes a parameter.
+///
+/// # Examples
+/// ```
+/// # let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert");
+/// # let graph = std::env::temp_dir().join(format!("sembla-doc-{}.onnx", std::process::id()));
+/// sembla_models::export(&sembla_models::ModelSpec::new(source), &graph)?;
+/// assert!(std::fs::metadata(&graph).unwrap().len() > 0);
+/// # std::fs::remove_file(&graph).unwrap();
+/// # Ok::<(), sembla_models::ModelError>(())
+/// ```
 ///
 /// # Errors
 /// When the model has no `model.safetensors`, or `target` exists.

@@ -95,6 +95,19 @@ pub struct ModelOption {
 }
 
 /// Where a model is and how to run it. Everything but the source has a default.
+///
+/// # Examples
+/// ```
+/// use sembla_models::{ModelSpec, Precision};
+///
+/// let mut spec = ModelSpec::new("sentence-transformers/all-MiniLM-L6-v2");
+/// spec.set("precision", "q8")?;
+/// assert_eq!(spec.precision, Some(Precision::Q8));
+///
+/// let error = spec.set("presicion", "q8").unwrap_err().to_string();
+/// assert!(error.contains("did you mean 'precision'?"));
+/// # Ok::<(), sembla_models::ModelError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// A directory, an `.onnx` file, the name of a model that comes with Sembla, or a hub id
