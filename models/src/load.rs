@@ -43,10 +43,9 @@ impl Finish {
                 head.apply(values, width, sequence.skip)
             }
             (Self::Vector(head), Output::Whole(values)) => head.finish(values.to_vec()),
-            (
-                Self::Scores(activation),
-                Output::Tokens { values, .. } | Output::Whole(values),
-            ) => values.iter().map(|logit| activation.apply(*logit)).collect(),
+            (Self::Scores(activation), Output::Tokens { values, .. } | Output::Whole(values)) => {
+                values.iter().map(|logit| activation.apply(*logit)).collect()
+            }
         }
     }
 }

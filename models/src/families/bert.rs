@@ -3,7 +3,7 @@
 use super::{Architecture, Family, Transformer};
 use crate::Result;
 use crate::config::{Keys, Spelling, TransformerConfig};
-use crate::graph::encoder::{self, LayerNames, Segments};
+use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
 
 pub(super) static FAMILY: Family = Family { model_types: &["bert"], read };
@@ -39,7 +39,7 @@ impl Architecture for Bert {
         let model = encoder::prefix(b, ANCHOR)?;
         let outer = encoder::head_prefix(b, ANCHOR, "bert.")?;
         let (dense, scores) = (format!("{model}pooler.dense"), format!("{outer}classifier"));
-        encoder::first_token_head(b, x, &dense, "Tanh", &scores)
+        encoder::first_token_head(b, x, &dense, HeadActivation::Tanh, &scores)
     }
 }
 
@@ -47,7 +47,12 @@ impl Architecture for Bert {
 pub(super) fn body(b: &mut Builder<'_>, segments: Segments) -> Result<String> {
     let prefix = encoder::prefix(b, ANCHOR)?;
     let width = b.config.hidden;
-    let mut x = encoder::embeddings(b, &format!("{prefix}embeddings."), width, segments)?;
+    let x = encoder::embeddings(b, &format!("{prefix}embeddings."), width, segments)?;
+    layers(b, x, &prefix)
+}
+
+/// All layers, with tensors in BERT's spelling. `prefix` ends before `encoder`.
+pub(super) fn layers(b: &mut Builder<'_>, mut x: String, prefix: &str) -> Result<String> {
     for layer in 0..b.config.layers {
         let names = layer_names(&format!("{prefix}encoder.layer.{layer}."));
         x = encoder::layer(b, &x, &names, &AttentionKind::default())?;

@@ -2,8 +2,8 @@
 
 use super::{Architecture, Family, Transformer};
 use crate::Result;
-use crate::config::{Keys, Size, Spelling, TransformerConfig};
-use crate::graph::encoder::{self, LayerNames, Segments};
+use crate::config::{HiddenActivation, Keys, Size, Spelling, TransformerConfig};
+use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
 
 pub(super) static FAMILY: Family = Family { model_types: &["distilbert"], read };
@@ -44,7 +44,8 @@ impl Architecture for DistilBert {
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
         let outer = encoder::head_prefix(b, ANCHOR, "distilbert.")?;
         let dense = format!("{outer}pre_classifier");
-        encoder::first_token_head(b, x, &dense, "Relu", &format!("{outer}classifier"))
+        let relu = HeadActivation::Hidden(HiddenActivation::Relu);
+        encoder::first_token_head(b, x, &dense, relu, &format!("{outer}classifier"))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Architecture, Family, Transformer};
 use crate::Result;
 use crate::config::{Keys, Spelling, TransformerConfig};
-use crate::graph::encoder::{self, LayerNames, Segments};
+use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
 
 pub(super) static FAMILY: Family = Family { model_types: &["mpnet"], read };
@@ -57,7 +57,13 @@ impl Architecture for MpNet {
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
         let outer = encoder::head_prefix(b, ANCHOR, "mpnet.")?;
         let dense = format!("{outer}classifier.dense");
-        encoder::first_token_head(b, x, &dense, "Tanh", &format!("{outer}classifier.out_proj"))
+        encoder::first_token_head(
+            b,
+            x,
+            &dense,
+            HeadActivation::Tanh,
+            &format!("{outer}classifier.out_proj"),
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Architecture, Family, Transformer, bert};
 use crate::Result;
 use crate::config::{Keys, Spelling, TransformerConfig};
 use crate::graph::Builder;
-use crate::graph::encoder::{self, Segments};
+use crate::graph::encoder::{self, HeadActivation, Segments};
 
 pub(super) static FAMILY: Family =
     Family { model_types: &["roberta", "xlm-roberta", "camembert"], read };
@@ -38,6 +38,12 @@ impl Architecture for Roberta {
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
         let outer = encoder::head_prefix(b, ANCHOR, "roberta.")?;
         let dense = format!("{outer}classifier.dense");
-        encoder::first_token_head(b, x, &dense, "Tanh", &format!("{outer}classifier.out_proj"))
+        encoder::first_token_head(
+            b,
+            x,
+            &dense,
+            HeadActivation::Tanh,
+            &format!("{outer}classifier.out_proj"),
+        )
     }
 }

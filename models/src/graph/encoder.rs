@@ -5,6 +5,7 @@ use super::Form;
 use super::attention::{AttentionKind, attention, places};
 use super::builder::{Builder, Norm};
 use crate::Result;
+use crate::config::HiddenActivation;
 use crate::onnx::writer::int;
 
 /// Names of one layer's tensors, without `.weight` and `.bias`.
@@ -110,19 +111,29 @@ fn positions(b: &mut Builder<'_>) -> Result<String> {
     }
 }
 
-/// A classifier's head on the first token: a dense layer, an activation (an operator of ONNX), and
-/// the scores.
+/// What the dense layer of a classifier's head goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadActivation {
+    Tanh,
+    /// One that feed-forward blocks have as well.
+    Hidden(HiddenActivation),
+}
+
+/// A classifier's head on the first token: a dense layer, an activation, and the scores.
 pub(crate) fn first_token_head(
     b: &mut Builder<'_>,
     x: &str,
     dense: &str,
-    activation: &str,
+    activation: HeadActivation,
     scores: &str,
 ) -> Result<String> {
     let (hidden, labels) = (b.config.hidden, b.config.labels.len());
     let first = b.first_tokens(x)?;
     let wide = b.float_linear(&first, &[(dense, hidden)], hidden, true, None)?;
-    let wide = b.op(activation, &[&wide], Vec::new());
+    let wide = match activation {
+        HeadActivation::Tanh => b.op("Tanh", &[&wide], Vec::new()),
+        HeadActivation::Hidden(activation) => b.activation(&wide, activation)?,
+    };
     b.float_linear(&wide, &[(scores, labels)], hidden, true, None)
 }
 

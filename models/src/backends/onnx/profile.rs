@@ -57,9 +57,8 @@ fn add(path: &Path, times: &mut BTreeMap<String, OperatorTime>) -> Result<()> {
     let file = File::open(path).map_err(|error| ModelError::io(path, error))?;
     let events: Vec<Event> = serde_json::from_reader(BufReader::new(file))
         .map_err(|error| ModelError::file(path, format!("is no profile: {error}")))?;
-    let nodes = events
-        .iter()
-        .filter(|event| event.cat == "Node" && event.name.ends_with("_kernel_time"));
+    let nodes =
+        events.iter().filter(|event| event.cat == "Node" && event.name.ends_with("_kernel_time"));
     for event in nodes {
         let (name, operations) = describe(&event.args);
         let time = times.entry(name.clone()).or_insert(OperatorTime {
