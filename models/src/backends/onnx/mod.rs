@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use self::batch::Batch;
 use self::sessions::Sessions;
-use super::{Backend, Each, Facts, OperatorTime, Output};
+use super::{Backend, Each, Facts, OperatorTime};
 use crate::config::TransformerConfig;
 use crate::families::Transformer;
 use crate::inputs::{Input, Sequence, TextReader};
