@@ -25,6 +25,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         "operators",
         "readers",
         "sql",
+        "jobs",
         "cli",
         "runtime",
         "connectors",

@@ -14,10 +14,11 @@ use std::time::Instant;
 use sembla_models::{CancelToken, Model, ModelKind, Prompt};
 
 use crate::args::BenchArgs;
-use crate::embed::texts_of;
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::progress::{count, rate};
+use crate::notice;
+use sembla_jobs::embed::texts_of;
+use sembla_jobs::numbers::{count, rate};
 
 /// One line of the table.
 struct Measured {
@@ -121,14 +122,14 @@ fn print(name: &str, texts: usize, runs: usize, measured: &[Measured]) -> Result
 /// The texts to embed.
 fn texts(args: &BenchArgs) -> Result<Vec<String>> {
     let (texts, mix) = match &args.input {
-        Some(input) => (texts_of(input, &args.column, args.rows)?, false),
+        Some(input) => (texts_of(input, &args.column, args.rows, &notice)?, false),
         None => {
             let file = example_data().ok_or_else(|| {
                 Failure::user(format!(
                     "{EXAMPLE_DATA} was not found; --input names a file with texts"
                 ))
             })?;
-            (texts_of(&file.to_string_lossy(), "text", usize::MAX)?, true)
+            (texts_of(&file.to_string_lossy(), "text", usize::MAX, &notice)?, true)
         }
     };
     if texts.is_empty() {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::failure::{Failure, Result};
 use crate::terminal::Line;
-use crate::whole_file;
+use sembla_jobs::whole_file;
 
 /// The exit code of a process that Ctrl-C ended: 128 and the number of the signal, as shells count.
 const INTERRUPTED: i32 = 130;

@@ -10,21 +10,16 @@ mod bench;
 mod embed;
 mod failure;
 mod findings;
-mod input;
 mod interrupt;
 mod manual;
 mod model_flags;
 mod models;
-mod output;
-mod printable;
 mod progress;
 mod query;
-mod report;
 mod scan;
 mod shell;
 mod stream;
 mod terminal;
-mod whole_file;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -34,7 +29,7 @@ use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
 use args::{BenchCommand, Cli, Command, SessionArgs, SqlArgs};
-use failure::{Failure, Result, one_line};
+use failure::{Failure, Result, exit_code, one_line};
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
@@ -54,7 +49,7 @@ fn main() -> ExitCode {
                 // Threads may still be inside a model that an orderly end would wait for.
                 interrupt::end_at_once(interrupt::exit_code());
             }
-            failure.exit_code()
+            exit_code(&failure)
         }
     }
 }
@@ -76,16 +71,21 @@ fn parse() -> Result<Cli> {
     })
 }
 
+/// Shows a line that the user should see.
+fn notice(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Sends what the crates tell of their work to standard error. What ONNX Runtime logs comes back as
 /// an error too, or as a stop that was asked for, so it is for those who look for a fault.
 fn trace(verbose: u8) {
     let level = match verbose {
         0 => "warn,ort=off",
         1 => {
-            "sembla=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn,ort=off"
+            "sembla=info,sembla_jobs=info,sembla_models=info,sembla_sql=info,sembla_runtime=info,sembla_connectors=info,warn,ort=off"
         }
         _ => {
-            "sembla=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info"
+            "sembla=debug,sembla_jobs=debug,sembla_models=debug,sembla_sql=debug,sembla_runtime=debug,sembla_connectors=debug,info"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -6,7 +6,7 @@ use sembla_models::{Model, ModelInfo, ModelKind, builtin, quantize};
 
 use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
 use crate::failure::{Failure, Result};
-use crate::progress::count;
+use sembla_jobs::numbers::count;
 
 /// Runs the command.
 ///

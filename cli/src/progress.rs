@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use sembla_jobs::numbers::{self, count};
 use sembla_models::CancelToken;
 
 use crate::terminal::{Line, stdout_width};
@@ -29,7 +30,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(15);
 const BAR_LETTERS: u64 = 24;
 
 /// The stage in which each row is embedded once.
-pub(crate) const EMBEDDING: &str = "embedding";
+pub(crate) use sembla_jobs::embed::STAGE as EMBEDDING;
 /// The stage of a query that reads and has told of no other.
 const READING: &str = "reading";
 
@@ -250,7 +251,7 @@ impl Shown<'_> {
             None => line += &format!(": {}", count(self.done)),
         }
         let Some(per_second) = self.per_second else { return line };
-        line += &format!(", {}/s", rate_in_words(per_second));
+        line += &format!(", {}/s", numbers::per_second(per_second));
         if let Some(total) = self.total.filter(|total| *total > self.done) {
             line += &format!(", {} left", time((total - self.done) as f64 / per_second));
         }
@@ -295,15 +296,6 @@ fn tick(shared: &Shared, every: Duration) {
     }
 }
 
-/// Events per second with at most three digits that matter.
-pub(crate) fn rate(events: u64, seconds: f64) -> String {
-    rate_in_words(events as f64 / seconds.max(1e-9))
-}
-
-fn rate_in_words(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { count(rate.round() as u64) }
-}
-
 /// A time for people: `40 s`, `3 min 40 s`, `2 h 5 min`.
 fn time(seconds: f64) -> String {
     let seconds = seconds.ceil().max(0.0) as u64;
@@ -312,19 +304,6 @@ fn time(seconds: f64) -> String {
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (hours, minutes, _) => format!("{} h {minutes} min", count(hours)),
     }
-}
-
-/// A number with commas between its thousands.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use sembla_sql::{Outcome, Progress, Session, SessionOptions, Statement};
 
-use crate::args::{Format, SessionArgs, SqlArgs};
+use crate::args::{SessionArgs, SqlArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::output::{Look, RowPrinter};
 use crate::progress::Stages;
 use crate::scan::split;
-use crate::stream;
+use crate::{stream, terminal};
+use sembla_jobs::output::{Format, Look, RowPrinter};
 
 /// How long the rows that a table leaves out are counted.
 const COUNTING_TIME_MAX: Duration = Duration::from_secs(1);
@@ -56,8 +56,8 @@ pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
 /// That of the first statement that fails.
 pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
     let session = open(&args.session)?;
-    let look = Look { max_rows: args.max_rows, ..Look::of_stdout() };
-    let printing = Printing { format: args.format, look, timing: args.timing };
+    let look = Look { max_rows: args.max_rows, ..terminal::look() };
+    let printing = Printing { format: args.format.into(), look, timing: args.timing };
     let mut out = BufWriter::new(std::io::stdout());
     for source in sources(args)? {
         let name = source.name.as_deref();

@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::printable::cut;
+use sembla_jobs::output::Look;
+use sembla_jobs::printable::cut;
 
 /// Columns of a terminal that does not say how wide it is.
 const WIDTH_UNKNOWN: usize = 80;
@@ -12,6 +13,11 @@ const ERASE: &str = "\r\u{1b}[2K";
 /// The columns of the terminal that standard output is; `None` where it is none.
 pub(crate) fn stdout_width() -> Option<usize> {
     std::io::stdout().is_terminal().then(|| asked_width(Output::Standard))
+}
+
+/// The look of results on standard output: on a terminal they fit its width.
+pub(crate) fn look() -> Look {
+    Look { width: stdout_width(), ..Look::default() }
 }
 
 /// A line on standard error, where that is a terminal.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{Format, bytes, finite, positive};
+use super::{FormatFlag, bytes, finite, positive};
 use crate::model_flags::ModelFlags;
 
 const FILES_HELP: &str = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with \
@@ -67,7 +67,7 @@ pub(crate) struct OutputArgs {
 
     /// How rows are printed on standard output
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: FormatFlag,
 
     /// Put the texts beside the ids also in csv, json, ndjson and OUT, as the table format does
     #[arg(long)]

@@ -153,7 +153,7 @@ pub(crate) struct SqlArgs {
 
     /// How rows are printed
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: FormatFlag,
 
     /// Stop each result of the table format after so many rows [default: no limit]
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -172,9 +172,9 @@ pub(crate) struct SqlArgs {
     pub(crate) session: SessionArgs,
 }
 
-/// How rows are printed.
+/// The values of `--format`; [`Format`] says what each is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum FormatFlag {
     /// Columns for people
     #[default]
     Table,
@@ -186,6 +186,18 @@ pub(crate) enum Format {
     Ndjson,
     /// The stream format of Arrow IPC, one stream per statement
     Arrow,
+}
+
+impl From<FormatFlag> for Format {
+    fn from(flag: FormatFlag) -> Self {
+        match flag {
+            FormatFlag::Table => Self::Table,
+            FormatFlag::Csv => Self::Csv,
+            FormatFlag::Json => Self::Json,
+            FormatFlag::Ndjson => Self::Ndjson,
+            FormatFlag::Arrow => Self::Arrow,
+        }
+    }
 }
 
 /// Reads a whole number of at least one.

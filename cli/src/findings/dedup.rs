@@ -6,9 +6,10 @@ use futures::StreamExt;
 
 use crate::args::DedupArgs;
 use crate::failure::{Failure, Result};
-use crate::input::{Plan, Rows, Wanted, resolve};
 use crate::interrupt::Interrupt;
-use crate::output::ResultFile;
+use crate::notice;
+use sembla_jobs::input::{Plan, Rows, Wanted, resolve};
+use sembla_jobs::output::ResultFile;
 
 use super::INPUT;
 use super::described::column;
@@ -63,7 +64,7 @@ async fn write_corpus(
 ) -> Result<()> {
     let columns = (!args.carry.columns.is_empty()).then_some(args.carry.columns.as_slice());
     let wanted = Wanted { text: None, columns, output_column: None };
-    let plan = Plan::new(resolve(&args.finding.input.inputs, &[file.path()])?, &wanted)?;
+    let plan = Plan::new(resolve(&args.finding.input.inputs, &[file.path()])?, &wanted, &notice)?;
     let mut kept: Vec<bool> = Vec::new();
     let sql = select(&VERDICT, &[], &[], &call(args, NUMBERED));
     let mut verdicts = job.rows(&sql).await?.execute_stream().await?;

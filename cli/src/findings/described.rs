@@ -5,7 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, UInt64Type};
 
 use crate::failure::{Failure, Result};
-use crate::report::{Group, Point};
+use sembla_jobs::report::{Group, Point};
 
 /// A column of a finding, as a type.
 ///

@@ -7,14 +7,12 @@
 
 use std::path::Path;
 
-use crate::args::{
-    CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, Format, ReportArgs, TopicsArgs,
-};
+use crate::args::{CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, ReportArgs, TopicsArgs};
 use crate::failure::{Failure, Result};
-use crate::input::InputTable;
 use crate::interrupt::Interrupt;
-use crate::output::ResultFile;
-use crate::report::{self, Page};
+use sembla_jobs::input::InputTable;
+use sembla_jobs::output::{Format, ResultFile};
+use sembla_jobs::report::{self, Page};
 
 use super::INPUT;
 use super::described::{read_groups, read_points};
@@ -105,7 +103,8 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
     job.guarded(async {
         work.group().await?;
         let to_file = work.destination.file.is_some();
-        if to_file || output.format != Format::Table {
+        let format = Format::from(output.format);
+        if to_file || format != Format::Table {
             let carried = work.carried(output.text)?;
             work.write_rows(&work.rows_of(&carried)).await?;
         } else {
@@ -115,13 +114,13 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
         if let Some(file) = topic_file {
             job.write(job.rows(TOPIC_ROWS).await?, &Destination::to(file), Ok).await?;
         }
-        let printed = match output.format {
+        let printed = match format {
             Format::Table => Some(work.topics_for_people()),
             _ if to_file => Some(TOPIC_ROWS.to_string()),
             _ => None,
         };
         if let Some(sql) = printed {
-            let stdout = Destination::stdout(output.format);
+            let stdout = Destination::stdout(format);
             job.write(job.rows(&sql).await?, &stdout, Ok).await?;
         }
         work.write_report().await
@@ -164,7 +163,7 @@ impl<'a> Grouping<'a> {
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
         let finding = asked.finding;
-        report::check(asked.report, finding.output.overwrite)?;
+        report::check(asked.report.report.as_deref(), finding.output.overwrite)?;
         let job = Job::begin(&finding.resources, interrupt)?;
         let others = [asked.partition_by, &asked.carry.columns].concat();
         let table = job.register_input(finding, &others, &destination)?;

@@ -12,12 +12,14 @@ use futures::StreamExt;
 use sembla_sql::{Outcome, Progress, Session, SessionOptions};
 
 use super::INPUT;
-use crate::args::{FindingArgs, Format, InputArgs, OutputArgs, ResourceArgs};
+use crate::args::{FindingArgs, InputArgs, OutputArgs, ResourceArgs};
 use crate::failure::{Failure, Result};
-use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
-use crate::output::{Look, ResultFile, RowPrinter};
-use crate::progress::{EMBEDDING, Stages, count, rate};
+use crate::progress::{EMBEDDING, Stages};
+use crate::{notice, terminal};
+use sembla_jobs::input::{InputTable, Source, register};
+use sembla_jobs::numbers::{count, rate};
+use sembla_jobs::output::{Format, ResultFile, RowPrinter};
 
 /// Work in progress. Clones share it.
 #[derive(Clone)]
@@ -137,7 +139,7 @@ impl<'a> Job<'a> {
             others,
             outputs: &outputs,
         };
-        let table = register(&self.session, name, source)?;
+        let table = register(&self.session, name, source, &notice)?;
         self.stages.expect_rows(table.rows);
         Ok(table)
     }
@@ -235,7 +237,7 @@ impl<'a> Job<'a> {
         let Some(file) = &destination.file else {
             let mut out = BufWriter::new(std::io::stdout());
             let mut printer =
-                RowPrinter::new(destination.format, Look::of_stdout(), &schema, &mut out)?;
+                RowPrinter::new(destination.format, terminal::look(), &schema, &mut out)?;
             while let Some(batch) = stream.next().await {
                 self.stages.make_room();
                 printer.write(&change(batch?)?)?;
@@ -283,7 +285,7 @@ impl Destination {
     pub(crate) fn new(args: &OutputArgs) -> Result<Self> {
         let file = args.output.as_deref().map(|path| ResultFile::new(path, args.overwrite));
         let file = file.transpose()?;
-        Ok(Self { file, other: None, format: args.format, text: args.text })
+        Ok(Self { file, other: None, format: args.format.into(), text: args.text })
     }
 
     /// This destination, of a command that writes another file too.

@@ -2,8 +2,9 @@
 
 use crate::args::SearchArgs;
 use crate::failure::Result;
-use crate::input::{InputTable, Source, register};
 use crate::interrupt::Interrupt;
+use crate::notice;
+use sembla_jobs::input::{InputTable, Source, register};
 
 use super::INPUT;
 use super::job::{Destination, Job, counted};
@@ -62,7 +63,7 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<(u64, Opti
             others: &[],
             outputs: &[],
         };
-        let table = register(job.session(), QUERIES, source)?;
+        let table = register(job.session(), QUERIES, source, &notice)?;
         return Ok((table.rows, Some(table)));
     }
     job.execute(&format!("CREATE VIEW {QUERIES} AS {}", values(&args.query))).await?;

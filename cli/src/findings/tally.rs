@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use super::described::column;
 use super::job::counted;
 use crate::failure::{Failure, Result};
-use crate::progress::count;
+use sembla_jobs::numbers::count;
 
 /// What became of rows that were looked through for duplicates.
 #[derive(Debug, Default)]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::args::Format;
+use crate::args::FormatFlag;
 use crate::failure::{Failure, Result};
+use sembla_jobs::output::Format;
 
 /// The words of `\?`.
 pub(crate) const HELP: &str = "\
@@ -117,8 +118,8 @@ impl Command {
                 _ => Err(needs("a number of at least 1, or all")),
             },
             "timing" => Ok(Self::Timing),
-            "format" | "mode" => match argument.map(|a| Format::from_str(a, true)) {
-                Some(Ok(format)) if format != Format::Arrow => Ok(Self::Format(format)),
+            "format" | "mode" => match argument.map(|a| FormatFlag::from_str(a, true)) {
+                Some(Ok(format)) if format != FormatFlag::Arrow => Ok(Self::Format(format.into())),
                 _ => Err(needs("table, csv, json or ndjson")),
             },
             "model" => Ok(Self::Model(unquoted())),

@@ -18,13 +18,14 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 use sembla_sql::Session;
 
-use crate::args::{Format, SessionArgs, VERSION};
+use crate::args::{SessionArgs, VERSION};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::output::Look;
 use crate::query::{self, Printing};
+use crate::terminal;
 use commands::Command;
 use complete::ShellHelper;
+use sembla_jobs::output::{Format, Look};
 
 /// Rows of a table that the shell prints unless it is told otherwise.
 const ROWS_SHOWN: usize = 40;
@@ -111,7 +112,7 @@ impl Shell {
             }
             Command::Functions(pattern) => self.list_functions(pattern.as_deref()).await,
             Command::Explain(name) => {
-                let width = Look::of_stdout().width;
+                let width = terminal::look().width;
                 eprint!("{}", help::explain(&self.session, &name, width).await?);
                 Ok(())
             }
@@ -156,7 +157,7 @@ impl Shell {
                 Some(file) => (file, Look { is_expanded, ..Look::default() }),
                 None => {
                     let max_rows = self.max_rows;
-                    (&mut stdout, Look { max_rows, is_expanded, ..Look::of_stdout() })
+                    (&mut stdout, Look { max_rows, is_expanded, ..terminal::look() })
                 }
             };
             let printing = Printing { look, ..self.printing };

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use tokio::task::JoinHandle;
 
-use super::watched::Watched;
+use sembla_jobs::pipelines::Watched;
 
 /// How often the line is written anew.
 const EVERY: Duration = Duration::from_millis(500);

@@ -7,8 +7,8 @@ use plotly::Plot;
 use super::colours::colour;
 use super::{Group, Page, map};
 use crate::failure::{Failure, Result};
+use crate::numbers::count;
 use crate::printable;
-use crate::progress::count;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

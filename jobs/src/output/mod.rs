@@ -18,14 +18,29 @@ use arrow::json::WriterBuilder as JsonWriterBuilder;
 use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer as JsonWriter};
 use arrow_ipc::writer::StreamWriter;
 
-use crate::args::Format;
 use crate::failure::{Failure, Result};
-pub(crate) use file::{FileKind, ResultFile, RowFile};
-pub(crate) use look::Look;
+pub use file::{FileKind, ResultFile, RowFile};
+pub use look::Look;
 use table::Table;
 
+/// How rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON array of objects per result.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// The stream format of Arrow IPC, one stream per result.
+    Arrow,
+}
+
 /// Prints one result.
-pub(crate) enum RowPrinter<'a> {
+pub enum RowPrinter<'a> {
     /// Columns for people.
     Table(Table<'a>),
     /// Comma-separated values.
@@ -40,7 +55,7 @@ pub(crate) enum RowPrinter<'a> {
 
 impl<'a> RowPrinter<'a> {
     /// A printer of rows with `schema` to `out`. Only a table has a look.
-    pub(crate) fn new(
+    pub fn new(
         format: Format,
         look: Look,
         schema: &SchemaRef,
@@ -67,7 +82,7 @@ impl<'a> RowPrinter<'a> {
     ///
     /// # Errors
     /// [`Failure::OutputClosed`] when the reader has gone, and other failures of the output.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
         match self {
             Self::Table(table) => return table.write(batch),
             Self::Csv(writer) => {
@@ -81,7 +96,7 @@ impl<'a> RowPrinter<'a> {
     }
 
     /// Counts rows that are not printed; `None` when there may be any number of them.
-    pub(crate) fn leave_out(&mut self, rows: Option<usize>) {
+    pub fn leave_out(&mut self, rows: Option<usize>) {
         if let Self::Table(table) = self {
             table.leave_out(rows);
         }
@@ -91,7 +106,7 @@ impl<'a> RowPrinter<'a> {
     ///
     /// # Errors
     /// As [`RowPrinter::write`].
-    pub(crate) fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         match self {
             Self::Table(table) => table.finish(),
             Self::Csv(writer) => flush(writer.into_inner()),

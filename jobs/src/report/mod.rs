@@ -16,55 +16,54 @@ mod page;
 use std::io::Write;
 use std::path::Path;
 
-use crate::args::ReportArgs;
 use crate::failure::{Failure, Result};
 use crate::whole_file::{self, write_whole};
 
 /// What a page says.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Page {
+pub struct Page {
     /// The heading.
-    pub(crate) title: String,
+    pub title: String,
     /// What a group is called: `topic` or `cluster`.
-    pub(crate) group_name: &'static str,
+    pub group_name: &'static str,
     /// Texts that were grouped.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Texts of no group.
-    pub(crate) ungrouped: u64,
+    pub ungrouped: u64,
     /// The groups, largest first.
-    pub(crate) groups: Vec<Group>,
+    pub groups: Vec<Group>,
     /// The texts of the map.
-    pub(crate) points: Vec<Point>,
+    pub points: Vec<Point>,
     /// How the page was made: names and values.
-    pub(crate) facts: Vec<(&'static str, String)>,
+    pub facts: Vec<(&'static str, String)>,
 }
 
 /// A cluster or a topic.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
+pub struct Group {
     /// The id, as in the rows.
-    pub(crate) id: i64,
+    pub id: i64,
     /// Texts.
-    pub(crate) size: u64,
+    pub size: u64,
     /// The words that stand for it, the weightiest first.
-    pub(crate) words: Vec<String>,
+    pub words: Vec<String>,
     /// How often its words stand together, from -1 to 1.
-    pub(crate) coherence: Option<f64>,
+    pub coherence: Option<f64>,
     /// Texts that show what it is about.
-    pub(crate) examples: Vec<String>,
+    pub examples: Vec<String>,
 }
 
 /// A text on the map.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Point {
+pub struct Point {
     /// To the right.
-    pub(crate) x: f32,
+    pub x: f32,
     /// Upwards.
-    pub(crate) y: f32,
+    pub y: f32,
     /// The id of its group.
-    pub(crate) group: Option<i64>,
+    pub group: Option<i64>,
     /// The text.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// Looks whether a report can be written where it is asked for.
@@ -72,8 +71,8 @@ pub(crate) struct Point {
 /// # Errors
 /// When its name does not end in `.html`, its folder is not there, or it exists and `overwrite` is
 /// not set.
-pub(crate) fn check(args: &ReportArgs, overwrite: bool) -> Result<()> {
-    let Some(path) = &args.report else {
+pub fn check(path: Option<&Path>, overwrite: bool) -> Result<()> {
+    let Some(path) = path else {
         return Ok(());
     };
     if !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")) {
@@ -86,7 +85,7 @@ pub(crate) fn check(args: &ReportArgs, overwrite: bool) -> Result<()> {
 ///
 /// # Errors
 /// Those of the disk.
-pub(crate) fn write(page: &Page, path: &Path) -> Result<()> {
+pub fn write(page: &Page, path: &Path) -> Result<()> {
     let html = page::render(page)?;
     write_whole(path, |file| {
         file.write_all(html.as_bytes()).map_err(|error| Failure::file(path, &error))

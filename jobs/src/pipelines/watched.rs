@@ -8,22 +8,22 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::progress::count;
+use crate::numbers::count;
 
 /// A pipeline that runs.
 #[derive(Clone)]
-pub(crate) struct Watched {
+pub struct Watched {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// How it is.
-    pub(crate) status: watch::Receiver<Status>,
+    pub status: watch::Receiver<Status>,
     /// How often it commits.
-    pub(crate) checkpoint_interval: Duration,
+    pub checkpoint_interval: Duration,
 }
 
 impl Watched {
     /// Why the pipeline is not healthy, if it isn't.
-    pub(crate) fn complaint(&self) -> Option<String> {
+    pub fn complaint(&self) -> Option<String> {
         let status = self.status.borrow();
         if status.is_healthy(Instant::now(), self.checkpoint_interval) {
             return None;
@@ -35,7 +35,7 @@ impl Watched {
     }
 
     /// The status, for programs.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         let status = self.status.borrow();
         json!({
             "pipeline": self.name,
@@ -55,7 +55,7 @@ impl Watched {
     }
 
     /// The status in one line, for people.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let status = self.status.borrow();
         let mut parts = vec![
             format!("{}: {}", self.name, phase(&status.phase)),

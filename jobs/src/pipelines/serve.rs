@@ -33,7 +33,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When there is a recorder already.
-pub(crate) fn record() -> Result<PrometheusHandle> {
+pub fn record() -> Result<PrometheusHandle> {
     let failed = |error: &dyn std::fmt::Display| Failure::other(format!("metrics: {error}"));
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
@@ -73,20 +73,20 @@ struct Shown {
     pipelines: Vec<Watched>,
 }
 
-/// Serves until the process ends.
+/// Serves `/metrics`, `/health` and `/status` until the process ends; the address is the one that
+/// was bound, which matters where port 0 was asked for.
 ///
 /// # Errors
 /// When the address can't be had.
-pub(crate) async fn serve(
+pub async fn serve(
     address: SocketAddr,
     metrics: PrometheusHandle,
     pipelines: Vec<Watched>,
-) -> Result<()> {
+) -> Result<SocketAddr> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::user(format!("--metrics {address}: {error}; choose another port"))
     })?;
     let address = listener.local_addr().unwrap_or(address);
-    eprintln!("metrics, health and status: http://{address}/metrics /health /status");
     let shown = Arc::new(Shown { metrics, pipelines });
     let routes = Router::new()
         .route("/metrics", get(metrics_page))
@@ -94,7 +94,7 @@ pub(crate) async fn serve(
         .route("/status", get(status))
         .with_state(shown);
     tokio::spawn(accept(listener, routes));
-    Ok(())
+    Ok(address)
 }
 
 /// Serves connections, so many at a time, each for so long: a client that asks slowly, or not at

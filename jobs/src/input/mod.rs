@@ -4,13 +4,16 @@
 //! output is no input; `plan` finds the columns that are wanted before the work begins, `rows`
 //! reads them, and `table` makes a table of a session of it.
 
+/// Gets a line that the user should see, such as a delimiter that was guessed.
+pub type Notice<'a> = &'a dyn Fn(&str);
+
 mod files;
 mod plan;
 mod rows;
 mod table;
 
-pub(crate) use files::{look_into, resolve};
-pub(crate) use plan::{Plan, Wanted};
-pub(crate) use rows::Rows;
-pub(crate) use sembla_readers::files::{DataFile, PARTIAL};
-pub(crate) use table::{InputTable, Source, register};
+pub use files::{look_into, resolve};
+pub use plan::{Plan, Wanted};
+pub use rows::Rows;
+pub use sembla_readers::files::{DataFile, PARTIAL};
+pub use table::{InputTable, Source, register};

@@ -12,21 +12,20 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::{Look, RowPrinter};
-use crate::args::Format;
+use super::{Format, Look, RowPrinter};
 use crate::failure::{Failure, Result};
 use crate::whole_file;
 
 /// A file that a result is to be written to.
 #[derive(Clone, Debug)]
-pub(crate) struct ResultFile {
+pub struct ResultFile {
     path: PathBuf,
     kind: FileKind,
 }
 
 /// What a file of rows holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileKind {
+pub enum FileKind {
     /// Apache Parquet.
     Parquet,
     /// Comma-separated values with a header line.
@@ -39,10 +38,10 @@ pub(crate) enum FileKind {
 
 impl FileKind {
     /// The endings of all kinds, for messages.
-    pub(crate) const ENDINGS: &str = ".parquet, .csv, .ndjson, .jsonl, .arrow or .feather";
+    pub const ENDINGS: &str = ".parquet, .csv, .ndjson, .jsonl, .arrow or .feather";
 
     /// The kind that the ending of a name tells; `None` for one that is not known.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
         match ending.as_str() {
             "parquet" => Some(Self::Parquet),
@@ -60,7 +59,7 @@ impl ResultFile {
     /// # Errors
     /// When its ending is not known, its folder is not there, or it exists and `overwrite` is not
     /// set.
-    pub(crate) fn new(path: &Path, overwrite: bool) -> Result<Self> {
+    pub fn new(path: &Path, overwrite: bool) -> Result<Self> {
         let kind = FileKind::of(path).ok_or_else(|| {
             Failure::user(format!(
                 "the output {} does not end in {}",
@@ -73,7 +72,7 @@ impl ResultFile {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -81,14 +80,14 @@ impl ResultFile {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn create(&self) -> Result<Unfinished> {
+    pub fn create(&self) -> Result<Unfinished> {
         let (claim, file) = whole_file::Unfinished::create(&self.path)?;
         Ok(Unfinished { target: self.clone(), claim, file: BufWriter::new(file) })
     }
 }
 
 /// A file that is being written. Dropped before its end, it goes.
-pub(crate) struct Unfinished {
+pub struct Unfinished {
     target: ResultFile,
     claim: whole_file::Unfinished,
     file: BufWriter<File>,
@@ -99,7 +98,7 @@ impl Unfinished {
     ///
     /// # Errors
     /// When the format has no form for a type, or the disk fails.
-    pub(crate) fn rows(&mut self, schema: &SchemaRef) -> Result<RowFile<'_>> {
+    pub fn rows(&mut self, schema: &SchemaRef) -> Result<RowFile<'_>> {
         RowFile::new(self.target.kind, &self.target.path, schema, &mut self.file)
     }
 
@@ -107,14 +106,14 @@ impl Unfinished {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn publish(mut self) -> Result<()> {
+    pub fn publish(mut self) -> Result<()> {
         self.file.flush().map_err(|error| Failure::file(&self.target.path, &error))?;
         self.claim.finish(self.file.get_ref())
     }
 }
 
 /// Writes rows into a file.
-pub(crate) struct RowFile<'a> {
+pub struct RowFile<'a> {
     /// The file, for messages.
     path: &'a Path,
     writer: Writer<'a>,
@@ -132,7 +131,7 @@ impl<'a> RowFile<'a> {
     ///
     /// # Errors
     /// When the format has no form for a type, or the disk fails.
-    pub(crate) fn new(
+    pub fn new(
         kind: FileKind,
         path: &'a Path,
         schema: &SchemaRef,
@@ -167,7 +166,7 @@ impl<'a> RowFile<'a> {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let written = match &mut self.writer {
             Writer::Parquet(writer) => writer.write(batch).map_err(Failure::from),
             Writer::Arrow(writer) => writer.write(batch).map_err(Failure::arrow_output),
@@ -180,7 +179,7 @@ impl<'a> RowFile<'a> {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         let written = match self.writer {
             Writer::Parquet(writer) => writer.close().map(|_| ()).map_err(Failure::from),
             Writer::Arrow(mut writer) => writer.finish().map_err(Failure::arrow_output),

@@ -16,7 +16,7 @@ static UNFINISHED_FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// The claim on a file that is being written under another name. Dropped before its end, the file
 /// goes; so it does when a signal ends the process.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub struct Unfinished {
     /// The name that it gets.
     path: PathBuf,
     /// The name that it has.
@@ -29,7 +29,7 @@ impl Unfinished {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn create(path: &Path) -> Result<(Self, File)> {
+    pub fn create(path: &Path) -> Result<(Self, File)> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let hidden = format!(".{name}.sembla-{}{UNFINISHED}", std::process::id());
         Self::at(path, path.with_file_name(hidden))
@@ -45,7 +45,7 @@ impl Unfinished {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn finish(self, file: &File) -> Result<()> {
+    pub fn finish(self, file: &File) -> Result<()> {
         renamed(file, &self.temporary, &self.path)
     }
 }
@@ -63,7 +63,7 @@ fn registered() -> std::sync::MutexGuard<'static, BTreeSet<PathBuf>> {
 }
 
 /// Removes the files that are being written, when the process ends before they are whole.
-pub(crate) fn remove_unfinished() {
+pub fn remove_unfinished() {
     for path in std::mem::take(&mut *registered()) {
         // The process ends; there is nobody to tell.
         let _ = fs::remove_file(path);
@@ -74,7 +74,7 @@ pub(crate) fn remove_unfinished() {
 ///
 /// # Errors
 /// Those of `write` and of the disk.
-pub(crate) fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+pub fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     written(Unfinished::create(path)?, write)
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Resul
 ///
 /// # Errors
 /// As [`write_whole`].
-pub(crate) fn write_whole_in_work<T>(
+pub fn write_whole_in_work<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<T>,
 ) -> Result<T> {
@@ -103,7 +103,7 @@ fn written<T>(
 ///
 /// # Errors
 /// Those of the disk.
-pub(crate) fn finish(file: &File, path: &Path) -> Result<()> {
+pub fn finish(file: &File, path: &Path) -> Result<()> {
     renamed(file, &unfinished(path), path)
 }
 
@@ -115,14 +115,14 @@ fn renamed(file: &File, temporary: &Path, path: &Path) -> Result<()> {
 }
 
 /// The name of a file in a folder of ours while it is written.
-pub(crate) fn unfinished(path: &Path) -> PathBuf {
+pub fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(UNFINISHED);
     path.with_file_name(name)
 }
 
 /// The folder that holds `path`.
-pub(crate) fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -133,7 +133,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 ///
 /// # Errors
 /// Those of the disk.
-pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+pub fn sync_parent(path: &Path) -> Result<()> {
     let parent = parent(path);
     File::open(parent)
         .and_then(|folder| folder.sync_all())
@@ -145,7 +145,7 @@ pub(crate) fn sync_parent(path: &Path) -> Result<()> {
 /// # Errors
 /// When its folder is not there, a folder has its name, or a file has it and `overwrite` is not
 /// set.
-pub(crate) fn check(path: &Path, overwrite: bool) -> Result<()> {
+pub fn check(path: &Path, overwrite: bool) -> Result<()> {
     let shown = path.display();
     if !parent(path).is_dir() {
         return Err(Failure::user(format!("the folder of the output {shown} does not exist")));

@@ -15,10 +15,10 @@ const VERSION: u32 = 2;
 
 /// The request of a run. Options that do not change the rows (batch and part sizes) are not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     version: u32,
     /// Tells this run from every other, even of the same work.
-    pub(crate) run: String,
+    pub run: String,
     text: String,
     output_column: String,
     kept: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Manifest {
     /// The column whose values tell which rows are new.
     only_new: Option<String>,
     /// The model's name.
-    pub(crate) model: String,
+    pub model: String,
     fingerprint: String,
     precision: String,
     dimension: usize,
@@ -44,22 +44,22 @@ struct Input {
 }
 
 /// The columns of a request.
-pub(crate) struct Columns<'a> {
+pub struct Columns<'a> {
     /// The column of texts.
-    pub(crate) text: &'a str,
+    pub text: &'a str,
     /// The new column.
-    pub(crate) output: &'a str,
+    pub output: &'a str,
     /// The columns that are kept, in order.
-    pub(crate) kept: Vec<String>,
+    pub kept: Vec<String>,
     /// The prompt, as the user named it.
-    pub(crate) prompt: Option<&'a str>,
+    pub prompt: Option<&'a str>,
     /// The column whose values tell which rows are new; `None` where all are.
-    pub(crate) only_new: Option<&'a str>,
+    pub only_new: Option<&'a str>,
 }
 
 impl Manifest {
     /// The manifest of a run that starts now.
-    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
+    pub fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
         let inputs = inputs
             .iter()
             .map(|file| Input {
@@ -86,13 +86,13 @@ impl Manifest {
     }
 
     /// Components of a vector.
-    pub(crate) fn dimension(&self) -> usize {
+    pub fn dimension(&self) -> usize {
         self.dimension
     }
 
     /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go
     /// on with it.
-    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
+    pub fn difference(&self, now: &Self) -> Option<String> {
         if self.version != now.version {
             return Some("another version of Sembla began it".to_string());
         }
@@ -143,7 +143,7 @@ impl Manifest {
     }
 
     /// What the output's metadata says of where its vectors come from.
-    pub(crate) fn metadata(&self) -> Vec<(String, String)> {
+    pub fn metadata(&self) -> Vec<(String, String)> {
         let pairs = [
             ("sembla.version", env!("CARGO_PKG_VERSION")),
             ("sembla.run", &self.run),

@@ -11,22 +11,23 @@ use sembla_readers::Dialect;
 use sembla_readers::files::{Content, DataFile, Table};
 use sembla_sql::by_name::is_text;
 
+use super::Notice;
 use super::files::look_into;
 use crate::failure::{Failure, Result};
 
 /// What to read and what to keep.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The files.
-    pub(crate) table: Arc<Table>,
+    pub table: Arc<Table>,
     /// The columns that are read, in order.
     columns: Vec<ColumnPath>,
     /// Their names and types.
-    pub(crate) schema: SchemaRef,
+    pub schema: SchemaRef,
     /// Indexes in `schema` of the columns that the output keeps, in its order.
-    pub(crate) kept: Vec<usize>,
+    pub kept: Vec<usize>,
     /// Rows of all files.
-    pub(crate) rows: u64,
+    pub rows: u64,
 }
 
 /// A column, or a field inside one: `doc.body`.
@@ -39,13 +40,13 @@ struct ColumnPath {
 }
 
 /// What the user asked for.
-pub(crate) struct Wanted<'a> {
+pub struct Wanted<'a> {
     /// The column of texts; `None` where only other columns are wanted.
-    pub(crate) text: Option<&'a str>,
+    pub text: Option<&'a str>,
     /// The columns to keep; `None` is all.
-    pub(crate) columns: Option<&'a [String]>,
+    pub columns: Option<&'a [String]>,
     /// A new column that the kept ones must not hide.
-    pub(crate) output_column: Option<&'a str>,
+    pub output_column: Option<&'a str>,
 }
 
 impl Plan {
@@ -53,21 +54,21 @@ impl Plan {
     ///
     /// # Errors
     /// When a file can't be read, and what [`Plan::of`] says.
-    pub(crate) fn new(inputs: Vec<DataFile>, wanted: &Wanted<'_>) -> Result<Self> {
-        Self::of(Self::table(inputs)?, wanted)
+    pub fn new(inputs: Vec<DataFile>, wanted: &Wanted<'_>, notice: Notice<'_>) -> Result<Self> {
+        Self::of(Self::table(inputs, notice)?, wanted)
     }
 
     /// The files that were looked into.
     ///
     /// # Errors
     /// When there is none, or one can't be read.
-    pub(crate) fn table(inputs: Vec<DataFile>) -> Result<Arc<Table>> {
+    pub fn table(inputs: Vec<DataFile>, notice: Notice<'_>) -> Result<Arc<Table>> {
         if inputs.is_empty() {
             return Err(Failure::user(
                 "there is no input file: the folders that were named are empty",
             ));
         }
-        Ok(Arc::new(look_into(inputs)?))
+        Ok(Arc::new(look_into(inputs, notice)?))
     }
 
     /// The plan of files that were looked into.
@@ -75,7 +76,7 @@ impl Plan {
     /// # Errors
     /// When a column is missing, the text is not text, or the new column has the name of one that
     /// is kept.
-    pub(crate) fn of(table: Arc<Table>, wanted: &Wanted<'_>) -> Result<Self> {
+    pub fn of(table: Arc<Table>, wanted: &Wanted<'_>) -> Result<Self> {
         let mut kept_names: Vec<String> = match wanted.columns {
             Some(columns) => columns.to_vec(),
             None => table.schema.fields().iter().map(|field| field.name().clone()).collect(),
@@ -121,7 +122,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the plan does not have it.
-    pub(crate) fn column(&self, name: &str) -> Result<usize> {
+    pub fn column(&self, name: &str) -> Result<usize> {
         self.schema
             .index_of(name)
             .map_err(|_| Failure::other(format!("internal error: column '{name}' is not read")))

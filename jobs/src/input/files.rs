@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sembla_readers::Cancel;
 use sembla_readers::files::{DataFile, Place, Surveys, Table, TableOptions, list};
-use sembla_readers::{Cancel, Error as ReadError};
 
+use super::Notice;
 use crate::failure::{Failure, Result};
 
 /// The files that `patterns` name, in order: each pattern in turn, and within a folder or glob by
@@ -15,7 +16,7 @@ use crate::failure::{Failure, Result};
 /// # Errors
 /// When a pattern matches nothing, a named file has an unknown ending, or one of `outputs` is among
 /// the inputs.
-pub(crate) fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<DataFile>> {
+pub fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<DataFile>> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for pattern in patterns {
@@ -43,30 +44,18 @@ pub(crate) fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<Data
     Ok(files)
 }
 
-/// Looks into files before the work begins, and tells what was found and can't be taken for
-/// granted.
+/// Looks into files before the work begins; `notice` gets what was found and can't be taken for
+/// granted, such as a delimiter that was guessed.
 ///
 /// # Errors
 /// When one can't be read, or is not what its name says.
-pub(crate) fn look_into(files: Vec<DataFile>) -> Result<Table> {
+pub fn look_into(files: Vec<DataFile>, notice: Notice<'_>) -> Result<Table> {
     let table =
         Table::open(files, &TableOptions::default(), &Surveys::default(), &Cancel::never())?;
-    for notice in table.notices() {
-        eprintln!("{notice}");
+    for text in table.notices() {
+        notice(&text.to_string());
     }
     Ok(table)
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Data(message) | ReadError::Option(message) | ReadError::Limit(message) => {
-                Self::User(message)
-            }
-            ReadError::Io(message) => Self::Other(message),
-            ReadError::Cancelled => Self::Interrupted(None),
-        }
-    }
 }
 
 #[cfg(test)]

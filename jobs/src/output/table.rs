@@ -12,8 +12,8 @@ use unicode_width::UnicodeWidthStr;
 use super::cells::{self, CHARACTERS_SHOWN};
 use super::look::Look;
 use crate::failure::{Failure, Result};
+use crate::numbers::count;
 use crate::printable::cut;
-use crate::progress::count;
 
 /// Rows that decide the widths.
 const PAGE_ROWS: usize = 1000;
@@ -25,7 +25,7 @@ const VALUE_CHARACTERS_SHOWN: usize = 10_000;
 const BETWEEN: &str = " │ ";
 
 /// A table that is being printed.
-pub(crate) struct Table<'a> {
+pub struct Table<'a> {
     out: &'a mut dyn Write,
     look: Look,
     names: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// A table that looks like this.
-    pub(crate) fn new(schema: &SchemaRef, look: Look, out: &'a mut dyn Write) -> Self {
+    pub fn new(schema: &SchemaRef, look: Look, out: &'a mut dyn Write) -> Self {
         Self {
             out,
             look,
@@ -60,7 +60,7 @@ impl<'a> Table<'a> {
     }
 
     /// Takes a batch; `false` when no more rows are wanted.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
         let wanted = self.look.max_rows.unwrap_or(usize::MAX) - self.rows;
         let wanted = wanted.min(batch.num_rows());
         self.left_out += batch.num_rows() - wanted;
@@ -87,13 +87,13 @@ impl<'a> Table<'a> {
     }
 
     /// Counts rows that are not printed; `None` when there may be any number of them.
-    pub(crate) fn leave_out(&mut self, rows: Option<usize>) {
+    pub fn leave_out(&mut self, rows: Option<usize>) {
         self.left_out += rows.unwrap_or_default();
         self.is_counted &= rows.is_some();
     }
 
     /// Prints what is left, and how many rows there are.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         if self.widths.is_none() && !self.look.is_expanded {
             self.print_page()?;
         }

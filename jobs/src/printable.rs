@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 /// A text in which every character can be seen, on one line.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) {
         return Cow::Borrowed(text);
     }
@@ -20,7 +20,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Adds a character as it can be seen.
-pub(crate) fn push(shown: &mut String, letter: char) {
+pub fn push(shown: &mut String, letter: char) {
     match letter {
         '\n' | '\u{2028}' | '\u{2029}' | '\u{85}' => shown.push('↵'),
         '\t' | '\r' => shown.push(' '),
@@ -31,7 +31,7 @@ pub(crate) fn push(shown: &mut String, letter: char) {
 
 /// Whether a character is for machines: controls, breaks of lines, turns of direction, and marks
 /// that take no room. The joiners that scripts and emoji need are not.
-pub(crate) fn is_unseen(letter: char) -> bool {
+pub fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
             '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -39,7 +39,7 @@ pub(crate) fn is_unseen(letter: char) -> bool {
 }
 
 /// A text that is at most `width` columns wide, with a mark where there is more of it.
-pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }

@@ -21,7 +21,7 @@ use sembla_readers::files::{Table, hold_times};
 use sembla_sql::by_name::{self, is_text, is_vector};
 use sembla_sql::{Session, SqlError};
 
-use super::{Plan, Rows, Wanted, look_into, resolve};
+use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
 use crate::failure::{Failure, Result, one_line};
 
 /// Rows of a batch: few, so that a person sees how far a model is.
@@ -31,35 +31,35 @@ const QUEUE_BATCHES_MAX: usize = 2;
 
 /// Which files a table has, and which of their columns.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
+pub struct Source<'a> {
     /// Files, folders and globs.
-    pub(crate) inputs: &'a [String],
+    pub inputs: &'a [String],
     /// The column of texts; `None` is `text`, else the only one of text.
-    pub(crate) text: Option<&'a str>,
+    pub text: Option<&'a str>,
     /// The column of ids; `None` is `id`, else the row number, from 0.
-    pub(crate) id: Option<&'a str>,
+    pub id: Option<&'a str>,
     /// The column of vectors, where they are made already; `None` is `embedding` or `vector`, else
     /// the only one of lists of floats.
-    pub(crate) vectors: Option<&'a str>,
+    pub vectors: Option<&'a str>,
     /// Further columns, which keep their names.
-    pub(crate) others: &'a [String],
+    pub others: &'a [String],
     /// Files that the command will write, which can't be inputs.
-    pub(crate) outputs: &'a [&'a Path],
+    pub outputs: &'a [&'a Path],
 }
 
 /// A table that was registered.
 #[derive(Clone, Debug)]
-pub(crate) struct InputTable {
+pub struct InputTable {
     /// The columns that play its roles.
     roles: Roles,
     /// Components of its vectors, where there is one.
     dimension: Option<usize>,
     /// The rows of all files.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Whether there is a column `text`.
-    pub(crate) has_text: bool,
+    pub has_text: bool,
     /// Whether there is a column `embedding`.
-    pub(crate) has_vectors: bool,
+    pub has_vectors: bool,
 }
 
 /// The columns of the files that play a role.
@@ -72,7 +72,7 @@ struct Roles {
 
 impl InputTable {
     /// Which columns were taken, in words: `text: body, id: row number, vectors: embedding (384)`.
-    pub(crate) fn taken(&self) -> String {
+    pub fn taken(&self) -> String {
         let mut words = Vec::new();
         words.extend(self.roles.text.as_ref().map(|text| format!("text: {text}")));
         words.push(format!("id: {}", self.roles.id.as_deref().unwrap_or("row number")));
@@ -87,7 +87,7 @@ impl InputTable {
     ///
     /// # Errors
     /// [`Failure::User`] with what to do.
-    pub(crate) fn check_dimension(&self, model: &str, dimension: usize) -> Result<()> {
+    pub fn check_dimension(&self, model: &str, dimension: usize) -> Result<()> {
         match (&self.roles.vectors, self.dimension) {
             (Some(vectors), Some(found)) if found != dimension => Err(Failure::user(format!(
                 "column '{vectors}' has {found} components, model {model} makes {dimension}: name the model that made them \
@@ -102,8 +102,13 @@ impl InputTable {
 ///
 /// # Errors
 /// When a file or a column is not there or not what it should be.
-pub(crate) fn register(session: &Session, name: &str, source: Source<'_>) -> Result<InputTable> {
-    let (stream, roles) = Stream::new(source)?;
+pub fn register(
+    session: &Session,
+    name: &str,
+    source: Source<'_>,
+    notice: Notice<'_>,
+) -> Result<InputTable> {
+    let (stream, roles) = Stream::new(source, notice)?;
     let schema = Arc::clone(&stream.schema);
     let table = InputTable {
         rows: stream.plan.rows,
@@ -131,8 +136,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(source: Source<'_>) -> Result<(Self, Roles)> {
-        let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?)?);
+    fn new(source: Source<'_>, notice: Notice<'_>) -> Result<(Self, Roles)> {
+        let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?, notice)?);
         let roles = roles(&table, source)?;
         let named = [&roles.id, &roles.vectors].into_iter().flatten().cloned();
         let others = others(source, &roles)?;

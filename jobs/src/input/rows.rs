@@ -8,7 +8,7 @@ use super::plan::Plan;
 use crate::failure::Result;
 
 /// All rows of a plan from some row on, as batches with the plan's schema.
-pub(crate) struct Rows<'a> {
+pub struct Rows<'a> {
     plan: &'a Plan,
     /// The columns of the files that are read.
     whole: Vec<usize>,
@@ -17,7 +17,7 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// The rows of `plan` without the first `skip`, in batches of at most `batch_rows` rows.
-    pub(crate) fn new(plan: &'a Plan, skip: u64, batch_rows: usize) -> Self {
+    pub fn new(plan: &'a Plan, skip: u64, batch_rows: usize) -> Self {
         let whole = plan.whole_columns();
         let table = plan.as_written();
         let rows = TableRows::new(table, whole.clone(), skip, batch_rows, Cancel::never());

@@ -1,0 +1,60 @@
+//! `sembla embed`: a text column of many files becomes a column of vectors. The work is
+//! [`sembla_jobs::embed`]'s; here it gets its arguments, its progress and its signals.
+
+use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded};
+use sembla_jobs::numbers::count;
+use sembla_models::CancelToken;
+
+use crate::args::EmbedArgs;
+use crate::failure::Result;
+use crate::interrupt::Interrupt;
+use crate::notice;
+use crate::progress::Stages;
+
+/// Runs the command.
+///
+/// # Errors
+/// When the input, the model or the output are not as they should be, or on Ctrl-C.
+pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
+    let Some(job) = EmbedJob::begin(request(args)?, &notice)? else {
+        eprintln!("{} was finished already", args.output.display());
+        return Ok(());
+    };
+    if job.resumed_rows() > 0 {
+        eprintln!("resuming after {} of {} rows", count(job.resumed_rows()), count(job.rows()));
+    }
+    let guard = interrupt.guard(CancelToken::new());
+    let stages = Stages::new(guard.token());
+    let ended = job.run(&stages, guard.token())?;
+    drop((guard, stages));
+    match ended {
+        Embedded::Written(summary) => {
+            eprintln!("{summary}");
+            if let Some(ids) = &summary.ids {
+                eprintln!("the columns beside the vectors, row for row: {}", ids.display());
+            }
+        }
+        Embedded::NothingNew => {
+            eprintln!("{} has every row of the input already", args.output.display());
+        }
+    }
+    Ok(())
+}
+
+/// What the arguments ask for.
+fn request(args: &EmbedArgs) -> Result<EmbedRequest> {
+    Ok(EmbedRequest {
+        inputs: args.inputs.clone(),
+        output: args.output.clone(),
+        column: args.column.clone(),
+        output_column: args.output_column.clone(),
+        columns: args.columns.clone(),
+        prompt: args.prompt.clone(),
+        overwrite: args.overwrite,
+        only_new: args.only_new.clone(),
+        restart: args.restart,
+        batch_rows: args.batch_rows,
+        part_rows: args.part_rows,
+        model: args.model.spec()?,
+    })
+}

@@ -1,0 +1,114 @@
+//! The figures of an embedding run: while it works, and at its end.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sembla_models::{Model, ModelInfo, ModelStats};
+use sembla_sql::Progress;
+
+use crate::numbers::{count, rate};
+
+/// The name of the stage of progress in which each row is embedded once.
+pub const STAGE: &str = "embedding";
+
+/// The figures of a run.
+pub(super) struct Figures<'a> {
+    progress: &'a dyn Progress,
+    model: Model,
+    begun: Instant,
+    /// Rows of this process.
+    rows: u64,
+    /// Rows whose text is NULL.
+    nulls: u64,
+    /// Rows that earlier starts of the run had finished.
+    resumed: u64,
+    /// Rows of the inputs.
+    total: u64,
+}
+
+impl<'a> Figures<'a> {
+    /// Begins with `resumed` of `total` rows done.
+    pub(super) fn new(model: &Model, progress: &'a dyn Progress, resumed: u64, total: u64) -> Self {
+        progress.update(STAGE, resumed, Some(total));
+        let (model, begun) = (model.clone(), Instant::now());
+        Self { progress, model, begun, rows: 0, nulls: 0, resumed, total }
+    }
+
+    /// Counts a batch that is embedded.
+    pub(super) fn add(&mut self, rows: usize, nulls: usize) {
+        self.rows += rows as u64;
+        self.nulls += nulls as u64;
+        self.progress.update(STAGE, self.resumed + self.rows, Some(self.total));
+    }
+
+    /// The figures of a run that reached its end.
+    pub(super) fn summary(&self, output: &Path, ids: Option<PathBuf>) -> Summary {
+        Summary {
+            output: output.to_path_buf(),
+            ids,
+            rows: self.rows,
+            resumed: self.resumed,
+            nulls: self.nulls,
+            time: self.begun.elapsed(),
+            stats: self.model.stats(),
+            model: self.model.info().clone(),
+        }
+    }
+}
+
+/// What a run did. Its text is one line for people.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The file or folder that was written.
+    pub output: PathBuf,
+    /// The file of the other columns, beside a bare array of vectors.
+    pub ids: Option<PathBuf>,
+    /// Rows of this run.
+    pub rows: u64,
+    /// Rows that earlier starts of the run had finished.
+    pub resumed: u64,
+    /// Rows of this run whose text is NULL.
+    pub nulls: u64,
+    /// How long it took, without loading the model.
+    pub time: Duration,
+    /// What the model did.
+    pub stats: ModelStats,
+    /// The model.
+    pub model: ModelInfo,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        write!(f, "{} rows", count(self.rows + self.resumed))?;
+        if self.resumed > 0 {
+            write!(f, " ({} of them from before)", count(self.resumed))?;
+        }
+        if self.nulls > 0 {
+            write!(f, ", {} NULL", count(self.nulls))?;
+        }
+        write!(
+            f,
+            " to {} with {} ({}, {} components); {} in {seconds:.1} s: {} rows/s, {} tokens/s",
+            self.output.display(),
+            self.model.name,
+            self.model.precision,
+            self.model.dimension,
+            figures(&self.stats),
+            rate(self.rows, seconds),
+            rate(self.stats.tokens, seconds)
+        )
+    }
+}
+
+/// The counts of a model in words.
+fn figures(stats: &ModelStats) -> String {
+    format!(
+        "{} texts, {} tokens, {} truncated, {} cache hits",
+        count(stats.texts),
+        count(stats.tokens),
+        count(stats.truncated),
+        count(stats.cache_hits)
+    )
+}

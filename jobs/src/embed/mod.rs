@@ -1,0 +1,401 @@
+//! A text column of many files becomes a column of vectors in Parquet, or in another format.
+//!
+//! One thread reads, this one runs the model, one writes; the channels between them hold a few
+//! batches, so memory does not grow with the input. What was finished survives a kill (see
+//! `work.rs`).
+
+mod export;
+mod figures;
+mod fresh;
+mod manifest;
+mod output;
+mod pace;
+mod parts;
+mod vectors;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
+use sembla_sql::Progress;
+
+use crate::failure::{Failure, Result};
+use crate::input::{Notice, Plan, Rows, Wanted, resolve};
+use crate::numbers::count;
+use crate::output::FileKind;
+use figures::Figures;
+pub use figures::{STAGE, Summary};
+use fresh::Known;
+use manifest::{Columns, Manifest};
+use output::{Kind, Output};
+use pace::Pace;
+use parts::{Layout, PartWriter};
+use work::{Begin, Work};
+
+/// Batches that wait between two threads.
+const QUEUE_BATCHES_MAX: usize = 2;
+
+/// What to embed, and where to.
+#[derive(Clone, Debug)]
+pub struct EmbedRequest {
+    /// Files, folders, globs or addresses to read, in this order.
+    pub inputs: Vec<String>,
+    /// A `.parquet`, `.csv`, `.ndjson`, `.arrow` or `.npy` file, or a folder that gets Parquet
+    /// files.
+    pub output: PathBuf,
+    /// The column of texts; `doc.body` is a field of a column.
+    pub column: String,
+    /// The name of the new column of vectors.
+    pub output_column: String,
+    /// The columns of the input to keep; `None` is all.
+    pub columns: Option<Vec<String>>,
+    /// The prompt to put before each text: `None` is the model's default, `Some("")` none, `query`
+    /// and `document` those kinds, anything else a prompt that the model's configuration names.
+    pub prompt: Option<String>,
+    /// Whether an output that exists is replaced.
+    pub overwrite: bool,
+    /// Only rows whose value of this column the output does not have yet, which are added to it.
+    pub only_new: Option<String>,
+    /// Whether the parts of an unfinished run are thrown away.
+    pub restart: bool,
+    /// Rows that the model gets at a time.
+    pub batch_rows: usize,
+    /// Rows of a part, which is what a kill can lose at most; `None` is 256 MiB of vectors.
+    pub part_rows: Option<usize>,
+    /// The model.
+    pub model: ModelSpec,
+}
+
+/// Embedding work that was checked and can run: the inputs were looked into, the model is loaded,
+/// and the work folder is locked for this process.
+pub struct EmbedJob {
+    request: EmbedRequest,
+    output: Output,
+    plan: Plan,
+    model: Model,
+    work: Work,
+}
+
+/// How a job ended that did not fail.
+#[derive(Clone, Debug)]
+pub enum Embedded {
+    /// The output was written.
+    Written(Summary),
+    /// The output had every row of the input already.
+    NothingNew,
+}
+
+impl EmbedJob {
+    /// Checks everything that can be checked before the first text meets the model, and opens or
+    /// resumes the work folder `OUT.partial/`. `None` means that an earlier start was killed after
+    /// its output was in place: nothing is left to do.
+    ///
+    /// # Errors
+    /// When the input, the model or the output are not as they should be, or another process works
+    /// on the same output.
+    pub fn begin(request: EmbedRequest, notice: Notice<'_>) -> Result<Option<Self>> {
+        let output = Output::new(&request.output, request.overwrite)?;
+        let output = output.growing(request.only_new.is_some())?;
+        if !output.folder().exists() {
+            output.check()?;
+        }
+        let plan = plan(&request, &output, notice)?;
+        let model = Model::load(&request.model)?;
+        if model.info().kind == ModelKind::CrossEncoder {
+            return Err(Failure::user(format!(
+                "model '{}' is a cross-encoder: it scores pairs and makes no vectors",
+                model.info().name
+            )));
+        }
+        output.check_model(model.info())?;
+        match Work::begin(&output, manifest(&request, &plan, &model), request.restart)? {
+            Begin::Work(work) => Ok(Some(Self { request, output, plan, model, work: *work })),
+            Begin::Finished => Ok(None),
+        }
+    }
+
+    /// Rows that earlier starts of the same job have finished.
+    pub fn resumed_rows(&self) -> u64 {
+        self.work.rows
+    }
+
+    /// Rows of all inputs.
+    pub fn rows(&self) -> u64 {
+        self.plan.rows
+    }
+
+    /// Embeds, writes, and publishes the output by one rename. One thread reads, this one runs the
+    /// model, one writes; memory does not depend on the rows of the input.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`] when `cancel` was set: finished parts are kept, and the same request
+    /// resumes. Those of the disk, of unreadable rows and of the model.
+    pub fn run(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
+        let mut figures = Figures::new(&self.model, progress, self.work.rows, self.plan.rows);
+        self.embed_all(&mut figures, cancel).map_err(|failure| match failure {
+            Failure::Interrupted(_) => interrupted(&self.work, self.plan.rows),
+            other => other,
+        })?;
+        let Self { request, output, work, .. } = self;
+        if work.grows && work.parts == 0 {
+            work.give_up()?;
+            return Ok(Embedded::NothingNew);
+        }
+        match output.kind {
+            Kind::Folder => {}
+            Kind::Rows(FileKind::Parquet) => parts::join(&work, output.earlier_files().first())?,
+            Kind::Rows(kind) => export::rows(&work, kind, cancel)?,
+            Kind::Npy => export::npy(&work, &request.output_column, cancel)?,
+        }
+        work.publish(&output)?;
+        let ids = output.ids().filter(|ids| ids.exists());
+        Ok(Embedded::Written(figures.summary(&output.path, ids)))
+    }
+
+    /// Embeds the rows that are not done yet.
+    fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
+        let Self { request, output, plan, model, work } = self;
+        let (request, plan, model) = (&*request, &*plan, &*model);
+        let dimension = model.info().dimension;
+        let mut fields: Vec<_> =
+            plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone())).collect();
+        let vector_type = vectors::vector_type(dimension)?;
+        fields.push(Arc::new(Field::new(&request.output_column, vector_type, true)));
+        let schema = Arc::new(Schema::new(fields));
+        let column = &request.output_column;
+        let layout = Layout::new(schema, &work.manifest, column, dimension, request.part_rows);
+        let rows = rows(request, plan, work, output)?;
+        let writer = PartWriter::new(work, &layout);
+        let text = plan.column(&request.column)?;
+        let prompt = prompt(request);
+        let embedder = Embedder { plan, text, model, layout: &layout, prompt, cancel };
+
+        thread::scope(|scope| {
+            let (to_model, from_reader) = sync_channel(QUEUE_BATCHES_MAX);
+            let (to_writer, from_model) = sync_channel(QUEUE_BATCHES_MAX);
+            scope.spawn(move || read(rows, &to_model));
+            let writing = scope.spawn(move || write(writer, &from_model));
+            let embedded = embedder.run(from_reader, to_writer, figures);
+            let written = writing
+                .join()
+                .unwrap_or_else(|_| Err(Failure::other("internal error: the writer panicked")));
+            written.and(embedded)
+        })
+    }
+}
+
+/// What is read. Beside a bare array of vectors stand the ids alone, unless columns are named.
+fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<Plan> {
+    let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
+    let has = |name: &str| table.schema.index_of(name).is_ok();
+    let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
+    let columns = match &request.columns {
+        None if output.kind == Kind::Npy => Some(ids.as_slice()),
+        columns => columns.as_deref(),
+    };
+    let wanted = Wanted {
+        text: Some(&request.column),
+        columns,
+        output_column: Some(&request.output_column),
+    };
+    let plan = Plan::of(table, &wanted)?;
+    if let Some(key) = &request.only_new
+        && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
+    {
+        return Err(Failure::user(format!(
+            "--only-new {key}: the output would have no column '{key}'; keep one that names the rows"
+        )));
+    }
+    let kept = plan.kept.iter().map(|column| plan.schema.field(*column));
+    match kept.into_iter().find(|field| is_empty_object(field.data_type())) {
+        Some(field) => Err(Failure::user(format!(
+            "column '{}' holds objects without any field, which no output can keep; leave it out with --columns",
+            field.name()
+        ))),
+        None => Ok(plan),
+    }
+}
+
+/// The column of ids, where an input has one.
+const ID: &str = "id";
+
+/// Whether somewhere in the type is an object without a field.
+fn is_empty_object(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.is_empty() || fields.iter().any(|field| is_empty_object(field.data_type()))
+        }
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => is_empty_object(field.data_type()),
+        _ => false,
+    }
+}
+
+/// The first `limit` texts of a file that are not NULL.
+///
+/// # Errors
+/// When the file or its column can't be read.
+pub fn texts_of(
+    input: &str,
+    column: &str,
+    limit: usize,
+    notice: Notice<'_>,
+) -> Result<Vec<String>> {
+    const BATCH_ROWS: usize = 4096;
+    let files = resolve(&[input.to_string()], &[])?;
+    let wanted = Wanted { text: Some(column), columns: Some(&[]), output_column: None };
+    let plan = Plan::new(files, &wanted, notice)?;
+    let text = plan.column(column)?;
+    let mut texts = Vec::new();
+    for batch in Rows::new(&plan, 0, BATCH_ROWS) {
+        let batch = vectors::Texts::new(batch?.column(text))?;
+        texts.extend(batch.present().into_iter().map(str::to_string));
+        if texts.len() >= limit {
+            break;
+        }
+    }
+    texts.truncate(limit);
+    Ok(texts)
+}
+
+/// What this run is asked to do.
+fn manifest(request: &EmbedRequest, plan: &Plan, model: &Model) -> Manifest {
+    let kept = plan.kept.iter().map(|column| plan.schema.field(*column).name().clone());
+    let columns = Columns {
+        text: &request.column,
+        output: &request.output_column,
+        kept: kept.collect(),
+        prompt: request.prompt.as_deref(),
+        only_new: request.only_new.as_deref(),
+    };
+    let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
+    Manifest::new(columns, model.info(), &files)
+}
+
+/// How a run that was cancelled can be resumed.
+fn interrupted(work: &Work, total: u64) -> Failure {
+    Failure::Interrupted(Some(format!(
+        "{} of {} rows are kept; run the same command again to resume",
+        count(work.rows),
+        count(total)
+    )))
+}
+
+/// The prompt that the user named.
+fn prompt(request: &EmbedRequest) -> Prompt<'_> {
+    match request.prompt.as_deref() {
+        None => Prompt::Default,
+        // Switches the model's default prompt off.
+        Some("") => Prompt::Text(""),
+        Some("query") => Prompt::Query,
+        Some("document") => Prompt::Document,
+        Some(name) => Prompt::Named(name),
+    }
+}
+
+/// Batches of rows that are still to be embedded.
+type Pending<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Send + 'a>;
+
+/// The rows that are not done yet: those behind the ones that are, or those whose keys are neither
+/// in the output nor in finished parts.
+fn rows<'a>(
+    request: &'a EmbedRequest,
+    plan: &'a Plan,
+    work: &Work,
+    output: &Output,
+) -> Result<Pending<'a>> {
+    let Some(key) = &request.only_new else {
+        return Ok(Box::new(Rows::new(plan, work.rows, request.batch_rows)));
+    };
+    let files = output.earlier_files().into_iter().chain(work.part_paths());
+    let mut known = Known::read(key, files)?;
+    let all = Rows::new(plan, 0, request.batch_rows);
+    Ok(Box::new(all.map(move |batch| known.fresh(&batch?))))
+}
+
+/// The reading thread.
+fn read(rows: Pending<'_>, to_model: &SyncSender<Result<RecordBatch>>) {
+    for batch in rows {
+        let last = batch.is_err();
+        if to_model.send(batch).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The writing thread. When the batches end early, what has come is kept all the same: it is a
+/// prefix of the output.
+fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Result<()> {
+    for batch in from_model {
+        writer.write(&batch)?;
+    }
+    writer.finish()
+}
+
+/// The middle of the pipeline.
+struct Embedder<'a> {
+    plan: &'a Plan,
+    /// Index of the text among the plan's columns.
+    text: usize,
+    model: &'a Model,
+    layout: &'a Layout,
+    prompt: Prompt<'a>,
+    cancel: &'a CancelToken,
+}
+
+impl Embedder<'_> {
+    /// Embeds batch after batch until the reader ends, something fails, or it is
+    /// cancelled. A batch goes on
+    /// in pieces, so that little is lost with a model that takes long over one.
+    fn run(
+        &self,
+        from_reader: Receiver<Result<RecordBatch>>,
+        to_writer: SyncSender<RecordBatch>,
+        figures: &mut Figures<'_>,
+    ) -> Result<()> {
+        let mut pace = Pace::new();
+        for batch in from_reader {
+            let batch = batch?;
+            let mut offset = 0;
+            while offset < batch.num_rows() {
+                self.cancel.check()?;
+                let begun = Instant::now();
+                let piece = batch.slice(offset, pace.rows().min(batch.num_rows() - offset));
+                offset += piece.num_rows();
+                if to_writer.send(self.embedded(&piece, figures)?).is_err() {
+                    // The writer has failed; its own error is the one to tell.
+                    return Ok(());
+                }
+                pace.took(piece.num_rows(), begun.elapsed());
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the output for those of a batch.
+    fn embedded(&self, batch: &RecordBatch, figures: &mut Figures<'_>) -> Result<RecordBatch> {
+        let (vectors, nulls) = self.embed(batch)?;
+        figures.add(batch.num_rows(), nulls);
+        let mut columns: Vec<ArrayRef> =
+            self.plan.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+        columns.push(vectors);
+        RecordBatch::try_new(Arc::clone(&self.layout.schema), columns)
+            .map_err(|error| Failure::other(format!("internal error: {error}")))
+    }
+
+    /// The vectors of a batch, and how many of its texts are NULL.
+    fn embed(&self, batch: &RecordBatch) -> Result<(ArrayRef, usize)> {
+        let texts = vectors::Texts::new(batch.column(self.text))?;
+        let embeddings = self.model.embed(&texts.present(), self.prompt, self.cancel)?;
+        let vectors = vectors::column(embeddings, self.model.info().dimension, &texts)?;
+        Ok((vectors, texts.nulls()))
+    }
+}

@@ -1,0 +1,24 @@
+//! What the commands of Sembla do, as a library: a program, a server or a binding can embed files,
+//! run pipelines and write results without the binary.
+//!
+//! - [`embed`]: files of texts become files of vectors; killed jobs resume.
+//! - [`pipelines`]: runs pipelines side by side, and serves their metrics, health and status.
+//! - [`input`]: files as tables whose columns have known roles.
+//! - [`output`]: writes rows as a table, CSV, JSON, Arrow or Parquet; a file appears whole or not
+//!   at all.
+//! - [`report`]: self-contained HTML pages.
+//! - *Invariant:* nothing is printed. Results go to the writers and paths that are given, progress
+//!   and notices to the callbacks, and the end is a value or a [`Failure`].
+//! - *Absent:* arguments, terminals, signals and exit codes, which are the binary's.
+
+pub mod embed;
+mod failure;
+pub mod input;
+pub mod numbers;
+pub mod output;
+pub mod pipelines;
+pub mod printable;
+pub mod report;
+pub mod whole_file;
+
+pub use failure::{Failure, Result, one_line};
