@@ -11,6 +11,7 @@ mod run;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use sembla_jobs::output::Format;
 
 pub(crate) use embed::EmbedArgs;
 pub(crate) use findings::{

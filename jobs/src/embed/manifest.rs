@@ -15,7 +15,7 @@ const VERSION: u32 = 2;
 
 /// The request of a run. Options that do not change the rows (batch and part sizes) are not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     version: u32,
     /// Tells this run from every other, even of the same work.
     pub run: String,
@@ -44,7 +44,7 @@ struct Input {
 }
 
 /// The columns of a request.
-pub struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     /// The column of texts.
     pub text: &'a str,
     /// The new column.
@@ -59,7 +59,7 @@ pub struct Columns<'a> {
 
 impl Manifest {
     /// The manifest of a run that starts now.
-    pub fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
+    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
         let inputs = inputs
             .iter()
             .map(|file| Input {
@@ -86,13 +86,13 @@ impl Manifest {
     }
 
     /// Components of a vector.
-    pub fn dimension(&self) -> usize {
+    pub(crate) fn dimension(&self) -> usize {
         self.dimension
     }
 
     /// What of this (an unfinished run) is different in `now`, in words; `None` when `now` may go
     /// on with it.
-    pub fn difference(&self, now: &Self) -> Option<String> {
+    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         if self.version != now.version {
             return Some("another version of Sembla began it".to_string());
         }
@@ -143,7 +143,7 @@ impl Manifest {
     }
 
     /// What the output's metadata says of where its vectors come from.
-    pub fn metadata(&self) -> Vec<(String, String)> {
+    pub(crate) fn metadata(&self) -> Vec<(String, String)> {
         let pairs = [
             ("sembla.version", env!("CARGO_PKG_VERSION")),
             ("sembla.run", &self.run),

@@ -14,7 +14,7 @@ mod parts;
 mod vectors;
 mod work;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -86,7 +86,7 @@ pub struct EmbedJob {
 #[derive(Clone, Debug)]
 pub enum Embedded {
     /// The output was written.
-    Written(Summary),
+    Written(Box<Summary>),
     /// The output had every row of the input already.
     NothingNew,
 }
@@ -155,7 +155,7 @@ impl EmbedJob {
         }
         work.publish(&output)?;
         let ids = output.ids().filter(|ids| ids.exists());
-        Ok(Embedded::Written(figures.summary(&output.path, ids)))
+        Ok(Embedded::Written(Box::new(figures.summary(&output.path, ids))))
     }
 
     /// Embeds the rows that are not done yet.

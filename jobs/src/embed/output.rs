@@ -14,7 +14,7 @@ use crate::whole_file::parent;
 
 /// Where the rows go.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// The file or folder.
     pub path: PathBuf,
     /// What is written there.
@@ -27,7 +27,7 @@ pub struct Output {
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A folder of Parquet files.
     Folder,
     /// One file of all columns.
@@ -41,7 +41,7 @@ impl Output {
     ///
     /// # Errors
     /// When the ending is of no format that can be written.
-    pub fn new(path: &Path, overwrite: bool) -> Result<Self> {
+    pub(crate) fn new(path: &Path, overwrite: bool) -> Result<Self> {
         let ending = path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
         let says_folder = path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
         let kind = match (FileKind::of(path), ending.as_deref()) {
@@ -67,7 +67,7 @@ impl Output {
     ///
     /// # Errors
     /// When its format can't take more rows.
-    pub fn growing(self, grows: bool) -> Result<Self> {
+    pub(crate) fn growing(self, grows: bool) -> Result<Self> {
         match self.kind {
             Kind::Folder | Kind::Rows(FileKind::Parquet) => Ok(Self { grows, ..self }),
             _ if !grows => Ok(self),
@@ -79,7 +79,7 @@ impl Output {
     }
 
     /// The files that rows are added to, in their order.
-    pub fn earlier_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn earlier_files(&self) -> Vec<PathBuf> {
         if !self.grows || !self.path.exists() {
             return Vec::new();
         }
@@ -97,20 +97,20 @@ impl Output {
     }
 
     /// The work folder.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_os_string();
         name.push(PARTIAL);
         self.path.with_file_name(name)
     }
 
     /// The file of the columns beside an array of vectors.
-    pub fn ids(&self) -> Option<PathBuf> {
+    pub(crate) fn ids(&self) -> Option<PathBuf> {
         (self.kind == Kind::Npy).then(|| self.path.with_extension("ids.csv"))
     }
 
     /// The run that wrote what is at the output now; `None` when there is nothing, or nothing that
     /// says so.
-    pub fn run(&self) -> Option<String> {
+    pub(crate) fn run(&self) -> Option<String> {
         self.noted("sembla.run")
     }
 
@@ -118,7 +118,7 @@ impl Output {
     ///
     /// # Errors
     /// When the output says that another model, or the same with other options, made it.
-    pub fn check_model(&self, model: &ModelInfo) -> Result<()> {
+    pub(crate) fn check_model(&self, model: &ModelInfo) -> Result<()> {
         match self.noted("sembla.fingerprint").filter(|_| self.grows) {
             Some(before) if before != model.fingerprint => Err(Failure::user(format!(
                 "{} was embedded with model '{}' ({}), now it is '{}' ({}): --only-new needs the same model and options",
@@ -146,7 +146,7 @@ impl Output {
 
     /// # Errors
     /// When something is at the output that may not be replaced.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let shown = self.path.display();
         if !parent(&self.path).is_dir() {
             return Err(Failure::user(format!("the folder of the output {shown} does not exist")));

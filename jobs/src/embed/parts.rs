@@ -33,10 +33,10 @@ const PART_BYTES: usize = 256 << 20;
 const PART_TIME: Duration = Duration::from_secs(30);
 
 /// The name of a vector's component in the schema.
-pub const COMPONENT: &str = "item";
+pub(crate) const COMPONENT: &str = "item";
 
 /// How parts are written.
-pub struct Layout {
+pub(crate) struct Layout {
     /// The columns.
     pub schema: SchemaRef,
     properties: WriterProperties,
@@ -45,7 +45,7 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a run whose vectors have `dimension` components.
-    pub fn new(
+    pub(crate) fn new(
         schema: SchemaRef,
         manifest: &Manifest,
         vectors: &str,
@@ -73,7 +73,7 @@ impl Layout {
 }
 
 /// Writes batches into parts.
-pub struct PartWriter<'a> {
+pub(crate) struct PartWriter<'a> {
     work: &'a mut Work,
     layout: &'a Layout,
     current: Option<Part>,
@@ -88,7 +88,7 @@ struct Part {
 
 impl<'a> PartWriter<'a> {
     /// Writes after the finished parts of `work`.
-    pub fn new(work: &'a mut Work, layout: &'a Layout) -> Self {
+    pub(crate) fn new(work: &'a mut Work, layout: &'a Layout) -> Self {
         Self { work, layout, current: None }
     }
 
@@ -96,7 +96,7 @@ impl<'a> PartWriter<'a> {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut offset = 0;
         while offset < batch.num_rows() {
             let mut part = match self.current.take() {
@@ -123,7 +123,7 @@ impl<'a> PartWriter<'a> {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         match self.current.take() {
             Some(part) => self.close(part),
             None if self.work.parts == 0 && !self.work.grows => {
@@ -164,7 +164,7 @@ impl<'a> PartWriter<'a> {
 ///
 /// # Errors
 /// When a part can't be read back, or the disk fails.
-pub fn join(work: &Work, earlier: Option<&PathBuf>) -> Result<()> {
+pub(crate) fn join(work: &Work, earlier: Option<&PathBuf>) -> Result<()> {
     let Some(first) = work.part_paths().next().or_else(|| earlier.cloned()) else {
         return Err(Failure::other("internal error: there is no part to join"));
     };

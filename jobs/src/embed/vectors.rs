@@ -12,26 +12,26 @@ use super::parts::COMPONENT;
 use crate::failure::{Failure, Result};
 
 /// The texts of a batch.
-pub struct Texts(LargeStringArray);
+pub(crate) struct Texts(LargeStringArray);
 
 impl Texts {
     /// Takes the texts out of a column of any type that holds text.
     ///
     /// # Errors
     /// When the column can't be read as text.
-    pub fn new(column: &ArrayRef) -> Result<Self> {
+    pub(crate) fn new(column: &ArrayRef) -> Result<Self> {
         let column = cast(column, &DataType::LargeUtf8)
             .map_err(|error| Failure::other(format!("reading the texts: {error}")))?;
         Ok(Self(column.as_string::<i64>().clone()))
     }
 
     /// The texts that are not NULL, in order.
-    pub fn present(&self) -> Vec<&str> {
+    pub(crate) fn present(&self) -> Vec<&str> {
         self.0.iter().flatten().collect()
     }
 
     /// Number of NULLs.
-    pub fn nulls(&self) -> usize {
+    pub(crate) fn nulls(&self) -> usize {
         self.0.null_count()
     }
 }
@@ -40,7 +40,7 @@ impl Texts {
 ///
 /// # Errors
 /// When the dimension is beyond what Arrow can hold.
-pub fn vector_type(dimension: usize) -> Result<DataType> {
+pub(crate) fn vector_type(dimension: usize) -> Result<DataType> {
     Ok(DataType::FixedSizeList(component(), size(dimension)?))
 }
 
@@ -48,7 +48,7 @@ pub fn vector_type(dimension: usize) -> Result<DataType> {
 ///
 /// # Errors
 /// When the number of vectors of `dimension` components is not the number of texts.
-pub fn column(embeddings: Embeddings, dimension: usize, texts: &Texts) -> Result<ArrayRef> {
+pub(crate) fn column(embeddings: Embeddings, dimension: usize, texts: &Texts) -> Result<ArrayRef> {
     let nulls = texts.0.logical_nulls().filter(|nulls| nulls.null_count() > 0);
     let values = match &nulls {
         Some(nulls) => with_gaps(&embeddings, dimension, nulls),

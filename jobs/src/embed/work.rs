@@ -25,7 +25,7 @@ use crate::failure::{Failure, Result};
 use crate::whole_file::{sync_parent, unfinished, write_whole_in_work};
 
 /// The folder of an unfinished run, locked for this process.
-pub struct Work {
+pub(crate) struct Work {
     folder: PathBuf,
     /// The run.
     pub manifest: Manifest,
@@ -39,7 +39,7 @@ pub struct Work {
 }
 
 /// How a run begins.
-pub enum Begin {
+pub(crate) enum Begin {
     /// With this work to do or go on with.
     Work(Box<Work>),
     /// An earlier start of the run was killed after its output was in place: nothing is left to do.
@@ -53,7 +53,7 @@ impl Work {
     /// # Errors
     /// When another process works in it, the unfinished run was asked something else (and `restart`
     /// is not set), the output exists, or the disk fails.
-    pub fn begin(output: &Output, manifest: Manifest, restart: bool) -> Result<Begin> {
+    pub(crate) fn begin(output: &Output, manifest: Manifest, restart: bool) -> Result<Begin> {
         let folder = output.folder();
         let fail = |error: std::io::Error| Failure::file(&folder, &error);
         let fresh = folder.symlink_metadata().is_err();
@@ -101,22 +101,22 @@ impl Work {
     }
 
     /// Where part `number` is, or will be.
-    pub fn part(&self, number: usize) -> PathBuf {
+    pub(crate) fn part(&self, number: usize) -> PathBuf {
         self.parts_folder().join(part_name(number))
     }
 
     /// The parts, in order.
-    pub fn part_paths(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn part_paths(&self) -> impl Iterator<Item = PathBuf> {
         (0..self.parts).map(|number| self.part(number))
     }
 
     /// The file that becomes the output.
-    pub fn joined(&self) -> PathBuf {
+    pub(crate) fn joined(&self) -> PathBuf {
         self.folder.join(JOINED)
     }
 
     /// The file that becomes the one beside the output.
-    pub fn joined_ids(&self) -> PathBuf {
+    pub(crate) fn joined_ids(&self) -> PathBuf {
         self.folder.join(JOINED_IDS)
     }
 
@@ -124,7 +124,7 @@ impl Work {
     ///
     /// # Errors
     /// When the disk fails; a later start of the same run goes on from there.
-    pub fn publish(self, output: &Output) -> Result<()> {
+    pub(crate) fn publish(self, output: &Output) -> Result<()> {
         let fail = |error: std::io::Error| Failure::file(&output.path, &error);
         if output.kind == Kind::Folder && output.grows && output.path.exists() {
             self.add_parts(&output.path)?;
@@ -152,7 +152,7 @@ impl Work {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn give_up(self) -> Result<()> {
+    pub(crate) fn give_up(self) -> Result<()> {
         remove(&self.folder)
     }
 

@@ -374,7 +374,7 @@ mod tests {
         let session = Session::new(options).expect("a session");
         let inputs = [path("a.csv"), path("b.jsonl")];
         let source = Source { inputs: &inputs, text, id, vectors: None, others: &[], outputs: &[] };
-        let table = register(&session, "input", source)?;
+        let table = register(&session, "input", source, &|_| {})?;
         assert_eq!((table.rows, table.has_text, table.has_vectors), (3, true, false));
         let mut statements = session.parse(query).expect("SQL");
         let Outcome::Rows(rows) = session.execute(statements.remove(0)).await? else {

@@ -20,7 +20,7 @@ const HEADING_CHARACTERS_SHOWN: usize = 60;
 ///
 /// # Errors
 /// When a value can't be put into words.
-pub fn short(column: &ArrayRef, characters_max: usize) -> Result<Vec<String>> {
+pub(crate) fn short(column: &ArrayRef, characters_max: usize) -> Result<Vec<String>> {
     if let DataType::FixedSizeList(field, _) = column.data_type()
         && field.data_type() == &DataType::Float32
     {
@@ -48,7 +48,7 @@ pub fn short(column: &ArrayRef, characters_max: usize) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When a value can't be put into words.
-pub fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| {
         if column.data_type().is_nested() { whole(column) } else { Ok(Arc::clone(column)) }
     });
@@ -57,7 +57,7 @@ pub fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// The schema of [`flat`] batches.
-pub fn flat_schema(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn flat_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
         nested if nested.is_nested() => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
         _ => Arc::clone(field),
@@ -95,7 +95,7 @@ fn vector(values: &ArrayRef) -> String {
 }
 
 /// The heading of a column. The name of an expression without an alias can be very long.
-pub fn heading(name: &str) -> String {
+pub(crate) fn heading(name: &str) -> String {
     shortened(name, HEADING_CHARACTERS_SHOWN)
 }
 
