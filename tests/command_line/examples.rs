@@ -18,7 +18,7 @@ fn with_data() -> (PathBuf, Place) {
         place.path("examples/data"),
     )
     .expect("a link");
-    (root, place)
+    (root.to_path_buf(), place)
 }
 
 #[test]

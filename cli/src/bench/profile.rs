@@ -10,7 +10,7 @@ use sembla_models::{CancelToken, ModelSpec};
 use sembla_processor::Level;
 
 use crate::failure::{Failure, Result};
-use crate::progress::count;
+use sembla_jobs::numbers::count;
 
 /// Texts of a run: what ONNX Runtime writes of more would fill disks.
 const TEXTS_MAX: usize = 2000;
