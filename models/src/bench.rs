@@ -33,7 +33,7 @@ pub struct Profile {
     pub operators: Vec<OperatorTime>,
     /// Seconds that pooling, normalising and what else follows the graph took.
     pub pooling: f64,
-    /// Seconds of processor time that running took, operators and pooling included.
+    /// Seconds that running took, operators and pooling included.
     pub running: f64,
 }
 
@@ -60,18 +60,19 @@ pub fn profile(spec: &ModelSpec, texts: &[&str], cancel: &CancelToken) -> Result
     let width = loaded.info.dimension;
     let begun = processor_seconds();
     let sequences = loaded.reader.read(&inputs, "", cancel)?;
-    let tokenised = processor_seconds();
+    let tokenising = processor_seconds() - begun;
+    let begun = Instant::now();
     loaded.backend.run(&sequences, width, cancel, &|sequence, output| {
         let begun = Instant::now();
         let row = loaded.finish.row(sequence, output);
         *pooling.lock().unwrap_or_else(PoisonError::into_inner) += begun.elapsed();
         row
     })?;
-    let running = processor_seconds() - tokenised;
+    let running = begun.elapsed().as_secs_f64();
     let pooling = pooling.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Profile {
         tokens: sequences.iter().map(|sequence| sequence.ids.len() as u64).sum(),
-        tokenising: tokenised - begun,
+        tokenising,
         operators: loaded.backend.operators()?,
         pooling: pooling.as_secs_f64(),
         running,

@@ -22,9 +22,15 @@ use crate::graph::{Builder, BuiltGraph, Form, Task};
 use crate::weights::Weights;
 use crate::{ModelError, Result};
 
-/// Every family, in the order in which messages name them.
-static FAMILIES: &[&Family] =
-    &[&bert::FAMILY, &roberta::FAMILY, &distilbert::FAMILY, &mpnet::FAMILY, &modernbert::FAMILY];
+/// Every family, in the order in which messages name them, one a line.
+#[rustfmt::skip]
+static FAMILIES: &[&Family] = &[
+    &bert::FAMILY,
+    &roberta::FAMILY,
+    &distilbert::FAMILY,
+    &mpnet::FAMILY,
+    &modernbert::FAMILY,
+];
 
 /// A family of architectures.
 struct Family {

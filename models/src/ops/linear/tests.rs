@@ -112,6 +112,29 @@ fn zeros_constants_and_infinities_do_not_break_it() {
 }
 
 #[test]
+fn values_that_are_no_numbers_give_the_same_bits_at_every_level() {
+    // A block with a rest: 131 inputs.
+    for inputs in [384, 131] {
+        let packed = PackedLinear::new(layer(inputs, 40).0);
+        let mut x = noise(6, 4 * inputs);
+        for (place, value) in [(3, f32::NAN), (60, -f32::NAN), (127, -0.0), (130, f32::NAN)] {
+            x[place] = value;
+            x[2 * inputs + place] = value * 1e30;
+        }
+        x[inputs..2 * inputs].fill(-1e-40);
+        let results: Vec<Vec<u32>> = Level::available()
+            .into_iter()
+            .map(|level| {
+                let mut out = vec![0f32; 4 * 40];
+                run(level, &packed, &x, &mut out, Function::None, &mut Scratch::default());
+                out.into_iter().map(f32::to_bits).collect()
+            })
+            .collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{inputs} inputs");
+    }
+}
+
+#[test]
 fn blocks_divide_the_width() {
     for (width, block) in [(384, 128), (1536, 128), (768, 128), (312, 104), (32, 32), (18, 18)] {
         assert_eq!(block_of(width), block);

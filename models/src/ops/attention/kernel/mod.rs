@@ -184,11 +184,8 @@ fn body(
             let queries = Left { values: &scratch.queries[first * size..], stride: size };
             let keys = Right { values: &scratch.keys, depth: size, width: padded };
             products(queries, keys, &mut scratch.weights);
-            let mut totals = [1f32; ROWS];
-            for (row, total) in totals.iter_mut().enumerate().take(tokens - first) {
-                let weights = &mut scratch.weights[row * padded..(row + 1) * padded];
-                *total = softmax(shape, first + row, tokens, bias, weights);
-            }
+            let rows = &mut scratch.weights[..ROWS.min(tokens - first) * padded];
+            let totals = softmax(shape, first, tokens, bias, rows);
             let weights = Left { values: &scratch.weights, stride: padded };
             let values = Right { values: &scratch.values, depth: tokens, width: wide };
             products(weights, values, &mut scratch.mixed);
@@ -277,36 +274,61 @@ fn plain_transpose(rows: Rows<'_>, out: &mut [f32], stride: usize) {
     }
 }
 
-/// Turns a row of scores into weights that are not yet divided by their sum, which it gives.
+/// Turns the scores of some queries from `first` on into weights that are not yet divided by their
+/// sums, which it gives. All rows go through each step together, because a row by itself is a chain
+/// of steps that wait for each other.
 #[inline(always)]
-fn softmax(shape: &Shape, query: usize, tokens: usize, bias: &[f32], weights: &mut [f32]) -> f32 {
-    if !bias.is_empty() {
-        let middle = bias.len() / 2;
-        let bias = &bias[middle - query..middle - query + tokens];
-        weights.iter_mut().zip(bias).for_each(|(weight, bias)| *weight += bias);
+fn softmax(
+    shape: &Shape,
+    first: usize,
+    tokens: usize,
+    bias: &[f32],
+    rows: &mut [f32],
+) -> [f32; ROWS] {
+    let padded = tokens.next_multiple_of(LANES);
+    let mut largest = [0f32; ROWS];
+    for ((row, weights), largest) in rows.chunks_exact_mut(padded).enumerate().zip(&mut largest) {
+        let query = first + row;
+        if !bias.is_empty() {
+            let middle = bias.len() / 2;
+            let bias = &bias[middle - query..middle - query + tokens];
+            weights.iter_mut().zip(bias).for_each(|(weight, bias)| *weight += bias);
+        }
+        let (low, high) = seen(shape, query, tokens);
+        weights[..low].fill(f32::MIN);
+        weights[high..].fill(f32::MIN);
+        let mut lanes = [f32::MIN; LANES];
+        for chunk in weights.as_chunks::<LANES>().0 {
+            for (lane, weight) in lanes.iter_mut().zip(chunk) {
+                *lane = if *weight > *lane { *weight } else { *lane };
+            }
+        }
+        *largest = math::largest(lanes);
     }
-    let (low, high) = if shape.window > 0 {
-        (query.saturating_sub(shape.window), (query + shape.window + 1).min(tokens))
-    } else {
-        (0, tokens)
-    };
-    weights[..low].fill(f32::MIN);
-    weights[high..].fill(f32::MIN);
-    let mut lanes = [f32::MIN; LANES];
-    for chunk in weights.chunks_exact(LANES) {
-        for (lane, weight) in lanes.iter_mut().zip(chunk) {
-            *lane = if *weight > *lane { *weight } else { *lane };
+    for (weights, largest) in rows.chunks_exact_mut(padded).zip(&largest) {
+        for weight in weights.as_chunks_mut::<LANES>().0.as_flattened_mut() {
+            *weight = math::exp(*weight - largest);
         }
     }
-    let largest = math::largest(lanes);
-    for weight in weights.iter_mut() {
-        *weight = math::exp(*weight - largest);
+    let mut totals = [1f32; ROWS];
+    for ((row, weights), total) in rows.chunks_exact_mut(padded).enumerate().zip(&mut totals) {
+        let (low, high) = seen(shape, first + row, tokens);
+        weights[..low].fill(0.0);
+        weights[high..].fill(0.0);
+        let mut sums = [0f32; LANES];
+        for chunk in weights.as_chunks::<LANES>().0 {
+            sums.iter_mut().zip(chunk).for_each(|(sum, weight)| *sum += weight);
+        }
+        *total = math::sum(sums);
     }
-    weights[..low].fill(0.0);
-    weights[high..].fill(0.0);
-    let mut sums = [0f32; LANES];
-    for chunk in weights.chunks_exact(LANES) {
-        sums.iter_mut().zip(chunk).for_each(|(sum, weight)| *sum += weight);
+    totals
+}
+
+/// Which keys a query sees: from the first to before the second.
+#[inline(always)]
+fn seen(shape: &Shape, query: usize, tokens: usize) -> (usize, usize) {
+    match shape.window {
+        0 => (0, tokens),
+        window => (query.saturating_sub(window), (query + window + 1).min(tokens)),
     }
-    math::sum(sums)
 }

@@ -1,13 +1,9 @@
 //! Tiles with `vpdpbusd`: four products of bytes per lane and instruction, summed exactly.
 
-use std::arch::x86_64::{
-    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_storeu_ps,
-};
+use std::arch::x86_64::*;
 
-use super::{LINES, PANEL, PackedLinear, QuantisedRows, quantise, store};
-use crate::ops::Function;
+use super::{LINES, PANEL, PackedLinear, QuantisedRows, Range, bounds, quantise, store};
+use crate::ops::{Function, math};
 
 /// Rows that are computed together: with two registers of outputs each, they fill the register
 /// file.
@@ -21,7 +17,7 @@ pub(super) fn run(
     function: Function,
     rows: &mut QuantisedRows,
 ) {
-    quantise(linear, x, rows);
+    quantise(linear, x, rows, |source, target| quantise_block(source, target));
     let count = x.len() / linear.inputs.max(1);
     for panel in 0..linear.outputs.div_ceil(PANEL) {
         let mut row = 0;
@@ -40,6 +36,37 @@ pub(super) fn run(
             row += taken;
         }
     }
+}
+
+/// One block, with the bits of the plain code.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
+    let (chunks, rest) = source.as_chunks::<16>();
+    let (mut low, mut high) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    for chunk in chunks {
+        // SAFETY: a chunk is one register.
+        let values = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
+        // Of a value that is no number and a bound, these give the bound.
+        low = _mm512_min_ps(values, low);
+        high = _mm512_max_ps(values, high);
+    }
+    let (low, high) = bounds(rest, (_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high)));
+    let Some(range) = Range::of(low, high) else { return [0.0; 2] };
+    let inverse = _mm512_set1_ps(range.inverse);
+    let (rounder, offset) = (_mm512_set1_ps(math::ROUNDER), _mm512_set1_epi32(range.offset()));
+    let (targets, rest_target) = target.split_at_mut(chunks.len() * 16);
+    for (target, chunk) in targets.as_chunks_mut::<16>().0.iter_mut().zip(chunks) {
+        // SAFETY: a chunk is one register, and becomes sixteen bytes.
+        unsafe {
+            let values = _mm512_mul_ps(_mm512_loadu_ps(chunk.as_ptr()), inverse);
+            let bits = _mm512_castps_si512(_mm512_add_ps(values, rounder));
+            let whole = _mm512_max_epi32(_mm512_add_epi32(bits, offset), _mm512_setzero_si512());
+            _mm_storeu_si128(target.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(whole));
+        }
+    }
+    range.quantise(rest, rest_target);
+    range.scales()
 }
 
 /// `M` rows from `row` against one panel.

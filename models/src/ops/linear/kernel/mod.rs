@@ -61,7 +61,7 @@ fn run_plain(
     function: Function,
     rows: &mut QuantisedRows,
 ) {
-    quantise(linear, x, rows);
+    quantise(linear, x, rows, quantise_block);
     for panel in 0..linear.outputs.div_ceil(PANEL) {
         for row in 0..x.len() / linear.inputs.max(1) {
             let mut tile = [[0f32; PANEL]];
@@ -71,9 +71,14 @@ fn run_plain(
     }
 }
 
-/// Fills `rows` from floats.
+/// Fills `rows` from floats; `one` is [`quantise_block`] as a level does it.
 #[inline(always)]
-fn quantise(linear: &PackedLinear, x: &[f32], rows: &mut QuantisedRows) {
+fn quantise(
+    linear: &PackedLinear,
+    x: &[f32],
+    rows: &mut QuantisedRows,
+    one: impl Fn(&[f32], &mut [u8]) -> [f32; 2],
+) {
     let (width, blocks) = (linear.groups * 4, x.len() / linear.block.max(1));
     // What an earlier call left between the end of a block and its last group meets weights that
     // are zero.
@@ -81,37 +86,72 @@ fn quantise(linear: &PackedLinear, x: &[f32], rows: &mut QuantisedRows) {
     rows.scales.resize(blocks, [0.0; 2]);
     let targets = rows.values.chunks_exact_mut(width).zip(&mut rows.scales);
     for (source, (target, scale)) in x.chunks_exact(linear.block).zip(targets) {
-        *scale = quantise_block(source, target);
+        *scale = one(source, target);
     }
 }
 
-/// One block; gives its scale, and its scale times its zero point.
+/// One block; gives its scale, and its scale times its zero point. Plain code; what compilers make
+/// of it for wide registers took twice as long as the instructions written out.
 #[inline(always)]
 fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
-    let (mut low, mut high) = ([0f32; 16], [0f32; 16]);
-    let mut chunks = source.chunks_exact(16);
-    for chunk in &mut chunks {
-        for lane in 0..16 {
-            low[lane] = if chunk[lane] < low[lane] { chunk[lane] } else { low[lane] };
-            high[lane] = if chunk[lane] > high[lane] { chunk[lane] } else { high[lane] };
+    let (low, high) = bounds(source, (0.0, 0.0));
+    let Some(range) = Range::of(low, high) else { return [0.0; 2] };
+    range.quantise(source, target);
+    range.scales()
+}
+
+/// The least and the largest of two bounds and some values; what is no number doesn't count.
+#[inline(always)]
+fn bounds(values: &[f32], (mut low, mut high): (f32, f32)) -> (f32, f32) {
+    for value in values {
+        low = if *value < low { *value } else { low };
+        high = if *value > high { *value } else { high };
+    }
+    (low, high)
+}
+
+/// How the values of a block become whole numbers.
+#[derive(Clone, Copy)]
+struct Range {
+    scale: f32,
+    /// What values are multiplied by.
+    inverse: f32,
+    /// The whole number of zero.
+    zero: i32,
+}
+
+impl Range {
+    /// The range from `low`, at most 0, to `high`, at least 0. `None` where all values are 0, or
+    /// not finite.
+    #[inline(always)]
+    fn of(low: f32, high: f32) -> Option<Self> {
+        let range = high - low;
+        if !(range > 0.0 && range.is_finite()) {
+            return None;
+        }
+        let inverse = 255.0 / range;
+        Some(Self { scale: range / 255.0, inverse, zero: whole(-low * inverse) })
+    }
+
+    /// The scale, and the scale times the zero point.
+    #[inline(always)]
+    fn scales(self) -> [f32; 2] {
+        [self.scale, self.scale * self.zero as f32]
+    }
+
+    /// What is added to the bits of a value that was multiplied and rounded by
+    /// [`math::ROUNDER`], so that its whole number is left.
+    #[inline(always)]
+    fn offset(self) -> i32 {
+        self.zero.wrapping_sub(math::ROUNDER.to_bits() as i32)
+    }
+
+    #[inline(always)]
+    fn quantise(self, source: &[f32], target: &mut [u8]) {
+        for (target, value) in target.iter_mut().zip(source) {
+            *target = (whole(value * self.inverse) + self.zero).clamp(0, 255) as u8;
         }
     }
-    for (lane, value) in chunks.remainder().iter().enumerate() {
-        low[lane] = if *value < low[lane] { *value } else { low[lane] };
-        high[lane] = if *value > high[lane] { *value } else { high[lane] };
-    }
-    let low = -math::largest(low.map(|value| -value));
-    let high = math::largest(high);
-    let range = high - low;
-    if !(range > 0.0 && range.is_finite()) {
-        return [0.0; 2];
-    }
-    let (scale, inverse) = (range / 255.0, 255.0 / range);
-    let zero = whole(-low * inverse);
-    for (target, value) in target.iter_mut().zip(source) {
-        *target = (whole(value * inverse) + zero).clamp(0, 255) as u8;
-    }
-    [scale, scale * zero as f32]
 }
 
 /// The nearest whole number of a value of magnitude below 2²².
