@@ -21,6 +21,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut folders: Vec<_> = [
         "processor",
+        "options",
         "models",
         "operators",
         "readers",
@@ -160,6 +161,98 @@ fn banned_calls_and_words_stay_out() {
                 if line.contains(word.as_str()) {
                     complaints.push(format!("{}:{}: {word}: {mend}", path.display(), number + 1));
                 }
+            }
+        }
+    }
+    report(&complaints);
+}
+
+/// Options of connectors that others have too, under the same name.
+const SHARED_KEYS: [(&str, &str); 6] = [
+    ("access_key_id", "readers open S3 too"),
+    ("secret_access_key", "readers open S3 too"),
+    ("session_token", "readers open S3 too"),
+    ("partition_by", "findings and windows divide rows too"),
+    ("queue_rows", "pipelines have queues too"),
+    ("queue_bytes", "pipelines have queues too"),
+];
+
+/// Where options of connectors could be read; one-word keys such as `path` are others' elsewhere.
+const STREAM_ROOMS: [&str; 3] = ["sql/src/catalogue", "sql/src/streams", "runtime"];
+/// How options are read by their keys.
+const READERS: [&str; 8] =
+    [".text(", ".find_text(", ".flag(", ".count(", ".bytes(", ".duration(", ".choice(", ".has("];
+
+/// The string literals of a line, each with what stands before it.
+fn literals(line: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(start) = line.get(from..).and_then(|rest| rest.find('"')).map(|n| from + n + 1) {
+        let rest = line.get(start..).unwrap_or_default();
+        let mut is_escaped = false;
+        let length = rest.find(|letter| {
+            let ends = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            ends
+        });
+        let Some(length) = length else { break };
+        found.push((&line[..start - 1], &rest[..length]));
+        from = start + length + 1;
+    }
+    found
+}
+
+/// Whether a text has a word, which may have dots and underscores in it.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part)
+    })
+}
+
+/// What is wrong with a line outside of connectors: a connector's name, the name of an option of
+/// several words, or, where streams are made, any option that is read.
+fn names_a_connector(line: &str, keys: &[&str], is_of_streams: bool) -> Option<String> {
+    let names = || sembla_connectors::CONNECTORS.iter().map(|connector| connector.name());
+    let is_compound = |key: &str| key.contains(['_', '.']);
+    literals(line).into_iter().find_map(|(before, text)| {
+        if let Some(name) = names().find(|name| *name == text) {
+            return Some(format!("the connector '{name}'"));
+        }
+        let is_read = is_of_streams && READERS.iter().any(|reader| before.ends_with(reader));
+        let key = keys.iter().find(|key| match is_compound(key) {
+            true => has_word(text, key),
+            false => **key == text && is_read,
+        });
+        key.map(|key| format!("the option '{key}'"))
+    })
+}
+
+#[test]
+fn only_connectors_name_connectors_and_their_options() {
+    let options = sembla_connectors::all_options();
+    let is_shared = |key: &str| SHARED_KEYS.iter().any(|(shared, _)| *shared == key);
+    let keys: Vec<&str> =
+        options.iter().map(|option| option.key).filter(|key| !is_shared(key)).collect();
+    let line = r#"let late = options.get("late_topic");"#;
+    assert!(
+        names_a_connector(line, &keys, false).is_some_and(|found| found.contains("late_topic"))
+    );
+    let line = r#"let topic = options.text("topic")?;"#;
+    assert!(names_a_connector(line, &keys, true).is_some_and(|found| found.contains("'topic'")));
+    let mut complaints = Vec::new();
+    for (path, text) in sources() {
+        if is_test(&path) || path.starts_with("connectors") || path.starts_with("options") {
+            continue;
+        }
+        let is_of_streams = STREAM_ROOMS.iter().any(|room| path.starts_with(room));
+        for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            if let Some(found) = names_a_connector(line, &keys, is_of_streams) {
+                complaints.push(format!(
+                    "{}:{}: {found} is named outside connectors/; ask the connector",
+                    path.display(),
+                    number + 1
+                ));
             }
         }
     }

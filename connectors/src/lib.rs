@@ -1,18 +1,28 @@
 //! Where rows come from and go to.
 //!
+//! - [`CONNECTORS`]: all connectors; [`Connector`] is what each says of itself. A new one is a
+//!   folder beside [`kafka`] and [`files`], and a line in that list.
 //! - [`options`]: options are declared once and read once.
 //! - [`formats`]: bytes of a record to rows, and back.
-//! - [`files`]: data sets of Parquet or JSON lines as sinks, exactly once.
+//! - [`files`]: data sets of Parquet or JSON lines as sinks, exactly once; files as sources.
 //! - [`kafka`]: topics as sources, and as sinks, exactly once.
-//! - [`replay`]: a table at rest as a stream.
+//! - [`replay`]: a static table as a stream.
 //! - [`store`]: folders, on this machine or in an object store.
 //! - *Absent:* what rows mean. A connector turns bytes into rows and rows into bytes.
 
 mod base64;
+mod connector;
 pub mod files;
 pub mod formats;
 pub mod kafka;
+mod max_ahead;
 mod missing;
-pub mod options;
 pub mod replay;
 pub mod store;
+
+pub use connector::{
+    CONNECTORS, Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest,
+    SourceConnector, SourceHandle, SourceHandles, SourceRequest, all_options, connector, is_secret,
+    names,
+};
+pub use sembla_options as options;

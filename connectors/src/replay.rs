@@ -32,14 +32,21 @@ use sembla_runtime::{
 use tokio::time::Instant;
 
 use crate::formats::json_lines;
+use crate::max_ahead::{MAX_AHEAD, max_ahead_us};
 use crate::missing::missing;
-use crate::options::{Kind, MAX_AHEAD, OptionDef, Options, max_ahead_us};
+use crate::options::{Kind, OptionDef, Options};
 
 /// The options of a replay, to be put beside those of what is replayed.
 pub const REPLAY_OPTIONS: &[OptionDef] = &[
     OptionDef::new("speed", Kind::Text, "'max', or a multiple of real time such as '60' or '0.5'")
         .or("max"),
-    OptionDef::new("partitions", Kind::Count, "how many partitions the rows are dealt to").or("1"),
+    OptionDef::new(
+        "partitions",
+        Kind::between(1, PARTITIONS_MAX),
+        "how many partitions the rows are dealt to",
+    )
+    .or("1")
+    .decides(),
     MAX_AHEAD,
 ];
 
@@ -113,6 +120,13 @@ pub enum Speed {
 impl Speed {
     /// What the option `speed` says.
     ///
+    /// ```
+    /// use sembla_connectors::replay::Speed;
+    ///
+    /// assert_eq!(Speed::parse("60"), Ok(Speed::TimesReal(60.0)));
+    /// assert_eq!(Speed::parse("max"), Ok(Speed::Max));
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Option`] for anything else.
     pub fn parse(text: &str) -> Result<Self> {
@@ -122,7 +136,7 @@ impl Speed {
         match text.trim().parse::<f64>() {
             Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::TimesReal(factor)),
             _ => Err(Error::Option(format!(
-                "speed is '{text}'; it is 'max' or a multiple of real time above 0, such as '60'"
+                "speed must be 'max' or a multiple of real time > 0 such as '60', got '{text}'"
             ))),
         }
     }
@@ -151,7 +165,34 @@ impl Pace {
     }
 }
 
-/// A table as a bounded source.
+/// A table as a bounded source. It holds the batch that is being dealt; with a speed also those
+/// that were read and are not due.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+/// use futures::StreamExt;
+/// use sembla_connectors::options::Options;
+/// use sembla_connectors::replay::{REPLAY_OPTIONS, ReplaySource, RowsFrom};
+/// use sembla_runtime::{Source, SourceEvent};
+///
+/// let column = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
+/// let rows = RecordBatch::try_from_iter([("id", column(vec![5, 6]))])?;
+/// let numbered =
+///     RecordBatch::try_from_iter([("id", column(vec![5, 6])), ("n", column(vec![0, 1]))])?;
+/// let rows_from: RowsFrom =
+///     Arc::new(move |_| futures::stream::iter([Ok(numbered.clone())]).boxed());
+/// let options = Options::read("a table", REPLAY_OPTIONS, &[])?;
+/// let mut replay = ReplaySource::new(rows.schema(), rows_from, None, &options)?;
+/// let first = futures::executor::block_on(async {
+///     replay.assigned().await?;
+///     replay.start(&Default::default()).await?;
+///     replay.next().await
+/// })?;
+/// assert!(matches!(first, Some(SourceEvent::Batch(batch)) if batch.sequences == [0, 1]));
+/// # Ok::<(), sembla_runtime::Error>(())
+/// ```
 pub struct ReplaySource {
     schema: SchemaRef,
     rows_from: RowsFrom,
@@ -186,11 +227,6 @@ impl ReplaySource {
     ) -> Result<Self> {
         let speed = Speed::parse(options.text("speed")?)?;
         let count = options.count("partitions")?;
-        if !(1..=PARTITIONS_MAX).contains(&count) {
-            return Err(Error::Option(format!(
-                "partitions is {count}; it is between 1 and {PARTITIONS_MAX}"
-            )));
-        }
         let time_column = time_column
             .map(|name| {
                 let place = schema.index_of(name).map_err(|_| {

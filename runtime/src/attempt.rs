@@ -23,6 +23,7 @@ use crate::flow::{OpenWindows, SharedStage};
 use crate::ingest::{Partitions, SharedSource};
 use crate::message::{Last, Positions};
 use crate::options::PipelineOptions;
+use crate::pipeline::EventTime;
 use crate::sink::Identities;
 use crate::state::{
     Epoch, Hold, Noted, NotedProgress, ProgressNote, Query, ReadNow, Store, lost_progress,
@@ -46,12 +47,11 @@ pub(crate) struct MachineSource {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
     pub(crate) source: SharedSource,
-    pub(crate) event_time: Option<usize>,
+    pub(crate) event_time: EventTime,
     pub(crate) windows: Option<WindowKind>,
     pub(crate) delay_us: i64,
     pub(crate) max_ahead_us: Option<i64>,
     pub(crate) is_live: bool,
-    pub(crate) is_exchange: bool,
 }
 
 /// The windows, as attempts share them.
@@ -130,7 +130,7 @@ impl<'a> Attempt<'a> {
         self.check_whole(&assignments)?;
         let Some(_hold) = self.hold().await? else { return Ok(Ended::Drained) };
         let mut sink = Arc::clone(&self.machine.sink).lock_owned().await;
-        self.check_known(sink.is_exchange(), &assignments)?;
+        self.check_known(sink.takes_marks(), &assignments)?;
         let Some(start) = self.recover(&mut sink, &assignments).await? else {
             return Ok(Ended::AlreadyComplete);
         };
@@ -202,7 +202,7 @@ impl<'a> Attempt<'a> {
         match part {
             Some((source, _)) if self.machine.windows.is_some() => Err(Error::Option(format!(
                 "other instances read some partitions of source '{}', but a window must see all of \
-                 them: stop the others, or send the rows through a topic of one partition first",
+                 them: stop the others, or let them share the work before the windows through an exchange",
                 source.name
             ))),
             _ => Ok(()),
@@ -210,12 +210,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Who has the windows must know all partitions.
-    fn check_known(&self, is_exchange: bool, assignments: &[Assignment]) -> Result<()> {
+    fn check_known(&self, takes_marks: bool, assignments: &[Assignment]) -> Result<()> {
         let mut sources = self.machine.sources.iter().zip(assignments);
-        match sources.find(|(_, assignment)| is_exchange && assignment.others.is_none()) {
+        match sources.find(|(_, assignment)| takes_marks && assignment.others.is_none()) {
             Some((source, _)) => Err(Error::Option(format!(
                 "source '{}' has partitions that only other instances know, so an exchange can't say \
-                 when all have passed a window; name its topics",
+                 when all have passed a window; name all that it reads",
                 source.name
             ))),
             None => Ok(()),
@@ -409,7 +409,7 @@ impl Machine {
         let rules = self.sources.iter().map(|source| WatermarkRule {
             delay_us: source.delay_us,
             // Who reads the rows first knows whether a partition is idle.
-            idle_timeout_ms: idle.filter(|_| !source.is_exchange),
+            idle_timeout_ms: idle.filter(|_| source.event_time != EventTime::Marks),
             max_ahead_us: source.max_ahead_us,
         });
         let mut watermarks = Watermarks::new(rules.collect());
@@ -417,9 +417,11 @@ impl Machine {
             watermarks.restore(&state.watermarks)?;
         }
         for (number, source) in self.sources.iter().enumerate() {
-            match source.is_exchange {
-                true => watermarks.resume(number),
-                false => watermarks.assign(number, partitions.of(number), 0),
+            match source.event_time {
+                EventTime::Marks => watermarks.resume(number),
+                EventTime::Column(_) | EventTime::None => {
+                    watermarks.assign(number, partitions.of(number), 0);
+                }
             }
         }
         Ok(watermarks)
@@ -449,7 +451,8 @@ impl Machine {
         };
         let mut stage = Arc::clone(&windows.stage).lock_owned().await;
         stage.restore(state.map_or(&[], |state| state.tables.as_slice()))?;
-        let is_numbered_here = !self.sources.iter().any(|source| source.is_exchange);
+        let has_marks = |source: &MachineSource| source.event_time == EventTime::Marks;
+        let is_numbered_here = !self.sources.iter().any(has_marks);
         Ok(Some(OpenWindows {
             rows,
             stage,

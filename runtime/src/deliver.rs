@@ -106,7 +106,7 @@ impl Deliver {
                     self.reporter.rejected(1);
                     self.unwritable += 1;
                     if !self.sink.takes_rejected() {
-                        return Err(no_place(&letter));
+                        return Err(no_place(&letter, self.sink.rejected_option()));
                     }
                     self.sink.write(Output::Rejected(&[letter])).await?;
                     self.reporter.meter.rows_dead_lettered.increment(1);

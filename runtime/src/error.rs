@@ -79,3 +79,12 @@ impl From<arrow::error::ArrowError> for Error {
         Self::Data(error.to_string().replace('\n', " "))
     }
 }
+
+impl From<sembla_options::OptionError> for Error {
+    fn from(error: sembla_options::OptionError) -> Self {
+        match error {
+            sembla_options::OptionError::Mistake(message) => Self::Option(message),
+            sembla_options::OptionError::Bug(message) => Self::Bug(message),
+        }
+    }
+}

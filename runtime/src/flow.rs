@@ -58,6 +58,8 @@ pub(crate) struct Flow {
     pub(crate) at: FlowStart,
     /// Whether the sink has a place for rejected records and for late rows.
     pub(crate) takes_rejected: bool,
+    /// The option that would make it so, for the message.
+    pub(crate) rejected_option: Option<&'static str>,
     pub(crate) takes_late: bool,
     /// Whether windows have changed since the last commit but by rows, which move positions.
     pub(crate) is_changed: bool,
@@ -145,7 +147,7 @@ impl Flow {
         self.reporter.rejected(rejected.len());
         self.counted.rejected += rejected.len() as u64;
         if !self.takes_rejected {
-            return Err(no_place(first));
+            return Err(no_place(first, self.rejected_option));
         }
         let held = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = rejected.iter().map(|r| held(&r.payload) + held(&r.key) + r.reason.len()).sum();

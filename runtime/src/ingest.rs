@@ -176,8 +176,7 @@ impl Ingest {
 
     /// Whether all comes from exchanges and every partition behind them has ended.
     fn has_heard_all(&self) -> bool {
-        self.sources.iter().all(|source| source.intake.is_exchange())
-            && self.watermarks.have_ended()
+        self.sources.iter().all(|source| source.intake.is_marked()) && self.watermarks.have_ended()
     }
 
     /// Waits for the next thing that can be done.

@@ -1,24 +1,13 @@
 //! How a pipeline runs, as the user may set it: batches, queues, checkpoints, retries.
 //!
-//! [`PipelineOptions::OPTIONS`] is the one declaration: keys, defaults, what they are for and how a
-//! value is read. SQL's `SET`, the command line and the documentation come from it.
+//! [`PipelineOptions::OPTIONS`] is the one declaration: keys, defaults, what they are for and what
+//! they take. SQL's `SET`, the command line and the documentation come from it.
 
 use std::time::Duration;
 
-use crate::quantity::{parse_size, parse_time};
-use crate::{Error, Result};
+use sembla_options::{Kind, OptionDef, Value, unknown};
 
-/// One option.
-#[derive(Clone, Copy)]
-pub struct OptionDef {
-    /// The key, as SQL and the command line spell it.
-    pub key: &'static str,
-    /// What it is for, in one line.
-    pub about: &'static str,
-    /// The default, as one would write it.
-    pub default: &'static str,
-    set: fn(&mut PipelineOptions, Value<'_>) -> Result<()>,
-}
+use crate::{Error, Result};
 
 /// How a pipeline runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,88 +43,93 @@ pub struct PipelineOptions {
 impl PipelineOptions {
     /// Every option that [`PipelineOptions::set`] takes.
     pub const OPTIONS: &'static [OptionDef] = &[
-        OptionDef {
-            key: "batch_rows",
-            about: "most rows that go through the row part together",
-            default: "4096",
-            set: |options, value| value.count().map(|n| options.batch_rows = n),
-        },
-        OptionDef {
-            key: "batch_bytes",
-            about: "most bytes that go through the row part together; a single row may be larger",
-            default: "8 MiB",
-            set: |options, value| value.size().map(|n| options.batch_bytes = n),
-        },
-        OptionDef {
-            key: "linger",
-            about: "how long a row waits for others to go through the row part with",
-            default: "5 ms",
-            set: |options, value| value.duration().map(|time| options.linger = time),
-        },
-        OptionDef {
-            key: "queue_rows",
-            about: "most rows in each queue between two tasks",
-            default: "32768",
-            set: |options, value| value.count().map(|n| options.queue_rows = n),
-        },
-        OptionDef {
-            key: "queue_bytes",
-            about: "most bytes in each queue between two tasks",
-            default: "64 MiB",
-            set: |options, value| value.size().map(|n| options.queue_bytes = n),
-        },
-        OptionDef {
-            key: "row_tasks",
-            about: "batches that are in the row part at the same time",
-            default: "2",
-            set: |options, value| value.count().map(|n| options.row_tasks = n),
-        },
-        OptionDef {
-            key: "checkpoint_interval",
-            about: "time from one commit of results and progress to the next",
-            default: "10 s",
-            set: |options, value| value.duration().map(|time| options.checkpoint_interval = time),
-        },
-        OptionDef {
-            key: "idle_timeout",
-            about: "how long a partition is silent before it no longer holds windows open",
-            default: "30 s",
-            set: |options, value| value.duration().map(|time| options.idle_timeout = time),
-        },
-        OptionDef {
-            key: "memory_limit",
-            about: "most bytes of rows in open windows; more is an error",
-            default: "4 GiB",
-            set: |options, value| value.size().map(|n| options.memory_limit = n),
-        },
-        OptionDef {
-            key: "retries",
-            about: "restarts in a row, without a commit between them, before the pipeline gives up",
-            default: "10",
-            set: |options, value| value.whole().map(|n| options.retries = n),
-        },
-        OptionDef {
-            key: "retry_backoff_max",
-            about: "longest wait before a restart",
-            default: "30 s",
-            set: |options, value| value.duration().map(|time| options.retry_backoff_max = time),
-        },
-        OptionDef {
-            key: "start_timeout",
-            about: "how long a pipeline that could not start so far is tried again",
-            default: "1 min",
-            set: |options, value| value.duration().map(|time| options.start_timeout = time),
-        },
-        OptionDef {
-            key: "stop_timeout",
-            about: "how long a stop waits for what was read to be finished and committed",
-            default: "60 s",
-            set: |options, value| value.duration().map(|time| options.stop_timeout = time),
-        },
+        OptionDef::new(
+            "batch_rows",
+            Kind::at_least(1),
+            "most rows that go through the row part together",
+        )
+        .or("4096"),
+        OptionDef::new(
+            "batch_bytes",
+            Kind::Bytes { least: 1 },
+            "most bytes that go through the row part together; a single row may be larger",
+        )
+        .or("8 MiB"),
+        OptionDef::new(
+            "linger",
+            Kind::Duration,
+            "how long a row waits for others to go through the row part with",
+        )
+        .or("5 ms"),
+        OptionDef::new(
+            "queue_rows",
+            Kind::at_least(1),
+            "most rows in each queue between two tasks",
+        )
+        .or("32768"),
+        OptionDef::new(
+            "queue_bytes",
+            Kind::Bytes { least: 1 },
+            "most bytes in each queue between two tasks",
+        )
+        .or("64 MiB"),
+        OptionDef::new(
+            "row_tasks",
+            Kind::at_least(1),
+            "batches that are in the row part at the same time",
+        )
+        .or("2"),
+        OptionDef::new(
+            "checkpoint_interval",
+            Kind::Duration,
+            "time from one commit of results and progress to the next",
+        )
+        .or("10 s"),
+        OptionDef::new(
+            "idle_timeout",
+            Kind::Duration,
+            "how long a partition is silent before it no longer holds windows open",
+        )
+        .or("30 s"),
+        OptionDef::new(
+            "memory_limit",
+            Kind::Bytes { least: 1 },
+            "most bytes of rows in open windows; more is an error",
+        )
+        .or("4 GiB"),
+        OptionDef::new(
+            "retries",
+            Kind::COUNT,
+            "restarts in a row, without a commit between them, before the pipeline gives up",
+        )
+        .or("10"),
+        OptionDef::new("retry_backoff_max", Kind::Duration, "longest wait before a restart")
+            .or("30 s"),
+        OptionDef::new(
+            "start_timeout",
+            Kind::Duration,
+            "how long a pipeline that could not start so far is tried again",
+        )
+        .or("1 min"),
+        OptionDef::new(
+            "stop_timeout",
+            Kind::Duration,
+            "how long a stop waits for what was read to be finished and committed",
+        )
+        .or("60 s"),
     ];
 
     /// Sets one option from its textual form. Keys are spelt in lower case; times need a unit
     /// (`500 ms`, `10s`, `2 min`, `1 h`), sizes may have one (`64 MiB`, `1 GB`).
+    ///
+    /// ```
+    /// use sembla_runtime::PipelineOptions;
+    ///
+    /// let mut options = PipelineOptions::default();
+    /// options.set("queue_bytes", "16 MiB")?;
+    /// assert_eq!(options.queue_bytes, 16 << 20);
+    /// # Ok::<(), sembla_runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Option`] when the key is unknown (the message names the nearest known one) or the
@@ -143,10 +137,34 @@ impl PipelineOptions {
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let wanted = key.to_ascii_lowercase();
         let Some(option) = Self::OPTIONS.iter().find(|option| option.key == wanted) else {
-            return Err(unknown_key(&wanted));
+            let known = Self::OPTIONS.iter().map(|option| option.key);
+            return Err(Error::Option(unknown("a pipeline", known, &wanted)));
         };
-        (option.set)(self, Value { key: option.key, text: value.trim() })
+        match (option.key, option.parse(value)?) {
+            ("batch_rows", Value::Count(count)) => self.batch_rows = whole(count),
+            ("queue_rows", Value::Count(count)) => self.queue_rows = whole(count),
+            ("row_tasks", Value::Count(count)) => self.row_tasks = whole(count),
+            ("retries", Value::Count(count)) => self.retries = whole(count),
+            ("batch_bytes", Value::Bytes(bytes)) => self.batch_bytes = whole(bytes),
+            ("queue_bytes", Value::Bytes(bytes)) => self.queue_bytes = whole(bytes),
+            ("memory_limit", Value::Bytes(bytes)) => self.memory_limit = whole(bytes),
+            ("linger", Value::Duration(time)) => self.linger = time,
+            ("checkpoint_interval", Value::Duration(time)) => self.checkpoint_interval = time,
+            ("idle_timeout", Value::Duration(time)) => self.idle_timeout = time,
+            ("retry_backoff_max", Value::Duration(time)) => self.retry_backoff_max = time,
+            ("start_timeout", Value::Duration(time)) => self.start_timeout = time,
+            ("stop_timeout", Value::Duration(time)) => self.stop_timeout = time,
+            (key, value) => {
+                return Err(Error::Bug(format!("the option '{key}' is set to {value} by nobody")));
+            }
+        }
+        Ok(())
     }
+}
+
+/// A number of rows or bytes of this machine; more than it can count is as good as no bound.
+fn whole(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Default for PipelineOptions {
@@ -166,54 +184,6 @@ impl Default for PipelineOptions {
             start_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(60),
         }
-    }
-}
-
-/// The error for a key that no option has.
-fn unknown_key(key: &str) -> Error {
-    let known = || PipelineOptions::OPTIONS.iter().map(|option| option.key);
-    let likeness = |name: &str| strsim::jaro_winkler(name, key);
-    let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default();
-    let all: Vec<_> = known().collect();
-    Error::Option(format!(
-        "pipeline option '{key}' is not known; did you mean '{nearest}'? Known options: {}",
-        all.join(", ")
-    ))
-}
-
-/// What was written for an option.
-#[derive(Clone, Copy)]
-struct Value<'a> {
-    key: &'static str,
-    text: &'a str,
-}
-
-impl Value<'_> {
-    /// A whole number.
-    fn whole(self) -> Result<usize> {
-        self.text.parse().map_err(|_| self.refuse("a whole number"))
-    }
-
-    /// A whole number from 1 on.
-    fn count(self) -> Result<usize> {
-        let refuse = || self.refuse("a whole number of at least 1");
-        self.text.parse().ok().filter(|n| *n > 0).ok_or_else(refuse)
-    }
-
-    /// Bytes, at least one.
-    fn size(self) -> Result<usize> {
-        let size = parse_size(self.text).filter(|bytes| *bytes > 0);
-        let size = size.and_then(|bytes| usize::try_from(bytes).ok());
-        size.ok_or_else(|| self.refuse("a size such as '64 MiB'"))
-    }
-
-    /// A time.
-    fn duration(self) -> Result<Duration> {
-        parse_time(self.text).ok_or_else(|| self.refuse("a time such as '500 ms' or '10 s'"))
-    }
-
-    fn refuse(self, what: &str) -> Error {
-        Error::Option(format!("option '{}' takes {what}, not '{}'", self.key, self.text))
     }
 }
 
@@ -243,7 +213,8 @@ mod tests {
             stop_timeout: Duration::MAX,
         };
         for option in PipelineOptions::OPTIONS {
-            zeroed.set(option.key, option.default).expect(option.key);
+            let default = option.default.expect("a default");
+            zeroed.set(option.key, default).expect(option.key);
         }
         assert_eq!(zeroed, PipelineOptions::default());
     }
@@ -252,12 +223,9 @@ mod tests {
     fn what_cannot_be_read_is_refused_by_name() {
         assert_eq!(
             message("linger", "10"),
-            "option 'linger' takes a time such as '500 ms' or '10 s', not '10'"
+            "linger must be a time such as '500 ms', '10s', '2 min', '1 h' or '1 day', got '10'"
         );
-        assert_eq!(
-            message("batch_rows", "0"),
-            "option 'batch_rows' takes a whole number of at least 1, not '0'"
-        );
+        assert_eq!(message("batch_rows", "0"), "batch_rows must be a whole number >= 1, got '0'");
         for (key, value) in [
             ("linger", "-1 s"),
             ("linger", "NaN s"),
@@ -268,13 +236,16 @@ mod tests {
             ("queue_bytes", "99999999999 GiB"),
             ("retries", "-1"),
         ] {
-            assert!(message(key, value).starts_with(&format!("option '{key}' takes")), "{value}");
+            assert!(message(key, value).starts_with(&format!("{key} must be")), "{value}");
         }
     }
 
     #[test]
     fn an_unknown_key_is_told_the_nearest_one() {
         let said = message("checkpoint_intervall", "1 s");
-        assert!(said.contains("did you mean 'checkpoint_interval'?"), "{said}");
+        assert!(
+            said.starts_with("a pipeline has no option 'checkpoint_intervall'; did you mean 'checkpoint_interval'?"),
+            "{said}"
+        );
     }
 }

@@ -27,13 +27,35 @@ pub struct SourceInput {
     pub name: String,
     /// Where its rows come from.
     pub source: Box<dyn Source>,
-    /// Which of its columns is the event time: a timestamp that is never NULL.
-    pub event_time: Option<usize>,
+    /// Where the event time of its rows comes from.
+    pub event_time: EventTime,
     /// How much later than the latest row another may come, in microseconds.
     pub delay_us: i64,
     /// The windows that its rows go into, in this pipeline or behind an exchange. A row that none
     /// of them can hold is rejected.
     pub windows: Option<WindowKind>,
+}
+
+/// Where the event time of the rows of a source comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTime {
+    /// They have none, and can't go into windows.
+    None,
+    /// The column of that number: a timestamp that is never NULL.
+    Column(usize),
+    /// The rows come from an [exchange](crate::exchange): they have been through the row part of
+    /// another pipeline, have the hidden columns as their last ones, and watermarks come as marks.
+    Marks,
+}
+
+impl EventTime {
+    /// The column that has it, if one does.
+    pub(crate) fn column(self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(column),
+            Self::None | Self::Marks => None,
+        }
+    }
 }
 
 /// The windows of a pipeline and what is done with them.
@@ -208,7 +230,7 @@ async fn give_up(machine: &Machine) {
 /// The pipeline, checked, in the form that attempts share.
 fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
     for (number, source) in pipeline.sources.iter().enumerate() {
-        let has_time = source.event_time.is_some() || source.source.is_exchange();
+        let has_time = source.event_time != EventTime::None;
         if pipeline.windows.is_some() && !has_time {
             return Err(Error::Option(format!(
                 "source '{0}' has no event time, which windows need; add WATERMARK FOR its timestamp",
@@ -229,7 +251,6 @@ fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
     let sources = pipeline.sources.into_iter().map(|input| MachineSource {
         name: input.name,
         schema: input.source.schema(),
-        is_exchange: input.source.is_exchange(),
         max_ahead_us: input.source.max_ahead_us(),
         is_live: input.source.is_live(),
         source: Arc::new(Mutex::new(input.source)),

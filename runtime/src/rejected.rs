@@ -45,16 +45,17 @@ pub(crate) fn unwritable_row(row: &RecordBatch, what: &str, reason: &str) -> Rej
 }
 
 /// The error that stops a pipeline without a place for a rejected record.
-pub(crate) fn no_place(record: &Rejected) -> Error {
+/// `option` is the sink's [`rejected_option`](crate::Sink::rejected_option).
+pub(crate) fn no_place(record: &Rejected, option: Option<&str>) -> Error {
     let place = match record.position {
         NO_POSITION => record.partition.to_string(),
         position => format!("partition '{}', position {position}", record.partition),
     };
-    Error::Data(format!(
-        "{place}: {}; give the sink a place for such records (dead_letter_topic or \
-         dead_letter_path), or correct the record",
-        record.reason
-    ))
+    let help = match option {
+        Some(option) => format!("give the sink a place for such records ({option}), or "),
+        None => String::new(),
+    };
+    Error::Data(format!("{place}: {}; {help}correct the record", record.reason))
 }
 
 /// The hidden columns of the row of that number: event time, sequence, number of the partition.

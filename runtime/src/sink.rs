@@ -44,8 +44,17 @@ pub enum Output<'a> {
     Late(&'a RecordBatch),
     /// Records that could not be used.
     Rejected(&'a [Rejected]),
-    /// How far event time has come, after the rows before it. For an exchange only.
+    /// How far event time has come, after the rows before it; for a sink that takes marks.
     Marks(&'a [Mark]),
+}
+
+/// How often a result comes, whatever fails meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Exactly once.
+    ExactlyOnce,
+    /// At least once: after a failure some come twice.
+    AtLeastOnce,
 }
 
 /// A sink. Its life: `recover`, then any number of `write` and `commit`; after an error of kind
@@ -89,9 +98,15 @@ pub trait Sink: Send {
     /// Whether it has a place for late rows.
     fn takes_late(&self) -> bool;
 
-    /// Whether it is an exchange: what it is given are rows with their hidden columns and marks,
-    /// for the pipeline that has the windows.
-    fn is_exchange(&self) -> bool {
+    /// The option that would give it a place for records that can't be used, for messages; `None`
+    /// where no option does.
+    fn rejected_option(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it takes marks: then it is the way to the pipeline that has the windows, and is given
+    /// rows with their hidden columns; see [`crate::exchange`].
+    fn takes_marks(&self) -> bool {
         false
     }
 
@@ -102,6 +117,6 @@ pub trait Sink: Send {
         false
     }
 
-    /// What it promises, for EXPLAIN: `exactly once`, `at least once`.
-    fn promise(&self) -> &'static str;
+    /// What it promises.
+    fn promise(&self) -> Delivery;
 }

@@ -117,12 +117,6 @@ pub trait Source: Send {
     /// When the outside world fails. `None` when every partition has ended.
     async fn next(&mut self) -> Result<Option<SourceEvent>>;
 
-    /// Whether its rows have been through the row part of another pipeline: they have the hidden
-    /// columns as their last ones, and watermarks come as marks.
-    fn is_exchange(&self) -> bool {
-        false
-    }
-
     /// How far ahead of the rows before it one row may be and still move the watermark, in
     /// microseconds; `None` for no bound. See [`crate::watermark`].
     fn max_ahead_us(&self) -> Option<i64> {

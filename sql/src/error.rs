@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use sembla_models::{Fault, ModelError};
 use sembla_operators::OperatorError;
+use sembla_options::OptionError;
 use sembla_runtime::Error as StreamError;
 
 use crate::files;
@@ -99,6 +100,12 @@ impl From<OperatorError> for SqlError {
             OperatorError::Memory(_) => Self::Resources(message),
             OperatorError::Caller(message) | OperatorError::Bug(message) => Self::Bug(message),
         }
+    }
+}
+
+impl From<OptionError> for SqlError {
+    fn from(error: OptionError) -> Self {
+        StreamError::from(error).into()
     }
 }
 

@@ -37,6 +37,7 @@ pub use error::SqlError;
 pub use files::{FilesTable, Notices};
 pub use findings::{OnlineSlots, Progress};
 pub use registry::{ModelEntry, Models};
+pub use sembla_connectors::is_secret as is_secret_option;
 pub use session::{Outcome, Session, SessionOptions};
 pub use statement::Statement;
 pub use streams::StreamPlan;

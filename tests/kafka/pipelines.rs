@@ -10,7 +10,8 @@ use sembla_connectors::formats::{Column, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
 use sembla_runtime::state::{LocalStore, Query};
 use sembla_runtime::{
-    Error, Pipeline, PipelineOptions, Result, SourceInput, Status, Stop, StopSignal, Summary, run,
+    Error, EventTime, Pipeline, PipelineOptions, Result, SourceInput, Status, Stop, StopSignal,
+    Summary, run,
 };
 use sembla_testing::{Broker, Record};
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ impl<'a> Copy<'a> {
             sources: vec![SourceInput {
                 name: SOURCE.into(),
                 source: Box::new(source),
-                event_time: Some(1),
+                event_time: EventTime::Column(1),
                 delay_us: 0,
                 windows: None,
             }],

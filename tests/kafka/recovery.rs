@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use arrow::array::RecordBatch;
 use sembla_connectors::formats::schema_of;
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_runtime::{Assignment, Error, Output, Progress, Sink, SourceEvent};
+use sembla_runtime::{Assignment, Delivery, Error, Output, Progress, Sink, SourceEvent};
 use sembla_testing::{Broker, Record};
 
 use crate::support::{Copier, SOURCE, columns, numbered, options, results, sink, sink_of, source};
@@ -240,7 +240,7 @@ async fn without_transactions_each_result_is_there_at_least_once() {
     let at_least_once = || {
         let source = source(broker, &input, &input, &[("stop_at_end", "true")]);
         let sink = sink(broker, &output, &source, &[("delivery", "at_least_once")]);
-        assert_eq!((sink.promise(), sink.transaction_timeout()), ("at least once", None));
+        assert_eq!((sink.promise(), sink.transaction_timeout()), (Delivery::AtLeastOnce, None));
         Copier::new(&input, source, sink)
     };
     let mut first = at_least_once();

@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use sembla_connectors::formats::{Column, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_runtime::{Output, Sink, Source, SourceEvent};
+use sembla_runtime::{Delivery, Output, Sink, Source, SourceEvent};
 use sembla_testing::{Broker, Record};
 
 use crate::support::{Copier, SOURCE, json, numbered, options, results, sink, source};
@@ -26,7 +26,7 @@ async fn all_that_a_record_has_goes_around() {
     let source = source(broker, "around", &input, &[("stop_at_end", "true"), ("group", &input)]);
     let more = [("key", "k"), ("headers", "h"), ("timestamp", "at")];
     let sink = sink(broker, &output, &source, &more);
-    assert_eq!(sink.promise(), "exactly once");
+    assert_eq!(sink.promise(), Delivery::ExactlyOnce);
     let mut copier = Copier::new("around", source, sink);
     copier.copy().await.expect("copied");
     assert!(copier.assignment.is_whole());

@@ -5,9 +5,23 @@ use std::path::PathBuf;
 
 use rustyline::Editor;
 use rustyline::history::FileHistory;
-use sembla_sql::statement::is_secret;
+use sembla_sql::is_secret_option;
 
 use super::complete::ShellHelper;
+
+/// Words in names that may be those of secrets, whoever declares them: options of files' stores, a
+/// misspelt one. They decide only what the history leaves out; what is a secret is declared.
+const SECRET_WORDS: [&str; 9] = [
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "access_key",
+    "account_key",
+    "private_key",
+    "sas_",
+];
 
 /// Lines that the history keeps.
 pub(super) const LINES_MAX: usize = 10_000;
@@ -82,7 +96,9 @@ fn names_secret(before: &str, last: &str) -> bool {
     let start = before.rfind(|letter| !is_name(letter));
     let bare = before.get(start.map_or(0, |at| at + 1)..).unwrap_or_default();
     let name = if before.is_empty() { last } else { bare };
-    is_secret(name) || name.to_lowercase().starts_with("kafka.")
+    let name = name.to_lowercase();
+    let alike = name.replace(['.', '-'], "_");
+    is_secret_option(&name) || SECRET_WORDS.iter().any(|word| alike.contains(word))
 }
 
 /// Whether an address in the text has a user and a password before its host.

@@ -1,23 +1,30 @@
-//! Data sets of files as sinks: Parquet or JSON lines, in a folder or in an object store, exactly
-//! once.
+//! Files as sources, and data sets of files as sinks: Parquet or JSON lines, in a folder or in an
+//! object store, exactly once.
 //!
 //! A commit puts data under names that readers skip (`_pending/…`), then one manifest
 //! (`_sembla/commit-000000000042.json`) that names the data and the progress, then gives the data
 //! their final names. The manifest is the commit: before it nothing happened, after it what is left
 //! can be done again by anyone.
 //!
-//! - *Absent:* reading a data set back; to SQL it is a folder of files.
+//! As a source, files are a static table that is replayed, or a folder that is watched.
+//!
+//! - *Absent:* reading files, a data set of the sink's among them; that is left to who opens a
+//!   source.
 
 mod area;
+mod connector;
 mod manifest;
 mod partition;
 mod rejected;
 mod sink;
+mod source;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use connector::Files;
 pub use sink::FilesSink;
+pub use source::SourceFiles;
 
 use crate::options::{Kind, OptionDef};
 use crate::store::STORE_OPTIONS;
@@ -26,6 +33,13 @@ use crate::store::STORE_OPTIONS;
 pub fn sink_options() -> Vec<OptionDef> {
     [SINK_OPTIONS, STORE_OPTIONS].concat()
 }
+
+/// The option that gives a place to records that can't be used.
+const REJECTED: &str = "dead_letter_path";
+/// The option that gives a place to late rows.
+const LATE: &str = "late_path";
+/// The options of a sink that name places.
+const PLACES: [&str; 3] = ["path", REJECTED, LATE];
 
 const SINK_OPTIONS: &[OptionDef] = &[
     OptionDef::new("path", Kind::Text, "the folder of the data set: a path or s3://bucket/prefix")
@@ -41,21 +55,17 @@ const SINK_OPTIONS: &[OptionDef] = &[
         Kind::Text,
         "columns, separated by commas, that become folders: day=2026-01-31/",
     ),
-    OptionDef::new("roll_bytes", Kind::Bytes, "a file of this size is closed; all are at a commit")
+    OptionDef::new("roll_bytes", Kind::BYTES, "a file of this size is closed; all are at a commit")
         .or("128 MiB"),
     OptionDef::new(
         "buffer_bytes",
-        Kind::Bytes,
+        Kind::BYTES,
         "memory of all open files; beyond it the largest is closed",
     )
     .or("256 MiB"),
+    OptionDef::new(REJECTED, Kind::Text, "the folder of records that can't be used, as JSON lines"),
     OptionDef::new(
-        "dead_letter_path",
-        Kind::Text,
-        "the folder of records that can't be used, as JSON lines",
-    ),
-    OptionDef::new(
-        "late_path",
+        LATE,
         Kind::Text,
         "the folder of rows that came too late, as JSON lines with the columns of the window's input; open windows hold all of these then",
     ),

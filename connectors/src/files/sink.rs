@@ -14,13 +14,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sembla_runtime::{Assignment, Error, Output, Progress, Result, Sink, failpoint};
+use sembla_runtime::{Assignment, Delivery, Error, Output, Progress, Result, Sink, failpoint};
 
 use super::area::{Area, PENDING, publish, publish_checked};
 use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
 use super::partition::Partitioning;
 use super::rejected::rejected_rows;
 use super::writer::{FileFormat, FileWriter};
+use super::{LATE, REJECTED};
 use crate::options::Options;
 use crate::store::{Folder, open_folder};
 
@@ -46,7 +47,24 @@ pub struct FilesSink {
 }
 
 impl FilesSink {
-    /// A sink for rows of a schema by the options of [`super::sink_options`].
+    /// A sink for rows of a schema by the options of [`super::sink_options`]. Open files take up to
+    /// `buffer_bytes`, and closed ones that could not be put yet as much again.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use arrow::datatypes::{DataType, Field, Schema};
+    /// use sembla_connectors::files::{FilesSink, sink_options};
+    /// use sembla_connectors::options::Options;
+    /// use sembla_runtime::{Delivery, Sink};
+    ///
+    /// let given = [("path".to_string(), "out/".to_string())];
+    /// let options = Options::read("a files sink", &sink_options(), &given)?;
+    /// let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+    /// let sink = FilesSink::new(&schema, &options)?;
+    /// assert_eq!(sink.promise(), Delivery::ExactlyOnce);
+    /// # Ok::<(), sembla_runtime::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Option`] for options that can't be, and for rows that the format can't hold.
@@ -57,13 +75,7 @@ impl FilesSink {
         };
         check_places(options)?;
         let rows = open_folder(options.text("path")?, options)?;
-        Self::over(
-            schema,
-            options,
-            rows,
-            folder("late_path").transpose()?,
-            folder("dead_letter_path").transpose()?,
-        )
+        Self::over(schema, options, rows, folder(LATE).transpose()?, folder(REJECTED).transpose()?)
     }
 
     /// A sink over folders.
@@ -362,16 +374,20 @@ impl Sink for FilesSink {
         self.areas.iter().any(|area| area.place == Place::Late)
     }
 
-    fn promise(&self) -> &'static str {
-        "exactly once"
+    fn rejected_option(&self) -> Option<&'static str> {
+        Some(REJECTED)
+    }
+
+    fn promise(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 }
 
 /// Refuses side outputs that would lie among the rows, or in each other's way.
-fn check_places(options: &Options) -> Result<()> {
+pub(super) fn check_places(options: &Options) -> Result<()> {
     let place = |key| options.find_text(key).map(|path: &str| path.trim_end_matches('/'));
     let rows = place("path").unwrap_or_default();
-    for key in ["late_path", "dead_letter_path"] {
+    for key in [LATE, REJECTED] {
         let Some(below) = place(key).and_then(|path| path.strip_prefix(rows)) else { continue };
         let is_seen = below.is_empty()
             || below.strip_prefix('/').is_some_and(|inside| !inside.starts_with(['_', '.']));
@@ -382,9 +398,9 @@ fn check_places(options: &Options) -> Result<()> {
             )));
         }
     }
-    match (place("late_path"), place("dead_letter_path")) {
+    match (place(LATE), place(REJECTED)) {
         (Some(late), Some(dead)) if late == dead => Err(Error::Option(format!(
-            "late_path and dead_letter_path are both '{late}'; choose two folders"
+            "{LATE} and {REJECTED} are both '{late}'; choose two folders"
         ))),
         _ => Ok(()),
     }

@@ -23,6 +23,22 @@ const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 const RFC_3339_ZONE: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
 /// Turns rows into payloads.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, RecordBatch, StringArray};
+/// use sembla_connectors::formats::{ENCODE_OPTIONS, Encoder};
+/// use sembla_connectors::options::Options;
+///
+/// let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+/// let rows = RecordBatch::try_from_iter([("text", texts)])?;
+/// let options = Options::read("a sink", ENCODE_OPTIONS, &[])?;
+/// let mut encoder = Encoder::new(&rows.schema(), &options, "news-value")?;
+/// let payloads = futures::executor::block_on(encoder.encode(&rows))?;
+/// assert_eq!(payloads, [r#"{"text":"a"}"#, r#"{"text":"b"}"#]);
+/// # Ok::<(), sembla_runtime::Error>(())
+/// ```
 pub struct Encoder {
     writer: Box<dyn PayloadWriter>,
     is_row_wise: bool,
@@ -83,7 +99,18 @@ impl PayloadWriter for JsonWriter {
     }
 }
 
-/// Rows as objects in JSON, a line each.
+/// Rows as objects in JSON, a line each; NULLs are left out.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+///
+/// let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+/// let rows = RecordBatch::try_from_iter([("id", ids)])?;
+/// assert_eq!(sembla_connectors::formats::json_lines(&rows)?, "{\"id\":1}\n{}\n");
+/// # Ok::<(), sembla_runtime::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Data`] for a type that JSON can't hold, and for a time that RFC 3339 can't.

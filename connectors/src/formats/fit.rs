@@ -11,6 +11,18 @@ use super::Column;
 /// The array as the column is declared. Numbers become times by `unit`. A value that the
 /// declared type can't hold is an error, not NULL.
 ///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, Int64Array, StringArray};
+/// use arrow::datatypes::{DataType, TimeUnit};
+/// use sembla_connectors::formats::{Column, fit};
+///
+/// let texts: ArrayRef = Arc::new(StringArray::from(vec!["7", "8"]));
+/// let numbers = fit(&texts, &Column::new("id", DataType::Int64, true), TimeUnit::Millisecond);
+/// assert_eq!(numbers.unwrap().as_ref(), &Int64Array::from(vec![7, 8]));
+/// ```
+///
 /// # Errors
 /// One line that names the column.
 pub fn fit(

@@ -37,6 +37,13 @@ impl Metadata {
 
     /// What a word of `METADATA FROM` names.
     ///
+    /// ```
+    /// use sembla_connectors::formats::Metadata;
+    ///
+    /// assert_eq!(Metadata::parse("offset"), Ok(Metadata::Offset));
+    /// assert!(Metadata::parse("ofset").is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Option`] for another word.
     pub fn parse(name: &str) -> Result<Self> {

@@ -38,8 +38,8 @@ use crate::options::{Kind, OptionDef};
 /// The options of a [`Decoder`], to be put beside those of its connector.
 pub const DECODE_OPTIONS: &[OptionDef] = &[
     FORMAT,
-    OptionDef::new("max_record_bytes", Kind::Bytes, "a larger record is rejected").or("8 MiB"),
-    OptionDef::new("timestamp_unit", UNITS, "the unit of times given as numbers in JSON").or("ms"),
+    OptionDef::new("max_record_bytes", Kind::BYTES, "a larger record is rejected").or("8 MiB"),
+    TIMESTAMP_UNIT,
     SCHEMA,
     SCHEMA_FILE,
     MESSAGE,
@@ -64,17 +64,25 @@ pub const ENCODE_OPTIONS: &[OptionDef] = &[
 
 const FORMATS: &[&str] = &["json", "text", "raw", "avro", "protobuf", "arrow"];
 const UNITS: Kind = Kind::Choice(&["s", "ms", "us"]);
+const TIMESTAMP_UNIT: OptionDef =
+    OptionDef::new("timestamp_unit", UNITS, "the unit of times given as numbers in JSON")
+        .or("ms")
+        .decides();
 const FORMAT: OptionDef =
-    OptionDef::new("format", Kind::Choice(FORMATS), "what the bytes of a record mean").or("json");
+    OptionDef::new("format", Kind::Choice(FORMATS), "what the bytes of a record mean")
+        .or("json")
+        .decides();
 const SCHEMA: OptionDef =
-    OptionDef::new("schema", Kind::Text, "the Avro schema (JSON) or the text of the .proto file");
+    OptionDef::new("schema", Kind::Text, "the Avro schema (JSON) or the text of the .proto file")
+        .decides();
 const SCHEMA_FILE: OptionDef =
-    OptionDef::new("schema_file", Kind::Text, "a file with the Avro or Protobuf schema");
+    OptionDef::new("schema_file", Kind::Text, "a file with the Avro or Protobuf schema").decides();
 const MESSAGE: OptionDef = OptionDef::new(
     "message",
     Kind::Text,
     "the full name of the Protobuf message; may be left out where there is one",
-);
+)
+.decides();
 const FRAMING: OptionDef = OptionDef::new(
     "framing",
     Kind::Choice(&["none", "confluent"]),

@@ -23,22 +23,24 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use sembla_runtime::{
-    Assignment, Error, Mark, Output, Progress, Rejected, Result, Sink, SourceBatch,
+    Assignment, Delivery, Error, Mark, Output, Progress, Rejected, Result, Sink, SourceBatch,
 };
 use serde::{Deserialize, Serialize};
 
 use super::client::{ANSWER_TIMEOUT, Reports, blocking};
+use super::connector::groups;
 use super::failure::Explainer;
-use super::group::Group;
+use super::options::connection_of;
 use super::producer::OutRecord;
 use super::reader::size_of;
 use super::seat::Seat;
-use super::settings::{Connection, SinkSettings, connection_of};
+use super::settings::{Connection, SinkSettings};
 use super::sink::KafkaSink;
 use super::source::KafkaSource;
 use super::topics::{TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic};
+use crate::connector::{Exchange, OpenSource, SourceHandles};
 use crate::formats::{Origin, as_arrow_stream};
-use crate::options::Options;
+use crate::options::{GivenOptions, Options};
 
 /// The header of a record of an exchange.
 const HEADER: &str = "sembla-exchange";
@@ -56,46 +58,54 @@ enum Note {
 
 /// An exchange, to be connected to from both sides.
 #[derive(Clone)]
-pub struct Exchange {
+pub struct KafkaExchange {
     topic: String,
     schema: SchemaRef,
     /// What was given to the source whose cluster it is at.
     given: Vec<(String, String)>,
 }
 
-impl Exchange {
+impl KafkaExchange {
     /// An exchange of rows of a schema, hidden columns included, through the topic at the cluster
     /// that a source's options name.
-    pub fn new(topic: &str, schema: &SchemaRef, source: &[(String, String)]) -> Self {
+    pub fn new(topic: &str, schema: &SchemaRef, source: &GivenOptions) -> Self {
         // Fields alone: metadata of a schema may differ from plan to plan.
         let schema = Arc::new(Schema::new(schema.fields().clone()));
         Self { topic: topic.into(), schema, given: connection_of(source) }
     }
 
-    /// The writing end.
-    ///
-    /// # Errors
-    /// [`Error::Option`] for options that can't be.
-    pub fn sink(&self, groups: BTreeMap<String, Group>) -> Result<ExchangeSink> {
-        let seat = Seat::new(self.settings()?, groups);
-        Ok(ExchangeSink { schema: SchemaRef::clone(&self.schema), seat })
+    fn with_topic(&self) -> Vec<(String, String)> {
+        let mut given = self.given.clone();
+        given.push(("topic".into(), self.topic.clone()));
+        given
     }
 
-    /// The reading end, for a pipeline of that name. `start` says where it begins without progress.
-    ///
-    /// # Errors
-    /// [`Error::Option`] for options that can't be.
-    pub fn source(&self, pipeline: &str, start: Option<i64>) -> Result<KafkaSource> {
+    fn settings(&self) -> Result<SinkSettings> {
+        let options = Options::read("an exchange", &KafkaSink::options(), &self.with_topic())?;
+        SinkSettings::new(&options)
+    }
+}
+
+#[async_trait]
+impl Exchange for KafkaExchange {
+    fn describe(&self) -> String {
+        format!("topic '{}' of one partition", self.topic)
+    }
+
+    fn sink(&self, handles: SourceHandles) -> Result<Box<dyn Sink>> {
+        let seat = Seat::new(self.settings()?, groups(handles));
+        Ok(Box::new(ExchangeSink { schema: SchemaRef::clone(&self.schema), seat }))
+    }
+
+    fn source(&self, pipeline: &str, start: Option<i64>) -> Result<OpenSource> {
         let mut given = self.with_topic();
         given.extend(start.map(|offset| ("start".into(), format!("{}/0:{offset}", self.topic))));
-        KafkaSource::of_exchange(pipeline, SchemaRef::clone(&self.schema), &given)
+        let schema = SchemaRef::clone(&self.schema);
+        KafkaSource::of_exchange(pipeline, schema, &given).map(OpenSource::from)
     }
 
     /// The offset after its last record; 0 where the topic is not there yet. Waits for the cluster.
-    ///
-    /// # Errors
-    /// [`Error::Option`] where the topic has several partitions, and what the cluster says.
-    pub async fn end(&self) -> Result<i64> {
+    async fn end(&self) -> Result<i64> {
         let connection = self.settings()?.connection;
         let topic = self.topic.clone();
         let look = move || {
@@ -108,17 +118,6 @@ impl Exchange {
             Ok(consumer.fetch_watermarks(&topic, 0, ANSWER_TIMEOUT).map_err(explain)?.1)
         };
         blocking(look).await
-    }
-
-    fn with_topic(&self) -> Vec<(String, String)> {
-        let mut given = self.given.clone();
-        given.push(("topic".into(), self.topic.clone()));
-        given
-    }
-
-    fn settings(&self) -> Result<SinkSettings> {
-        let options = Options::read("an exchange", &KafkaSink::options(), &self.with_topic())?;
-        SinkSettings::new(&options)
     }
 }
 
@@ -240,7 +239,7 @@ impl Sink for ExchangeSink {
         false
     }
 
-    fn is_exchange(&self) -> bool {
+    fn takes_marks(&self) -> bool {
         true
     }
 
@@ -248,8 +247,8 @@ impl Sink for ExchangeSink {
         true
     }
 
-    fn promise(&self) -> &'static str {
-        "exactly once"
+    fn promise(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 }
 

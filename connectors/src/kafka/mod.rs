@@ -19,12 +19,14 @@
 //! - *Absent:* what bytes mean (`formats`), and when to commit (the runtime).
 
 mod client;
+mod connector;
 mod consumer;
 mod exchange;
 mod failure;
 mod group;
 mod identity;
 mod limits;
+mod options;
 mod positions;
 mod probe;
 mod producer;
@@ -39,8 +41,8 @@ mod source;
 mod topic_ids;
 mod topics;
 
-pub use exchange::{Exchange, ExchangeSink};
+pub use connector::Kafka;
+pub use exchange::{ExchangeSink, KafkaExchange};
 pub use group::Group;
-pub use settings::{SINK_OPTIONS, SOURCE_OPTIONS};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

@@ -1,4 +1,5 @@
-//! The options of Kafka sources and sinks, and the client configurations that they make.
+//! What the options of Kafka sources and sinks come to, and the client configurations that they
+//! make.
 //!
 //! - *Invariant:* what the protocol rests on can't be set by a user; such a property is refused.
 
@@ -9,187 +10,11 @@ use rdkafka::ClientConfig;
 use sembla_runtime::{Error, Result};
 
 use super::failure::{Explainer, Secrets};
+use super::options::{ANY_PROPERTY, PROPERTIES};
 use super::positions::Start;
 use super::topics::RECORD_BYTES_MAX;
-use crate::options::{Kind, MAX_AHEAD, OptionDef, Options, max_ahead_us};
-
-const SERVERS: OptionDef = OptionDef::new(
-    "bootstrap_servers",
-    Kind::Text,
-    "addresses of the cluster: 'host:9092,host:9092'",
-)
-.required();
-
-/// Properties of the client that go by their own names, and whether each is a secret.
-const PROPERTIES: [OptionDef; 15] = [
-    OptionDef::new("client.id", Kind::Text, "the name that brokers log"),
-    OptionDef::new(
-        "security.protocol",
-        Kind::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]),
-        "whether the connection has TLS and a login",
-    ),
-    OptionDef::new(
-        "sasl.mechanism",
-        Kind::Text,
-        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
-    ),
-    OptionDef::new("sasl.username", Kind::Text, "the user"),
-    OptionDef::new("sasl.password", Kind::Text, "the password").secret(),
-    OptionDef::new("ssl.ca.location", Kind::Text, "a file with the certificates to trust"),
-    OptionDef::new("ssl.ca.pem", Kind::Text, "the certificates to trust"),
-    OptionDef::new("ssl.certificate.location", Kind::Text, "a file with the client's certificate"),
-    OptionDef::new("ssl.certificate.pem", Kind::Text, "the client's certificate"),
-    OptionDef::new("ssl.key.location", Kind::Text, "a file with the client's key").secret(),
-    OptionDef::new("ssl.key.pem", Kind::Text, "the client's key").secret(),
-    OptionDef::new("ssl.key.password", Kind::Text, "the password of the client's key").secret(),
-    OptionDef::new(
-        "ssl.endpoint.identification.algorithm",
-        Kind::Choice(&["https", "none"]),
-        "whether the broker's name is checked",
-    ),
-    OptionDef::new(
-        "enable.ssl.certificate.verification",
-        Kind::Choice(&["true", "false"]),
-        "whether the broker's certificate is checked",
-    ),
-    ANY_PROPERTY,
-];
-
-/// Any other property. It may be a secret, so it is treated as one.
-const ANY_PROPERTY: OptionDef =
-    OptionDef::new("kafka.*", Kind::Text, "any other property of librdkafka").secret();
-
-const SOURCE: [OptionDef; 12] = [
-    OptionDef::new("topic", Kind::Text, "the topics to read: 'a' or 'a, b'"),
-    OptionDef::new("topic_pattern", Kind::Text, "a regular expression of the topics to read"),
-    SERVERS,
-    OptionDef::new("group", Kind::Text, "the consumer group; the pipeline's name unless given"),
-    OptionDef::new(
-        "start",
-        Kind::Text,
-        "where to begin without progress: earliest, latest, a time (2026-11-24T08:00:00Z, or \
-         milliseconds since 1970), or offsets ('messages/0:42, messages/1:7')",
-    )
-    .or("earliest"),
-    OptionDef::new(
-        "on_missing_offset",
-        Kind::Choice(&["error", "earliest"]),
-        "what to do where the broker has deleted the next record",
-    )
-    .or("error"),
-    MAX_AHEAD,
-    OptionDef::new(
-        "stop_at_end",
-        Kind::Flag,
-        "whether to end at what is there when reading begins",
-    )
-    .or("false"),
-    OptionDef::new("queue_rows", Kind::Count, "records read ahead of a partition").or("50000"),
-    OptionDef::new("queue_bytes", Kind::Bytes, "bytes read ahead of a partition").or("16 MiB"),
-    OptionDef::new(
-        "session_timeout",
-        Kind::Duration,
-        "how long the group waits for an instance that has vanished",
-    )
-    .or("10 s"),
-    OptionDef::new(
-        "rebalance_timeout",
-        Kind::Duration,
-        "how long the group waits for the last commit of an instance that gives partitions back",
-    )
-    .or("5 min"),
-];
-
-const SINK: [OptionDef; 17] = [
-    OptionDef::new("topic", Kind::Text, "the topic to write").required(),
-    SERVERS,
-    OptionDef::new("key", Kind::Text, "the column that becomes the key"),
-    OptionDef::new("headers", Kind::Text, "the column that becomes the headers: a map or JSON"),
-    OptionDef::new("timestamp", Kind::Text, "the column that becomes the record's time"),
-    OptionDef::new("dead_letter_topic", Kind::Text, "where records go that can't be used"),
-    OptionDef::new(
-        "late_topic",
-        Kind::Text,
-        "where late rows go, as JSON with the columns of the window's input; open windows hold all of these then",
-    ),
-    OptionDef::new(
-        "delivery",
-        Kind::Choice(&["exactly_once", "at_least_once"]),
-        "whether results are written in transactions",
-    )
-    .or("exactly_once"),
-    OptionDef::new(
-        "transactional_id",
-        Kind::Text,
-        "the beginning of the transactional ids; the pipeline's name unless given",
-    ),
-    OptionDef::new(
-        "transaction_timeout",
-        Kind::Duration,
-        "after which the broker aborts a transaction; more than the checkpoint interval",
-    )
-    .or("2 min"),
-    OptionDef::new(
-        "progress_topic",
-        Kind::Text,
-        "a compacted topic for progress, where it does not go with the source's offsets",
-    ),
-    OptionDef::new("create_topics", Kind::Flag, "whether topics that are missing are made")
-        .or("false"),
-    OptionDef::new("partitions", Kind::Count, "partitions of topics that are made").or("1"),
-    OptionDef::new("replication", Kind::Count, "replicas of topics that are made").or("1"),
-    OptionDef::new(
-        "partitioner",
-        Kind::Choice(&[
-            "consistent_random",
-            "consistent",
-            "murmur2_random",
-            "murmur2",
-            "fnv1a_random",
-            "fnv1a",
-            "random",
-        ]),
-        "how a key chooses its partition; murmur2_random is what Java clients do",
-    )
-    .or("murmur2_random"),
-    OptionDef::new(
-        "compression",
-        Kind::Choice(&["none", "gzip", "snappy", "lz4", "zstd"]),
-        "how batches are compressed",
-    )
-    .or("none"),
-    OptionDef::new("linger", Kind::Duration, "how long a batch waits for more records").or("5 ms"),
-];
-
-const SOURCE_COUNT: usize = SOURCE.len() + PROPERTIES.len();
-const SINK_COUNT: usize = SINK.len() + PROPERTIES.len();
-
-/// The options of a source, but for those of its format.
-pub const SOURCE_OPTIONS: [OptionDef; SOURCE_COUNT] = with_properties(&SOURCE);
-
-/// The options of a sink, but for those of its format.
-pub const SINK_OPTIONS: [OptionDef; SINK_COUNT] = with_properties(&SINK);
-
-/// Own options, then the properties of the client.
-const fn with_properties<const N: usize>(own: &[OptionDef]) -> [OptionDef; N] {
-    let mut all = [SERVERS; N];
-    let mut at = 0;
-    while at < N {
-        all[at] = if at < own.len() { own[at] } else { PROPERTIES[at - own.len()] };
-        at += 1;
-    }
-    all
-}
-
-/// The options of a source that say how to reach its cluster, for another client of it.
-pub(super) fn connection_of(given: &[(String, String)]) -> Vec<(String, String)> {
-    let covers = |key: &str| {
-        key == SERVERS.key
-            || key.starts_with("kafka.")
-            || PROPERTIES.iter().any(|property| property.key == key)
-    };
-    given.iter().filter(|(key, _)| covers(key)).cloned().collect()
-}
+use crate::max_ahead::max_ahead_us;
+use crate::options::Options;
 
 /// Properties that the protocol rests on.
 const FIXED_PROPERTIES: [&str; 14] = [
@@ -264,10 +89,12 @@ impl Connection {
     }
 }
 
-/// Names a file that the client would only say it can't read.
+/// Names a file that the client would only say it can't read. One that a variable names, which
+/// isn't set where options are only checked, is not looked for.
 fn check_file(key: &str, path: &str) -> Result<()> {
     match std::fs::File::open(path) {
         Ok(_) => Ok(()),
+        Err(_) if path.starts_with("env:") => Ok(()),
         Err(error) => {
             Err(Error::Option(format!("{key}: the file '{path}' can't be read: {error}")))
         }
@@ -430,13 +257,7 @@ pub(super) struct SinkSettings {
 impl SinkSettings {
     pub(super) fn new(options: &Options) -> Result<Self> {
         let text = |key| options.find_text(key).map(String::from);
-        let small = |key| -> Result<i32> {
-            let count = options.count(key)?;
-            match i32::try_from(count).ok().filter(|count| (1..=10_000).contains(count)) {
-                Some(count) => Ok(count),
-                None => Err(Error::Option(format!("{key} is {count}; it is between 1 and 10000"))),
-            }
-        };
+        let small = |key| Ok::<_, Error>(i32::try_from(options.count(key)?).unwrap_or(i32::MAX));
         Ok(Self {
             connection: Connection::new(options)?,
             topic: options.text("topic")?.into(),

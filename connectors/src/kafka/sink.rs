@@ -7,14 +7,15 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sembla_runtime::{Assignment, Error, Output, Progress, Rejected, Result, Sink};
+use sembla_runtime::{Assignment, Delivery, Error, Output, Progress, Rejected, Result, Sink};
 
 use super::group::Group;
+use super::options::{REJECTED, SINK_OPTIONS};
 use super::probe;
 use super::producer::OutRecord;
 use super::records::{Played, Roles, origin_of};
 use super::seat::Seat;
-use super::settings::{SINK_OPTIONS, SinkSettings};
+use super::settings::SinkSettings;
 use crate::formats::{ENCODE_OPTIONS, Encoder, json_lines};
 use crate::options::{OptionDef, Options};
 
@@ -45,9 +46,20 @@ impl KafkaSink {
         given: &[(String, String)],
         groups: BTreeMap<String, Group>,
     ) -> Result<Self> {
-        let options = Options::read("a kafka sink", &Self::options(), given)?;
-        let settings = SinkSettings::new(&options)?;
-        let encoder = Encoder::new(schema, &options, &format!("{}-value", settings.topic))?;
+        Self::with(schema, &Options::read("a kafka sink", &Self::options(), given)?, groups)
+    }
+
+    /// The same with options that are read.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(super) fn with(
+        schema: &SchemaRef,
+        options: &Options,
+        groups: BTreeMap<String, Group>,
+    ) -> Result<Self> {
+        let settings = SinkSettings::new(options)?;
+        let encoder = Encoder::new(schema, options, &format!("{}-value", settings.topic))?;
         let roles = Roles {
             key: settings.key.clone(),
             headers: settings.headers.clone(),
@@ -60,7 +72,7 @@ impl KafkaSink {
                 options.text("format")?
             )));
         }
-        Ok(Self { options, encoder, roles, seat: Seat::new(settings, groups) })
+        Ok(Self { options: options.clone(), encoder, roles, seat: Seat::new(settings, groups) })
     }
 
     /// How long a transaction may stay open; `None` where there are none. A pipeline's checkpoint
@@ -191,8 +203,15 @@ impl Sink for KafkaSink {
         true
     }
 
-    fn promise(&self) -> &'static str {
-        if self.seat.settings.is_transactional { "exactly once" } else { "at least once" }
+    fn rejected_option(&self) -> Option<&'static str> {
+        Some(REJECTED)
+    }
+
+    fn promise(&self) -> Delivery {
+        match self.seat.settings.is_transactional {
+            true => Delivery::ExactlyOnce,
+            false => Delivery::AtLeastOnce,
+        }
     }
 }
 

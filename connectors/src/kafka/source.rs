@@ -21,11 +21,13 @@ use super::consumer::ConsumerThread;
 use super::exchange::make_topic;
 use super::group::{Group, GroupConsumer, InGroup, Standing, revoked};
 use super::identity::Ids;
+use super::options::SOURCE_OPTIONS;
 use super::positions::{Places, TopicPartition};
 use super::probe;
 use super::reader::{CaughtUp, Reader, RecordReader};
-use super::settings::{SOURCE_OPTIONS, SourceSettings, Topics};
+use super::settings::{SourceSettings, Topics};
 use super::topics::partitions_of_topics;
+use crate::connector::ReadMode;
 use crate::formats::{Column, DECODE_OPTIONS, Decoder, schema_of};
 use crate::options::{OptionDef, Options};
 
@@ -81,15 +83,22 @@ impl KafkaSource {
     }
 
     /// A source with these columns and options, for a pipeline of that name. Nothing is connected
-    /// yet.
+    /// yet. While it is read, a partition holds up to `queue_rows` records or `queue_bytes`.
     ///
     /// # Errors
     /// [`Error::Option`] for options that can't be.
     pub fn new(pipeline: &str, columns: &[Column], given: &[(String, String)]) -> Result<Self> {
-        let options = Options::read("a kafka source", &Self::options(), given)?;
-        let settings = SourceSettings::new(pipeline, &options)?;
-        Decoder::new(columns, &options)?;
-        Ok(Self::of(options, settings, Records::Rows(columns.to_vec())))
+        Self::with(pipeline, columns, &Options::read("a kafka source", &Self::options(), given)?)
+    }
+
+    /// The same with options that are read.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    pub(super) fn with(pipeline: &str, columns: &[Column], options: &Options) -> Result<Self> {
+        let settings = SourceSettings::new(pipeline, options)?;
+        Decoder::new(columns, options)?;
+        Ok(Self::of(options.clone(), settings, Records::Rows(columns.to_vec())))
     }
 
     /// The reading end of an exchange.
@@ -120,24 +129,16 @@ impl KafkaSource {
         }
     }
 
-    /// The same for a pipeline that has to see all partitions. While another instance reads, this
-    /// one stands by, and takes over when that has ended.
+    /// The same, read in another way.
     #[must_use]
-    pub fn reading_alone(mut self) -> Self {
-        self.place = InGroup::Alone;
+    pub fn reading(mut self, mode: ReadMode) -> Self {
+        self.place = match mode {
+            ReadMode::Shared => InGroup::Shares,
+            ReadMode::Alone => InGroup::Alone,
+            ReadMode::Bounded => InGroup::Outside,
+        };
+        self.settings.stops_at_end |= mode == ReadMode::Bounded;
         self
-    }
-
-    /// All rows that are there now, for a query at rest: no group is joined, and nothing that a
-    /// pipeline has committed counts.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn at_rest(columns: &[Column], given: &[(String, String)]) -> Result<Self> {
-        let mut source = Self::new("at rest", columns, given)?;
-        source.place = InGroup::Outside;
-        source.settings.stops_at_end = true;
-        Ok(source)
     }
 
     /// What is wrong with its cluster and its topics, asked within about this time. Nothing is
@@ -459,10 +460,6 @@ impl Source for KafkaSource {
             SourceEvent::Reassign(_) => {}
         }
         Ok(Some(event))
-    }
-
-    fn is_exchange(&self) -> bool {
-        matches!(self.records, Records::Exchange(_))
     }
 
     fn lag(&self) -> BTreeMap<Partition, i64> {

@@ -152,9 +152,9 @@ fn options_that_can_not_be() {
     };
     assert_eq!(
         refusal(&[("speed", "fast")]),
-        "speed is 'fast'; it is 'max' or a multiple of real time above 0, such as '60'"
+        "speed must be 'max' or a multiple of real time > 0 such as '60', got 'fast'"
     );
-    assert!(refusal(&[("speed", "-1")]).contains("above 0"));
+    assert!(refusal(&[("speed", "-1")]).contains("> 0"));
     assert!(refusal(&[("partitions", "0")]).contains("between 1 and 1024"));
     let options = [("speed".to_string(), "2".to_string())];
     let options = Options::read("a files source", REPLAY_OPTIONS, &options).expect("options");

@@ -94,6 +94,21 @@ fn refuse_credentials(location: &str) -> Result<()> {
 /// The store of state at a path (`state/`) or address (`s3://bucket/prefix`), with the options of
 /// [`STORE_OPTIONS`].
 ///
+/// ```
+/// use sembla_connectors::options::Options;
+/// use sembla_connectors::store::{STORE_OPTIONS, open_store};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let options = Options::read("a store", STORE_OPTIONS, &[])?;
+/// let store = open_store(&folder.path().display().to_string(), &options)?;
+/// let names = futures::executor::block_on(async {
+///     store.put("epoch-1", "state".into()).await?;
+///     store.list().await
+/// })?;
+/// assert_eq!(names, ["epoch-1"]);
+/// # Ok::<(), sembla_runtime::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Option`] for an address of an unknown kind, or when the folder can't be made.
 pub fn open_store(location: &str, options: &Options) -> Result<Arc<dyn Store>> {

@@ -22,9 +22,12 @@ use crate::host::{Host, Loan, check};
 use crate::neighbours::{Neighbour, Neighbours};
 use crate::unit::{UnitVectors, cosine, normalize};
 
-/// The largest `connectivity` and `expansion` that can be asked for.
-const CONNECTIVITY_MAX: usize = 512;
-const EXPANSION_MAX: usize = 100_000;
+/// The smallest `connectivity` that can be asked for.
+pub const CONNECTIVITY_MIN: usize = 2;
+/// The largest `connectivity` that can be asked for.
+pub const CONNECTIVITY_MAX: usize = 512;
+/// The largest `expansion` that can be asked for.
+pub const EXPANSION_MAX: usize = 100_000;
 
 /// Rows that are added or searched between two looks at the host.
 const ROWS_PER_STEP: usize = 4096;
@@ -132,9 +135,9 @@ impl ApproximateIndex {
                 "vectors of {dimension} components can't be indexed; 1 to 65536 can"
             ));
         }
-        if !(2..=CONNECTIVITY_MAX).contains(&options.connectivity) {
+        if !(CONNECTIVITY_MIN..=CONNECTIVITY_MAX).contains(&options.connectivity) {
             return wrong(format!(
-                "connectivity is {}; it is a number of links, between 2 and {CONNECTIVITY_MAX}",
+                "connectivity is {}; it is a number of links, between {CONNECTIVITY_MIN} and {CONNECTIVITY_MAX}",
                 options.connectivity
             ));
         }

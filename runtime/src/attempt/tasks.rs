@@ -14,6 +14,7 @@ use crate::flow::{Flow, FlowStart};
 use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, Partitions, read};
 use crate::message::{Counted, Last};
 use crate::meters::{EdgeMeter, SourceMeter};
+use crate::pipeline::EventTime;
 use crate::queue::{Bounds, bounded};
 use crate::rows::RowPart;
 use crate::status::Reporter;
@@ -54,7 +55,7 @@ pub(super) async fn run(
     }
     drop(to_ingest);
 
-    let tells_marks = sink.is_exchange();
+    let tells_marks = sink.takes_marks();
     let deliver = Deliver {
         pipeline: machine.name.clone(),
         input: from_flow,
@@ -75,6 +76,7 @@ pub(super) async fn run(
         reporter: Arc::clone(&machine.reporter),
         windows: start.windows,
         takes_rejected: deliver.sink.takes_rejected(),
+        rejected_option: deliver.sink.rejected_option(),
         takes_late: deliver.sink.takes_late(),
         is_changed: false,
         counted: Counted::default(),
@@ -99,7 +101,7 @@ pub(super) async fn run(
 }
 
 fn row_part(machine: &Machine, partitions: Partitions) -> RowPart {
-    let has_time = |source: &MachineSource| source.event_time.is_some() || source.is_exchange;
+    let has_time = |source: &MachineSource| source.event_time != EventTime::None;
     let timed = machine.sources.iter().map(has_time).collect();
     RowPart { stage: Arc::clone(&machine.rows), partitions, timed }
 }
@@ -108,10 +110,12 @@ fn ingest_sources(machine: &Machine) -> Result<Vec<IngestSource>> {
     let sources = machine.sources.iter().map(|source| {
         Ok(IngestSource {
             name: source.name.clone(),
-            intake: match source.is_exchange {
-                true => Intake::exchange(&source.name, &source.schema)?,
-                false => Intake::new(&source.name, &source.schema, source.event_time)?
-                    .into_windows(source.windows),
+            intake: match source.event_time {
+                EventTime::Marks => Intake::marked(&source.name, &source.schema)?,
+                EventTime::Column(_) | EventTime::None => {
+                    let column = source.event_time.column();
+                    Intake::new(&source.name, &source.schema, column)?.into_windows(source.windows)
+                }
             },
             meter: SourceMeter::new(&machine.name, &source.name),
             is_live: source.is_live,

@@ -38,7 +38,8 @@ pub(crate) struct Intake {
     name: String,
     event_time: Option<usize>,
     schema: SchemaRef,
-    is_exchange: bool,
+    /// Whether its rows have hidden columns and marks already.
+    is_marked: bool,
     /// The windows that rows go into, here or behind an exchange.
     windows: Option<WindowKind>,
 }
@@ -59,7 +60,7 @@ impl Intake {
         }
         let schema = with_hidden_columns(source);
         let name = name.to_string();
-        Ok(Self { name, event_time, schema, is_exchange: false, windows: None })
+        Ok(Self { name, event_time, schema, is_marked: false, windows: None })
     }
 
     /// The same for rows that go into windows.
@@ -73,7 +74,7 @@ impl Intake {
     ///
     /// # Errors
     /// When they have not.
-    pub(crate) fn exchange(name: &str, source: &SchemaRef) -> Result<Self> {
+    pub(crate) fn marked(name: &str, source: &SchemaRef) -> Result<Self> {
         let hidden = source.fields().iter().rev().zip(HIDDEN_COLUMNS.iter().rev());
         if hidden.filter(|(field, name)| field.name() == *name).count() < HIDDEN_COLUMNS.len() {
             return Err(Error::Bug(format!("exchange '{name}' lacks the hidden columns")));
@@ -83,7 +84,7 @@ impl Intake {
             name: name.to_string(),
             event_time: None,
             schema,
-            is_exchange: true,
+            is_marked: true,
             windows: None,
         })
     }
@@ -93,9 +94,9 @@ impl Intake {
         &self.schema
     }
 
-    /// Whether its rows come from an exchange.
-    pub(crate) fn is_exchange(&self) -> bool {
-        self.is_exchange
+    /// Whether its rows come with marks, from an exchange.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.is_marked
     }
 
     /// Whether its rows have a time.
@@ -109,7 +110,7 @@ impl Intake {
     /// When the batch is not as the source's schema and trait say.
     pub(crate) fn accept(&self, batch: SourceBatch, number: i32) -> Result<Piece> {
         let SourceBatch { partition, rows, sequences, mut rejected, next: _, marks, bytes } = batch;
-        if self.is_exchange {
+        if self.is_marked {
             return Ok(Piece { partition, rows, rejected, marks, bytes });
         }
         let count = rows.num_rows();

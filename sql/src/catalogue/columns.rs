@@ -16,7 +16,6 @@ use datafusion::sql::sqlparser::ast::{
 };
 use sembla_connectors::formats::Metadata;
 
-use super::connector::FILES;
 use super::source::{SourceColumn, TIME_TYPE, Watermark};
 use crate::SqlError;
 use crate::arguments::constant;
@@ -57,22 +56,21 @@ pub(super) fn columns(
     Ok(columns)
 }
 
-/// Refuses metadata where records have none.
+/// Refuses metadata where records have none, or there are none. `why` follows "which".
 ///
 /// # Errors
 /// [`SqlError::Statement`] for the first column of metadata.
 pub(super) fn refuse_metadata(
     what: &str,
-    connector: &str,
+    why: &str,
     columns: &[SourceColumn],
 ) -> Result<(), SqlError> {
-    let of_records = columns.iter().find(|column| column.metadata.is_some());
-    match of_records {
-        Some(column) if connector == FILES => Err(SqlError::Statement(format!(
-            "{what}: column '{}' is METADATA, which rows of files don't have; without METADATA it is a column of the files",
+    match columns.iter().find(|column| column.metadata.is_some()) {
+        Some(column) => Err(SqlError::Statement(format!(
+            "{what}: column '{}' is METADATA, which {why}",
             column.field.name()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

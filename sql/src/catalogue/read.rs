@@ -17,9 +17,9 @@ use datafusion::physical_plan::{
     PlanProperties, ReplaceChildrenOptions,
 };
 use futures::TryStreamExt;
-use sembla_connectors::formats::{fit, time_unit};
+use sembla_connectors::files::SourceFiles;
+use sembla_connectors::formats::fit;
 
-use super::connector::files_source_options;
 use super::source::{SourceColumn, SourceDef};
 use super::source_files;
 use crate::SqlError;
@@ -32,12 +32,11 @@ use crate::files;
 pub(super) async fn scan(
     state: &SessionState,
     source: &Arc<SourceDef>,
+    described: &SourceFiles,
     projection: Option<&Vec<usize>>,
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let options = files_source_options(&source.options).map_err(SqlError::from)?;
-    let path = options.text("path").map_err(SqlError::from)?;
-    let unit = time_unit(options.choice("timestamp_unit").map_err(SqlError::from)?);
+    let (path, unit) = (described.path.as_str(), described.time_unit);
     let wanted: Vec<usize> = match projection {
         Some(columns) => columns.clone(),
         None => (0..source.columns.len()).collect(),
@@ -45,7 +44,8 @@ pub(super) async fn scan(
     if !all_parquet(path).await? {
         let columns = wanted.iter().filter_map(|position| source.columns.get(*position).cloned());
         let cancel = files::FileReading::of(state).cancel.clone();
-        return source_files::table::plan(source, columns.collect(), limit, cancel);
+        let what = source_files::FileColumns::strict(source, described, columns.collect());
+        return source_files::table::plan(what, limit, cancel);
     }
     let table = files::open(state, path).await?;
     let found = table.schema();

@@ -7,14 +7,18 @@ use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement as SqlStatement};
+use sembla_connectors::Connector;
+use sembla_options::{GivenOptions, OptionDef};
 
 use super::columns::{columns, refuse_metadata, watermark};
-use super::connector::{self, FILES};
 use super::sink::SinkDef;
 use super::source::{SourceColumn, SourceDef};
 use super::table::{SinkTable, StreamTable};
-use crate::statement::{CreateSink, CreateSource, folded};
+use crate::statement::{CreateSink, CreateSource, StreamOptions, folded};
 use crate::{Outcome, Session, SqlError};
+
+/// The option that names a connector.
+const CONNECTOR: &str = "connector";
 
 /// What is done with a statement that creates something.
 enum Place {
@@ -40,19 +44,24 @@ pub(crate) fn create_source(session: &Session, create: CreateSource) -> Result<O
     }
     let what = format!("source '{name}'");
     let state = session.context().state();
-    let mut options = create.options;
-    let connector = connector::take(&what, &mut options)?;
+    let mut given = create.options;
+    let connector = connector_of(&what, &mut given)?;
+    let Some(kind) = connector.source() else {
+        let name = connector.name();
+        return Err(SqlError::Statement(format!("{what}: '{name}' is written, and can't be read")));
+    };
+    let options = given_options(&what, connector, "source", kind.options(), given)?;
     let mut columns = columns(&state, &what, &declared)?;
-    refuse_metadata(&what, &connector, &columns)?;
+    if let Some(why) = kind.no_metadata() {
+        refuse_metadata(&what, why, &columns)?;
+    }
     let watermark = match &create.watermark {
         Some(declared) => Some(watermark(&state, &what, declared, &mut columns)?),
         None => None,
     };
-    if connector == FILES {
-        connector::files_source_options(&options)
-            .map_err(|error| SqlError::Statement(format!("{what}: {error}")))?;
-    }
-    let source = SourceDef { name: name.clone(), connector, columns, watermark, options };
+    let connector = connector.name();
+    let source = SourceDef { name: name.clone(), connector, kind, columns, watermark, options };
+    source.check()?;
     let source = Arc::new(source);
     let table = TableReference::bare(name.as_str());
     session.context().deregister_table(table.clone())?;
@@ -73,23 +82,58 @@ pub(crate) fn create_sink(session: &Session, create: CreateSink) -> Result<Outco
         return Ok(Outcome::Done(format!("sink '{name}' is there already")));
     }
     let what = format!("sink '{name}'");
-    let connector = connector::take(&what, &mut options)?;
+    let connector = connector_of(&what, &mut options)?;
+    let Some(kind) = connector.sink() else {
+        let name = connector.name();
+        return Err(SqlError::Statement(format!("{what}: '{name}' is read, and can't be written")));
+    };
+    let options = given_options(&what, connector, "sink", kind.options(), options)?;
     let state = session.context().state();
     let columns = declared.map(|declared| columns(&state, &what, &declared)).transpose()?;
-    let columns = columns.as_deref();
-    if let Some(column) = columns.into_iter().flatten().find(|column| column.metadata.is_some()) {
-        return Err(SqlError::Statement(format!(
-            "{what}: column '{}' is METADATA, which only sources have",
-            column.field.name()
-        )));
-    }
-    let schema = columns.map(|columns| Arc::new(Schema::new(fields(columns))));
-    let sink = Arc::new(SinkDef { name: name.clone(), connector, schema, options });
+    refuse_metadata(&what, "only sources have", columns.as_deref().unwrap_or_default())?;
+    let schema = columns.map(|columns| Arc::new(Schema::new(fields(&columns))));
+    let sink = SinkDef { name: name.clone(), connector: connector.name(), kind, schema, options };
+    sink.check()?;
+    let sink = Arc::new(sink);
     let table = TableReference::bare(name.as_str());
     session.context().deregister_table(table.clone())?;
     session.context().register_table(table, Arc::new(SinkTable::new(Arc::clone(&sink))))?;
     session.engine().catalogue.add_sink(sink);
     Ok(done(&what, &place))
+}
+
+/// The connector that options name, which is taken out of them.
+///
+/// # Errors
+/// [`SqlError::Statement`] where they name none, or one that there isn't.
+fn connector_of(
+    what: &str,
+    options: &mut StreamOptions,
+) -> Result<&'static dyn Connector, SqlError> {
+    let Some(given) = options.take(CONNECTOR) else {
+        return Err(SqlError::Statement(format!(
+            "{what} needs the option {CONNECTOR} = {}",
+            sembla_connectors::names()
+        )));
+    };
+    sembla_connectors::connector(&given)
+        .map_err(|error| SqlError::Statement(format!("{what}: {error}")))
+}
+
+/// The options that a connector takes on one side, `source` or `sink`.
+///
+/// # Errors
+/// [`SqlError::Statement`] for an option that it doesn't have, and a variable that isn't set.
+fn given_options(
+    what: &str,
+    connector: &dyn Connector,
+    side: &str,
+    options: Vec<OptionDef>,
+    given: StreamOptions,
+) -> Result<GivenOptions, SqlError> {
+    let owner = format!("a {} {side}", connector.name());
+    GivenOptions::new(&owner, options, given.into_pairs())
+        .map_err(|error| SqlError::Statement(format!("{what}: {error}")))
 }
 
 fn fields(columns: &[SourceColumn]) -> Vec<FieldRef> {
@@ -236,9 +280,9 @@ pub(crate) fn sources(session: &Session) -> Result<RecordBatch, SqlError> {
     };
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("name", text(&|source| Some(source.name.clone())), false),
-        ("connector", text(&|source| Some(source.connector.clone())), false),
-        ("columns", text(&|source| Some(in_words(source))), false),
-        ("watermark", text(&|source| Some(source.watermark.as_ref()?.words())), true),
+        ("connector", text(&|source| Some(source.connector.to_string())), false),
+        ("columns", text(&|source| Some(described(source))), false),
+        ("watermark", text(&|source| Some(source.watermark.as_ref()?.describe())), true),
         ("options", text(&|source| Some(source.options.to_string())), false),
     ]);
     batch.map_err(|error| SqlError::Bug(error.to_string()))
@@ -255,14 +299,14 @@ pub(crate) fn sinks(session: &Session) -> Result<RecordBatch, SqlError> {
     };
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("name", text(&|sink| Some(sink.name.clone())), false),
-        ("connector", text(&|sink| Some(sink.connector.clone())), false),
-        ("columns", text(&|sink| sink.columns_in_words()), true),
+        ("connector", text(&|sink| Some(sink.connector.to_string())), false),
+        ("columns", text(&|sink| sink.describe_columns()), true),
         ("options", text(&|sink| Some(sink.options.to_string())), false),
     ]);
     batch.map_err(|error| SqlError::Bug(error.to_string()))
 }
 
 /// The columns of a source with their types.
-fn in_words(source: &SourceDef) -> String {
-    source.columns.iter().map(SourceColumn::words).collect::<Vec<_>>().join(", ")
+fn described(source: &SourceDef) -> String {
+    source.columns.iter().map(SourceColumn::describe).collect::<Vec<_>>().join(", ")
 }

@@ -13,10 +13,9 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::connector::KAFKA;
 use super::sink::SinkDef;
 use super::source::SourceDef;
-use super::{read, topics};
+use super::{bounded, read};
 use crate::SqlError;
 
 /// A source as a table. A query that runs at rest reads the rows there are; a pipeline finds the
@@ -64,12 +63,12 @@ impl TableProvider for StreamTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.source.connector == KAFKA {
-            return topics::scan(&self.source, projection, limit);
-        }
+        let Some(files) = self.source.files()? else {
+            return bounded::scan(&self.source, projection, limit);
+        };
         let state = session.as_any().downcast_ref::<SessionState>();
         let state = state.ok_or_else(|| DataFusionError::Internal("no session state".into()))?;
-        read::scan(state, &self.source, projection, limit).await
+        read::scan(state, &self.source, &files, projection, limit).await
     }
 
     async fn insert_into(

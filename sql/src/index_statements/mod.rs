@@ -15,9 +15,11 @@ use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::physical_plan::collect_partitioned;
-use sembla_operators::approximate::{ApproximateOptions, Storage};
+use sembla_operators::approximate::{
+    ApproximateOptions, CONNECTIVITY_MAX, CONNECTIVITY_MIN, EXPANSION_MAX, Storage,
+};
+use sembla_options::{Kind, OptionDef, Options};
 
-use crate::arguments::nearest;
 use crate::findings::index_rows;
 use crate::findings::index_table::IndexTable;
 use crate::findings::indexes::{Changed, Index, READING_OPTIONS};
@@ -29,14 +31,35 @@ use crate::{Outcome, Session, SqlError};
 
 pub(crate) use change::{change_of, truncated};
 
-/// The options of `CREATE INDEX`.
-const OPTIONS: &[&str] =
-    &["path", "storage", "connectivity", "expansion", "model", "prompt", "id", "text", "vector"];
+/// The options of `CREATE INDEX`: how it is kept and built, then how rows are read.
+const OPTIONS: &[OptionDef] = &[
+    OptionDef::new("path", Kind::Text, "where its files are").required(),
+    OptionDef::new("storage", Kind::Choice(STORAGES), "how components are stored").or("f32"),
+    OptionDef::new(
+        "connectivity",
+        Kind::between(CONNECTIVITY_MIN as u64, CONNECTIVITY_MAX as u64),
+        "links of a row to others; more find better and take memory",
+    )
+    .or("16"),
+    OptionDef::new(
+        "expansion",
+        Kind::between(1, EXPANSION_MAX as u64),
+        "candidates that are held while a row is added; more find better and take time",
+    )
+    .or("128"),
+    OptionDef::new("model", Kind::Text, "the model that embeds texts"),
+    OptionDef::new("prompt", Kind::AnyText, "what is put before each text"),
+    OptionDef::new("id", Kind::Text, "the column of ids"),
+    OptionDef::new("text", Kind::Text, "the column of texts"),
+    OptionDef::new("vector", Kind::Text, "the column of vectors"),
+];
+
+/// The names of storages.
+const STORAGES: &[&str] = &["f32", "f16", "i8"];
 
 /// The options that were given, checked.
-#[derive(Default)]
 struct IndexOptions {
-    path: Option<PathBuf>,
+    path: PathBuf,
     native: ApproximateOptions,
     /// Those that say how rows are read.
     reading: Vec<(String, String)>,
@@ -44,31 +67,22 @@ struct IndexOptions {
 
 impl IndexOptions {
     fn read(given: &[(String, String)]) -> Result<Self, SqlError> {
-        let mut options = Self::default();
-        let number = |name: &str, value: &str| {
-            value.parse::<usize>().map_err(|_| {
-                SqlError::Statement(format!("{name} is '{value}'; it is a whole number"))
-            })
-        };
-        for (name, value) in given {
-            match name.as_str() {
-                "path" => options.path = Some(value.into()),
-                "storage" => options.native.storage = Storage::parse(value)?,
-                "connectivity" => options.native.connectivity = number(name, value)?,
-                "expansion" => options.native.expansion = number(name, value)?,
-                name if READING_OPTIONS.contains(&name) => {
-                    options.reading.push((name.to_string(), value.clone()));
-                }
-                other => {
-                    return Err(SqlError::Statement(format!(
-                        "an index has no option '{other}'; did you mean '{}'? It takes {}",
-                        nearest(OPTIONS.iter().copied(), other),
-                        OPTIONS.join(", ")
-                    )));
-                }
-            }
-        }
-        Ok(options)
+        let options = Options::read("an index", OPTIONS, given)?;
+        let count =
+            |key| Ok::<_, SqlError>(usize::try_from(options.count(key)?).unwrap_or(usize::MAX));
+        let reading = READING_OPTIONS.iter().filter_map(|key| {
+            let text = options.find_text(key)?;
+            Some((key.to_string(), text.to_string()))
+        });
+        Ok(Self {
+            path: options.text("path")?.into(),
+            native: ApproximateOptions {
+                storage: Storage::parse(options.choice("storage")?)?,
+                connectivity: count("connectivity")?,
+                expansion: count("expansion")?,
+            },
+            reading: reading.collect(),
+        })
     }
 
     /// How rows are read, with the model in any case: the default may be another later.
@@ -104,11 +118,7 @@ pub(crate) async fn create(session: &Session, create: CreateIndex) -> Result<Out
         )));
     }
     let options = IndexOptions::read(&options)?;
-    let Some(path) = options.path.clone() else {
-        return Err(SqlError::Statement(format!(
-            "CREATE INDEX {name} needs the option path = '…'"
-        )));
-    };
+    let path = options.path.clone();
     check_path(indexes, &name, &path)?;
     let built = query.filter(|_| !(if_not_exists && files::exists(&path)));
     let done = match built {
@@ -298,4 +308,18 @@ fn counted(rows: usize) -> String {
 
 fn unknown(name: &str) -> SqlError {
     SqlError::Statement(format!("there is no index '{name}'; SHOW INDEXES lists those there are"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declared_storages_and_defaults_are_those_of_the_operator() {
+        assert_eq!(STORAGES, Storage::NAMES.map(|(name, _)| name));
+        let given = [("path".to_string(), "x".to_string())];
+        let options = IndexOptions::read(&given).expect("options");
+        assert_eq!(options.native, ApproximateOptions::default());
+        assert!(options.reading.is_empty());
+    }
 }

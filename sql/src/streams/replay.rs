@@ -5,7 +5,6 @@
 //! The sort spills to disk within the session's memory limit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
@@ -16,6 +15,7 @@ use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use futures::{StreamExt, TryStreamExt};
+use sembla_connectors::files::SourceFiles;
 use sembla_connectors::replay::{RowsFrom, unreadable};
 use sembla_models::CancelToken;
 
@@ -31,19 +31,17 @@ use crate::files::FileReading;
 const FILE_ORDER: &str = "__sembla_file_order";
 const REPLAY_ORDER: &str = "__sembla_replay_order";
 
-/// How the rows of a source are read, any number of times. With `in_order` they come as they lie in
-/// the files. With `watch` they never end, and new files are looked for after so long.
+/// How the rows of the files of a source are read, any number of times.
 pub(super) fn rows_from(
     state: &SessionState,
-    source: &SourceDef,
-    in_order: bool,
-    watch: Option<Duration>,
+    source: &Arc<SourceDef>,
+    files: &SourceFiles,
 ) -> RowsFrom {
     let state = one_partition(state);
-    let source = Arc::new(source.clone());
+    let (source, files) = (Arc::clone(source), files.clone());
     Arc::new(move |_skip| {
-        let (state, source) = (state.clone(), Arc::clone(&source));
-        let opened = async move { numbered(&state, &source, in_order, watch).await };
+        let (state, source, files) = (state.clone(), Arc::clone(&source), files.clone());
+        let opened = async move { numbered(&state, &source, &files).await };
         futures::stream::once(opened).try_flatten().boxed()
     })
 }
@@ -52,14 +50,13 @@ pub(super) fn rows_from(
 async fn numbered(
     state: &SessionState,
     source: &Arc<SourceDef>,
-    in_order: bool,
-    watch: Option<Duration>,
+    files: &SourceFiles,
 ) -> sembla_runtime::Result<
     impl futures::Stream<Item = sembla_runtime::Result<RecordBatch>> + Send + use<>,
 > {
     let time = source.watermark.as_ref().map(|watermark| watermark.column.clone());
     let cancel = FileReading::of(state).cancel.clone();
-    let plan = plan(source, time.filter(|_| !in_order), watch, cancel);
+    let plan = plan(source, time.filter(|_| !files.is_in_order), files, cancel);
     let rows = match plan {
         Ok(plan) => rows(state, &plan).await,
         Err(error) => Err(error),
@@ -92,10 +89,10 @@ async fn rows(
 fn plan(
     source: &Arc<SourceDef>,
     time: Option<String>,
-    watch: Option<Duration>,
+    files: &SourceFiles,
     cancel: CancelToken,
 ) -> Result<LogicalPlan, SqlError> {
-    let table = with_unreadable(source, watch, cancel)?;
+    let table = with_unreadable(source, files, cancel)?;
     let read = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(table)), None)?;
     let Some(time) = time else { return Ok(read.build()?) };
     let by = |name: &str| Expr::Column(Column::new_unqualified(name)).sort(true, true);

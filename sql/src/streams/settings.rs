@@ -6,18 +6,22 @@ use std::any::Any;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use sembla_runtime::PipelineOptions;
+use sembla_options::{Kind, OptionDef, Value};
+use sembla_runtime::{Error, PipelineOptions};
 
 use crate::SqlError;
 
-/// The key of the folder or address where state is kept.
-const STATE: &str = "state";
-const STATE_ABOUT: &str = "folder or s3:// address where state is kept between runs";
+/// Where state is kept when nothing is said.
 const STATE_DEFAULT: &str = ".sembla/state";
-
-/// The key of whether windows are fed through a topic.
-const EXCHANGE: &str = "exchange";
-const EXCHANGE_ABOUT: &str = "whether instances share the work before windows, and hand rows on through a topic of one partition";
+const STATE: OptionDef =
+    OptionDef::new("state", Kind::Text, "folder or s3:// address where state is kept between runs")
+        .or(STATE_DEFAULT);
+const EXCHANGE: OptionDef = OptionDef::new(
+    "exchange",
+    Kind::Flag,
+    "whether instances share the work before windows, and hand rows on through an exchange",
+)
+.or("false");
 
 /// The settings of pipelines.
 #[derive(Clone, Debug)]
@@ -69,12 +73,12 @@ impl ExtensionOptions for StreamSettings {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        if key == STATE {
-            self.state = value.to_string();
-            return Ok(());
-        }
-        if key == EXCHANGE {
-            self.exchange = flag(value)?;
+        if let Some(option) = [STATE, EXCHANGE].iter().find(|option| option.key == key) {
+            let value = option.parse(value).map_err(|error| SqlError::from(Error::from(error)))?;
+            match value {
+                Value::Flag(exchange) => self.exchange = exchange,
+                state => self.state = state.to_string(),
+            }
             return Ok(());
         }
         self.options.set(key, value).map_err(SqlError::from)?;
@@ -84,30 +88,20 @@ impl ExtensionOptions for StreamSettings {
     }
 
     fn entries(&self) -> Vec<ConfigEntry> {
-        let entry = |key: &str, value: &str, description| ConfigEntry {
-            key: format!("{}.{key}", Self::PREFIX),
-            value: Some(value.to_string()),
-            description,
+        let entry = |option: &OptionDef, value: Option<String>| ConfigEntry {
+            key: format!("{}.{}", Self::PREFIX, option.key),
+            value,
+            description: option.about,
         };
         let options = PipelineOptions::OPTIONS.iter().map(|option| {
             let given = self.given.iter().find(|(key, _)| key == option.key);
-            entry(option.key, given.map_or(option.default, |(_, value)| value), option.about)
+            let value = given.map(|(_, value)| value.as_str()).or(option.default);
+            entry(option, value.map(str::to_string))
         });
         let own = [
-            entry(STATE, &self.state, STATE_ABOUT),
-            entry(EXCHANGE, if self.exchange { "true" } else { "false" }, EXCHANGE_ABOUT),
+            entry(&STATE, Some(self.state.clone())),
+            entry(&EXCHANGE, Some(self.exchange.to_string())),
         ];
         options.chain(own).collect()
-    }
-}
-
-fn flag(value: &str) -> Result<bool> {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "true" | "on" => Ok(true),
-        "false" | "off" => Ok(false),
-        _ => {
-            Err(SqlError::Statement(format!("stream.{EXCHANGE} is '{value}'; it is true or false"))
-                .into())
-        }
     }
 }

@@ -14,8 +14,8 @@ use super::sim_source::{SimSource, passing_trouble, schema};
 use super::world::{Fate, Life, Random, Trouble, World};
 use crate::stage::with_hidden_columns;
 use crate::{
-    Assignment, Error, Mark, Output, Partition, Passing, Progress, Rejected, Result, Sink, Source,
-    SourceBatch, SourceEvent, SourceInput,
+    Assignment, Delivery, Error, EventTime, Mark, Output, Partition, Passing, Progress, Rejected,
+    Result, Sink, Source, SourceBatch, SourceEvent, SourceInput,
 };
 
 /// The topic between the pipelines.
@@ -86,12 +86,12 @@ impl Sink for Writer {
         false
     }
 
-    fn is_exchange(&self) -> bool {
+    fn takes_marks(&self) -> bool {
         true
     }
 
-    fn promise(&self) -> &'static str {
-        "exactly once"
+    fn promise(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 }
 
@@ -129,10 +129,6 @@ impl Source for Reader {
             }
             grown.await;
         }
-    }
-
-    fn is_exchange(&self) -> bool {
-        true
     }
 }
 
@@ -189,7 +185,7 @@ async fn windows(
         pipeline.sources = vec![SourceInput {
             name: "exchange".into(),
             source: Box::new(reader),
-            event_time: None,
+            event_time: EventTime::Marks,
             delay_us: 0,
             windows: None,
         }];
@@ -245,5 +241,5 @@ async fn an_exchange_of_unknown_partitions_is_refused() {
         pipeline.sink = Box::new(Writer { life: inner, topic, instance: 0, open: Vec::new() });
     });
     let Fate::Ended(Err(Error::Option(line))) = fate.await else { panic!("it is not refused") };
-    assert!(line.contains("'source 0'") && line.contains("name its topics"), "{line}");
+    assert!(line.contains("'source 0'") && line.contains("name all that it reads"), "{line}");
 }

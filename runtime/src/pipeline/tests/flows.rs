@@ -7,7 +7,7 @@ use super::oracle::{Case, KINDS, Row, Slowness};
 use super::sim_source::name;
 use super::world::{Fate, Life, World, undisturbed};
 use crate::window::WindowKind;
-use crate::{End, Error, Pipeline, Stop, Summary};
+use crate::{End, Error, EventTime, Pipeline, Stop, Summary};
 
 /// The committed results in a form that can be compared with `Case::expected`.
 fn results(world: &World) -> Vec<String> {
@@ -123,7 +123,8 @@ async fn windows_over_a_part_of_a_source_are_refused() {
 async fn windows_need_an_event_time() {
     let world = World::new(Case::new(KINDS[1], 1, 10, 1));
     let (life, signal) = Life::new(&world, 1, []);
-    let fate = life.live_with(signal, |pipeline| pipeline.sources[0].event_time = None).await;
+    let fate =
+        life.live_with(signal, |pipeline| pipeline.sources[0].event_time = EventTime::None).await;
     let Fate::Ended(Err(Error::Option(line))) = fate else { panic!("{fate:?}") };
     assert!(line.contains("WATERMARK FOR"), "{line}");
 }

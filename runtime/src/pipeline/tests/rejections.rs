@@ -55,7 +55,7 @@ async fn without_dead_letters_a_row_that_a_window_rejects_stops_it_by_name() {
     let (life, signal) = Life::new(&world, 3, []);
     let Fate::Ended(Err(Error::Data(line))) = life.live(signal).await else { panic!("it stops") };
     assert!(line.starts_with("partition 'p/0', position 7: the window part rejects 7"), "{line}");
-    assert!(line.contains("dead_letter_topic or dead_letter_path"), "{line}");
+    assert!(line.contains("a place for such records (letters_to)"), "{line}");
 }
 
 /// `9999-12-31` stands for "never" in many databases. Such a row has a time, but no window that

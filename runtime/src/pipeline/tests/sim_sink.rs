@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::oracle::Slowness;
 use super::world::Life;
-use crate::{Assignment, Error, Output, Progress, Result, Sink};
+use crate::{Assignment, Delivery, Error, Output, Progress, Result, Sink};
 
 /// What one commit made visible.
 #[derive(Clone, Debug, Default)]
@@ -119,8 +119,12 @@ impl Sink for SimSink {
         true
     }
 
-    fn promise(&self) -> &'static str {
-        "exactly once"
+    fn rejected_option(&self) -> Option<&'static str> {
+        Some("letters_to")
+    }
+
+    fn promise(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 }
 

@@ -16,7 +16,7 @@ use super::sim_sink::{Committed, SimSink};
 use super::sim_source::SimSource;
 use super::sim_stage::{SimRows, SimWindows};
 use crate::options::PipelineOptions;
-use crate::pipeline::{Pipeline, SourceInput, Summary, WindowPart, run};
+use crate::pipeline::{EventTime, Pipeline, SourceInput, Summary, WindowPart, run};
 use crate::state::{Query, Store};
 use crate::{Error, Result, Status, Stop, StopSignal};
 
@@ -216,7 +216,7 @@ impl Life {
         SourceInput {
             name: format!("source {number}"),
             source: Box::new(SimSource::new(self, number)),
-            event_time: Some(2),
+            event_time: EventTime::Column(2),
             delay_us: self.world.case.delay_us,
             windows: self.world.case.windows,
         }

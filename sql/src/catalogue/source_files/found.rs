@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sembla_connectors::options::Options;
 use sembla_readers::files::{DataFile, Format, Surveys, Table, TableOptions, list};
 use sembla_readers::{Cancel, Dialect, Error as ReadError, Limits, TextFormat, TextOptions, sniff};
 
@@ -30,14 +29,13 @@ pub(super) type Known = BTreeMap<String, u64>;
 /// a file that can't be.
 pub(super) fn find(
     what: &FileColumns,
-    options: &Options,
     cancel: &Cancel,
     known: &mut Known,
 ) -> Result<Vec<Found>, SqlError> {
-    let path = options.text("path")?;
+    let path = what.files.path.as_str();
     let text = TextOptions {
-        delimiter: delimiter(options.find_text("delimiter"))?,
-        header: options.has("header").then(|| options.flag("header")).transpose()?,
+        delimiter: what.files.delimiter,
+        header: what.files.header,
         ..TextOptions::csv()
     };
     let mut found = Vec::new();
@@ -105,20 +103,6 @@ fn look(file: &DataFile, text: &TextOptions, cancel: &Cancel) -> Result<Found, R
     }
     let dialect = sniff(file.open().as_ref(), &text, &Limits::default())?;
     Ok(Found::Text(file.clone(), dialect))
-}
-
-/// The byte that an option names.
-fn delimiter(given: Option<&str>) -> Result<Option<u8>, SqlError> {
-    match given {
-        None => Ok(None),
-        Some("\\t" | "tab") => Ok(Some(b'\t')),
-        Some(text) => match text.as_bytes() {
-            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(Some(*byte)),
-            _ => Err(SqlError::Statement(format!(
-                "delimiter must be one ASCII character or 'tab', got '{text}'"
-            ))),
-        },
-    }
 }
 
 /// The names of the columns of a file; `None` where only reading all of it would tell.
@@ -189,22 +173,28 @@ pub(crate) fn is_parquet(path: &str) -> Result<bool, SqlError> {
 
 #[cfg(test)]
 mod tests {
+    use sembla_options::GivenOptions;
     use sembla_readers::files::Place;
 
     use super::*;
     use crate::catalogue::SourceDef;
-    use crate::statement::StreamOptions;
 
     #[test]
     fn new_files_come_behind_those_that_were_read() {
+        let connector = sembla_connectors::connector("files").expect("files");
+        let kind = connector.source().expect("a source");
+        let given = vec![("path".to_string(), "in".to_string())];
+        let options = GivenOptions::new("a source", kind.options(), given).expect("options");
         let source = SourceDef {
             name: "s".into(),
-            connector: "files".into(),
+            connector: connector.name(),
+            kind,
             columns: Vec::new(),
             watermark: None,
-            options: StreamOptions::from(Vec::new()),
+            options,
         };
-        let what = FileColumns::tolerant(&Arc::new(source));
+        let files = source.files().expect("options").expect("files");
+        let what = FileColumns::tolerant(&Arc::new(source), &files);
         let file = |name: &str, bytes| DataFile {
             name: name.into(),
             place: Place::Local(name.into()),

@@ -17,8 +17,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatchOptions;
-use sembla_connectors::formats::{fit, json_lines, time_unit};
-use sembla_connectors::options::Options;
+use sembla_connectors::files::SourceFiles;
+use sembla_connectors::formats::{fit, json_lines};
 use sembla_connectors::replay::unreadable;
 use sembla_readers::files::{DataFile, TableRows, hive, repeated};
 use sembla_readers::{
@@ -29,7 +29,6 @@ pub(crate) use found::is_parquet;
 use found::{Found, Known};
 use letters::{Letter, letters_column};
 
-use super::connector::files_source_options;
 use super::source::{SourceColumn, SourceDef, TIME_TYPE};
 use crate::SqlError;
 use crate::error::arrow_error;
@@ -48,6 +47,7 @@ const SECONDS_AS_MILLIS_US: std::ops::Range<i64> = 1_000_000_000_000..5_700_000_
 #[derive(Clone, Debug)]
 pub(crate) struct FileColumns {
     source: Arc<SourceDef>,
+    files: SourceFiles,
     columns: Vec<SourceColumn>,
     /// The columns as they are declared.
     declared: SchemaRef,
@@ -58,21 +58,27 @@ pub(crate) struct FileColumns {
 
 impl FileColumns {
     /// Some columns of a source. A row that can't be read is an error.
-    pub(crate) fn strict(source: &Arc<SourceDef>, columns: Vec<SourceColumn>) -> Self {
+    pub(crate) fn strict(
+        source: &Arc<SourceDef>,
+        files: &SourceFiles,
+        columns: Vec<SourceColumn>,
+    ) -> Self {
         let declared = schema_of(columns.iter().map(|column| Arc::clone(&column.field)));
         let output = Arc::clone(&declared);
-        Self { source: Arc::clone(source), columns, declared, output, is_tolerant: false }
+        let (source, files) = (Arc::clone(source), files.clone());
+        Self { source, files, columns, declared, output, is_tolerant: false }
     }
 
     /// All columns of a source, and [`UNREADABLE`] behind them. All may be NULL.
-    pub(crate) fn tolerant(source: &Arc<SourceDef>) -> Self {
+    pub(crate) fn tolerant(source: &Arc<SourceDef>, files: &SourceFiles) -> Self {
         let columns = source.columns.clone();
         let declared = source.schema();
         let nullable =
             |field: &FieldRef| -> FieldRef { Arc::new(field.as_ref().clone().with_nullable(true)) };
         let known: FieldRef = Arc::new(Field::new(UNREADABLE, unreadable(), true));
         let output = schema_of(declared.fields().iter().map(nullable).chain([known]));
-        Self { source: Arc::clone(source), columns, declared, output, is_tolerant: true }
+        let (source, files) = (Arc::clone(source), files.clone());
+        Self { source, files, columns, declared, output, is_tolerant: true }
     }
 
     /// The schema of the batches.
@@ -85,10 +91,9 @@ impl FileColumns {
 ///
 /// # Errors
 /// Files that are not there, and columns that none of them has.
-pub(crate) fn check(source: &Arc<SourceDef>) -> Result<(), SqlError> {
-    let options = files_source_options(&source.options)?;
-    let what = FileColumns::tolerant(source);
-    found::find(&what, &options, &Cancel::never(), &mut Known::new()).map(drop)
+pub(crate) fn check(source: &Arc<SourceDef>, files: &SourceFiles) -> Result<(), SqlError> {
+    let what = FileColumns::tolerant(source, files);
+    found::find(&what, &Cancel::never(), &mut Known::new()).map(drop)
 }
 
 fn schema_of(fields: impl Iterator<Item = FieldRef>) -> SchemaRef {
@@ -159,8 +164,6 @@ impl Current {
 /// All rows of the files of a source. Reads block.
 pub(crate) struct FileRows {
     what: FileColumns,
-    options: Options,
-    unit: TimeUnit,
     cancel: Cancel,
     known: Known,
     files: vec::IntoIter<Found>,
@@ -176,13 +179,11 @@ impl FileRows {
     /// Files that are not there; columns that none of them has; and unless rows that can't be read
     /// are handed on, a file that can't be.
     pub(crate) fn open(what: FileColumns, cancel: Cancel) -> Result<Self, SqlError> {
-        let options = files_source_options(&what.source.options)?;
-        let unit = time_unit(options.choice("timestamp_unit")?);
         let mut known = Known::new();
-        let found = found::find(&what, &options, &cancel, &mut known)?;
+        let found = found::find(&what, &cancel, &mut known)?;
         let files = found.into_iter();
         let current = None;
-        Ok(Self { what, options, unit, cancel, known, files, current, has_seen_times: false })
+        Ok(Self { what, cancel, known, files, current, has_seen_times: false })
     }
 
     /// Looks for files that have come since, which [`FileRows::next`] reads then.
@@ -190,7 +191,7 @@ impl FileRows {
     /// # Errors
     /// As for [`FileRows::open`]; and files that have changed, or come before those that were read.
     pub(crate) fn look_again(&mut self) -> Result<(), SqlError> {
-        let found = found::find(&self.what, &self.options, &self.cancel, &mut self.known)?;
+        let found = found::find(&self.what, &self.cancel, &mut self.known)?;
         self.files = found.into_iter();
         Ok(())
     }
@@ -257,7 +258,7 @@ impl FileRows {
         let schema = schema_of(own.cloned());
         let request = RowsRequest {
             batch_rows: BATCH_ROWS,
-            epoch_unit: self.unit,
+            epoch_unit: self.what.files.time_unit,
             cancel: self.cancel.clone(),
             ..RowsRequest::new(dialect, schema)
         };
@@ -323,7 +324,7 @@ impl FileRows {
         for column in &self.what.columns {
             let field = &column.field;
             let values = match rows.column_by_name(field.name()) {
-                Some(values) => fit(values, &column.column(), self.unit)?,
+                Some(values) => fit(values, &column.column(), self.what.files.time_unit)?,
                 None if self.is_of_folder(field.name()) => continue,
                 None => new_null_array(field.data_type(), rows.num_rows()),
             };
@@ -374,7 +375,10 @@ impl FileRows {
     /// Warns once where the first times look like seconds that were taken for milliseconds.
     fn look_at_times(&mut self, rows: &RecordBatch) {
         let Some(watermark) = &self.what.source.watermark else { return };
-        if self.has_seen_times || self.unit != TimeUnit::Millisecond || rows.num_rows() == 0 {
+        if self.has_seen_times
+            || self.what.files.time_unit != TimeUnit::Millisecond
+            || rows.num_rows() == 0
+        {
             return;
         }
         self.has_seen_times = true;

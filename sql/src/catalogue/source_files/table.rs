@@ -12,22 +12,20 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::TryStreamExt;
+use sembla_connectors::files::SourceFiles;
 use sembla_models::CancelToken;
 use sembla_readers::Cancel;
 
 use super::{FileColumns, FileRows};
 use crate::SqlError;
-use crate::catalogue::source::{SourceColumn, SourceDef};
+use crate::catalogue::source::SourceDef;
 
-/// A plan that reads some columns of the files of a source, in their order. A row that can't be
-/// read is an error.
+/// A plan that reads columns of the files of a source, in their order.
 pub(crate) fn plan(
-    source: &Arc<SourceDef>,
-    columns: Vec<SourceColumn>,
+    what: FileColumns,
     limit: Option<usize>,
     cancel: CancelToken,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let what = FileColumns::strict(source, columns);
     let schema = Arc::clone(what.schema());
     let partition = Arc::new(FilePartition { what, cancel, watch: None });
     Ok(Arc::new(StreamingTableExec::try_new(schema, vec![partition], None, [], false, limit)?))
@@ -38,10 +36,10 @@ pub(crate) fn plan(
 /// new files again and again, after so long.
 pub(crate) fn with_unreadable(
     source: &Arc<SourceDef>,
-    watch: Option<Duration>,
+    files: &SourceFiles,
     cancel: CancelToken,
 ) -> Result<StreamingTable> {
-    let what = FileColumns::tolerant(source);
+    let (what, watch) = (FileColumns::tolerant(source, files), files.watch);
     let schema = Arc::clone(what.schema());
     StreamingTable::try_new(schema, vec![Arc::new(FilePartition { what, cancel, watch })])
 }

@@ -1,4 +1,4 @@
-//! A source of Kafka at rest: the rows that its topics have when the query begins.
+//! A source that reads by itself, as a bounded table: the rows that it has when the query begins.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::TryStreamExt;
-use sembla_connectors::kafka::KafkaSource;
-use sembla_runtime::{Source as _, SourceEvent};
+use sembla_connectors::ReadMode;
+use sembla_runtime::{Source, SourceEvent};
 
-use super::source::{SourceColumn, SourceDef};
+use super::source::SourceDef;
 use crate::SqlError;
 
-/// Plans the reading of a source's topics, from where `start` says to what is there now.
+/// Plans the reading of a source, from where its options say to what is there now.
 ///
 /// # Errors
 /// Options that can't be.
@@ -28,32 +28,31 @@ pub(super) fn scan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     open(source)?;
     let schema = source.schema();
-    let topics = Topics { source: Arc::clone(source), schema: Arc::clone(&schema) };
+    let rows = BoundedRows { source: Arc::clone(source), schema: Arc::clone(&schema) };
     let none = std::iter::empty();
     let scan =
-        StreamingTableExec::try_new(schema, vec![Arc::new(topics)], projection, none, false, limit);
+        StreamingTableExec::try_new(schema, vec![Arc::new(rows)], projection, none, false, limit);
     Ok(Arc::new(scan?))
 }
 
-fn open(source: &SourceDef) -> Result<KafkaSource, SqlError> {
-    let columns: Vec<_> = source.columns.iter().map(SourceColumn::column).collect();
-    let opened = KafkaSource::at_rest(&columns, source.options.as_slice());
-    opened.map_err(|error| SqlError::of("source", &source.name, error))
+/// Opens a source for a query, which is no pipeline and has no name.
+fn open(source: &SourceDef) -> Result<Box<dyn Source>, SqlError> {
+    Ok(source.open("query", ReadMode::Bounded, None)?.source)
 }
 
-/// The topics of a source.
-struct Topics {
+/// The rows of a source.
+struct BoundedRows {
     source: Arc<SourceDef>,
     schema: SchemaRef,
 }
 
-impl fmt::Debug for Topics {
+impl fmt::Debug for BoundedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source.name)
     }
 }
 
-impl PartitionStream for Topics {
+impl PartitionStream for BoundedRows {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -61,20 +60,20 @@ impl PartitionStream for Topics {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let source = Arc::clone(&self.source);
         let batches = futures::stream::once(async move {
-            let mut topics = open(&source)?;
+            let mut opened = open(&source)?;
             let begun = async {
-                topics.assigned().await?;
-                topics.start(&Default::default()).await
+                opened.assigned().await?;
+                opened.start(&Default::default()).await
             };
-            begun.await.map_err(|error| SqlError::of("source", &source.name, error))?;
-            let read = move |mut topics: KafkaSource| {
+            begun.await.map_err(|error| source.error(error))?;
+            let read = move |mut opened: Box<dyn Source>| {
                 let source = Arc::clone(&source);
                 async move {
-                    let rows = next(&source, &mut topics).await?;
-                    Ok(rows.map(|rows| (rows, topics)))
+                    let rows = next(&source, opened.as_mut()).await?;
+                    Ok(rows.map(|rows| (rows, opened)))
                 }
             };
-            Ok::<_, DataFusionError>(futures::stream::try_unfold(topics, read))
+            Ok::<_, DataFusionError>(futures::stream::try_unfold(opened, read))
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches.try_flatten()))
     }
@@ -82,9 +81,9 @@ impl PartitionStream for Topics {
 
 /// The next rows; `None` after the last ones. A record that can't be used ends the query, as a
 /// value in a file does that doesn't fit.
-async fn next(source: &SourceDef, topics: &mut KafkaSource) -> Result<Option<RecordBatch>> {
+async fn next(source: &SourceDef, opened: &mut dyn Source) -> Result<Option<RecordBatch>> {
     loop {
-        match topics.next().await.map_err(|error| SqlError::of("source", &source.name, error))? {
+        match opened.next().await.map_err(|error| source.error(error))? {
             Some(SourceEvent::Batch(batch)) => {
                 if let Some(record) = batch.rejected.first() {
                     let (partition, position) = (&record.partition, record.position);

@@ -1,11 +1,37 @@
-//! Sizes and times as people write them in options: `64 MiB`, `1048576`, `500 ms`, `2 min`.
+//! Flags, sizes and times as people write them: `true`, `off`, `64 MiB`, `1048576`, `500 ms`,
+//! `2 min`.
 
 use std::time::Duration;
 
 /// The longest time: a hundred years. Longer ones would overflow the clocks that they are added to.
 const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// Whether a text means yes: `true` and `on` do, `false` and `off` don't, in any case. `None` for
+/// everything else.
+///
+/// ```
+/// use sembla_options::parse_flag;
+///
+/// assert_eq!(parse_flag(" ON "), Some(true));
+/// assert_eq!(parse_flag("maybe"), None);
+/// ```
+pub fn parse_flag(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "on" => Some(true),
+        "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// The number of bytes that a text means; a number alone is bytes. `None` where it means none.
+///
+/// ```
+/// use sembla_options::parse_size;
+///
+/// assert_eq!(parse_size("64 MiB"), Some(64 << 20));
+/// assert_eq!(parse_size("1.5 kB"), Some(1500));
+/// assert_eq!(parse_size("-1"), None);
+/// ```
 pub fn parse_size(text: &str) -> Option<u64> {
     if let Ok(bytes) = text.trim().parse() {
         return Some(bytes);
@@ -26,7 +52,15 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// The length of time that a text means; a number needs its unit, except for zero. `None` where it
-/// means none.
+/// means none, and for more than a hundred years.
+///
+/// ```
+/// use std::time::Duration;
+/// use sembla_options::parse_time;
+///
+/// assert_eq!(parse_time("500 ms"), Some(Duration::from_millis(500)));
+/// assert_eq!(parse_time("10"), None);
+/// ```
 pub fn parse_time(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let seconds = match unit.as_str() {

@@ -1,0 +1,326 @@
+//! What a connector is: the traits by which it declares itself, and the list of all connectors.
+//!
+//! A connector is one folder of this crate and one line in [`CONNECTORS`]. Everything that depends
+//! on which connector a source or sink has is asked of it here: SQL's statements, EXPLAIN, the
+//! probing before a start, and the opening of pipelines know no connector by name.
+//!
+//! - *Invariant:* opening connects to nothing. So a statement checks a source or a sink by opening
+//!   it, and what a connector forgets to check can't be found later than that.
+//! - *Invariant:* options are declared ([`OptionDef`]), with what is secret and what saved state
+//!   depends on. No other list says so.
+//! - *Absent:* tables, queries, and how pipelines run.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sembla_runtime::{Error, Result, Sink, Source};
+
+use crate::files::{Files, SourceFiles};
+use crate::formats::Column;
+use crate::kafka::Kafka;
+use crate::options::{GivenOptions, OptionDef, Options, nearest};
+use crate::replay::RowsFrom;
+
+/// All connectors, in the order in which messages name them.
+///
+/// ```
+/// use sembla_connectors::CONNECTORS;
+///
+/// for connector in CONNECTORS {
+///     assert!(connector.source().is_some() || connector.sink().is_some());
+/// }
+/// ```
+pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files];
+
+/// Where rows come from, where they go to, or both.
+pub trait Connector: Sync {
+    /// Its name, as in `WITH (connector = 'name')`.
+    fn name(&self) -> &'static str;
+
+    /// How it is read; `None` where it can't be.
+    fn source(&self) -> Option<&dyn SourceConnector> {
+        None
+    }
+
+    /// How it is written; `None` where it can't be.
+    fn sink(&self) -> Option<&dyn SinkConnector> {
+        None
+    }
+}
+
+/// A connector as a source.
+pub trait SourceConnector: fmt::Debug + Sync {
+    /// Its options.
+    fn options(&self) -> Vec<OptionDef>;
+
+    /// Why its rows have no metadata (`METADATA FROM`), to follow "which": `rows of files don't
+    /// have`. `None` where they have.
+    fn no_metadata(&self) -> Option<&'static str>;
+
+    /// The files that it reads, where it leaves that to who has files' readers: then
+    /// [`SourceRequest::rows`] gives their rows. `None` for a source that reads by itself.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    fn files(&self, _options: &Options) -> Result<Option<SourceFiles>> {
+        Ok(None)
+    }
+
+    /// Opens a source. Nothing outside is touched before [`Source::assigned`], and the cost is that
+    /// of reading the options; what their values name on this machine, such as a schema, may be
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be, or don't fit the columns.
+    fn open(&self, request: SourceRequest<'_>) -> Result<OpenSource>;
+
+    /// What is wrong outside, such as a topic that is missing, each with what helps; answered
+    /// within about that time. Nothing is read or left behind.
+    fn problems(
+        &self,
+        _request: SourceRequest<'_>,
+        _within: Duration,
+    ) -> BoxFuture<'static, Vec<Error>> {
+        std::future::ready(Vec::new()).boxed()
+    }
+
+    /// Whether several instances can share its partitions.
+    fn shares_partitions(&self) -> bool {
+        false
+    }
+
+    /// The exchange of that name at the place of a source, for rows of a schema; `None` where it
+    /// can't have one.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    fn exchange(
+        &self,
+        _name: &str,
+        _schema: &SchemaRef,
+        _given: &GivenOptions,
+    ) -> Result<Option<Box<dyn Exchange>>> {
+        Ok(None)
+    }
+}
+
+/// A connector as a sink.
+pub trait SinkConnector: fmt::Debug + Sync {
+    /// Its options.
+    fn options(&self) -> Vec<OptionDef>;
+
+    /// The option that gives a place to rows that come too late for their windows, if one does.
+    fn late_option(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Checks options before the schema of the rows is known.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    fn check(&self, options: &Options) -> Result<()>;
+
+    /// Opens a sink. Nothing outside is touched before [`Sink::recover`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be, or don't fit the schema.
+    fn open(&self, request: SinkRequest<'_>) -> Result<Box<dyn Sink>>;
+
+    /// What is wrong outside, such as a folder that can't be written, each with what helps;
+    /// answered within about that time. Nothing is written or left behind.
+    fn problems(
+        &self,
+        _request: SinkRequest<'_>,
+        _within: Duration,
+    ) -> BoxFuture<'static, Vec<Error>> {
+        std::future::ready(Vec::new()).boxed()
+    }
+}
+
+/// How a source is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// By a pipeline that other instances may share the partitions with.
+    Shared,
+    /// By a pipeline that has to see all partitions. While another instance reads, this one stands
+    /// by, and takes over when that has ended.
+    Alone,
+    /// By a query that ends with what is there now. No progress of any pipeline counts, and none is
+    /// kept.
+    Bounded,
+}
+
+/// What a source is opened with.
+#[derive(Clone)]
+pub struct SourceRequest<'a> {
+    /// The name of the pipeline.
+    pub pipeline: &'a str,
+    /// The declared columns.
+    pub columns: &'a [Column],
+    /// The column that is the event time, if one is.
+    pub time: Option<&'a str>,
+    /// The options of [`SourceConnector::options`].
+    pub options: &'a Options,
+    /// How it is read.
+    pub mode: ReadMode,
+    /// The rows of its [`SourceConnector::files`].
+    pub rows: Option<RowsFrom>,
+}
+
+/// A source, and what a sink of the same connector may want of it.
+pub struct OpenSource {
+    /// The source.
+    pub source: Box<dyn Source>,
+    /// Its handle.
+    pub handle: SourceHandle,
+}
+
+/// What a sink has to know of an open source to commit its progress: Kafka's consumer group, for
+/// one. Only a connector that makes it understands it; to all others it is nothing.
+#[derive(Clone, Default)]
+pub struct SourceHandle(Option<Arc<dyn Any + Send + Sync>>);
+
+impl SourceHandle {
+    /// A handle that connectors that know the type can look into.
+    pub fn new<T: Any + Send + Sync>(handle: T) -> Self {
+        Self(Some(Arc::new(handle)))
+    }
+
+    /// What it is, if it is of that type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
+    }
+}
+
+/// The handles of the sources of a pipeline, by source.
+pub type SourceHandles = BTreeMap<String, SourceHandle>;
+
+/// What a sink is opened with.
+pub struct SinkRequest<'a> {
+    /// The schema of the results.
+    pub schema: &'a SchemaRef,
+    /// The options of [`SinkConnector::options`].
+    pub options: &'a Options,
+    /// The handles of the pipeline's sources.
+    pub handles: SourceHandles,
+    /// The time from one commit to the next.
+    pub checkpoint_interval: Duration,
+}
+
+/// The way from instances that share a source to the one that has the windows; see
+/// [`sembla_runtime::exchange`].
+#[async_trait]
+pub trait Exchange: Send + Sync {
+    /// What it is, for EXPLAIN.
+    fn describe(&self) -> String;
+
+    /// The writing end.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    fn sink(&self, handles: SourceHandles) -> Result<Box<dyn Sink>>;
+
+    /// The reading end, for a pipeline of that name. `start` says where it begins without progress.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that can't be.
+    fn source(&self, pipeline: &str, start: Option<i64>) -> Result<OpenSource>;
+
+    /// The position behind what it holds; it asks outside.
+    ///
+    /// # Errors
+    /// What is wrong outside.
+    async fn end(&self) -> Result<i64>;
+}
+
+/// The connector of a name.
+///
+/// ```
+/// assert!(sembla_connectors::connector("kafka").is_ok());
+/// let error = sembla_connectors::connector("kafak").err().unwrap().to_string();
+/// assert_eq!(error, "connector must be 'kafka' or 'files', got 'kafak'; did you mean 'kafka'?");
+/// ```
+///
+/// # Errors
+/// [`Error::Option`] for a name that no connector has, with all names.
+pub fn connector(name: &str) -> Result<&'static dyn Connector> {
+    CONNECTORS.iter().copied().find(|connector| connector.name() == name).ok_or_else(|| {
+        let meant = nearest(CONNECTORS.iter().map(|connector| connector.name()), name);
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
+        Error::Option(format!("connector must be {}, got '{name}'{meant}", names()))
+    })
+}
+
+/// The names of all connectors, for messages: `'kafka' or 'files'`.
+pub fn names() -> String {
+    let names: Vec<_> = CONNECTORS.iter().map(|c| format!("'{}'", c.name())).collect();
+    names.join(" or ")
+}
+
+/// Whether the option of that name is a secret of any connector.
+///
+/// ```
+/// assert!(sembla_connectors::is_secret("sasl.password"));
+/// assert!(!sembla_connectors::is_secret("topic"));
+/// ```
+pub fn is_secret(key: &str) -> bool {
+    all_options().iter().any(|option| option.is_secret && option.covers(key))
+}
+
+/// The options of all connectors.
+pub fn all_options() -> Vec<OptionDef> {
+    let of_sources = CONNECTORS.iter().filter_map(|c| Some(c.source()?.options()));
+    let of_sinks = CONNECTORS.iter().filter_map(|c| Some(c.sink()?.options()));
+    of_sources.chain(of_sinks).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connector_declares_itself_once_and_in_full() {
+        let mut names = Vec::new();
+        for connector in CONNECTORS {
+            let name = connector.name();
+            assert!(!names.contains(&name), "two connectors are called '{name}'");
+            names.push(name);
+            let sides = [
+                connector.source().map(SourceConnector::options),
+                connector.sink().map(SinkConnector::options),
+            ];
+            assert!(sides.iter().any(Option::is_some), "'{name}' neither reads nor writes");
+            for options in sides.into_iter().flatten() {
+                for (n, option) in options.iter().enumerate() {
+                    let again = options.iter().take(n).any(|other| other.key == option.key);
+                    assert!(!again, "'{name}' declares '{}' twice", option.key);
+                    assert!(!option.about.is_empty() && !option.about.ends_with('.'));
+                    let default = option.default.map(|default| option.parse(default));
+                    assert!(!matches!(default, Some(Err(_))), "the default of '{}'", option.key);
+                }
+            }
+            if let Some(late) = connector.sink().and_then(SinkConnector::late_option) {
+                let declared = connector.sink().map(SinkConnector::options).unwrap_or_default();
+                assert!(declared.iter().any(|option| option.key == late), "'{late}'");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_one() {
+        let words = ["password", "secret", "token", "access_key", "pem", "jaas"];
+        for option in all_options() {
+            let is_public = option.key.starts_with("ssl.ca.") || option.key.contains("certificate");
+            if words.iter().any(|word| option.key.contains(word)) && !is_public {
+                assert!(option.is_secret, "'{}' must be declared a secret", option.key);
+            }
+        }
+    }
+}
