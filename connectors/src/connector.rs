@@ -244,8 +244,8 @@ pub trait Exchange: Send + Sync {
 ///
 /// ```
 /// assert!(sembla_connectors::connector("kafka").is_ok());
-/// let error = sembla_connectors::connector("kafak").err().unwrap().to_string();
-/// assert_eq!(error, "connector must be 'kafka' or 'files', got 'kafak'; did you mean 'kafka'?");
+/// let error = sembla_connectors::connector("kafak").err().expect("no such connector");
+/// assert!(error.to_string().ends_with("got 'kafak'; did you mean 'kafka'?"));
 /// ```
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::message::{Checkpoint, Commit, Counted, Delivery, Last, Snapshot};
 use crate::queue::Receiver;
-use crate::rejected::{no_place, unwritable_row};
+use crate::rejected::{RejectedPlace, unwritable_row};
 use crate::sink::Identities;
 use crate::state::{NotedProgress, ReadNow, Store, WrittenEpoch, collect_garbage, write_epoch};
 use crate::status::Reporter;
@@ -105,9 +105,7 @@ impl Deliver {
                     let letter = unwritable_row(&rows, what.as_str(), &reason);
                     self.reporter.rejected(1);
                     self.unwritable += 1;
-                    if !self.sink.takes_rejected() {
-                        return Err(no_place(&letter, self.sink.rejected_option()));
-                    }
+                    RejectedPlace::of(self.sink.as_ref()).check(&letter)?;
                     self.sink.write(Output::Rejected(&[letter])).await?;
                     self.reporter.meter.rows_dead_lettered.increment(1);
                 }

@@ -19,7 +19,7 @@ use crate::message::{
     Barrier, Checkpoint, Commit, Counted, Delivery, Last, Positions, RowsStep, Snapshot, Step,
 };
 use crate::queue::{Receiver, Sender, Weight};
-use crate::rejected::{WindowRowsGiven, no_place};
+use crate::rejected::{RejectedPlace, WindowRowsGiven};
 use crate::state::{Epoch, Query};
 use crate::status::Reporter;
 use crate::window::WindowRows;
@@ -57,9 +57,7 @@ pub(crate) struct Flow {
     pub(crate) windows: Option<OpenWindows>,
     pub(crate) at: FlowStart,
     /// Whether the sink has a place for rejected records and for late rows.
-    pub(crate) takes_rejected: bool,
-    /// The option that would make it so, for the message.
-    pub(crate) rejected_option: Option<&'static str>,
+    pub(crate) rejected_place: RejectedPlace,
     pub(crate) takes_late: bool,
     /// Whether windows have changed since the last commit but by rows, which move positions.
     pub(crate) is_changed: bool,
@@ -146,9 +144,7 @@ impl Flow {
         let Some(first) = rejected.first() else { return Ok(()) };
         self.reporter.rejected(rejected.len());
         self.counted.rejected += rejected.len() as u64;
-        if !self.takes_rejected {
-            return Err(no_place(first, self.rejected_option));
-        }
+        self.rejected_place.check(first)?;
         let held = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = rejected.iter().map(|r| held(&r.payload) + held(&r.key) + r.reason.len()).sum();
         let weight = Weight { rows: rejected.len(), bytes };

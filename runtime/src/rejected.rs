@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::ingest::Partitions;
 use crate::stage::HIDDEN_COLUMNS;
 use crate::window::shown;
-use crate::{Error, Partition, Rejected, RejectedRow, Window};
+use crate::{Error, Partition, Rejected, RejectedRow, Result, Sink, Window};
 
 /// The position of a record whose place among those of its partition isn't known.
 pub(crate) const NO_POSITION: i64 = -1;
@@ -44,18 +44,38 @@ pub(crate) fn unwritable_row(row: &RecordBatch, what: &str, reason: &str) -> Rej
     rejected_row(row, &what.into(), NO_POSITION, None, reason)
 }
 
-/// The error that stops a pipeline without a place for a rejected record.
-/// `option` is the sink's [`rejected_option`](crate::Sink::rejected_option).
-pub(crate) fn no_place(record: &Rejected, option: Option<&str>) -> Error {
-    let place = match record.position {
-        NO_POSITION => record.partition.to_string(),
-        position => format!("partition '{}', position {position}", record.partition),
-    };
-    let help = match option {
-        Some(option) => format!("give the sink a place for such records ({option}), or "),
-        None => String::new(),
-    };
-    Error::Data(format!("{place}: {}; {help}correct the record", record.reason))
+/// Whether the sink has a place for rejected records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RejectedPlace {
+    exists: bool,
+    /// The option that gives the sink one, for the message.
+    option: Option<&'static str>,
+}
+
+impl RejectedPlace {
+    /// That of a sink.
+    pub(crate) fn of(sink: &dyn Sink) -> Self {
+        Self { exists: sink.takes_rejected(), option: sink.rejected_option() }
+    }
+
+    /// Stops a pipeline that has no place for a record.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with where the record is and what helps.
+    pub(crate) fn check(self, record: &Rejected) -> Result<()> {
+        if self.exists {
+            return Ok(());
+        }
+        let place = match record.position {
+            NO_POSITION => record.partition.to_string(),
+            position => format!("partition '{}', position {position}", record.partition),
+        };
+        let help = match self.option {
+            Some(option) => format!("give the sink a place for such records ({option}), or "),
+            None => String::new(),
+        };
+        Err(Error::Data(format!("{place}: {}; {help}correct the record", record.reason)))
+    }
 }
 
 /// The hidden columns of the row of that number: event time, sequence, number of the partition.

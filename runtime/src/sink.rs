@@ -104,8 +104,8 @@ pub trait Sink: Send {
         None
     }
 
-    /// Whether it takes marks: then it is the way to the pipeline that has the windows, and is given
-    /// rows with their hidden columns; see [`crate::exchange`].
+    /// Whether it takes marks: then it is the way to the pipeline that has the windows, and its
+    /// rows have the hidden columns; see [`crate::exchange`].
     fn takes_marks(&self) -> bool {
         false
     }

@@ -20,7 +20,7 @@ use super::Column;
 ///
 /// let texts: ArrayRef = Arc::new(StringArray::from(vec!["7", "8"]));
 /// let numbers = fit(&texts, &Column::new("id", DataType::Int64, true), TimeUnit::Millisecond);
-/// assert_eq!(numbers.unwrap().as_ref(), &Int64Array::from(vec![7, 8]));
+/// assert_eq!(numbers.expect("numbers").as_ref(), &Int64Array::from(vec![7, 8]));
 /// ```
 ///
 /// # Errors

@@ -98,7 +98,7 @@ fn refuse_credentials(location: &str) -> Result<()> {
 /// use sembla_connectors::options::Options;
 /// use sembla_connectors::store::{STORE_OPTIONS, open_store};
 ///
-/// let folder = tempfile::tempdir().unwrap();
+/// let folder = tempfile::tempdir().expect("a folder");
 /// let options = Options::read("a store", STORE_OPTIONS, &[])?;
 /// let store = open_store(&folder.path().display().to_string(), &options)?;
 /// let names = futures::executor::block_on(async {

@@ -16,6 +16,7 @@ use crate::message::{Counted, Last};
 use crate::meters::{EdgeMeter, SourceMeter};
 use crate::pipeline::EventTime;
 use crate::queue::{Bounds, bounded};
+use crate::rejected::RejectedPlace;
 use crate::rows::RowPart;
 use crate::status::Reporter;
 use crate::stop::StopSignal;
@@ -75,8 +76,7 @@ pub(super) async fn run(
         output: to_sink,
         reporter: Arc::clone(&machine.reporter),
         windows: start.windows,
-        takes_rejected: deliver.sink.takes_rejected(),
-        rejected_option: deliver.sink.rejected_option(),
+        rejected_place: RejectedPlace::of(deliver.sink.as_ref()),
         takes_late: deliver.sink.takes_late(),
         is_changed: false,
         counted: Counted::default(),

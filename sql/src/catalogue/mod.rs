@@ -1,12 +1,12 @@
 //! The sources and sinks that a session knows.
 //!
 //! A source is a table of the session too ([`table`]), so that a query names it like any other;
-//! what a query reads of it is in [`read`] (files) and [`bounded`] (what reads by itself). A sink is
-//! written by `INSERT INTO` only. Opening connections belongs to the connectors, running pipelines
-//! to the runtime.
+//! what a query reads of it is in [`read`] (files) and [`bounded`] (what reads by itself). A sink
+//! is written by `INSERT INTO` only. Opening connections belongs to the connectors, running
+//! pipelines to the runtime.
 //!
-//! - *Invariant:* a definition is whole and consistent, its options among it; [`statements`] refuses
-//!   all others.
+//! - *Invariant:* a definition is whole and consistent, its options too; [`statements`] refuses all
+//!   others.
 //! - *Absent:* the names of connectors and of their options. A definition holds its connector, and
 //!   asks it.
 
