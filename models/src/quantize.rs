@@ -65,10 +65,10 @@ impl View for &Tensor {
 /// # let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert");
 /// # let folder = std::env::temp_dir().join(format!("sembla-doc-{}", std::process::id()));
 /// # let target = folder.join("bert-q8");
-/// # std::fs::create_dir_all(&folder).unwrap();
+/// # std::fs::create_dir_all(&folder).expect("a folder");
 /// let report = sembla_models::quantize(source, &target)?;
 /// assert!(report.bytes_after < report.bytes_before);
-/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # std::fs::remove_dir_all(&folder).expect("a folder");
 /// # Ok::<(), sembla_models::ModelError>(())
 /// ```
 ///
@@ -134,8 +134,8 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
 /// # let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert");
 /// # let graph = std::env::temp_dir().join(format!("sembla-doc-{}.onnx", std::process::id()));
 /// sembla_models::export(&sembla_models::ModelSpec::new(source), &graph)?;
-/// assert!(std::fs::metadata(&graph).unwrap().len() > 0);
-/// # std::fs::remove_file(&graph).unwrap();
+/// assert!(std::fs::metadata(&graph).expect("a graph").len() > 0);
+/// # std::fs::remove_file(&graph).expect("a graph");
 /// # Ok::<(), sembla_models::ModelError>(())
 /// ```
 ///

@@ -31,7 +31,8 @@ struct Row {
 /// Profiles a model and prints the table.
 ///
 /// # Errors
-/// When the model can't be loaded or makes no vectors, on Ctrl-C, or when standard output is closed.
+/// When the model can't be loaded or makes no vectors, on Ctrl-C, or when standard output is
+/// closed.
 pub(super) fn run(spec: &ModelSpec, texts: &[&str], cancel: &CancelToken) -> Result<()> {
     let texts = texts.get(..TEXTS_MAX).unwrap_or(texts);
     let profile = profile(spec, texts, cancel)?;

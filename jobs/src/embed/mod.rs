@@ -134,8 +134,8 @@ impl EmbedJob {
     /// model, one writes; memory does not depend on the rows of the input.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`] when `cancel` was set: finished parts are kept, and the same request
-    /// resumes. Those of the disk, of unreadable rows and of the model.
+    /// [`Failure::Interrupted`] when `cancel` was set: finished parts are kept, and the same
+    /// request resumes. Those of the disk, of unreadable rows and of the model.
     pub fn run(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
         let mut figures = Figures::new(&self.model, progress, self.work.rows, self.plan.rows);
         self.embed_all(&mut figures, cancel).map_err(|failure| match failure {

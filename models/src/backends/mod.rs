@@ -21,8 +21,8 @@ pub(crate) trait Backend: Send + Sync {
     /// What is known of the model that it runs.
     fn facts(&self) -> &Facts;
 
-    /// Runs sequences; `each` turns what comes out for one into `width` values. Results lie in input
-    /// order, row after row, and none depends on another.
+    /// Runs sequences; `each` turns what comes out for one into `width` values. Results lie in
+    /// input order, row after row, and none depends on another.
     ///
     /// A sequence without tokens gives an empty [`Output::Tokens`] or zeros.
     ///

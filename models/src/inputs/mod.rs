@@ -1,7 +1,7 @@
 //! What a model is given, and how it is made ready to run.
 //!
-//! An [`Input`] is what callers have: a text, or a pair. A [`Sequence`] is what a backend runs. What
-//! the numbers mean to a model is left to it.
+//! An [`Input`] is what callers have: a text, or a pair. A [`Sequence`] is what a backend runs.
+//! What the numbers mean to a model is left to it.
 
 mod text;
 mod wordpiece;
