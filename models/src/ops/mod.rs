@@ -5,6 +5,16 @@
 //! itself, in one order of additions, on every machine. What runs where is decided once, by the
 //! processor's features; all paths give the same bits. Building the graph that names these
 //! operators is left to the graph builder.
+//!
+//! What was tried on a core of Zen 4 with batches of 256 tokens of MiniLM, and did not pay:
+//! - *Quantising the middle of a feed-forward block inside its first layer:* 0 to 2 % of the block.
+//!   What is not written to memory is computed in smaller pieces, which costs as much.
+//! - *Other batches:* 96 to 384 tokens take as long a token as 256, or up to 8 % longer.
+//! - *Tokenising behind inference:* tokenising is 0.1 % of the time.
+//! - *Two registers of GELU at a time:* 15 % of GELU and 1 % of its layer with AVX2, nothing with
+//!   AVX-512, where its multiplications are the bound.
+//! - *Bias and activation in the f32 product:* the pass that it would save is 3 % of the time, and the
+//!   product, which ONNX Runtime runs at its peak, would have to be one of ours.
 
 mod attention;
 mod embedding;
