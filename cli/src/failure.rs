@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 pub(crate) use sembla_jobs::{Failure, Result, one_line};
 
-use crate::interrupt;
+use crate::signal_code;
 
 /// The exit code of the process.
 pub(crate) fn exit_code(failure: &Failure) -> ExitCode {
     ExitCode::from(match failure {
         Failure::User(_) => 2,
         Failure::Other(_) => 1,
-        Failure::Interrupted(_) => interrupt::exit_code(),
+        Failure::Interrupted(_) => signal_code::get(),
         Failure::OutputClosed => 0,
     })
 }

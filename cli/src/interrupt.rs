@@ -9,7 +9,6 @@
 
 use std::future::pending;
 use std::io::Write;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,13 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Result};
+use crate::signal_code::{self, INTERRUPTED, TERMINATED};
 use crate::terminal::Line;
 use sembla_jobs::whole_file;
-
-/// The exit code of a process that Ctrl-C ended: 128 and the number of the signal, as shells count.
-const INTERRUPTED: i32 = 130;
-/// The exit code of a process that SIGTERM ended.
-const TERMINATED: i32 = 143;
 
 /// How long work may take to stop after the first signal, before the process ends without it.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -33,14 +28,6 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 const LAST_COMMIT_TIME_MAX: Duration = Duration::from_millis(700);
 /// How long the last words and the removal of unfinished files may take.
 const END_TIME_MAX: Duration = Duration::from_millis(250);
-
-/// The exit code that the last signal asks for.
-static CODE: AtomicI32 = AtomicI32::new(INTERRUPTED);
-
-/// The exit code of work that a signal stopped.
-pub(crate) fn exit_code() -> u8 {
-    u8::try_from(CODE.load(Ordering::Relaxed)).unwrap_or(1)
-}
 
 /// The listener. Clones share it.
 #[derive(Clone)]
@@ -138,7 +125,7 @@ impl Interrupt {
             tokio::select! {
                 code = signals.next() => {
                     let Some(code) = code else { return };
-                    CODE.store(code, Ordering::Relaxed);
+                    signal_code::set(code);
                     match self.take(code) {
                         Next::Wait => {}
                         Next::EndAt(at, number) => deadline = Some((at, number)),
@@ -192,7 +179,7 @@ fn end() -> ! {
     // Whatever holds up what follows, such as a pipe that nobody reads, the process ends.
     thread::spawn(|| {
         thread::sleep(END_TIME_MAX);
-        end_at_once(exit_code());
+        end_at_once(signal_code::get());
     });
     whole_file::remove_unfinished();
     if let Some(mut line) = Line::open() {
@@ -201,7 +188,7 @@ fn end() -> ! {
     }
     // Without anybody to read it, there is nothing to say.
     let _ = writeln!(std::io::stderr(), "interrupted");
-    end_at_once(exit_code())
+    end_at_once(signal_code::get())
 }
 
 /// Ends the process without waiting for threads that are still busy, or for what libraries do at an

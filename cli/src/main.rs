@@ -18,6 +18,8 @@ mod progress;
 mod query;
 mod scan;
 mod shell;
+mod signal_code;
+mod statements;
 mod stream;
 mod terminal;
 
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
             }
             if matches!(failure, Failure::Interrupted(_)) {
                 // Threads may still be inside a model that an orderly end would wait for.
-                interrupt::end_at_once(interrupt::exit_code());
+                interrupt::end_at_once(signal_code::get());
             }
             exit_code(&failure)
         }

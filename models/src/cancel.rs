@@ -28,12 +28,31 @@ pub struct CancelToken(Arc<Shared>);
 struct Shared {
     is_cancelled: AtomicBool,
     texts: AtomicU64,
+    /// The token of the work that this is a part of.
+    parent: Option<CancelToken>,
 }
 
 impl CancelToken {
     /// A token that is not set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A token for a part of the work. It is set when either is, and what is done with it counts
+    /// for both.
+    ///
+    /// ```
+    /// use sembla_models::CancelToken;
+    ///
+    /// let session = CancelToken::new();
+    /// let (one, other) = (session.child(), session.child());
+    /// one.cancel();
+    /// assert!(one.is_cancelled() && !other.is_cancelled());
+    /// session.cancel();
+    /// assert!(other.is_cancelled());
+    /// ```
+    pub fn child(&self) -> Self {
+        Self(Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }))
     }
 
     /// Asks all work that holds this token to stop.
@@ -43,10 +62,11 @@ impl CancelToken {
 
     /// Whether a stop has been asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled.load(Ordering::Relaxed)
+        let parent = self.0.parent.as_ref();
+        self.0.is_cancelled.load(Ordering::Relaxed) || parent.is_some_and(Self::is_cancelled)
     }
 
-    /// Clears the flag, so that the next piece of work can run.
+    /// Clears the flag, though not a parent's, so that the next piece of work can run.
     pub fn reset(&self) {
         self.0.is_cancelled.store(false, Ordering::Relaxed);
     }
@@ -60,6 +80,9 @@ impl CancelToken {
     /// Adds texts that are done.
     pub(crate) fn done(&self, texts: usize) {
         self.0.texts.fetch_add(texts as u64, Ordering::Relaxed);
+        if let Some(parent) = &self.0.parent {
+            parent.done(texts);
+        }
     }
 
     /// # Errors

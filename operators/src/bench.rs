@@ -6,14 +6,14 @@ use sembla_processor::bench::{Kernel, Peak};
 use crate::{code_dots, lanes, neighbours};
 
 /// Components of a vector.
-pub(crate) const DIMENSION: usize = 384;
+const DIMENSION: usize = 384;
 
 /// Vectors that are compared with one: they stay in the first-level cache.
 const ROWS: usize = 16;
 
 /// All kernels of a level, over made-up vectors of 384 components.
 pub fn kernels(level: Level) -> Vec<Kernel> {
-    let mut kernels = neighbours::bench::kernels(level);
+    let mut kernels = neighbours::bench::kernels(level, DIMENSION, made_up);
     let vectors = made_up(ROWS * DIMENSION);
     let bytes: Vec<u8> = vectors.iter().map(|x| (x * 100.0 + 128.0) as u8).collect();
     let signed: Vec<i8> = bytes.iter().map(|code| code.wrapping_sub(128) as i8).collect();
@@ -55,7 +55,7 @@ pub fn kernels(level: Level) -> Vec<Kernel> {
 }
 
 /// Made-up values in -1..1.
-pub(crate) fn made_up(count: usize) -> Vec<f32> {
+fn made_up(count: usize) -> Vec<f32> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
         state ^= state << 13;

@@ -20,10 +20,12 @@ use tokio::time::Instant;
 
 use crate::deliver::SharedSink;
 use crate::flow::{OpenWindows, SharedStage};
-use crate::ingest::{Partitions, SharedSource};
-use crate::message::{Last, Positions};
+use crate::ingest::SharedSource;
+use crate::message::Last;
 use crate::options::PipelineOptions;
+use crate::partitions::Partitions;
 use crate::pipeline::EventTime;
+use crate::positions::Positions;
 use crate::sink::Identities;
 use crate::state::{
     Epoch, Hold, Noted, NotedProgress, ProgressNote, Query, ReadNow, Store, lost_progress,

@@ -14,10 +14,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::ingest::Partitions;
 use crate::message::{
-    Barrier, Checkpoint, Commit, Counted, Delivery, Last, Positions, RowsStep, Snapshot, Step,
+    Barrier, Checkpoint, Commit, Counted, Delivery, Last, RowsStep, Snapshot, Step,
 };
+use crate::partitions::Partitions;
+use crate::positions::Positions;
 use crate::queue::{Receiver, Sender, Weight};
 use crate::rejected::{RejectedPlace, WindowRowsGiven};
 use crate::state::{Epoch, Query};

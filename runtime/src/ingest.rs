@@ -12,7 +12,6 @@ mod batcher;
 mod clock;
 mod intake;
 mod marks;
-mod partitions;
 mod reader;
 
 use std::sync::Arc;
@@ -25,9 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::message::{Barrier, Input, Last, Positions, RowsStep, Step};
+use crate::message::{Barrier, Input, Last, RowsStep, Step};
 use crate::meters::SourceMeter;
 use crate::options::PipelineOptions;
+use crate::positions::Positions;
 use crate::queue::{Receiver, Sender, Weight};
 use crate::rows::RowPart;
 use crate::stage::HIDDEN_COLUMNS;
@@ -39,7 +39,6 @@ use batcher::{Batcher, Limits, MicroBatch};
 use clock::ListeningClock;
 pub(crate) use intake::Intake;
 use marks::Told;
-pub(crate) use partitions::Partitions;
 pub(crate) use reader::{SharedSource, read};
 
 /// Bounds of the time between two looks at the clocks of partitions.

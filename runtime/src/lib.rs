@@ -19,6 +19,7 @@ mod ingest;
 mod message;
 mod meters;
 pub mod options;
+mod partitions;
 pub mod pipeline;
 mod positions;
 mod queue;

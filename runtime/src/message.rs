@@ -1,18 +1,14 @@
 //! What travels between the tasks of a pipeline, always in the order of the rows it belongs to.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use tokio::sync::oneshot;
 
+use crate::positions::Positions;
 use crate::rows::RowsOut;
 use crate::state::Epoch;
 use crate::watermark::WatermarkState;
 use crate::window::Segment;
-use crate::{Mark, Partition, Rejected, Result, SourceEvent};
-
-/// By source, by partition: where reading goes on.
-pub(crate) type Positions = BTreeMap<String, BTreeMap<Partition, i64>>;
+use crate::{Mark, Rejected, Result, SourceEvent};
 
 /// From the readers of sources to ingest.
 pub(crate) enum Input {

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::queue::Weight;
-
 /// Seconds that are counted as they pass.
 pub(crate) struct Seconds {
     counter: Counter,
@@ -59,9 +57,9 @@ impl EdgeMeter {
     }
 
     /// What lies in the queue now.
-    pub(crate) fn fill(&self, held: Weight) {
-        self.rows.set(held.rows as f64);
-        self.bytes.set(held.bytes as f64);
+    pub(crate) fn fill(&self, rows: usize, bytes: usize) {
+        self.rows.set(rows as f64);
+        self.bytes.set(bytes as f64);
     }
 
     /// A time that a sender waited for room.

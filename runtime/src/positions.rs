@@ -1,4 +1,5 @@
-//! How positions are written down: by source, by partition. For `#[serde(with = "positions")]`.
+//! Where reading goes on in each partition, and how that is written down: a module for
+//! `#[serde(with = "positions")]`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Partition;
 
-type Positions = BTreeMap<String, BTreeMap<Partition, i64>>;
+/// By source, by partition: where reading goes on.
+pub(crate) type Positions = BTreeMap<String, BTreeMap<Partition, i64>>;
 
 pub(crate) fn serialize<S: Serializer>(
     positions: &Positions,

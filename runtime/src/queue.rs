@@ -143,7 +143,7 @@ impl<T> Sender<T> {
         state.held.rows += weight.rows;
         state.held.bytes += weight.bytes;
         state.items.push_back((item, weight));
-        self.0.meter.fill(state.held);
+        self.0.meter.fill(state.held.rows, state.held.bytes);
         drop(state);
         self.0.filled.notify_one();
         Offer::Taken
@@ -181,7 +181,7 @@ impl<T> Receiver<T> {
                 if let Some((item, weight)) = state.items.pop_front() {
                     state.held.rows -= weight.rows;
                     state.held.bytes -= weight.bytes;
-                    self.0.meter.fill(state.held);
+                    self.0.meter.fill(state.held.rows, state.held.bytes);
                     drop(state);
                     self.0.room.notify_waiters();
                     return Some(item);
@@ -201,7 +201,7 @@ impl<T> Drop for Receiver<T> {
             let mut state = self.0.lock();
             state.is_receiver_gone = true;
             state.held = Weight::default();
-            self.0.meter.fill(state.held);
+            self.0.meter.fill(state.held.rows, state.held.bytes);
             std::mem::take(&mut state.items)
         };
         self.0.room.notify_waiters();

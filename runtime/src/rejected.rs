@@ -12,7 +12,7 @@ use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use bytes::Bytes;
 
-use crate::ingest::Partitions;
+use crate::partitions::Partitions;
 use crate::stage::HIDDEN_COLUMNS;
 use crate::window::shown;
 use crate::{Error, Partition, Rejected, RejectedRow, Result, Sink, Window};

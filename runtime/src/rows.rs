@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::ingest::Partitions;
+use crate::partitions::Partitions;
 use crate::rejected::{hidden_of, rejected_row};
 use crate::{Error, Rejected, Result, RowStage};
 

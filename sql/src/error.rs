@@ -4,6 +4,7 @@
 //! went is dropped.
 
 use std::error::Error;
+use std::path::Path;
 
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
@@ -12,9 +13,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use sembla_models::{Fault, ModelError};
 use sembla_operators::OperatorError;
 use sembla_options::OptionError;
+use sembla_readers::files::format_of;
 use sembla_runtime::Error as StreamError;
-
-use crate::files;
 
 /// What went wrong with a statement. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +128,7 @@ impl From<StreamError> for SqlError {
 
 impl From<DataFusionError> for SqlError {
     fn from(error: DataFusionError) -> Self {
-        from_engine(&error)
+        from_datafusion(&error)
     }
 }
 
@@ -147,14 +147,14 @@ fn from_model(error: &ModelError) -> SqlError {
 }
 
 /// The error at the root of DataFusion's chain.
-fn from_engine(error: &DataFusionError) -> SqlError {
+fn from_datafusion(error: &DataFusionError) -> SqlError {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            from_engine(inner)
+            from_datafusion(inner)
         }
-        DataFusionError::Shared(inner) => from_engine(inner),
+        DataFusionError::Shared(inner) => from_datafusion(inner),
         DataFusionError::Collection(all) => match all.first() {
-            Some(first) => from_engine(first),
+            Some(first) => from_datafusion(first),
             None => SqlError::Bug("an empty collection of errors".into()),
         },
         DataFusionError::ArrowError(inner, _) => arrow_error(inner),
@@ -197,7 +197,7 @@ fn from_any(error: &(dyn Error + 'static)) -> SqlError {
             return from_model(error);
         }
         if let Some(error) = error.downcast_ref::<DataFusionError>() {
-            return from_engine(error);
+            return from_datafusion(error);
         }
         if let Some(error) = error.downcast_ref::<ArrowError>() {
             return arrow_error(error);
@@ -274,9 +274,16 @@ fn from_parser(error: &ParserError) -> SqlError {
 fn unknown_table(message: &str) -> Option<String> {
     let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
     let name = name.strip_prefix("public.").unwrap_or(name);
-    Some(files::in_quotes(name).unwrap_or_else(|| {
+    Some(in_quotes(name).unwrap_or_else(|| {
         format!("there is no table or index '{name}'; SHOW TABLES lists those there are")
     }))
+}
+
+/// A hint for a name of a table that isn't there but would be a file in quotes.
+fn in_quotes(name: &str) -> Option<String> {
+    (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
+        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
+    })
 }
 
 /// A name that the schema does not have, or has twice.
@@ -329,5 +336,12 @@ mod tests {
     fn cancelling_is_recognised() {
         let error = DataFusionError::External(Box::new(ModelError::Cancelled));
         assert!(SqlError::from(error).is_cancelled());
+    }
+
+    #[test]
+    fn a_file_without_quotes_is_told_to_have_them() {
+        let hint = in_quotes("q.parquet").expect("a hint");
+        assert!(hint.ends_with("FROM 'q.parquet'"), "{hint}");
+        assert_eq!(in_quotes("orders"), None);
     }
 }

@@ -9,35 +9,42 @@
 //!
 //! Running models belongs to `sembla_models`, arithmetic on vectors to `sembla_operators`. Printing
 //! results and reading what the user types belong to the command line.
+//!
+//! Modules stand on floors, each of which uses only those listed before it.
 
-mod arguments;
-pub mod by_name;
-mod catalogue;
-mod column_names;
-mod copy;
 pub mod error;
+
+mod columns;
+mod query;
+pub mod syntax;
+
 mod files;
-mod findings;
-mod from_items;
+
+mod catalogue;
+
+mod engine;
+
 mod functions;
-mod index_statements;
-mod interval;
-mod models_table;
-mod ordered;
-pub mod planning;
-mod prepared;
-pub mod registry;
-pub mod session;
-pub mod statement;
-mod streams;
-mod vector_type;
+mod relations;
+
+mod findings;
 mod windows;
 
+mod streams;
+
+pub mod planning;
+
+mod statements;
+
+pub mod session;
+
+pub use columns::by_name;
+pub use engine::{Engine, EngineOptions, ModelEntry, Models};
 pub use error::SqlError;
 pub use files::{FilesTable, Notices};
-pub use findings::{OnlineSlots, Progress};
-pub use registry::{ModelEntry, Models};
+pub use query::Progress;
+pub use relations::OnlineSlots;
 pub use sembla_connectors::is_secret as is_secret_option;
 pub use session::{Outcome, Session, SessionOptions};
-pub use statement::Statement;
 pub use streams::StreamPlan;
+pub use syntax::Statement;

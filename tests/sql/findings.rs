@@ -8,7 +8,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
-use sembla_sql::{Outcome, Progress, Session, SessionOptions, SqlError};
+use sembla_sql::{Engine, EngineOptions, Outcome, Progress, Session, SessionOptions, SqlError};
 
 /// Vectors in all directions of a plane.
 const ROWS: &str = "(SELECT value AS id, make_array(sin(value), cos(value)) AS vector FROM generate_series(1, 30000))";
@@ -19,9 +19,9 @@ fn every_pair() -> String {
 }
 
 fn session(memory_limit_bytes: Option<usize>) -> Session {
-    let options =
-        SessionOptions { target_partitions: Some(2), memory_limit_bytes, ..Default::default() };
-    Session::new(options).expect("a session")
+    let engine = EngineOptions { memory_limit_bytes, ..Default::default() };
+    let options = SessionOptions { target_partitions: Some(2), ..Default::default() };
+    Engine::new(engine).and_then(|engine| engine.session(options)).expect("a session")
 }
 
 async fn stream(session: &Session, sql: &str) -> Result<SendableRecordBatchStream, SqlError> {

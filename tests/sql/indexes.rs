@@ -9,8 +9,7 @@ use arrow::datatypes::{Float32Type, Int64Type};
 use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
 
 fn session() -> Session {
-    let options =
-        SessionOptions { target_partitions: Some(2), batch_rows: Some(8), ..Default::default() };
+    let options = SessionOptions { target_partitions: Some(2), batch_rows: Some(8) };
     let session = Session::new(options).expect("a session");
     session.set_default_model("potion").expect("known");
     session

@@ -1,5 +1,6 @@
 //! The tests of SQL in one program: linking the engine takes longer than running them.
 
+mod engine;
 mod file_sources;
 mod findings;
 mod goldens;

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
 use sembla_models::Fault;
-use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
+use sembla_sql::{Engine, EngineOptions, Outcome, Session, SessionOptions, SqlError};
 
 fn session() -> Session {
-    let options =
-        SessionOptions { target_partitions: Some(4), batch_rows: Some(16), ..Default::default() };
+    let options = SessionOptions { target_partitions: Some(4), batch_rows: Some(16) };
     Session::new(options).expect("a session")
 }
 
@@ -164,8 +163,9 @@ async fn faults_tell_users_from_bugs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_little_memory_is_a_clear_error() {
-    let options = SessionOptions { memory_limit_bytes: Some(200_000), ..Default::default() };
-    let session = Session::new(options).expect("a session");
+    let options = EngineOptions { memory_limit_bytes: Some(200_000), ..Default::default() };
+    let engine = Engine::new(options).expect("an engine");
+    let session = engine.session(SessionOptions::default()).expect("a session");
     let query = "SELECT value % 1000, vector_avg(arrow_cast([value], 'List(Float32)')), array_agg(value) \
                  FROM generate_series(1, 1000000) GROUP BY value % 1000";
     let error = run(&session, query).await.expect_err("too little");

@@ -53,8 +53,7 @@ async fn run_file(path: &Path, failures: &mut Vec<String>) {
     let text = std::fs::read_to_string(path).expect("a readable file");
     let folder = tempfile::tempdir().expect("a folder");
     let tmp = folder.path().display().to_string();
-    let options =
-        SessionOptions { target_partitions: Some(2), batch_rows: Some(4), ..Default::default() };
+    let options = SessionOptions { target_partitions: Some(2), batch_rows: Some(4) };
     let session = Session::new(options).expect("a session");
     let mut updated: Vec<String> = text.lines().map(str::to_string).collect();
     let mut shift = 0;

@@ -265,3 +265,28 @@ fn within_the_watermark(rows: &RecordBatch) -> RecordBatch {
     let order = arrow::array::UInt32Array::from(order);
     arrow::compute::take_record_batch(rows, &order).expect("the rows")
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_of_a_model_runs_below_the_window() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_parquet(&folder.path().join("messages.parquet"), &rows());
+    let session = session(folder.path(), "").await;
+    let into = folder.path().join("found");
+    let sink = format!("CREATE SINK found WITH (connector = 'files', path = '{}')", into.display());
+    run(&session, &sink).await;
+    for call in [
+        "vector_dims(embed(text))",
+        "similarity(text, 'a refund')",
+        "token_count(text)",
+        "is_truncated(text)",
+    ] {
+        let query = format!(
+            "EXPLAIN INSERT INTO found SELECT window_start, {call} AS said FROM tumble(messages, ts, INTERVAL '1 minute')"
+        );
+        let lines = lines(&session, &query).await;
+        let name = call.split('(').rev().nth(1).expect("a function");
+        let part = |part: &str| lines.iter().find(|line| line.starts_with(part)).expect("a part");
+        assert!(part("rows |").contains(&format!("{name}(")), "{call}: {lines:?}");
+        assert!(!part("per window |").contains(&format!("{name}(")), "{call}: {lines:?}");
+    }
+}

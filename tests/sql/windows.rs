@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::datasource::MemTable;
-use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
+use sembla_sql::{Engine, EngineOptions, Outcome, Session, SessionOptions, SqlError};
 
 /// A row: its id, key and time. Rows of a key are near one another now and then, and times repeat.
 type Row = (i64, Option<&'static str>, i64);
@@ -28,13 +28,10 @@ fn rows(count: i64) -> Vec<Row> {
 
 /// The rows as a table, in batches of odd sizes over three partitions.
 fn session(rows: &[Row], memory_limit_bytes: Option<usize>) -> Session {
-    let options = SessionOptions {
-        target_partitions: Some(3),
-        batch_rows: Some(7),
-        memory_limit_bytes,
-        ..Default::default()
-    };
-    let session = Session::new(options).expect("a session");
+    let engine = EngineOptions { memory_limit_bytes, ..Default::default() };
+    let options = SessionOptions { target_partitions: Some(3), batch_rows: Some(7) };
+    let session = Engine::new(engine).and_then(|engine| engine.session(options));
+    let session = session.expect("a session");
     let batch = |rows: &[Row]| {
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
         let keys: ArrayRef = Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>());

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use futures::StreamExt;
-use sembla_sql::{Outcome, Progress, Session, SessionOptions};
+use sembla_sql::{Engine, EngineOptions, Outcome, Progress, Session, SessionOptions};
 
 use super::INPUT;
 use crate::args::{FindingArgs, InputArgs, OutputArgs, ResourceArgs};
@@ -39,11 +39,10 @@ impl<'a> Job<'a> {
     /// # Errors
     /// When an option can't be had.
     pub(crate) fn begin(resources: &ResourceArgs, interrupt: &'a Interrupt) -> Result<Self> {
-        let session = Session::new(SessionOptions {
-            memory_limit_bytes: resources.memory_limit,
-            target_partitions: Some(1),
-            ..SessionOptions::default()
-        })?;
+        let memory_limit_bytes = resources.memory_limit;
+        let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
+        let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
+        let session = engine.session(options)?;
         let stages = Arc::new(Stages::new(session.cancel_token()));
         session.set_progress(Arc::clone(&stages) as _);
         let taken = Arc::default();

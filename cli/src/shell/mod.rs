@@ -21,7 +21,8 @@ use sembla_sql::Session;
 use crate::args::{SessionArgs, VERSION};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
-use crate::query::{self, Printing};
+use crate::query;
+use crate::statements::{self, Printing};
 use crate::terminal;
 use commands::Command;
 use complete::ShellHelper;
@@ -36,7 +37,7 @@ const ROWS_SHOWN: usize = 40;
 /// When the session can't be opened or the terminal fails.
 pub(crate) async fn run(args: &SessionArgs, interrupt: &Interrupt) -> Result<()> {
     let mut shell = Shell {
-        session: query::open(args)?,
+        session: statements::open(args)?,
         interrupt: interrupt.clone(),
         printing: Printing { format: Format::Table, look: Look::default(), timing: true },
         max_rows: Some(ROWS_SHOWN),
@@ -168,7 +169,7 @@ impl Shell {
 
     /// Runs the statements of a file.
     async fn include(&mut self, path: &Path) -> Result<()> {
-        let source = query::read(path)?;
+        let source = statements::read(path)?;
         let named = |failure: Failure| failure.context(path.display());
         self.run(&source.text).await.map_err(named)
     }

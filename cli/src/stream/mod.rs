@@ -16,7 +16,7 @@ use crate::args::RunArgs;
 use crate::failure::{Failure, Result};
 use crate::interrupt::{Interrupt, Presses};
 use crate::progress::Stages;
-use crate::query::{self, Printing};
+use crate::statements::{self, Printing};
 use crate::terminal;
 
 /// `sembla run`.
@@ -24,7 +24,7 @@ use crate::terminal;
 /// # Errors
 /// The first statement or pipeline that fails.
 pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
-    let session = query::open(&args.session)?;
+    let session = statements::open(&args.session)?;
     let mut settings = args.set.clone();
     settings.extend(args.state.iter().map(|place| ("state".to_string(), place.clone())));
     for (key, value) in &settings {
@@ -101,18 +101,19 @@ async fn planned(
     let mut out = std::io::stdout();
     let mut plans: Vec<StreamPlan> = Vec::new();
     for path in &args.files {
-        let source = query::read(path)?;
+        let source = statements::read(path)?;
         let named = |failure: Failure| match &source.name {
             Some(name) => failure.context(name),
             None => failure,
         };
         for statement in session.parse(&source.text).map_err(|error| named(error.into()))? {
-            let outcome = query::outcome(session, statement, interrupt).await.map_err(named)?;
+            let outcome =
+                statements::outcome(session, statement, interrupt).await.map_err(named)?;
             match outcome {
                 Outcome::Done(words) => tracing::info!("{words}"),
                 Outcome::Rows(rows) => {
                     let stages = Stages::new(session.cancel_token());
-                    query::print(rows, printing, &stages, &mut out).await.map_err(named)?;
+                    statements::print(rows, printing, &stages, &mut out).await.map_err(named)?;
                 }
                 Outcome::Stream(plan) => {
                     if plans.iter().any(|other| other.name() == plan.name()) {

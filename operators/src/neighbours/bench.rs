@@ -6,7 +6,6 @@ use sembla_processor::bench::{Kernel, Peak};
 
 use super::codes::{self, Bytes};
 use super::tile::{Limits, Machine, PANEL, Survivors, TILE_ROWS_MAX};
-use crate::bench::{DIMENSION, made_up};
 use crate::host::Unbounded;
 use crate::unit::UnitVectors;
 
@@ -21,14 +20,19 @@ const LIMITS: Limits<'_> = Limits {
     floor: &[f32::INFINITY; PANEL],
 };
 
-/// The tiles of a level.
-pub(crate) fn kernels(level: Level) -> Vec<Kernel> {
+/// The tiles of a level, over vectors of so many components, of which `values` makes as many as are
+/// asked for.
+pub(crate) fn kernels(
+    level: Level,
+    dimension: usize,
+    values: impl Fn(usize) -> Vec<f32>,
+) -> Vec<Kernel> {
     let machine = Machine::of(level);
-    let Ok(vectors) = UnitVectors::new(DIMENSION, made_up(ROWS * DIMENSION)) else {
+    let Ok(vectors) = UnitVectors::new(dimension, values(ROWS * dimension)) else {
         return Vec::new();
     };
-    let operations = 2.0 * (ROWS * PANEL * DIMENSION) as f64;
-    let tiles = Bytes::tiles_for(machine, DIMENSION);
+    let operations = 2.0 * (ROWS * PANEL * dimension) as f64;
+    let tiles = Bytes::tiles_for(machine, dimension);
     let bytes = tiles.and_then(|tiles| Bytes::new(&vectors, tiles, &Unbounded).ok());
     let mut kernels = vec![floats(machine, &vectors, operations)];
     kernels.extend(bytes.map(|bytes| products(bytes, operations)));
@@ -37,12 +41,12 @@ pub(crate) fn kernels(level: Level) -> Vec<Kernel> {
 
 fn floats(machine: Machine, vectors: &UnitVectors, operations: f64) -> Kernel {
     let (mut rows, mut columns) = (Vec::new(), Vec::new());
-    let tile_rows = machine.tile_rows();
+    let (tile_rows, dimension) = (machine.tile_rows(), vectors.dimension());
     codes::pack(vectors, 0..ROWS, tile_rows, &mut rows);
     codes::pack(vectors, 0..PANEL, PANEL, &mut columns);
     let mut found = Vec::new();
     let run = Box::new(move || {
-        for rows in rows.chunks_exact(tile_rows * DIMENSION) {
+        for rows in rows.chunks_exact(tile_rows * dimension) {
             let mut out = Survivors { found: &mut found, row: 0, column: 0 };
             machine.floats(rows, &columns, LIMITS, &mut out);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Partitions;
+use crate::partitions::Partitions;
 use crate::watermark::Watermarks;
 use crate::{Mark, Standing};
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::message::Positions;
+use crate::positions::Positions;
 use crate::window::HASH_DIGITS;
 use crate::{Error, Partition, Result};
 

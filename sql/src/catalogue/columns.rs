@@ -10,24 +10,20 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::ExprSchemable;
-use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType as SqlDataType, Expr as SqlExpr, ExprWithAlias, Value,
-};
+use datafusion::sql::sqlparser::ast::{DataType as SqlDataType, Expr as SqlExpr, ExprWithAlias};
 use sembla_connectors::formats::Metadata;
 
-use super::source::{SourceColumn, TIME_TYPE, Watermark};
+use super::source::{SourceColumn, Watermark};
 use crate::SqlError;
-use crate::arguments::constant;
-use crate::interval;
-use crate::statement::{ColumnDef, WatermarkDef};
+use crate::columns::{TIME_TYPE, constant, interval, planned_type};
+use crate::syntax::{ColumnDef, WatermarkDef};
 
 /// The columns of `what`, which is a source or a sink with its name.
 ///
 /// # Errors
 /// [`SqlError::Statement`] for a name that is there twice, a type that isn't known, and metadata
 /// that can't be.
-pub(super) fn columns(
+pub(crate) fn columns(
     state: &SessionState,
     what: &str,
     declared: &[ColumnDef],
@@ -60,7 +56,7 @@ pub(super) fn columns(
 ///
 /// # Errors
 /// [`SqlError::Statement`] for the first column of metadata.
-pub(super) fn refuse_metadata(
+pub(crate) fn refuse_metadata(
     what: &str,
     why: &str,
     columns: &[SourceColumn],
@@ -79,7 +75,7 @@ pub(super) fn refuse_metadata(
 /// # Errors
 /// [`SqlError::Statement`] for a column that isn't there or is no TIMESTAMP, and for a delay that
 /// is no constant interval of 0 or more.
-pub(super) fn watermark(
+pub(crate) fn watermark(
     state: &SessionState,
     what: &str,
     declared: &WatermarkDef,
@@ -151,28 +147,7 @@ fn delay(
 
 /// The type that columns of a SQL type have.
 fn data_type(state: &SessionState, sql: &SqlDataType) -> Result<DataType, DataFusionError> {
-    Ok(fixed(&engine_type(state, sql)?))
-}
-
-/// The type that DataFusion gives columns of a SQL type.
-///
-/// # Errors
-/// What DataFusion says of a type that it doesn't know.
-pub(crate) fn engine_type(
-    state: &SessionState,
-    sql: &SqlDataType,
-) -> Result<DataType, DataFusionError> {
-    let null = SqlExpr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(SqlExpr::Value(Value::Null.into())),
-        data_type: sql.clone(),
-        array: false,
-        format: None,
-    };
-    let schema = DFSchema::empty();
-    let null = ExprWithAlias { expr: null, alias: None };
-    let cast = state.create_logical_expr_from_sql_expr(null, &schema)?;
-    cast.get_type(&schema)
+    Ok(fixed(&planned_type(state, sql)?))
 }
 
 /// A type as streams have it.

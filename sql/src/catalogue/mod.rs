@@ -14,18 +14,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 mod bounded;
-mod columns;
+pub(crate) mod columns;
 mod read;
 mod sink;
 mod source;
 pub(crate) mod source_files;
-pub(crate) mod statements;
 mod table;
 
-pub(crate) use columns::engine_type;
 pub(crate) use sink::SinkDef;
-pub(crate) use source::{SourceDef, TIME_TYPE};
-pub(crate) use table::StreamTable;
+pub(crate) use source::{SourceColumn, SourceDef};
+pub(crate) use table::{SinkTable, StreamTable};
 
 /// Sources and sinks by name; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -59,22 +57,22 @@ impl Catalogue {
     }
 
     /// Adds a source, in place of one that had its name.
-    fn add_source(&self, source: Arc<SourceDef>) {
+    pub(crate) fn add_source(&self, source: Arc<SourceDef>) {
         self.write(|all| all.sources.insert(source.name.clone(), source));
     }
 
     /// Adds a sink, in place of one that had its name.
-    fn add_sink(&self, sink: Arc<SinkDef>) {
+    pub(crate) fn add_sink(&self, sink: Arc<SinkDef>) {
         self.write(|all| all.sinks.insert(sink.name.clone(), sink));
     }
 
     /// Forgets a source. Tells whether there was one.
-    fn remove_source(&self, name: &str) -> bool {
+    pub(crate) fn remove_source(&self, name: &str) -> bool {
         self.write(|all| all.sources.remove(name)).is_some()
     }
 
     /// Forgets a sink. Tells whether there was one.
-    fn remove_sink(&self, name: &str) -> bool {
+    pub(crate) fn remove_sink(&self, name: &str) -> bool {
         self.write(|all| all.sinks.remove(name)).is_some()
     }
 

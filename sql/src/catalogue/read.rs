@@ -22,8 +22,8 @@ use sembla_connectors::formats::fit;
 
 use super::source::{SourceColumn, SourceDef};
 use super::source_files;
-use crate::SqlError;
-use crate::files;
+use crate::query::QueryScope;
+use crate::{SqlError, files};
 
 /// Plans the reading of a source's files.
 ///
@@ -43,7 +43,7 @@ pub(super) async fn scan(
     };
     if !all_parquet(path).await? {
         let columns = wanted.iter().filter_map(|position| source.columns.get(*position).cloned());
-        let cancel = files::FileReading::of(state).cancel.clone();
+        let cancel = QueryScope::of(state.config_options()).cancel;
         let what = source_files::FileColumns::strict(source, described, columns.collect());
         return source_files::table::plan(what, limit, cancel);
     }

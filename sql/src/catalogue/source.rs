@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use sembla_connectors::files::SourceFiles;
 use sembla_connectors::formats::{Column, Metadata};
 use sembla_connectors::replay::RowsFrom;
@@ -12,10 +12,7 @@ use sembla_options::{GivenOptions, Options};
 use sembla_runtime::Error;
 
 use crate::SqlError;
-use crate::interval;
-
-/// The type of event times: microseconds since 1970, UTC.
-pub(crate) const TIME_TYPE: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+use crate::columns::interval;
 
 /// A source of rows.
 #[derive(Clone, Debug)]

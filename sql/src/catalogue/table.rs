@@ -93,7 +93,8 @@ pub(crate) struct SinkTable {
 }
 
 impl SinkTable {
-    pub(super) fn new(sink: Arc<SinkDef>) -> Self {
+    /// The table of a sink.
+    pub(crate) fn new(sink: Arc<SinkDef>) -> Self {
         let schema = sink.schema.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
         Self { sink, schema }
     }

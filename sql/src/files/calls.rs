@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use sembla_readers::files::{Format, TableOptions, format_of, glob};
 
 use crate::SqlError;
-use crate::arguments::{name_of, nearest};
-use crate::catalogue;
+use crate::columns::planned_type;
+use crate::syntax::names::{name_of, nearest};
 
 /// The functions, and what they read.
 const CALLS: &[(&str, Format)] =
@@ -230,7 +230,7 @@ fn types(
     };
     let mut types = Vec::with_capacity(declared.len());
     for (name, sql) in declared {
-        let data_type = catalogue::engine_type(state, &sql)
+        let data_type = planned_type(state, &sql)
             .map_err(|error| wrong(format!("'{name}': {}", SqlError::from(error))))?;
         let data_type = match data_type {
             DataType::Utf8View => DataType::Utf8,
@@ -254,7 +254,7 @@ fn columns(
     let mut parser = parser_of(text)?;
     let mut columns = Vec::new();
     loop {
-        let name = crate::statement::folded(&parser.parse_identifier()?);
+        let name = crate::syntax::folded(&parser.parse_identifier()?);
         columns.push((name, parser.parse_data_type()?));
         if !parser.consume_token(&Token::Comma) {
             parser.expect_token(&Token::EOF)?;

@@ -16,22 +16,22 @@ mod provider;
 mod prune;
 mod text;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{TableProvider, UrlTableFactory};
+use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use sembla_models::CancelToken;
 use sembla_readers::files::store::address_of;
 use sembla_readers::files::{Surveys, Table, TableOptions, format_of, glob, list};
 use sembla_readers::{Cancel, Error as ReadError};
 
 use crate::SqlError;
+use crate::query::QueryScope;
 pub(crate) use calls::as_names;
 pub(crate) use external::ExternalFiles;
 pub use notices::Notices;
@@ -45,8 +45,6 @@ pub(crate) struct FileReading {
     pub(crate) surveys: Surveys,
     /// Who hears what was found in files and can't be taken for granted.
     pub(crate) notices: Notices,
-    /// What stops reading.
-    pub(crate) cancel: CancelToken,
 }
 
 impl FileReading {
@@ -54,12 +52,12 @@ impl FileReading {
     pub(crate) fn of(state: &SessionState) -> Arc<Self> {
         state.config().get_extension::<Self>().unwrap_or_default()
     }
+}
 
-    /// What stops the readers.
-    pub(crate) fn cancel(&self) -> Cancel {
-        let token = self.cancel.clone();
-        Cancel::new(move || token.is_cancelled())
-    }
+/// What stops the readers of a query with this configuration.
+fn cancel_of(options: &ConfigOptions) -> Cancel {
+    let token = QueryScope::of(options).cancel;
+    Cancel::new(move || token.is_cancelled())
 }
 
 /// Opens what is named in `FROM`.
@@ -105,13 +103,6 @@ fn looks_like_files(name: &str) -> bool {
     name.contains(['/', '\\']) || glob::is_pattern(name) || format_of(name).is_some()
 }
 
-/// A hint for a name of a table that isn't there but would be a file in quotes.
-pub(crate) fn in_quotes(name: &str) -> Option<String> {
-    (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
-        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
-    })
-}
-
 /// Makes COPY write to exactly the name that it is given, whatever letters that has.
 pub(crate) fn name_exactly(statement: &mut Statement) {
     match statement {
@@ -144,7 +135,7 @@ pub(crate) async fn open_with(
     options: TableOptions,
 ) -> Result<Arc<dyn TableProvider>> {
     let reading = FileReading::of(state);
-    let (cancel, shared) = (reading.cancel(), Arc::clone(&reading));
+    let (cancel, shared) = (cancel_of(state.config_options()), Arc::clone(&reading));
     let opened = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in &names {
@@ -157,7 +148,7 @@ pub(crate) async fn open_with(
     for notice in table.notices() {
         reading.notices.say(&notice);
     }
-    Ok(Arc::new(FilesTable::new(table, reading.cancel())))
+    Ok(Arc::new(FilesTable::new(table)))
 }
 
 impl From<ReadError> for SqlError {
@@ -182,12 +173,5 @@ mod tests {
         assert!(looks_like_files("orders.csv"));
         assert!(looks_like_files("no/such/folder"));
         assert!(looks_like_files("s3://bucket/folder"));
-    }
-
-    #[test]
-    fn a_file_without_quotes_is_told_to_have_them() {
-        let hint = in_quotes("q.parquet").expect("a hint");
-        assert!(hint.ends_with("FROM 'q.parquet'"), "{hint}");
-        assert_eq!(in_quotes("orders"), None);
     }
 }

@@ -23,7 +23,6 @@ use super::{parquet, prune, text};
 #[derive(Debug)]
 pub struct FilesTable {
     table: Arc<Table>,
-    cancel: Cancel,
 }
 
 /// A scan of some columns.
@@ -47,9 +46,9 @@ struct Run {
 }
 
 impl FilesTable {
-    /// The table of files that were looked at; `cancel` stops reading.
-    pub(crate) fn new(table: Arc<Table>, cancel: Cancel) -> Self {
-        Self { table, cancel }
+    /// The table of files that were looked at.
+    pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self { table }
     }
 
     /// Stretches of files with rows, in order.
@@ -106,7 +105,7 @@ impl TableProvider for FilesTable {
         let runs = self.runs(&prune::wanted(&self.table, session, filters)?);
         // Rows that a filter leaves out don't count.
         let limit = limit.filter(|_| filters.is_empty());
-        let cancel = self.cancel.clone();
+        let cancel = super::cancel_of(session.config().options());
         let scan = Scan { table: &self.table, session, columns, schema, limit, cancel };
         let partitions = session.config().target_partitions().max(1);
         let bytes: u64 = runs.iter().map(|run| run.bytes).sum();

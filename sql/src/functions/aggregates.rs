@@ -9,28 +9,20 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array};
 use arrow::array::{FixedSizeListArray, Int64Array, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator,
-    Signature,
-};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use sembla_operators::{DimensionMismatch, componentwise};
 
-use super::declaration::{Declaration, Parameter};
-use super::vectors::{Shape, Vectors, item_field, mismatch};
+use super::declaration::{Declaration, Parameter, Takes};
+use super::kernel::AggregateDef;
 use crate::SqlError;
-
-const PARAMETERS: &[Parameter] = &[Parameter {
-    name: "vector",
-    about: "Vector: a list of numbers of any kind, read as f32. Those that are NULL or hold a NULL are passed over.",
-}];
+use crate::columns::vectors::{Vectors, item_field, mismatch};
 
 /// How vectors become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fold {
     Avg,
     Sum,
@@ -38,108 +30,62 @@ enum Fold {
     Max,
 }
 
-/// An aggregate function of vectors.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct VectorAggregate {
-    declaration: Declaration,
-    fold: Fold,
-}
-
-/// All functions of this file.
-pub(crate) fn functions() -> Vec<AggregateUDF> {
-    [
-        (Fold::Avg, "vector_avg", "Mean", "[2.0, 3.0]"),
-        (Fold::Sum, "vector_sum", "Sum", "[4.0, 6.0]"),
-        (Fold::Min, "vector_min", "Least value", "[1.0, 2.0]"),
-        (Fold::Max, "vector_max", "Greatest value", "[3.0, 4.0]"),
-    ]
-    .into_iter()
-    .map(|(fold, name, what, result)| {
-        let about = format!(
-            "{what} of each component over the vectors of a group, as a list of Float32 that has a fixed size if the input \
-             has. Vectors that are NULL or hold a NULL are passed over; NULL if none is left. Vectors of different dimension \
-             are an error that names both."
-        );
-        let example = format!("> SELECT {name}(v) FROM (VALUES ([1.0, 2.0]), ([3.0, 4.0])) AS t(v);\n{result}");
-        let declaration = Declaration::new(name, PARAMETERS, 1, &about, &example);
-        AggregateUDF::from(VectorAggregate { declaration, fold })
-    })
-    .collect()
-}
-
-impl AggregateUDFImpl for VectorAggregate {
-    fn name(&self) -> &str {
-        self.declaration.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.declaration.signature
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&self.declaration.documentation)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.declaration.check_count(types.len())?;
-        let item = item_field(DataType::Float32);
-        let Some(data_type) = types.first() else { return Ok(DataType::Null) };
-        Shape::of(self.name(), data_type)?;
-        Ok(match data_type {
-            DataType::FixedSizeList(_, size) => DataType::FixedSizeList(item, *size),
-            _ => DataType::List(item),
-        })
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let state = |name, data_type| {
-            Arc::new(Field::new(format_state_name(args.name, name), data_type, true))
-        };
-        Ok(vec![
-            state("folded", DataType::List(item_field(DataType::Float64))),
-            state("count", DataType::Int64),
-        ])
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup(self.groups(&args)?)))
-    }
-
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        !args.is_distinct
-    }
-
-    fn create_groups_accumulator(
-        &self,
-        args: AccumulatorArgs,
-    ) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(self.groups(&args)?))
-    }
-
-    fn order_sensitivity(&self) -> datafusion::logical_expr::utils::AggregateOrderSensitivity {
-        datafusion::logical_expr::utils::AggregateOrderSensitivity::Insensitive
-    }
-}
-
-impl VectorAggregate {
-    fn groups(&self, args: &AccumulatorArgs) -> Result<Groups, SqlError> {
-        if args.is_distinct {
-            let message = format!("{} does not take DISTINCT", self.declaration.name);
-            return Err(SqlError::Statement(message));
+/// The aggregate that says what is taken of each component.
+macro_rules! of_each_component {
+    ($name:literal, $fold:expr, $what:literal, $result:literal) => {
+        AggregateDef {
+            declaration: Declaration {
+                name: $name,
+                aliases: &[],
+                parameters: &[VECTOR],
+                required: 1,
+                about: concat!(
+                    $what,
+                    " of each component over the vectors of a group, as a list of Float32 that has a fixed size if the input has. ",
+                    "Vectors that are NULL or hold a NULL are passed over; NULL if none is left. Vectors of different dimension ",
+                    "are an error that names both."
+                ),
+                example: concat!(
+                    "> SELECT ",
+                    $name,
+                    "(v) FROM (VALUES ([1.0, 2.0]), ([3.0, 4.0])) AS t(v);\n",
+                    $result
+                ),
+            },
+            returns,
+            state,
+            accumulator: |args| Box::new(OneGroup(Groups::new($name, $fold, args))),
+            groups: Some(|args| Box::new(Groups::new($name, $fold, args))),
+            takes_any_order: true,
         }
-        Ok(Groups {
-            function: self.declaration.name,
-            fold: self.fold,
-            result: args.return_type().clone(),
-            dimension: None,
-            folded: Vec::new(),
-            counts: Vec::new(),
-        })
+    };
+}
+
+const VECTOR: Parameter = Parameter {
+    name: "vector",
+    takes: Takes::Vector,
+    about: "Vector: a list of numbers of any kind, read as f32. Those that are NULL or hold a NULL are passed over.",
+};
+
+pub(super) static VECTOR_AVG: AggregateDef =
+    of_each_component!("vector_avg", Fold::Avg, "Mean", "[2.0, 3.0]");
+pub(super) static VECTOR_SUM: AggregateDef =
+    of_each_component!("vector_sum", Fold::Sum, "Sum", "[4.0, 6.0]");
+pub(super) static VECTOR_MIN: AggregateDef =
+    of_each_component!("vector_min", Fold::Min, "Least value", "[1.0, 2.0]");
+pub(super) static VECTOR_MAX: AggregateDef =
+    of_each_component!("vector_max", Fold::Max, "Greatest value", "[3.0, 4.0]");
+
+fn returns(types: &[DataType]) -> DataType {
+    let item = item_field(DataType::Float32);
+    match types.first() {
+        Some(DataType::FixedSizeList(_, size)) => DataType::FixedSizeList(item, *size),
+        _ => DataType::List(item),
     }
+}
+
+fn state() -> Vec<(&'static str, DataType)> {
+    vec![("folded", DataType::List(item_field(DataType::Float64))), ("count", DataType::Int64)]
 }
 
 /// The folded vectors of all groups.
@@ -157,6 +103,17 @@ struct Groups {
 }
 
 impl Groups {
+    fn new(function: &'static str, fold: Fold, args: &AccumulatorArgs<'_>) -> Self {
+        Self {
+            function,
+            fold,
+            result: args.return_type().clone(),
+            dimension: None,
+            folded: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+
     /// Makes room for so many groups.
     fn grow(&mut self, groups: usize) {
         self.counts.resize(groups, 0);

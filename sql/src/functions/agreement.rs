@@ -10,202 +10,163 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, ListArray, UInt64Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, UInt64Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions_aggregate::correlation::corr_udaf;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Signature,
-};
+use datafusion::logical_expr::{Accumulator, AggregateUDF};
 use sembla_operators::cluster::silhouette;
 use sembla_operators::evaluate::{Contingency, spearman};
 use sembla_operators::{Unbounded, UnitVectors};
 
-use super::declaration::{Declaration, Parameter};
-use super::vectors::{Shape, Vectors, item_field};
+use super::declaration::{Declaration, Parameter, Takes};
+use super::kernel::AggregateDef;
 use crate::SqlError;
+use crate::columns::vectors::{Vectors, item_field};
+
+/// What every one of them says of NULLs.
+macro_rules! about {
+    ($text:literal) => {
+        concat!($text, " Float64. Rows with a NULL are passed over; NULL if none is left.")
+    };
+}
+
+/// The aggregate that compares labels with clusters by a function of their counts.
+macro_rules! of_partitions {
+    ($name:literal, $measure:expr, $about:literal) => {
+        AggregateDef {
+            declaration: Declaration {
+                name: $name,
+                aliases: &[],
+                parameters: PARTITIONS,
+                required: 2,
+                about: about!($about),
+                example: concat!(
+                    "> SELECT ",
+                    $name,
+                    "(label, cluster) FROM (VALUES ('a', 1), ('a', 1), ('b', 2)) AS t(label, cluster);\n1.0"
+                ),
+            },
+            returns: |_| DataType::Float64,
+            state: || state(DataType::UInt64, DataType::UInt64),
+            accumulator: |_| {
+                Box::new(Partition { measure: $measure, counts: Contingency::default() })
+            },
+            groups: None,
+            takes_any_order: false,
+        }
+    };
+}
 
 const PARTITIONS: &[Parameter] = &[
-    Parameter { name: "label", about: "What the row is, as people say. Of any type." },
+    Parameter {
+        name: "label",
+        takes: Takes::Any,
+        about: "What the row is, as people say. Of any type.",
+    },
     Parameter {
         name: "cluster",
+        takes: Takes::Any,
         about: "The cluster that the row was found in. Of any type. COALESCE makes noise a cluster of its own.",
     },
 ];
 
-const SERIES: &[Parameter] =
-    &[Parameter { name: "x", about: "A number." }, Parameter { name: "y", about: "A number." }];
+pub(super) static ADJUSTED_RAND_INDEX: AggregateDef = of_partitions!(
+    "adjusted_rand_index",
+    Contingency::adjusted_rand_index,
+    "Adjusted Rand index: agreement of labels and clusters on pairs of rows, 1 at best and about 0 by chance."
+);
+pub(super) static NORMALIZED_MUTUAL_INFO: AggregateDef = of_partitions!(
+    "normalized_mutual_info",
+    Contingency::normalized_mutual_information,
+    "Normalised mutual information of labels and clusters, 0 to 1 (arithmetic mean of entropies)."
+);
+pub(super) static ADJUSTED_MUTUAL_INFO: AggregateDef = of_partitions!(
+    "adjusted_mutual_info",
+    Contingency::adjusted_mutual_information,
+    "Mutual information of labels and clusters beyond chance, 1 at best."
+);
+pub(super) static V_MEASURE: AggregateDef = of_partitions!(
+    "v_measure",
+    Contingency::v_measure,
+    "Harmonic mean of homogeneity and completeness."
+);
+pub(super) static HOMOGENEITY: AggregateDef = of_partitions!(
+    "homogeneity",
+    Contingency::homogeneity,
+    "How far each cluster holds rows of one label, 0 to 1."
+);
+pub(super) static COMPLETENESS: AggregateDef = of_partitions!(
+    "completeness",
+    Contingency::completeness,
+    "How far the rows of each label are in one cluster, 0 to 1."
+);
+pub(super) static PURITY: AggregateDef = of_partitions!(
+    "purity",
+    Contingency::purity,
+    "Share of rows that have the most frequent label of their cluster."
+);
 
-const SILHOUETTE: &[Parameter] = &[
-    Parameter { name: "vector", about: "Vector: a list of numbers of any kind." },
-    Parameter { name: "cluster", about: "The cluster of the row. Of any type." },
-];
+pub(super) static SPEARMAN: AggregateDef = AggregateDef {
+    declaration: Declaration {
+        name: "spearman",
+        aliases: &[],
+        parameters: &[
+            Parameter { name: "x", takes: Takes::Number, about: "A number." },
+            Parameter { name: "y", takes: Takes::Number, about: "A number." },
+        ],
+        required: 2,
+        about: about!(
+            "Spearman's rank correlation of two columns; NULL if one of them does not vary."
+        ),
+        example: "> SELECT spearman(x, y) FROM (VALUES (1, 10), (2, 100), (3, 1000)) AS t(x, y);\n1.0",
+    },
+    returns: |_| DataType::Float64,
+    state: || state(DataType::Float64, DataType::Float64),
+    accumulator: |_| Box::new(Series::default()),
+    groups: None,
+    takes_any_order: false,
+};
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Measure {
-    AdjustedRandIndex,
-    NormalizedMutualInformation,
-    AdjustedMutualInformation,
-    /// The V-measure.
-    BalancedMean,
-    Homogeneity,
-    Completeness,
-    Purity,
-    Spearman,
-    Silhouette,
+pub(super) static SILHOUETTE: AggregateDef = AggregateDef {
+    declaration: Declaration {
+        name: "silhouette",
+        aliases: &[],
+        parameters: &[
+            Parameter {
+                name: "vector",
+                takes: Takes::Vector,
+                about: "Vector: a list of numbers of any kind.",
+            },
+            Parameter {
+                name: "cluster",
+                takes: Takes::Any,
+                about: "The cluster of the row. Of any type.",
+            },
+        ],
+        required: 2,
+        about: about!(
+            "Mean silhouette of clusters by cosine distance, -1 to 1; NULL if there are fewer than two clusters."
+        ),
+        example: "> SELECT silhouette(v, c) FROM (VALUES ([1.0, 0.0], 1), ([0.0, 1.0], 2)) AS t(v, c);\n0.0",
+    },
+    returns: |_| DataType::Float64,
+    state: || state(DataType::Float32, DataType::UInt64),
+    accumulator: |_| Box::new(Clustered::default()),
+    groups: None,
+    takes_any_order: false,
+};
+
+/// DataFusion's correlation under the name that Spearman's stands beside.
+pub(super) fn pearson() -> AggregateUDF {
+    corr_udaf().as_ref().clone().with_aliases(["pearson"])
 }
 
-/// An aggregate that measures.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Agreement {
-    declaration: Declaration,
-    measure: Measure,
-}
-
-/// All functions of this file.
-pub(crate) fn functions() -> Vec<AggregateUDF> {
-    let partitions = [
-        (
-            Measure::AdjustedRandIndex,
-            "adjusted_rand_index",
-            "Adjusted Rand index: agreement of labels and clusters on pairs of rows, 1 at best and about 0 by chance.",
-        ),
-        (
-            Measure::NormalizedMutualInformation,
-            "normalized_mutual_info",
-            "Normalised mutual information of labels and clusters, 0 to 1 (arithmetic mean of entropies).",
-        ),
-        (
-            Measure::AdjustedMutualInformation,
-            "adjusted_mutual_info",
-            "Mutual information of labels and clusters beyond chance, 1 at best.",
-        ),
-        (Measure::BalancedMean, "v_measure", "Harmonic mean of homogeneity and completeness."),
-        (
-            Measure::Homogeneity,
-            "homogeneity",
-            "How far each cluster holds rows of one label, 0 to 1.",
-        ),
-        (
-            Measure::Completeness,
-            "completeness",
-            "How far the rows of each label are in one cluster, 0 to 1.",
-        ),
-        (
-            Measure::Purity,
-            "purity",
-            "Share of rows that have the most frequent label of their cluster.",
-        ),
-    ];
-    let partitions = partitions.into_iter().map(|(measure, name, about)| {
-        let example = format!(
-            "> SELECT {name}(label, cluster) FROM (VALUES ('a', 1), ('a', 1), ('b', 2)) AS t(label, cluster);\n1.0"
-        );
-        Agreement::function(measure, name, PARTITIONS, about, &example)
-    });
-    let series = [
-        Agreement::function(
-            Measure::Spearman,
-            "spearman",
-            SERIES,
-            "Spearman's rank correlation of two columns; NULL if one of them does not vary.",
-            "> SELECT spearman(x, y) FROM (VALUES (1, 10), (2, 100), (3, 1000)) AS t(x, y);\n1.0",
-        ),
-        Agreement::function(
-            Measure::Silhouette,
-            "silhouette",
-            SILHOUETTE,
-            "Mean silhouette of clusters by cosine distance, -1 to 1; NULL if there are fewer than two clusters.",
-            "> SELECT silhouette(v, c) FROM (VALUES ([1.0, 0.0], 1), ([0.0, 1.0], 2)) AS t(v, c);\n0.0",
-        ),
-    ];
-    let pearson = corr_udaf().as_ref().clone().with_aliases(["pearson"]);
-    partitions.chain(series).chain([pearson]).collect()
-}
-
-impl Agreement {
-    fn function(
-        measure: Measure,
-        name: &'static str,
-        parameters: &'static [Parameter],
-        about: &str,
-        example: &str,
-    ) -> AggregateUDF {
-        let about =
-            format!("{about} Float64. Rows with a NULL are passed over; NULL if none is left.");
-        let declaration = Declaration::new(name, parameters, 2, &about, example);
-        AggregateUDF::from(Self { declaration, measure })
-    }
-
-    fn state_type(&self) -> [DataType; 2] {
-        match self.measure {
-            Measure::Spearman => [DataType::Float64, DataType::Float64],
-            Measure::Silhouette => [DataType::Float32, DataType::UInt64],
-            _ => [DataType::UInt64, DataType::UInt64],
-        }
-    }
-}
-
-impl AggregateUDFImpl for Agreement {
-    fn name(&self) -> &str {
-        self.declaration.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.declaration.signature
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&self.declaration.documentation)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.declaration.check_count(types.len())?;
-        match (self.measure, types) {
-            (Measure::Spearman, types) => {
-                if let Some(other) = types.iter().find(|t| !t.is_numeric() && !t.is_null()) {
-                    let message = format!("{} takes numbers, not {other}", self.name());
-                    return Err(SqlError::Statement(message).into());
-                }
-                Ok(vec![DataType::Float64, DataType::Float64])
-            }
-            (Measure::Silhouette, [vector, _]) => {
-                Shape::of(self.name(), vector)?;
-                Ok(types.to_vec())
-            }
-            _ => Ok(types.to_vec()),
-        }
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.declaration.check_count(types.len())?;
-        Ok(DataType::Float64)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let names = ["first", "second"].into_iter().zip(self.state_type());
-        let field = |(name, item)| {
-            let data_type = DataType::List(item_field(item));
-            Arc::new(Field::new(format_state_name(args.name, name), data_type, true))
-        };
-        Ok(names.map(field).collect())
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        if args.is_distinct {
-            let message = format!("{} does not take DISTINCT", self.name());
-            return Err(SqlError::Statement(message).into());
-        }
-        Ok(match self.measure {
-            Measure::Spearman => Box::new(Series::default()),
-            Measure::Silhouette => Box::new(Clustered::default()),
-            measure => Box::new(Partition { measure, counts: Contingency::default() }),
-        })
-    }
+/// Two lists of values.
+fn state(first: DataType, second: DataType) -> Vec<(&'static str, DataType)> {
+    let list = |item| DataType::List(item_field(item));
+    vec![("first", list(first)), ("second", list(second))]
 }
 
 /// A hash of each value of a column; `None` for NULL.
@@ -237,7 +198,7 @@ fn list(values: ArrayRef) -> Result<ScalarValue> {
 /// Counts of labels and clusters.
 #[derive(Debug)]
 struct Partition {
-    measure: Measure,
+    measure: fn(&Contingency) -> Option<f64>,
     counts: Contingency,
 }
 
@@ -253,16 +214,7 @@ impl Accumulator for Partition {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Float64(match self.measure {
-            Measure::AdjustedRandIndex => self.counts.adjusted_rand_index(),
-            Measure::NormalizedMutualInformation => self.counts.normalized_mutual_information(),
-            Measure::AdjustedMutualInformation => self.counts.adjusted_mutual_information(),
-            Measure::BalancedMean => self.counts.v_measure(),
-            Measure::Homogeneity => self.counts.homogeneity(),
-            Measure::Completeness => self.counts.completeness(),
-            Measure::Purity => self.counts.purity(),
-            Measure::Spearman | Measure::Silhouette => None,
-        }))
+        Ok(ScalarValue::Float64((self.measure)(&self.counts)))
     }
 
     fn size(&self) -> usize {

@@ -1,33 +1,59 @@
 //! What is declared about a function once: its names, its parameters and its documentation.
 //!
-//! The check of the number of arguments, named arguments, `information_schema` and the error
-//! messages all read it here.
+//! The check of the number of arguments and of their types, named arguments, `information_schema`
+//! and the error messages all read it here.
 
-use std::hash::{Hash, Hasher};
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::{DocSection, Documentation};
 
-use datafusion::logical_expr::{DocSection, Documentation, Signature, Volatility};
-
+use super::packed;
 use crate::SqlError;
+use crate::columns::texts::check_text;
+use crate::columns::vectors::Shape;
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A text, in whatever string type.
+    Text,
+    /// A vector: a list of numbers.
+    Vector,
+    /// Bytes that stand for the bits of a vector, as `quantize` packs them.
+    Packed,
+    /// A number.
+    Number,
+    /// A literal, which the function looks at when the query is planned.
+    Literal,
+    /// A value of any type.
+    Any,
+}
 
 /// A parameter of a function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     /// Its name, as in `name => value`.
     pub(crate) name: &'static str,
-    /// What it takes.
+    /// The type of its values.
+    pub(crate) takes: Takes,
+    /// What it is.
     pub(crate) about: &'static str,
 }
 
-/// A function's name, parameters and documentation. Two declarations are equal if their names are.
-#[derive(Clone, Debug)]
+/// A function's names, parameters and documentation.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Declaration {
+    /// Its name.
     pub(crate) name: &'static str,
-    pub(crate) aliases: Vec<String>,
+    /// Other names that it is called by.
+    pub(crate) aliases: &'static [&'static str],
+    /// What it takes, in order.
     pub(crate) parameters: &'static [Parameter],
     /// How many of the parameters must be given.
     pub(crate) required: usize,
-    pub(crate) signature: Signature,
-    pub(crate) documentation: Documentation,
+    /// What comes out, in which type, and what NULLs and mistakes do.
+    pub(crate) about: &'static str,
+    /// A query that shows it, and what it gives.
+    pub(crate) example: &'static str,
 }
 
 /// Where the functions stand in the documentation.
@@ -35,42 +61,42 @@ const SECTION: DocSection =
     DocSection { include: true, label: "Meaning and Vector Functions", description: None };
 
 impl Declaration {
-    /// Declares a function. `about` says what comes out, in which type, and what NULLs and mistakes
-    /// do.
-    pub(crate) fn new(
-        name: &'static str,
-        parameters: &'static [Parameter],
-        required: usize,
-        about: &str,
-        example: &str,
-    ) -> Self {
-        let mut documentation =
-            Documentation::builder(SECTION, about, usage(name, parameters, required))
-                .with_sql_example(format!("```sql\n{example}\n```"));
-        for parameter in parameters {
+    /// The declaration in DataFusion's form.
+    pub(crate) fn documentation(&self) -> Documentation {
+        let mut documentation = Documentation::builder(SECTION, self.about, self.usage())
+            .with_sql_example(format!("```sql\n{}\n```", self.example));
+        for parameter in self.parameters {
             documentation = documentation.with_argument(parameter.name, parameter.about);
         }
-        Self {
-            name,
-            aliases: Vec::new(),
-            parameters,
-            required,
-            signature: Signature::user_defined(Volatility::Immutable),
-            documentation: documentation.build(),
-        }
+        documentation.build()
     }
 
-    /// Adds another name.
-    pub(crate) fn also(mut self, alias: &str) -> Self {
-        self.aliases.push(alias.to_string());
-        self
+    /// Its other names.
+    pub(crate) fn aliases(&self) -> Vec<String> {
+        self.aliases.iter().map(ToString::to_string).collect()
     }
 
-    /// Checks the number of arguments.
+    /// Checks the number of arguments and their types.
     ///
     /// # Errors
-    /// [`SqlError::Statement`] that shows how the function is called.
-    pub(crate) fn check_count(&self, given: usize) -> Result<(), SqlError> {
+    /// [`SqlError::Statement`] that shows how the function is called, or names the type that does
+    /// not fit.
+    pub(crate) fn check(&self, types: &[&DataType]) -> Result<(), SqlError> {
+        self.check_count(types.len())?;
+        let takes = self.parameters.iter().map(|parameter| parameter.takes);
+        takes.zip(types).try_for_each(|(takes, data_type)| takes.check(self.name, data_type))
+    }
+
+    /// The types that arguments are cast to before they reach the function. Those that it doesn't
+    /// take stay as they are, for [`Declaration::check`] to refuse: DataFusion would put words of its
+    /// own around an error here.
+    pub(crate) fn coerced(&self, types: &[DataType]) -> Vec<DataType> {
+        let takes = self.parameters.iter().map(|parameter| parameter.takes);
+        let takes = takes.chain(std::iter::repeat(Takes::Any));
+        types.iter().zip(takes).map(|(data_type, takes)| takes.coerced(data_type)).collect()
+    }
+
+    fn check_count(&self, given: usize) -> Result<(), SqlError> {
         if (self.required..=self.parameters.len()).contains(&given) {
             return Ok(());
         }
@@ -78,53 +104,80 @@ impl Declaration {
             "{} was given {given} argument{}; it is called as {}",
             self.name,
             if given == 1 { "" } else { "s" },
-            usage(self.name, self.parameters, self.required)
+            self.usage()
         )))
     }
-}
 
-impl PartialEq for Declaration {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+    /// `name(a, b [, c])`.
+    fn usage(&self) -> String {
+        let mut text = format!("{}(", self.name);
+        for (position, parameter) in self.parameters.iter().enumerate() {
+            let comma = if position == 0 { "" } else { ", " };
+            if position < self.required {
+                text.extend([comma, parameter.name]);
+            } else {
+                text.extend([" [", comma.trim_end(), " ", parameter.name, "]"]);
+            }
+        }
+        text + ")"
     }
 }
 
-impl Eq for Declaration {}
-
-impl Hash for Declaration {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
-
-/// `name(a, b [, c])`.
-fn usage(name: &str, parameters: &[Parameter], required: usize) -> String {
-    let mut text = format!("{name}(");
-    for (position, parameter) in parameters.iter().enumerate() {
-        let comma = if position == 0 { "" } else { ", " };
-        if position < required {
-            text.extend([comma, parameter.name]);
-        } else {
-            text.extend([" [", comma.trim_end(), " ", parameter.name, "]"]);
+impl Takes {
+    fn check(self, function: &str, data_type: &DataType) -> Result<(), SqlError> {
+        match self {
+            Self::Text => check_text(function, data_type),
+            Self::Vector => Shape::of(function, data_type).map(|_| ()),
+            Self::Packed => packed::item(function, data_type).map(|_| ()),
+            Self::Number if data_type.is_numeric() || data_type.is_null() => Ok(()),
+            Self::Number => {
+                Err(SqlError::Statement(format!("{function} takes numbers, not {data_type}")))
+            }
+            Self::Literal | Self::Any => Ok(()),
         }
     }
-    text + ")"
+
+    fn coerced(self, data_type: &DataType) -> DataType {
+        match (self, data_type) {
+            (Self::Text, DataType::Dictionary(_, values)) => self.coerced(values),
+            (Self::Text, DataType::Null) => DataType::Utf8,
+            (Self::Number, number) if number.is_numeric() || number.is_null() => DataType::Float64,
+            (_, same) => same.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PARAMETERS: &[Parameter] = &[
-        Parameter { name: "text", about: "a text" },
-        Parameter { name: "model", about: "a model" },
-    ];
+    const DECLARATION: Declaration = Declaration {
+        name: "embed",
+        aliases: &[],
+        parameters: &[
+            Parameter { name: "text", takes: Takes::Text, about: "a text" },
+            Parameter { name: "model", takes: Takes::Literal, about: "a model" },
+        ],
+        required: 1,
+        about: "about",
+        example: "example",
+    };
 
     #[test]
     fn a_wrong_count_shows_the_call() {
-        let declaration = Declaration::new("embed", PARAMETERS, 1, "about", "example");
-        assert!(declaration.check_count(1).is_ok() && declaration.check_count(2).is_ok());
-        let message = declaration.check_count(3).expect_err("too many").to_string();
+        let text = DataType::Utf8;
+        assert!(DECLARATION.check(&[&text]).is_ok() && DECLARATION.check(&[&text; 2]).is_ok());
+        let message = DECLARATION.check(&[&text; 3]).expect_err("too many").to_string();
         assert_eq!(message, "embed was given 3 arguments; it is called as embed(text [, model])");
+    }
+
+    #[test]
+    fn texts_come_as_plain_strings_and_nothing_else_does() {
+        let words = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::LargeUtf8));
+        assert_eq!(DECLARATION.coerced(&[words]), [DataType::LargeUtf8]);
+        assert_eq!(DECLARATION.coerced(&[DataType::Null]), [DataType::Utf8]);
+        assert_eq!(DECLARATION.coerced(&[DataType::Int64]), [DataType::Int64]);
+        let message = DECLARATION.check(&[&DataType::Int64]).expect_err("no text").to_string();
+        assert!(message.starts_with("embed takes a text, not Int64"), "{message}");
     }
 }

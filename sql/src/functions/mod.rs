@@ -1,77 +1,83 @@
-//! The functions: one file for each family. Registering them here makes them known to a session.
+//! The functions: one file for each family, each function on one of the two lists here.
+//!
+//! A function is a value: its declaration, and what it makes of its arguments. What DataFusion wants
+//! of a function is in [`kernel`].
 
-use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::logical_expr::Documentation;
+use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
-use sembla_models::CancelToken;
 
-use crate::Models;
-use crate::catalogue::Catalogue;
-use crate::findings::{Indexes, Listener};
-pub(crate) use embed::spread;
-pub(crate) use model_argument::blocking;
-pub(crate) use vectors::{Vectors, item_field, vector_array, vector_type};
+use crate::engine::{Models, ParameterNames};
+use kernel::{AggregateDef, ScalarDef};
 
 mod aggregates;
 mod agreement;
 mod declaration;
 mod embed;
+mod kernel;
 mod lists;
-mod model_argument;
+mod packed;
 mod pairs;
 mod quantize;
 mod single;
 mod text_pairs;
-mod texts;
 mod tokens;
-mod vectors;
 
-/// What the functions that run models share with their session. Two are equal if they are the same
-/// session's.
-#[derive(Clone, Debug)]
-pub(crate) struct Engine {
-    pub(crate) models: Arc<Models>,
-    pub(crate) cancel: CancelToken,
-    pub(crate) progress: Listener,
-    pub(crate) indexes: Indexes,
-    pub(crate) catalogue: Catalogue,
-}
+pub(crate) use kernel::runs_model;
 
-impl PartialEq for Engine {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.models, &other.models)
-    }
-}
+/// All scalar functions.
+static SCALARS: &[&ScalarDef] = &[
+    &embed::EMBED,
+    &quantize::QUANTIZE,
+    &packed::HAMMING_DISTANCE,
+    &text_pairs::SIMILARITY,
+    &text_pairs::RERANK,
+    &tokens::TOKEN_COUNT,
+    &tokens::IS_TRUNCATED,
+    &pairs::COS_SIM,
+    &pairs::L2_DISTANCE,
+    &pairs::MANHATTAN_DISTANCE,
+    &pairs::COSINE_DISTANCE,
+    &pairs::INNER_PRODUCT,
+    &pairs::ARRAY_DISTANCE,
+    &single::VECTOR_NORM,
+    &single::VECTOR_DIMS,
+    &single::TRUNCATE_VECTOR,
+    &single::ARRAY_NORMALIZE,
+    &lists::ARRAY_ADD,
+    &lists::ARRAY_SCALE,
+    &lists::ARRAY_SUBTRACT,
+];
 
-impl Eq for Engine {}
-
-impl Hash for Engine {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.models).hash(state);
-    }
-}
-
-/// The names of the parameters of each function, by the names it is called by.
-pub(crate) type ParameterNames = BTreeMap<String, Vec<String>>;
+/// All aggregates.
+static AGGREGATES: &[&AggregateDef] = &[
+    &aggregates::VECTOR_AVG,
+    &aggregates::VECTOR_SUM,
+    &aggregates::VECTOR_MIN,
+    &aggregates::VECTOR_MAX,
+    &agreement::ADJUSTED_RAND_INDEX,
+    &agreement::NORMALIZED_MUTUAL_INFO,
+    &agreement::ADJUSTED_MUTUAL_INFO,
+    &agreement::V_MEASURE,
+    &agreement::HOMOGENEITY,
+    &agreement::COMPLETENESS,
+    &agreement::PURITY,
+    &agreement::SPEARMAN,
+    &agreement::SILHOUETTE,
+];
 
 /// Registers every function with a session's context, and tells the names of their parameters.
-pub(crate) fn register(context: &SessionContext, engine: &Engine) -> ParameterNames {
+pub(crate) fn register(context: &SessionContext, models: &Arc<Models>) -> ParameterNames {
     let mut names = ParameterNames::new();
-    let scalar = [embed::function(engine), quantize::function(), quantize::hamming_distance()]
-        .into_iter()
-        .chain(text_pairs::functions(engine))
-        .chain(tokens::functions(engine))
-        .chain(pairs::functions())
-        .chain(single::functions())
-        .chain(lists::functions());
-    for function in scalar {
+    for scalar in SCALARS {
+        let function: ScalarUDF = scalar.function(models);
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udf(function);
     }
-    for function in aggregates::functions().into_iter().chain(agreement::functions()) {
+    let aggregates = AGGREGATES.iter().map(|aggregate| aggregate.function());
+    for function in aggregates.chain([agreement::pearson()]) {
+        let function: AggregateUDF = function;
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udaf(function);
     }

@@ -6,29 +6,106 @@
 
 use std::sync::Arc;
 
-use arrow::array::Float64Builder;
-use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result};
+use arrow::array::{ArrayRef, Float64Builder};
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
 use datafusion::functions_nested::{cosine_distance, distance, inner_product};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature,
-};
 use sembla_operators::DimensionMismatch;
 use sembla_operators::similarity::{self, Direction};
 
-use super::declaration::{Declaration, Parameter};
-use super::vectors::{Shape, Vectors, is_list_of_f32, mismatch};
+use super::declaration::{Declaration, Parameter, Takes};
+use super::kernel::{Call, Planned, ScalarDef, StandIn};
 use crate::SqlError;
+use crate::columns::vectors::{Shape, is_list_of_f32, mismatch};
 
 const PARAMETERS: &[Parameter] = &[
-    Parameter { name: "a", about: "Vector: a list of numbers of any kind, read as f32." },
-    Parameter { name: "b", about: "Vector of as many components." },
+    Parameter {
+        name: "a",
+        takes: Takes::Vector,
+        about: "Vector: a list of numbers of any kind, read as f32.",
+    },
+    Parameter { name: "b", takes: Takes::Vector, about: "Vector of as many components." },
 ];
 
+pub(super) static COS_SIM: ScalarDef = ScalarDef {
+    declaration: Declaration {
+        name: "cos_sim",
+        aliases: &["cosine_similarity"],
+        parameters: PARAMETERS,
+        required: 2,
+        about: "Cosine of the angle between two vectors, from -1 to 1, as Float64. NULL if a vector is NULL, holds a NULL or \
+                has only zeros. Vectors of different dimension are an error that names both.",
+        example: "> SELECT cos_sim([1.0, 0.0], [1.0, 1.0]);\n0.7071067811865475",
+    },
+    runs_model: false,
+    stands_in: None,
+    returns,
+    values: |call| measured(call, Measure::Cosine),
+};
+
+pub(super) static L2_DISTANCE: ScalarDef = ScalarDef {
+    declaration: Declaration {
+        name: "l2_distance",
+        aliases: &["euclidean_distance"],
+        parameters: PARAMETERS,
+        required: 2,
+        about: "Euclidean distance between two vectors, as Float64. NULL if a vector is NULL or holds a NULL. Vectors of \
+                different dimension are an error that names both.",
+        example: "> SELECT l2_distance([0.0, 0.0], [3.0, 4.0]);\n5.0",
+    },
+    runs_model: false,
+    stands_in: None,
+    returns,
+    values: |call| measured(call, Measure::L2),
+};
+
+pub(super) static MANHATTAN_DISTANCE: ScalarDef = ScalarDef {
+    declaration: Declaration {
+        name: "manhattan_distance",
+        aliases: &[],
+        parameters: PARAMETERS,
+        required: 2,
+        about: "Sum of the absolute differences of the components of two vectors, as Float64. NULL if a vector is NULL or \
+                holds a NULL. Vectors of different dimension are an error that names both.",
+        example: "> SELECT manhattan_distance([0.0, 0.0], [3.0, -4.0]);\n7.0",
+    },
+    runs_model: false,
+    stands_in: None,
+    returns,
+    values: |call| measured(call, Measure::Manhattan),
+};
+
+pub(super) static COSINE_DISTANCE: ScalarDef = ScalarDef {
+    declaration: theirs("cosine_distance"),
+    runs_model: false,
+    stands_in: Some(StandIn { theirs: cosine_distance::cosine_distance_udf, ours: is_list_of_f32 }),
+    returns,
+    values: |call| measured(call, Measure::CosineDistance),
+};
+
+pub(super) static INNER_PRODUCT: ScalarDef = ScalarDef {
+    declaration: theirs("inner_product"),
+    runs_model: false,
+    stands_in: Some(StandIn { theirs: inner_product::inner_product_udf, ours: is_list_of_f32 }),
+    returns,
+    values: |call| measured(call, Measure::Dot),
+};
+
+pub(super) static ARRAY_DISTANCE: ScalarDef = ScalarDef {
+    declaration: theirs("array_distance"),
+    runs_model: false,
+    stands_in: Some(StandIn { theirs: distance::array_distance_udf, ours: is_list_of_f32 }),
+    returns,
+    values: |call| measured(call, Measure::L2),
+};
+
+/// The declaration of a function whose names and documentation are DataFusion's.
+const fn theirs(name: &'static str) -> Declaration {
+    Declaration { name, aliases: &[], parameters: PARAMETERS, required: 2, about: "", example: "" }
+}
+
 /// What is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 enum Measure {
     Cosine,
     CosineDistance,
@@ -37,106 +114,36 @@ enum Measure {
     Manhattan,
 }
 
-/// A function of two vectors.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct PairFunction {
-    declaration: Declaration,
-    measure: Measure,
-    /// DataFusion's function of that name, for types other than lists of f32.
-    other_types: Option<Arc<ScalarUDF>>,
-}
-
-/// All functions of this file.
-pub(crate) fn functions() -> Vec<ScalarUDF> {
-    [cos_sim(), l2_distance(), manhattan_distance()]
-        .into_iter()
-        .chain([
-            replacing(cosine_distance::cosine_distance_udf(), Measure::CosineDistance),
-            replacing(inner_product::inner_product_udf(), Measure::Dot),
-            replacing(distance::array_distance_udf(), Measure::L2),
-        ])
-        .map(ScalarUDF::from)
-        .collect()
-}
-
-fn cos_sim() -> PairFunction {
-    let declaration = Declaration::new(
-        "cos_sim",
-        PARAMETERS,
-        2,
-        "Cosine of the angle between two vectors, from -1 to 1, as Float64. NULL if a vector is NULL, holds a NULL or \
-         has only zeros. Vectors of different dimension are an error that names both.",
-        "> SELECT cos_sim([1.0, 0.0], [1.0, 1.0]);\n0.7071067811865475",
-    );
-    ours(declaration.also("cosine_similarity"), Measure::Cosine)
-}
-
-fn l2_distance() -> PairFunction {
-    let declaration = Declaration::new(
-        "l2_distance",
-        PARAMETERS,
-        2,
-        "Euclidean distance between two vectors, as Float64. NULL if a vector is NULL or holds a NULL. Vectors of \
-         different dimension are an error that names both.",
-        "> SELECT l2_distance([0.0, 0.0], [3.0, 4.0]);\n5.0",
-    );
-    ours(declaration.also("euclidean_distance"), Measure::L2)
-}
-
-fn manhattan_distance() -> PairFunction {
-    let declaration = Declaration::new(
-        "manhattan_distance",
-        PARAMETERS,
-        2,
-        "Sum of the absolute differences of the components of two vectors, as Float64. NULL if a vector is NULL or \
-         holds a NULL. Vectors of different dimension are an error that names both.",
-        "> SELECT manhattan_distance([0.0, 0.0], [3.0, -4.0]);\n7.0",
-    );
-    ours(declaration, Measure::Manhattan)
-}
-
-fn ours(declaration: Declaration, measure: Measure) -> PairFunction {
-    PairFunction { declaration, measure, other_types: None }
-}
-
-/// The function that stands in for one of DataFusion's.
-fn replacing(theirs: Arc<ScalarUDF>, measure: Measure) -> PairFunction {
-    let name = match measure {
-        Measure::CosineDistance => "cosine_distance",
-        Measure::Dot => "inner_product",
-        _ => "array_distance",
+fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
+    let shape = |position| match call.type_of(position) {
+        Some(data_type) => Shape::of(call.name, data_type),
+        None => Ok(Shape::Null),
     };
-    let mut declaration = Declaration::new(name, PARAMETERS, 2, "", "");
-    declaration.aliases = theirs.aliases().to_vec();
-    if let Some(documentation) = theirs.documentation() {
-        declaration.documentation = documentation.clone();
+    match (shape(0)?, shape(1)?) {
+        (Shape::Fixed(left), Shape::Fixed(right)) if left != right => {
+            Err(mismatch(call.name, DimensionMismatch { left, right }))
+        }
+        _ => Ok(DataType::Float64),
     }
-    PairFunction { declaration, measure, other_types: Some(theirs) }
 }
 
-impl PairFunction {
-    /// DataFusion's function, if it is the one for these types.
-    fn theirs<'a>(&self, mut types: impl Iterator<Item = &'a DataType>) -> Option<&ScalarUDF> {
-        self.other_types.as_deref().filter(|_| !types.any(is_list_of_f32))
+fn measured(call: &Call<'_>, measure: Measure) -> Result<ArrayRef> {
+    let (a, b) = (call.vectors(0)?, call.vectors(1)?);
+    let mut result = Float64Builder::with_capacity(call.rows);
+    // A vector that stands for all rows has its length taken once. Each measure is symmetric.
+    let (a, b) = if a.is_scalar() { (b, a) } else { (a, b) };
+    let fixed = b.is_scalar().then(|| b.row(0)).flatten().map(Direction::new);
+    for row in 0..call.rows {
+        let value = match (a.row(row), b.row(row)) {
+            (Some(a), Some(b)) => {
+                let found = measure.of(a, b, fixed.as_ref());
+                found.map_err(|error| mismatch(call.name, error))?
+            }
+            _ => None,
+        };
+        result.append_option(value);
     }
-
-    fn compute(&self, a: &Vectors, b: &Vectors, rows: usize) -> Result<Float64Builder> {
-        let name = self.declaration.name;
-        let mut result = Float64Builder::with_capacity(rows);
-        // A vector that stands for all rows has its length taken once. Each measure is symmetric.
-        let (a, b) = if a.is_scalar() { (b, a) } else { (a, b) };
-        let fixed = b.is_scalar().then(|| b.row(0)).flatten().map(Direction::new);
-        for row in 0..rows {
-            let value = match (a.row(row), b.row(row)) {
-                (Some(a), Some(b)) => {
-                    self.measure.of(a, b, fixed.as_ref()).map_err(|error| mismatch(name, error))?
-                }
-                _ => None,
-            };
-            result.append_option(value);
-        }
-        Ok(result)
-    }
+    Ok(Arc::new(result.finish()))
 }
 
 impl Measure {
@@ -154,66 +161,5 @@ impl Measure {
             Self::L2 => similarity::l2_distance(a, b).map(Some),
             Self::Manhattan => similarity::manhattan_distance(a, b).map(Some),
         }
-    }
-}
-
-impl ScalarUDFImpl for PairFunction {
-    fn name(&self) -> &str {
-        self.declaration.name
-    }
-
-    fn aliases(&self) -> &[String] {
-        &self.declaration.aliases
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.declaration.signature
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&self.declaration.documentation)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match self.theirs(types.iter()) {
-            Some(theirs) => theirs.coerce_types(types),
-            None => Ok(types.to_vec()),
-        }
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let types = || args.arg_fields.iter().map(|field| field.data_type());
-        if self.theirs(types()).is_none() {
-            self.declaration.check_count(args.arg_fields.len())?;
-            let shapes: Vec<Shape> = types()
-                .map(|data_type| Shape::of(self.declaration.name, data_type))
-                .collect::<Result<_, SqlError>>()?;
-            if let [Shape::Fixed(left), Shape::Fixed(right)] = shapes[..]
-                && left != right
-            {
-                return Err(mismatch(self.name(), DimensionMismatch { left, right }).into());
-            }
-        }
-        Ok(Arc::new(Field::new(self.name(), DataType::Float64, true)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let Some(theirs) = self.theirs(args.arg_fields.iter().map(|field| field.data_type())) {
-            return theirs.invoke_with_args(args);
-        }
-        let [a, b] = args.args.as_slice() else {
-            return Err(DataFusionError::Internal(format!("{} takes two vectors", self.name())));
-        };
-        let (a, b) = (Vectors::new(a)?, Vectors::new(b)?);
-        if a.is_scalar() && b.is_scalar() {
-            let array = self.compute(&a, &b, 1)?.finish();
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
-        }
-        let array = self.compute(&a, &b, args.number_rows)?.finish();
-        Ok(ColumnarValue::Array(Arc::new(array)))
     }
 }

@@ -11,16 +11,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::{
-    Expr, Extension, Join, LogicalPlan, Projection, TableScan, TableScanBuilder,
-};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection, TableScan, TableScanBuilder};
 use datafusion::physical_plan::collect;
 
 use super::columns;
 use super::feed::reads_feed;
 use super::row_wise::any_input;
 use crate::SqlError;
-use crate::findings::{FindingNode, Input};
+use crate::relations::{Input, Roles, stream_node};
 
 /// The name of a kept table in plans.
 const KEPT: &str = "at_rest";
@@ -66,26 +64,23 @@ impl AtRest {
                 Ok(if changed { Transformed::yes(join) } else { Transformed::no(join) })
             }
             LogicalPlan::Extension(extension) => {
-                let Some(finding) = extension.node.as_any().downcast_ref::<FindingNode>() else {
-                    return Ok(Transformed::no(LogicalPlan::Extension(extension)));
-                };
-                let mut inputs = finding.inputs.clone();
+                let mut inputs = Vec::new();
                 let mut changed = false;
-                for input in inputs.iter_mut().flatten() {
-                    let (with_roles, over_roles) = roles_made(input)?;
+                let node = stream_node(&extension);
+                for given in node.iter().flat_map(|node| node.inputs()) {
+                    let mut input = given.input.clone();
+                    let (with_roles, over_roles) = roles_made(&input)?;
                     if let Some(kept) = kept(&with_roles) {
                         input.plan = kept;
                         input.roles = over_roles;
                         changed = true;
                     }
+                    inputs.push(input);
                 }
-                if !changed {
-                    return Ok(Transformed::no(LogicalPlan::Extension(extension)));
+                match node {
+                    Some(node) if changed => Ok(Transformed::yes(node.over(inputs)?)),
+                    _ => Ok(Transformed::no(LogicalPlan::Extension(extension))),
                 }
-                let (declaration, made) = (finding.declaration, Arc::clone(&finding.finding));
-                let options = finding.options.clone();
-                let node = Arc::new(FindingNode::new(declaration, made, inputs, options)?);
-                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
             }
             other => Ok(Transformed::no(other)),
         })?;
@@ -136,11 +131,10 @@ fn wanted(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>, SqlError> {
                 }
             }
             LogicalPlan::Extension(extension) => {
-                if let Some(finding) = extension.node.as_any().downcast_ref::<FindingNode>() {
-                    for input in finding.given() {
-                        if !reads_feed(&input.plan)? {
-                            wanted.push(roles_made(input)?.0);
-                        }
+                let node = stream_node(extension);
+                for given in node.iter().flat_map(|node| node.inputs()) {
+                    if !reads_feed(given.plan())? {
+                        wanted.push(roles_made(given.input)?.0);
                     }
                 }
             }
@@ -153,9 +147,7 @@ fn wanted(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>, SqlError> {
 
 /// The plan of an input with its roles as columns, so that texts are embedded with it, and the
 /// roles that name these columns.
-fn roles_made(
-    input: &Input,
-) -> datafusion::error::Result<(LogicalPlan, crate::findings::Roles<Expr>)> {
+fn roles_made(input: &Input) -> datafusion::error::Result<(LogicalPlan, Roles<Expr>)> {
     let mut exprs: Vec<Expr> = columns::all(input.plan.schema()).collect();
     let mut made = 0;
     let roles = input.roles.try_map(|role| {

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::logical_expr::{
-    Expr, Extension, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
-    UserDefinedLogicalNodeCore,
+    Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
 };
 use sembla_runtime::stage::HIDDEN_COLUMNS;
 
 use super::feed::reads_feed;
 use crate::SqlError;
-use crate::findings::FindingNode;
+use crate::relations::{Input, StreamNode, stream_node};
 
 /// The plan with the hidden columns at the end of its own. Its feeds have them.
 ///
@@ -70,31 +69,24 @@ pub(super) fn carry(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
                 .build()?
         }
         LogicalPlan::Extension(extension) => {
-            let finding = extension.node.as_any().downcast_ref::<FindingNode>();
-            let finding = finding.ok_or_else(|| cannot(extension.node.name()))?;
-            LogicalPlan::Extension(Extension { node: Arc::new(carry_finding(finding)?) })
+            let node = stream_node(&extension);
+            carry_through(node.ok_or_else(|| cannot(extension.node.name()))?)?
         }
         other => return Err(cannot(&other.display().to_string())),
     })
 }
 
-/// A finding hands on what its first input carries.
-fn carry_finding(finding: &FindingNode) -> Result<FindingNode, SqlError> {
-    let name = finding.declaration.name;
-    let mut inputs = finding.inputs.clone();
+/// The node with the hidden columns among those that it hands on of its first input.
+fn carry_through(node: &dyn StreamNode) -> Result<LogicalPlan, SqlError> {
+    let mut inputs: Vec<Input> = node.inputs().iter().map(|given| given.input.clone()).collect();
     match inputs.first_mut() {
-        Some(Some(first)) if finding.declaration.carries && reads_feed(&first.plan)? => {
+        Some(first) if node.hands_on() && reads_feed(&first.plan)? => {
             first.plan = carry(first.plan.clone())?;
             first.carried.extend(HIDDEN_COLUMNS.map(str::to_owned));
         }
-        _ => return Err(cannot(name)),
+        _ => return Err(cannot(node.name())),
     }
-    let (declaration, made) = (finding.declaration, Arc::clone(&finding.finding));
-    let carried = FindingNode::new(declaration, made, inputs, finding.options.clone())?;
-    debug_assert!(
-        UserDefinedLogicalNodeCore::schema(&carried).fields().len() >= HIDDEN_COLUMNS.len()
-    );
-    Ok(carried)
+    Ok(node.over(inputs)?)
 }
 
 fn cannot(what: &str) -> SqlError {

@@ -15,7 +15,7 @@ use datafusion::catalog::{Session as CatalogSession, TableProvider};
 use datafusion::common::project_schema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
@@ -76,7 +76,7 @@ impl TableProvider for FeedTable {
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         _limit: Option<usize>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let schema = project_schema(&self.schema, projection)?;
         Ok(Arc::new(FeedExec::new(self.number, schema, projection.cloned())))
     }
@@ -138,8 +138,8 @@ impl ExecutionPlan for FeedExec {
 
     fn apply_expressions(
         &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -147,14 +147,14 @@ impl ExecutionPlan for FeedExec {
         self: Arc<Self>,
         _children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
     fn with_new_children(
         self: Arc<Self>,
         _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
@@ -162,7 +162,7 @@ impl ExecutionPlan for FeedExec {
         &self,
         _partition: usize,
         context: Arc<TaskContext>,
-    ) -> EngineResult<SendableRecordBatchStream> {
+    ) -> DfResult<SendableRecordBatchStream> {
         let feeds = context.session_config().get_extension::<Feeds>();
         let feeds = feeds.ok_or_else(|| {
             DataFusionError::Internal("a plan of a stream runs without its feeds".into())

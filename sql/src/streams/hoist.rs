@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
-use datafusion::error::Result as EngineResult;
+use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, Sort, SubqueryAlias,
 };
@@ -17,11 +17,9 @@ use datafusion::logical_expr::{
 use super::columns;
 use super::split::window_of;
 use crate::SqlError;
-use crate::findings::FindingNode;
+use crate::functions::runs_model;
+use crate::relations::{Input, StreamInput, StreamNode, stream_node};
 use crate::windows::WindowNode;
-
-/// Functions that run a model on the values of one row.
-const MODEL_CALLS: &[&str] = &["embed", "rerank", "similarity", "token_count"];
 
 /// How the columns that go through the window are called.
 const PREFIX: &str = "__sembla_call_";
@@ -100,10 +98,9 @@ impl Hoist<'_> {
                     }
                 }
                 LogicalPlan::Extension(extension) => {
-                    if let Some(finding) = finding_of(extension) {
-                        for input in finding.given() {
-                            input.roles.all().try_for_each(|role| self.note(role, &input.plan))?;
-                        }
+                    let node = stream_node(extension);
+                    for StreamInput { input, .. } in node.iter().flat_map(|node| node.inputs()) {
+                        input.roles.all().try_for_each(|role| self.note(role, &input.plan))?;
                     }
                 }
                 _ => {}
@@ -113,7 +110,7 @@ impl Hoist<'_> {
         Ok(())
     }
 
-    fn note(&mut self, expr: &Expr, input: &LogicalPlan) -> EngineResult<()> {
+    fn note(&mut self, expr: &Expr, input: &LogicalPlan) -> DfResult<()> {
         let bases = self.bases(input);
         expr.apply(|part| {
             if is_model_call(part)
@@ -130,12 +127,7 @@ impl Hoist<'_> {
     }
 
     /// An expression with the noted calls as columns of `input`, which may lack them.
-    fn replaced(
-        &self,
-        expr: Expr,
-        input: &LogicalPlan,
-        bases: &[Option<Expr>],
-    ) -> EngineResult<Expr> {
+    fn replaced(&self, expr: Expr, input: &LogicalPlan, bases: &[Option<Expr>]) -> DfResult<Expr> {
         let (qualifier, name) = expr.qualified_name();
         let replaced = expr.transform_down(|part| {
             if is_model_call(&part)
@@ -169,7 +161,7 @@ impl Hoist<'_> {
                 let exprs = projection.expr.into_iter();
                 let mut exprs: Vec<Expr> = exprs
                     .map(|expr| self.replaced(expr, &input, &bases))
-                    .collect::<EngineResult<_>>()?;
+                    .collect::<DfResult<_>>()?;
                 exprs.extend(handed_on(input.schema()));
                 LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?)
             }
@@ -186,7 +178,7 @@ impl Hoist<'_> {
                     by.expr = self.replaced(by.expr, &input, &bases)?;
                     Ok(by)
                 });
-                let expr = expr.collect::<EngineResult<_>>()?;
+                let expr = expr.collect::<DfResult<_>>()?;
                 LogicalPlan::Sort(Sort { expr, input: Arc::new(input), fetch: sort.fetch })
             }
             LogicalPlan::SubqueryAlias(alias) => {
@@ -198,15 +190,13 @@ impl Hoist<'_> {
                 let input = self.rebuild(Arc::unwrap_or_clone(aggregate.input))?;
                 let change = |exprs: Vec<Expr>| {
                     let exprs = exprs.into_iter();
-                    exprs
-                        .map(|expr| self.replaced(expr, &input, &bases))
-                        .collect::<EngineResult<_>>()
+                    exprs.map(|expr| self.replaced(expr, &input, &bases)).collect::<DfResult<_>>()
                 };
                 let (group, aggr) = (change(aggregate.group_expr)?, change(aggregate.aggr_expr)?);
                 LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), group, aggr)?)
             }
-            LogicalPlan::Extension(extension) => match finding_of(&extension) {
-                Some(finding) => self.rebuild_finding(finding)?,
+            LogicalPlan::Extension(extension) => match stream_node(&extension) {
+                Some(node) => self.rebuild_node(node)?,
                 None => LogicalPlan::Extension(extension),
             },
             other => {
@@ -220,29 +210,22 @@ impl Hoist<'_> {
         })
     }
 
-    fn rebuild_finding(&self, finding: &FindingNode) -> Result<LogicalPlan, SqlError> {
-        let mut inputs = finding.inputs.clone();
-        for input in inputs.iter_mut().flatten() {
+    fn rebuild_node(&self, node: &dyn StreamNode) -> Result<LogicalPlan, SqlError> {
+        let mut inputs = Vec::new();
+        for StreamInput { input, .. } in node.inputs() {
             let bases = self.bases(&input.plan);
-            input.plan = self.rebuild(input.plan.clone())?;
-            let roles = input.roles.try_map(|role| {
-                self.replaced(role.clone(), &input.plan, &bases).map(Expr::unalias)
-            })?;
-            input.roles = roles;
+            let plan = self.rebuild(input.plan.clone())?;
+            let roles = input
+                .roles
+                .try_map(|role| self.replaced(role.clone(), &plan, &bases).map(Expr::unalias))?;
+            inputs.push(Input { plan, roles, ..input.clone() });
         }
-        let (declaration, made) = (finding.declaration, Arc::clone(&finding.finding));
-        let node = FindingNode::new(declaration, made, inputs, finding.options.clone())?;
-        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+        Ok(node.over(inputs)?)
     }
 }
 
-fn finding_of(extension: &Extension) -> Option<&FindingNode> {
-    extension.node.as_any().downcast_ref()
-}
-
 fn is_model_call(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if MODEL_CALLS.contains(&call.name()))
-        && expr.any_column_refs()
+    runs_model(expr) && expr.any_column_refs()
 }
 
 /// An expression over the columns of the window's input; `None` where it isn't made of one row.

@@ -1,19 +1,14 @@
-//! `INSERT INTO sink SELECT …`: from a statement to a pipeline that can run.
+//! `INSERT INTO sink SELECT …`: from a planned query to a pipeline that can run.
 //!
 //! Everything that can be wrong without touching the outside world is told when the pipeline is
 //! planned; [`StreamPlan::open`] connects to source, sink and state.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Column;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
-use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast::{
-    Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
-};
 use sembla_connectors::{Exchange, OpenSource, ReadMode};
 use sembla_runtime::state::Query as StateQuery;
 use sembla_runtime::{
@@ -27,10 +22,8 @@ use super::connect;
 use super::settings::StreamSettings;
 use super::split::{Split, SplitWindow, split};
 use super::stages::{RowPart, WindowPart};
+use crate::SqlError;
 use crate::catalogue::{SinkDef, SourceDef};
-use crate::error::arrow_error;
-use crate::statement::folded;
-use crate::{Outcome, Session, SqlError, arguments};
 
 /// The name of an exchange as a source of the pipeline with the windows.
 const EXCHANGE: &str = "exchange";
@@ -53,79 +46,20 @@ pub struct StreamPlan {
     pub(super) state: SessionState,
 }
 
-/// `[EXPLAIN] INSERT INTO sink [(columns)] query`.
-pub(crate) struct Insertion {
-    sink: Arc<SinkDef>,
-    columns: Vec<String>,
-    query: Box<Query>,
-    is_explained: bool,
-}
-
-/// What a statement inserts into a sink, if it does.
-pub(crate) fn insertion(session: &Session, statement: &EngineStatement) -> Option<Insertion> {
-    match statement {
-        EngineStatement::Explain(explain) => {
-            let inner = insertion(session, &explain.statement)?;
-            Some(Insertion { is_explained: true, ..inner })
-        }
-        EngineStatement::Statement(statement) => inserted(session, statement),
-        _ => None,
-    }
-}
-
-fn inserted(session: &Session, statement: &SqlStatement) -> Option<Insertion> {
-    match statement {
-        SqlStatement::Explain { statement, .. } => {
-            Some(Insertion { is_explained: true, ..inserted(session, statement)? })
-        }
-        SqlStatement::Insert(Insert {
-            table: TableObject::TableName(ObjectName(name)),
-            columns,
-            source: Some(query),
-            ..
-        }) => {
-            let [name] = name.as_slice() else { return None };
-            let sink = session.catalogue().sink(&folded(name.as_ident()?))?;
-            let columns = columns.iter().map(|name| name.to_string()).collect();
-            Some(Insertion { sink, columns, query: query.clone(), is_explained: false })
-        }
-        _ => None,
-    }
-}
-
-impl Insertion {
-    /// Plans the pipeline, or tells what it would be.
-    ///
-    /// # Errors
-    /// As for [`StreamPlan::new`].
-    pub(crate) async fn execute(self, session: &Session) -> Result<Outcome, SqlError> {
-        let is_explained = self.is_explained;
-        let plan = StreamPlan::new(session, self).await?;
-        if !is_explained {
-            return Ok(Outcome::Stream(Box::new(plan)));
-        }
-        let (parts, words): (Vec<String>, Vec<String>) = plan.explain().into_iter().unzip();
-        let columns: [(&str, ArrayRef); 2] = [
-            ("part", Arc::new(StringArray::from(parts))),
-            ("plan", Arc::new(StringArray::from(words))),
-        ];
-        let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
-        Ok(Outcome::Rows(session.context().read_batch(rows)?))
-    }
-}
-
 impl StreamPlan {
-    /// Plans the pipeline of a query into a sink.
+    /// Plans the pipeline of a query into a sink. `columns` are those of the sink that the
+    /// statement names; `model` is the model that is used where none is named.
     ///
     /// # Errors
     /// What the query, the window or the sink's columns say.
-    pub(crate) async fn new(session: &Session, insertion: Insertion) -> Result<Self, SqlError> {
-        let Insertion { sink, columns, query, .. } = insertion;
-        let mut statement = EngineStatement::Statement(Box::new(SqlStatement::Query(query)));
-        arguments::place(&mut statement, &session.known())?;
-        let state = session.context().state();
-        let plan = state.statement_to_plan(statement).await?;
-        let plan = into_sink(plan, &sink, &columns)?;
+    pub(crate) async fn new(
+        state: SessionState,
+        plan: LogicalPlan,
+        sink: Arc<SinkDef>,
+        columns: &[String],
+        model: &str,
+    ) -> Result<Self, SqlError> {
+        let plan = into_sink(plan, &sink, columns)?;
         let options = state.config_options();
         let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
         let Split { rows, sources, window } = split(&state, plan, sink.shows_late())?;
@@ -143,7 +77,7 @@ impl StreamPlan {
         let results = window.as_ref().map_or(&rows, |window| &window.above);
         let results = Arc::new(results.schema().as_arrow().clone());
         let delivery = sink.promise(&results, settings.options.checkpoint_interval)?;
-        let query = identity(&rows, window.as_ref(), &sources, session, exchange.is_some());
+        let query = identity(&rows, window.as_ref(), &sources, model, exchange.is_some());
         let row_plan = rows;
         Ok(Self {
             name,
@@ -395,10 +329,10 @@ fn identity(
     rows: &LogicalPlan,
     window: Option<&SplitWindow>,
     sources: &[Arc<SourceDef>],
-    session: &Session,
+    model: &str,
     has_exchange: bool,
 ) -> StateQuery {
-    let mut parts = vec![format!("model: {}", session.models().default_name())];
+    let mut parts = vec![format!("model: {model}")];
     parts.extend(has_exchange.then(|| "exchange: a topic of one partition".to_string()));
     parts.extend(sources.iter().map(|source| format!("source: {}", source.identity())));
     let lines = |what: &str, plan: &LogicalPlan| {

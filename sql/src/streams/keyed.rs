@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use super::columns::position;
 use super::row_wise::any_input;
 use crate::SqlError;
-use crate::findings::FindingNode;
+use crate::relations::{StreamNode, stream_node};
 
 /// Which output columns of a step are the window's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,12 +110,10 @@ impl Keyed<'_> {
             }
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
-            LogicalPlan::Extension(extension) => {
-                match extension.node.as_any().downcast_ref::<FindingNode>() {
-                    Some(finding) => self.finding(finding),
-                    None => Err(across(extension.node.name())),
-                }
-            }
+            LogicalPlan::Extension(extension) => match stream_node(extension) {
+                Some(node) => self.node(node),
+                None => Err(across(extension.node.name())),
+            },
             other => Err(across(&other.display().to_string())),
         }
     }
@@ -249,36 +247,31 @@ impl Keyed<'_> {
         Ok(marks.mapped(unnest.dependency_indices.len(), of))
     }
 
-    fn finding(&self, finding: &FindingNode) -> Result<Marks, SqlError> {
-        let name = finding.declaration.name;
+    fn node(&self, node: &dyn StreamNode) -> Result<Marks, SqlError> {
         let mut found = Marks::default();
-        for (number, input) in finding.inputs.iter().enumerate() {
-            let Some(input) = input else { continue };
-            if !self.reads_window(&input.plan)? {
+        for (number, input) in node.inputs().iter().enumerate() {
+            if !self.reads_window(input.plan())? {
                 continue;
             }
-            let marks = self.marks(&input.plan)?;
-            let schema = input.plan.schema();
+            let marks = self.marks(input.plan())?;
+            let schema = input.plan().schema();
             let groups: Vec<Option<usize>> =
-                input.roles.groups.iter().map(|group| position(group, schema)).collect();
+                input.groups().iter().map(|group| position(group, schema)).collect();
             let known: Vec<usize> = groups.iter().flatten().copied().collect();
-            let by_window =
-                finding.declaration.is_online() || marks.settled_by(&known, self.are_sessions);
-            if !by_window {
+            if node.windows().is_none() && !marks.settled_by(&known, self.are_sessions) {
                 return Err(SqlError::Statement(format!(
-                    "{name} over a windowed stream needs partition_by => (window_start, window_end)"
+                    "{} over a windowed stream needs partition_by => (window_start, window_end)",
+                    node.name()
                 )));
             }
             if number == 0 {
                 found = marks.mapped(groups.len(), |n| groups.get(n).copied().flatten());
             }
         }
-        if finding.declaration.is_online() {
-            let schema = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(finding);
-            let at = |name: &str| schema.index_of_column_by_name(None, name).into_iter().collect();
-            found = Marks { start: at("window_start"), end: at("window_end") };
-        }
-        Ok(found)
+        Ok(match node.windows() {
+            Some((start, end)) => Marks { start: vec![start], end: vec![end] },
+            None => found,
+        })
     }
 }
 

@@ -21,7 +21,6 @@ mod hoist;
 mod insert;
 mod keyed;
 mod probe;
-mod rejections;
 mod replay;
 mod row_wise;
 mod scans;
@@ -31,7 +30,4 @@ mod stages;
 mod traced;
 
 pub use insert::StreamPlan;
-pub(crate) use insert::insertion;
-#[expect(unused_imports, reason = "findings take it up next")]
-pub(crate) use rejections::Rejections;
 pub(crate) use settings::StreamSettings;

@@ -25,7 +25,7 @@ use crate::SqlError;
 use crate::catalogue::SourceDef;
 use crate::catalogue::source_files::UNREADABLE;
 use crate::catalogue::source_files::table::with_unreadable;
-use crate::files::FileReading;
+use crate::query::QueryScope;
 
 /// The columns that number rows: in the order of the files, and in that of the replay.
 const FILE_ORDER: &str = "__sembla_file_order";
@@ -55,7 +55,7 @@ async fn numbered(
     impl futures::Stream<Item = sembla_runtime::Result<RecordBatch>> + Send + use<>,
 > {
     let time = source.watermark.as_ref().map(|watermark| watermark.column.clone());
-    let cancel = FileReading::of(state).cancel.clone();
+    let cancel = QueryScope::of(state.config_options()).cancel;
     let plan = plan(source, time.filter(|_| !files.is_in_order), files, cancel);
     let rows = match plan {
         Ok(plan) => rows(state, &plan).await,

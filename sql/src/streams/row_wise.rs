@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Distinct, Join, LogicalPlan};
 
 use super::scans::reads_stream;
 use crate::SqlError;
-use crate::findings::FindingNode;
+use crate::relations::{StreamNode, stream_node};
 
 /// Checks that a plan treats rows one by one.
 ///
@@ -29,12 +29,10 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
         | LogicalPlan::Union(_)
         | LogicalPlan::Unnest(_) => plan.inputs().into_iter().try_for_each(check),
         LogicalPlan::Join(join) => check_join(join),
-        LogicalPlan::Extension(extension) => {
-            match extension.node.as_any().downcast_ref::<FindingNode>() {
-                Some(finding) => check_finding(finding),
-                None => Err(needs_window(extension.node.name())),
-            }
-        }
+        LogicalPlan::Extension(extension) => match stream_node(extension) {
+            Some(node) => check_node(node),
+            None => Err(needs_window(extension.node.name())),
+        },
         LogicalPlan::Aggregate(_) => Err(needs_window("GROUP BY")),
         LogicalPlan::Window(_) => Err(needs_window("OVER")),
         LogicalPlan::Sort(_) => Err(needs_window("ORDER BY")),
@@ -76,24 +74,22 @@ fn check_join(join: &Join) -> Result<(), SqlError> {
     check(if left { &join.left } else { &join.right })
 }
 
-/// A finding that answers each row of one input by itself may read a stream there.
-fn check_finding(finding: &FindingNode) -> Result<(), SqlError> {
-    let name = finding.declaration.name;
-    let by_row = finding.declaration.inputs.iter().zip(&finding.inputs);
-    for (definition, input) in by_row {
-        let Some(input) = input else { continue };
-        if !reads_stream(&input.plan)? {
+/// What answers each row of one input by itself may read a stream there.
+fn check_node(node: &dyn StreamNode) -> Result<(), SqlError> {
+    for input in node.inputs() {
+        if !reads_stream(input.plan())? {
             continue;
         }
-        if !definition.by_row {
-            return Err(needs_window(name));
+        if !input.by_row {
+            return Err(needs_window(node.name()));
         }
-        if input.roles.id.is_none() {
+        if !input.has_ids() {
             return Err(SqlError::Statement(format!(
-                "{name}: rows of a stream have no number; name the column that identifies them with id => …"
+                "{}: rows of a stream have no number; name the column that identifies them with id => …",
+                node.name()
             )));
         }
-        check(&input.plan)?;
+        check(input.plan())?;
     }
     Ok(())
 }

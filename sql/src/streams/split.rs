@@ -16,13 +16,12 @@ use datafusion::optimizer::Optimizer;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 
 use super::carry::{carry, hidden_columns, own_columns};
-use super::columns;
 use super::feed::{FeedTable, is_feed};
 use super::hoist::hoist;
 use super::keyed::Keyed;
-use super::row_wise;
 use super::scans::{feed_scans, reads_stream};
 use super::traced::follows_watermark;
+use super::{columns, row_wise};
 use crate::SqlError;
 use crate::catalogue::SourceDef;
 use crate::windows::WindowNode;

@@ -17,9 +17,9 @@ use sembla_runtime::{
 use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::feed::Feeds;
-use super::rejections::Rejections;
 use crate::SqlError;
-use crate::findings::OnlineSlots;
+use crate::query::Rejections;
+use crate::relations::OnlineSlots;
 
 /// Rows of one window that are looked for and rejected; with more of them the window fails.
 const REJECTED_ROWS_MAX: usize = 100;

@@ -7,7 +7,7 @@ use super::columns::position;
 use super::scans::reads_stream;
 use crate::SqlError;
 use crate::catalogue::StreamTable;
-use crate::findings::FindingNode;
+use crate::relations::stream_node;
 use crate::windows::WindowNode;
 
 /// Checks that a window's time is the watermark's column of every stream below it.
@@ -64,11 +64,12 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
             follow(&unnest.input, from.ok_or_else(|| elsewhere(plan, column))?)
         }
         LogicalPlan::Extension(extension) => {
-            let finding = extension.node.as_any().downcast_ref::<FindingNode>();
-            let from = finding
-                .and_then(|finding| Some((finding.given().next()?, finding.made_of(column)?)));
+            let from = stream_node(extension).and_then(|node| {
+                let first = node.inputs().into_iter().next()?;
+                Some((first.plan().clone(), node.made_of(column)?))
+            });
             let (input, from) = from.ok_or_else(|| elsewhere(plan, column))?;
-            follow(&input.plan, from)
+            follow(&input, from)
         }
         _ => Err(elsewhere(plan, column)),
     }

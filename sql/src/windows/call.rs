@@ -11,8 +11,8 @@ use sembla_runtime::window::WindowKind;
 
 use super::function::{EARLY, LATENESS, OFFSET, PARTITION_BY, Parameter, TIME, WindowFunction};
 use crate::SqlError;
-use crate::arguments::{constant, name_of, nearest};
-use crate::interval;
+use crate::columns::{constant, interval};
+use crate::syntax::names::{name_of, nearest};
 
 /// What a window is called with.
 pub(super) struct Call {

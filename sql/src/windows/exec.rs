@@ -28,8 +28,7 @@ use super::node::WindowNode;
 use super::rows::{Assigned, WithWindows};
 use super::sessions::Sessions;
 use super::times::micros;
-use crate::findings::QueryHost;
-use crate::functions::Engine;
+use crate::query::QueryHost;
 
 /// A window in a physical plan.
 #[derive(Clone, Debug)]
@@ -45,14 +44,13 @@ pub(crate) struct WindowExec {
     with_windows: WithWindows,
     /// The window in one line, for EXPLAIN.
     words: String,
-    engine: Engine,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl WindowExec {
     /// The physical plan of a window.
-    pub(super) fn new(node: &WindowNode, input: Arc<dyn ExecutionPlan>, engine: Engine) -> Self {
+    pub(crate) fn new(node: &WindowNode, input: Arc<dyn ExecutionPlan>) -> Self {
         let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
         Self {
             properties: Arc::new(properties(&node.kind, &schema, input.as_ref())),
@@ -63,7 +61,6 @@ impl WindowExec {
             keys: node.keys.clone(),
             with_windows: WithWindows { schema, has_pane: node.has_pane() },
             words: node.to_string(),
-            engine,
             metrics: ExecutionPlanMetricsSet::new(),
         }
     }
@@ -106,7 +103,7 @@ impl WindowExec {
 
     /// All rows with their sessions.
     fn sessions(&self, gap_us: i64, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let host = Arc::new(QueryHost::new("session", &self.engine, &context, || false));
+        let host = Arc::new(QueryHost::new("session", &context, || false));
         let sessions = Sessions {
             input: Arc::clone(&self.input),
             time: self.time,

@@ -29,8 +29,7 @@ mod times;
 
 pub(crate) use exec::WindowExec;
 pub(crate) use function::function_of;
-pub(crate) use node::{WINDOW_END, WINDOW_PANE, WINDOW_START, WindowNode};
-pub(crate) use planner::PhysicalWindows;
+pub(crate) use node::WindowNode;
 
 /// The name, the call and the documentation of each kind of window.
 pub(crate) fn documentation() -> impl Iterator<Item = (&'static str, String, String)> {

@@ -15,15 +15,8 @@ use sembla_runtime::window::WindowKind;
 
 use super::function::WindowFunction;
 use crate::SqlError;
-use crate::catalogue::TIME_TYPE;
-use crate::interval::Shown;
-
-/// The first moment of a row's window.
-pub(crate) const WINDOW_START: &str = "window_start";
-/// The end of a row's window, which is not in it.
-pub(crate) const WINDOW_END: &str = "window_end";
-/// Why a window gives a result: `early`, `on_time` or `late`.
-pub(crate) const WINDOW_PANE: &str = "window_pane";
+use crate::columns::interval::Shown;
+use crate::columns::{TIME_TYPE, WINDOW_END, WINDOW_PANE, WINDOW_START};
 
 /// A window in a logical plan.
 #[derive(Clone, Debug)]

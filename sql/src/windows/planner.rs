@@ -1,29 +1,22 @@
-//! Plans windows in FROM, logically and physically.
+//! Plans windows in FROM.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
-use datafusion::catalog::Session as CatalogSession;
 use datafusion::common::DFSchema;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use datafusion::logical_expr::{Extension, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, TableFactor, Value, ValueWithSpan};
 
 use super::call::Call;
 use super::event_time::event_times;
-use super::exec::WindowExec;
 use super::function::function_of;
 use super::node::WindowNode;
-use crate::arguments::columns_hint;
-use crate::findings::{in_order, named};
-use crate::functions::Engine;
+use crate::relations::named;
+use crate::syntax::names::columns_hint;
 
 /// The name of the input in plans.
 const INPUT: &str = "input";
@@ -129,29 +122,4 @@ fn column(
         let hint = columns_hint(parameter, &name, &columns);
         call.mistake(format!("the input has no column '{name}'; {hint}"))
     })
-}
-
-/// Makes physical plans of windows.
-pub(crate) struct PhysicalWindows {
-    pub(crate) engine: Engine,
-}
-
-#[async_trait]
-impl ExtensionPlanner for PhysicalWindows {
-    async fn plan_extension(
-        &self,
-        _planner: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _logical_inputs: &[&LogicalPlan],
-        physical_inputs: &[Arc<dyn ExecutionPlan>],
-        _session: &dyn CatalogSession,
-        _planning: &PhysicalPlanningContext,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(node) = node.as_any().downcast_ref::<WindowNode>() else { return Ok(None) };
-        let [input] = physical_inputs else {
-            return Err(DataFusionError::Internal("a window has one input".into()));
-        };
-        let input = in_order(Arc::clone(input))?;
-        Ok(Some(Arc::new(WindowExec::new(node, input, self.engine.clone()))))
-    }
 }

@@ -100,7 +100,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 
     use super::*;
-    use crate::catalogue::TIME_TYPE;
+    use crate::columns::TIME_TYPE;
 
     fn assigned(kind: WindowKind, times: &[i64], piece_rows: usize) -> Vec<RecordBatch> {
         let id = Field::new("id", DataType::Int64, false);

@@ -17,7 +17,7 @@ use super::rows::WithWindows;
 use super::times::micros;
 use crate::SqlError;
 use crate::error::arrow_error;
-use crate::findings::QueryHost;
+use crate::query::QueryHost;
 
 /// Bytes of a row beside its own: its time, its place in the order, and its session.
 const BYTES_A_ROW: usize = size_of::<i64>() + size_of::<usize>() + size_of::<Window>();

@@ -29,8 +29,9 @@ pub(crate) use found::is_parquet;
 use found::{Found, Known};
 use letters::{Letter, letters_column};
 
-use super::source::{SourceColumn, SourceDef, TIME_TYPE};
+use super::source::{SourceColumn, SourceDef};
 use crate::SqlError;
+use crate::columns::TIME_TYPE;
 use crate::error::arrow_error;
 
 /// The column behind those of the source, which is NULL for a row that could be read; see

@@ -1,0 +1,115 @@
+//! The models and prompts that functions and findings name, looked up when a query is planned.
+
+use sembla_models::{Model, ModelKind, Prompt};
+
+use super::Models;
+use crate::SqlError;
+use crate::query::blocking;
+
+impl Models {
+    /// The model of that name, loaded if need be, without holding up other tasks of the runtime.
+    ///
+    /// # Errors
+    /// An unknown name, and whatever loading says.
+    pub(crate) fn model(&self, name: Option<&str>) -> Result<Model, SqlError> {
+        Ok(blocking(|| self.get(name))?)
+    }
+
+    /// A model that turns texts into vectors.
+    ///
+    /// # Errors
+    /// When it is a cross-encoder, and those of [`Models::model`].
+    pub(crate) fn encoder(&self, function: &str, name: Option<&str>) -> Result<Model, SqlError> {
+        let model = self.model(name)?;
+        if model.info().kind == ModelKind::CrossEncoder {
+            return Err(SqlError::Statement(format!(
+                "{function} needs a model that embeds; model '{}' is a cross-encoder, which rerank takes",
+                self.called(name)
+            )));
+        }
+        Ok(model)
+    }
+
+    /// A model that gives one score for a pair of texts; `argument` is what names it.
+    ///
+    /// # Errors
+    /// When it embeds or gives several scores, and those of [`Models::model`].
+    pub(crate) fn scorer(
+        &self,
+        function: &str,
+        argument: &str,
+        name: Option<&str>,
+    ) -> Result<Model, SqlError> {
+        let model = self.model(name)?;
+        let info = model.info();
+        if info.kind != ModelKind::CrossEncoder {
+            return Err(SqlError::Statement(format!(
+                "{function} needs a cross-encoder; model '{}' embeds: name another with {argument} => '…'",
+                self.called(name)
+            )));
+        }
+        if info.labels != 1 {
+            return Err(SqlError::Statement(format!(
+                "{function} needs a model that gives one score; model '{}' gives {}",
+                self.called(name),
+                info.labels
+            )));
+        }
+        Ok(model)
+    }
+
+    fn called(&self, name: Option<&str>) -> String {
+        name.map_or_else(|| self.default_name(), str::to_string)
+    }
+}
+
+/// The prompt that is given: one of the model's by name, none for NULL and the empty text, and the
+/// model's default where nothing is given.
+///
+/// # Errors
+/// When the model has no prompt of that name.
+pub(crate) fn prompt_of<'a>(
+    model: &Model,
+    given: Option<Option<&'a str>>,
+) -> Result<Prompt<'a>, SqlError> {
+    let name = match given {
+        None => return Ok(Prompt::Default),
+        Some(None | Some("")) => return Ok(Prompt::Text("")),
+        Some(Some(name)) => name,
+    };
+    let prompts = &model.info().prompts;
+    if prompts.iter().any(|(known, _)| known == name) {
+        return Ok(Prompt::Named(name));
+    }
+    match name {
+        "query" => Ok(Prompt::Query),
+        "document" => Ok(Prompt::Document),
+        _ => Err(no_prompt(&model.info().name, prompts, name)),
+    }
+}
+
+fn no_prompt(model: &str, prompts: &[(String, String)], name: &str) -> SqlError {
+    let mut known = vec!["query", "document"];
+    known.extend(prompts.iter().map(|(name, _)| name.as_str()));
+    let mut seen = std::collections::HashSet::new();
+    known.retain(|name| seen.insert(*name));
+    SqlError::Statement(format!(
+        "model '{model}' has no prompt '{name}'; it takes {}, and '' for none",
+        known.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_prompt_is_listed_once() {
+        let of = |name: &str| (name.to_string(), "…".to_string());
+        let prompts = [of("document"), of("query"), of("title")];
+        assert_eq!(
+            no_prompt("e5", &prompts, "x").to_string(),
+            "model 'e5' has no prompt 'x'; it takes query, document, title, and '' for none"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! `bitext_mining(source, target => …)`: sentences that are translations of each other, and
+//! `match_one_to_one(input, other => …)`: rows of two lists that mean the same.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use sembla_operators::bitext::{self, Margin};
+
+use super::columns as pairs;
+use crate::SqlError;
+use crate::relations::declaration::{Declaration, InputDef, Planning, VECTORS};
+use crate::relations::finding::{Emit, Finding, FindingHost};
+use crate::relations::options::{OptionDef, OptionKind};
+use crate::relations::roles::InputTypes;
+use crate::relations::table::Table;
+
+pub(crate) static DECLARATION: Declaration = Declaration {
+    name: "bitext_mining",
+    about: "Translations: score (margin), id_a, id_b, best first; each row is in one pair at most. The margin sets a pair's \
+            cosine against those of the k nearest of both its rows.",
+    example: "SELECT * FROM bitext_mining('english.csv', target => 'german.csv', threshold => 1.2)",
+    inputs: &[
+        InputDef { name: "source", ..VECTORS },
+        InputDef {
+            name: "target",
+            about: "A table, a file or a query in the other language.",
+            ..VECTORS
+        },
+    ],
+    options: &[
+        OptionDef { kind: OptionKind::Choice { of: MARGINS, default: Some("ratio") }, ..MARGIN },
+        OptionDef { kind: OptionKind::Count { least: 1, default: Some(4) }, ..K },
+        OptionDef {
+            about: "Least score of a pair; 1 for 'ratio' and 0 for the others if it is not given.",
+            ..THRESHOLD
+        },
+    ],
+    carries: false,
+    takes_index: false,
+    plan,
+};
+
+/// The same with what suits lists of names, products or questions: the cosine is the score, and
+/// two rows are a pair from 0.5 on.
+pub(crate) static ONE_TO_ONE: Declaration = Declaration {
+    name: "match_one_to_one",
+    about: "Rows of two lists that mean the same: score (cosine), id_a, id_b, best first; each row is in one pair at most. What has \
+            no partner from the threshold on is in no pair.",
+    example: "SELECT * FROM match_one_to_one('ours.csv', other => 'theirs.csv', threshold => 0.6)",
+    inputs: &[
+        VECTORS,
+        InputDef {
+            name: "other",
+            about: "A table, a file or a query of the other list.",
+            ..VECTORS
+        },
+    ],
+    options: &[
+        OptionDef { kind: OptionKind::Choice { of: MARGINS, default: Some("absolute") }, ..MARGIN },
+        OptionDef { kind: OptionKind::Count { least: 1, default: Some(10) }, ..K },
+        OptionDef {
+            kind: OptionKind::Number {
+                least: f64::MIN,
+                most: f64::MAX,
+                what: MARGIN_NUMBER,
+                default: Some(0.5),
+            },
+            ..THRESHOLD
+        },
+    ],
+    carries: false,
+    takes_index: false,
+    plan,
+};
+
+const MARGINS: &[&str] = &["ratio", "distance", "absolute"];
+
+const MARGIN: OptionDef = OptionDef {
+    name: "margin",
+    kind: OptionKind::Choice { of: MARGINS, default: None },
+    about: "'ratio' divides the cosine by the mean of the neighbours', 'distance' takes the mean off, 'absolute' is the cosine.",
+};
+
+const K: OptionDef = OptionDef {
+    name: "k",
+    kind: OptionKind::Count { least: 1, default: None },
+    about: "Nearest rows of each row that are looked at.",
+};
+
+const MARGIN_NUMBER: &str = "a number, the least margin of a pair";
+
+const THRESHOLD: OptionDef = OptionDef {
+    name: "threshold",
+    kind: OptionKind::Number {
+        least: f64::MIN,
+        most: f64::MAX,
+        what: MARGIN_NUMBER,
+        default: None,
+    },
+    about: "Least score of a pair.",
+};
+
+#[derive(Debug)]
+struct Translations {
+    options: bitext::Options,
+}
+
+fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    let options = planning.options;
+    let defaults = bitext::Options::default();
+    let margin = match options.text("margin") {
+        Some("distance") => Margin::Distance,
+        Some("absolute") => Margin::Absolute,
+        _ => Margin::Ratio,
+    };
+    let options = bitext::Options {
+        margin,
+        k: options.count("k").unwrap_or(defaults.k),
+        threshold: options.number("threshold"),
+    };
+    Ok(Arc::new(Translations { options }))
+}
+
+impl Finding for Translations {
+    fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
+        pairs::columns(inputs)
+    }
+
+    fn run(
+        &self,
+        tables: &[Option<Table>],
+        host: &dyn FindingHost,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let [Some(source), Some(target)] = tables else { return Ok(()) };
+        let found = bitext::mine(source.vectors(), target.vectors(), &self.options, host)?;
+        pairs::give(source, target, &found, emit)
+    }
+}

@@ -1,0 +1,139 @@
+//! `paraphrase_mining(input [, other])`: the most similar pairs of rows, within one input or
+//! between two.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use sembla_operators::approximate::{self, ApproximateOptions, SEARCH_EXPANSION};
+use sembla_operators::{Host, Loan, Neighbours, Pair, UnitVectors, mining, neighbours};
+
+use super::columns as pairs;
+use crate::SqlError;
+use crate::relations::declaration::{Declaration, InputDef, Planning, VECTORS};
+use crate::relations::finding::{Emit, Finding, FindingHost};
+use crate::relations::options::{OptionDef, OptionKind, cosine};
+use crate::relations::roles::InputTypes;
+use crate::relations::table::Table;
+
+pub(crate) static DECLARATION: Declaration = Declaration {
+    name: "paraphrase_mining",
+    about: "Pairs of rows that mean the same: score (cosine), id_a, id_b, best first. Of each row the top_k nearest are \
+            looked at, and the max_pairs best of all pairs are given. With all_pairs, every pair with at least the threshold, \
+            in no order.",
+    example: "SELECT * FROM paraphrase_mining('questions.parquet', threshold => 0.8)",
+    inputs: &[
+        VECTORS,
+        InputDef {
+            name: "other",
+            about: "A table, a file or a query; pairs are then between the two inputs.",
+            required: false,
+            ..VECTORS
+        },
+    ],
+    options: &[
+        OptionDef {
+            name: "top_k",
+            kind: OptionKind::Count { least: 1, default: Some(100) },
+            about: "Nearest rows of each row that are looked at.",
+        },
+        OptionDef {
+            name: "max_pairs",
+            kind: OptionKind::Count { least: 0, default: Some(500_000) },
+            about: "Most pairs that are given.",
+        },
+        OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a pair." },
+        OptionDef {
+            name: "all_pairs",
+            kind: OptionKind::Flag { default: false },
+            about: "Every pair with at least the threshold, as it is found.",
+        },
+        OptionDef {
+            name: "approximate",
+            kind: OptionKind::Flag { default: false },
+            about: "Finds nearest rows by an approximate index: some pairs are missed, and a million rows take minutes, not hours.",
+        },
+    ],
+    carries: false,
+    takes_index: false,
+    plan,
+};
+
+#[derive(Debug)]
+struct Paraphrases {
+    options: mining::Options,
+    /// The threshold of all pairs, if those are wanted.
+    every_pair: Option<f64>,
+    approximate: bool,
+}
+
+fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    let options = planning.options;
+    let threshold = options.number("threshold");
+    let every_pair = match (options.flag("all_pairs"), threshold) {
+        (true, None) => {
+            return Err(SqlError::Statement("all_pairs needs a threshold => …".into()));
+        }
+        (true, threshold) => threshold,
+        (false, _) => None,
+    };
+    let approximate = options.flag("approximate");
+    if approximate && (every_pair.is_some() || matches!(planning.inputs, [_, Some(_)])) {
+        return Err(SqlError::Statement(
+            "approximate goes with one input and without all_pairs; leave it out".into(),
+        ));
+    }
+    let defaults = mining::Options::default();
+    let options = mining::Options {
+        top_k: options.count("top_k").unwrap_or(defaults.top_k),
+        max_pairs: options.count("max_pairs").unwrap_or(defaults.max_pairs),
+        threshold,
+    };
+    Ok(Arc::new(Paraphrases { options, every_pair, approximate }))
+}
+
+impl Finding for Paraphrases {
+    fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
+        pairs::columns(inputs)
+    }
+
+    fn run(
+        &self,
+        tables: &[Option<Table>],
+        host: &dyn FindingHost,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let [Some(a), other] = tables else { return Ok(()) };
+        match (other, self.every_pair) {
+            (None, None) if self.approximate => {
+                let found = self.approximately(a.vectors(), host)?;
+                pairs::give(a, a, &found, emit)
+            }
+            (None, None) => {
+                let found = mining::mine(a.vectors(), &self.options, host)?;
+                pairs::give(a, a, &found, emit)
+            }
+            (Some(b), None) => {
+                let found = mining::mine_between(a.vectors(), b.vectors(), &self.options, host)?;
+                pairs::give(a, b, &found, emit)
+            }
+            (None, Some(threshold)) => pairs::stream(a, a, emit, |sink| {
+                mining::every_pair(a.vectors(), threshold, host, sink)
+            }),
+            (Some(b), Some(threshold)) => pairs::stream(a, b, emit, |sink| {
+                mining::every_pair_between(a.vectors(), b.vectors(), threshold, host, sink)
+            }),
+        }
+    }
+}
+
+impl Paraphrases {
+    /// The best pairs by an approximate index that is built for them.
+    fn approximately(&self, vectors: &UnitVectors, host: &dyn Host) -> Result<Vec<Pair>, SqlError> {
+        let min_score = neighbours::check_threshold(self.options.threshold.unwrap_or(-1.0))?;
+        let (top_k, index) = (self.options.top_k, ApproximateOptions::default());
+        let expansion = SEARCH_EXPANSION.max(top_k);
+        let found = approximate::top_k_within(vectors, top_k, min_score, &index, expansion, host)?;
+        let _loan = Loan::new(host, Neighbours::bytes(found.rows(), top_k))?;
+        Ok(mining::mine_neighbours(&found, &self.options, host)?)
+    }
+}

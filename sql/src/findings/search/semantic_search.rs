@@ -1,0 +1,131 @@
+//! `semantic_search(corpus, query => 'text' | queries => …)`: the rows of a corpus that are nearest
+//! to each query.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use sembla_operators::search::{self, CodedCorpus, Coding};
+use sembla_operators::{Host, Loan, Neighbours, UnitVectors, host, neighbours};
+
+use super::{hits, indexed_search};
+use crate::SqlError;
+use crate::relations::declaration::{Declaration, Planning};
+use crate::relations::finding::{Emit, Finding, FindingHost};
+use crate::relations::options::{OptionDef, OptionKind, cosine};
+use crate::relations::roles::InputTypes;
+use crate::relations::table::Table;
+
+/// Queries that are answered together; their results are given before the next are asked.
+const QUERIES_TOGETHER: usize = 4096;
+
+pub(crate) static DECLARATION: Declaration = Declaration {
+    name: "semantic_search",
+    about: "The top_k rows of a corpus that mean most nearly what a query says: query_id, rank (from 1), id, score (cosine), \
+            and the other columns of the corpus. Exact, but over an index.",
+    example: "SELECT rank, score, text FROM semantic_search('questions.parquet', query => 'my card is lost', top_k => 3)",
+    inputs: &[hits::CORPUS, hits::QUERIES],
+    options: &[
+        hits::TOP_K,
+        hits::FILTER,
+        OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a row." },
+        OptionDef {
+            name: "candidates",
+            kind: OptionKind::Choice { of: &["exact", "int8", "binary"], default: Some("exact") },
+            about: "'int8' and 'binary' choose candidates by small codes and compare only those exactly.",
+        },
+        OptionDef {
+            name: "oversample",
+            kind: OptionKind::Count { least: 1, default: Some(4) },
+            about: "Candidates by codes, in multiples of top_k.",
+        },
+        OptionDef {
+            name: "expansion",
+            kind: OptionKind::Count { least: 1, default: None },
+            about: "Of an index: candidates that the search holds; more find better and take time.",
+        },
+    ],
+    carries: true,
+    takes_index: true,
+    plan,
+};
+
+#[derive(Debug)]
+struct Search {
+    top_k: usize,
+    min_score: f32,
+    /// How candidates are chosen, and how many for each row that is wanted; `None` compares all.
+    candidates: Option<(Coding, usize)>,
+}
+
+fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
+    if let Some(index) = planning.index {
+        return indexed_search::plan(planning, index);
+    }
+    if planning.options.count("expansion").is_some() {
+        return Err(SqlError::Statement(
+            "expansion goes with an index that is searched whole; leave it out here, where all rows are compared".into(),
+        ));
+    }
+    let top_k = planning.options.count("top_k").unwrap_or(1);
+    let min_score =
+        neighbours::check_threshold(planning.options.number("threshold").unwrap_or(-1.0))?;
+    let oversample = planning.options.count("oversample").unwrap_or(1);
+    let candidates = match planning.options.text("candidates") {
+        Some("int8") => Some((Coding::Int8, oversample)),
+        Some("binary") => Some((Coding::Binary, oversample)),
+        _ => None,
+    };
+    Ok(Arc::new(Search { top_k, min_score, candidates }))
+}
+
+impl Finding for Search {
+    fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
+        hits::columns(inputs)
+    }
+
+    fn run(
+        &self,
+        tables: &[Option<Table>],
+        host: &dyn FindingHost,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let [Some(corpus), Some(queries)] = tables else { return Ok(()) };
+        let coded = self.candidates.map(|(coding, _)| code(corpus.vectors(), coding, host));
+        let coded = coded.transpose()?;
+        for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
+            host::check(host)?;
+            let _loan = Loan::new(host, Neighbours::bytes(some.len(), self.top_k))?;
+            let vectors = queries.vectors().select(&some);
+            let found = match &coded {
+                Some((coded, _)) => coded.search(&vectors, &self.coded_options(), host)?,
+                None => {
+                    neighbours::top_k(&vectors, corpus.vectors(), self.top_k, self.min_score, host)?
+                }
+            };
+            let mut rows = Vec::new();
+            for place in 0..found.rows() {
+                let found = found.of(place).iter().map(|hit| (hit.row, hit.score));
+                rows.extend(hits::ranked(start + place as u32, found));
+            }
+            hits::give(corpus, queries, &rows, Vec::new(), emit)?;
+        }
+        Ok(())
+    }
+}
+
+impl Search {
+    fn coded_options(&self) -> search::Options {
+        let oversample = self.candidates.map_or(1, |(_, oversample)| oversample);
+        search::Options { k: self.top_k, min_score: self.min_score, oversample }
+    }
+}
+
+/// A corpus with its codes, and the memory of its vectors, which are copied.
+fn code<'h>(
+    vectors: &UnitVectors,
+    coding: Coding,
+    host: &'h dyn Host,
+) -> Result<(CodedCorpus<'h>, Loan<'h>), SqlError> {
+    let loan = Loan::new(host, size_of_val(vectors.values()))?;
+    Ok((CodedCorpus::new(vectors.clone(), coding, host)?, loan))
+}
