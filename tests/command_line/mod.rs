@@ -1,5 +1,6 @@
 //! The command line: what each command prints, writes and refuses.
 
+mod bench;
 mod embed;
 mod errors;
 #[cfg(unix)]
