@@ -31,7 +31,7 @@ mod lfs;
 mod load;
 pub mod model;
 mod onnx;
-pub mod onnxruntime;
+mod onnxruntime;
 mod ops;
 pub mod panics;
 mod pool;

@@ -28,7 +28,7 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
 /// # Errors
 /// [`ModelError::OnnxRuntime`] when no library is found or the one found can't be loaded. The first
 /// outcome is kept.
-pub fn environment() -> Result<&'static Environment> {
+pub(crate) fn environment() -> Result<&'static Environment> {
     static ENVIRONMENT: OnceLock<std::result::Result<Environment, String>> = OnceLock::new();
     ENVIRONMENT
         .get_or_init(|| open().map_err(|error| error.to_string()))
@@ -40,7 +40,7 @@ pub fn environment() -> Result<&'static Environment> {
 ///
 /// # Errors
 /// [`ModelError::OnnxRuntime`] with every place that was looked at and what to do.
-pub fn library_path() -> Result<PathBuf> {
+fn library_path() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(named);
         if path.is_file() {
