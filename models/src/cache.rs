@@ -9,8 +9,12 @@
 //!
 //! A cache that is full or busy never stops a job; a folder that can't be used is an error when the
 //! model loads.
+//!
+//! - *Invariant:* a vector is given as it was written, or not at all: each has a checksum of itself
+//!   and its key, and nothing is read behind the end of a file that was cut.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -25,6 +29,9 @@ pub(crate) type Key = [u8; 32];
 
 /// Processes and threads that may read at the same time.
 const READERS_MAX: u32 = 512;
+
+/// Bytes of the checksum behind a vector.
+const CHECKSUM_BYTES: usize = 4;
 
 /// Key of the number that says which generation is the younger.
 const YOUNGER: &[u8] = b"younger";
@@ -148,6 +155,7 @@ impl Store {
         // are changed by LMDB alone, which is what the format asks of its users.
         let env = unsafe { options.flags(EnvFlags::NO_META_SYNC).open(path)? };
         let mut txn = env.write_txn()?;
+        fill_up(&env, path)?;
         let meta = env.create_database(&mut txn, Some("meta"))?;
         let first = env.create_database(&mut txn, Some("generation-0"))?;
         let second = env.create_database(&mut txn, Some("generation-1"))?;
@@ -199,12 +207,12 @@ impl Store {
         for (row, (key, target)) in keys.iter().zip(values.chunks_exact_mut(dimension)).enumerate()
         {
             if let Some(bytes) = generations.younger.get(txn, key).map_err(fail)?
-                && decode(bytes, target)
+                && decode(key, bytes, target)
             {
                 continue;
             }
             match generations.older.get(txn, key).map_err(fail)? {
-                Some(bytes) if decode(bytes, target) => old.push(row),
+                Some(bytes) if decode(key, bytes, target) => old.push(row),
                 _ => missing.push(row),
             }
         }
@@ -223,8 +231,7 @@ impl Store {
         }
         let mut bytes = Vec::new();
         for (key, vector) in rows {
-            bytes.clear();
-            bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
+            encode(key, vector, &mut bytes);
             generations.younger.put(&mut txn, key, &bytes)?;
         }
         txn.commit()
@@ -245,10 +252,38 @@ impl Store {
     }
 }
 
-/// Reads a vector; false when the bytes are not one of this width.
-fn decode(bytes: &[u8], target: &mut [f32]) -> bool {
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() || chunks.len() != target.len() {
+/// Gives a file that ends before its last page the length that it says it has: it is mapped, and
+/// reading behind its end would kill the process. What was lost is zeros then, which LMDB reports.
+/// To be called inside a write transaction, so that no other process writes meanwhile.
+fn fill_up(env: &Env<WithoutTls>, folder: &Path) -> heed::Result<()> {
+    let pages = env.info().last_page_number as u64 + 1;
+    let wanted = pages.saturating_mul(u64::from(env.stat().page_size));
+    if env.real_disk_size()? < wanted {
+        OpenOptions::new().write(true).open(folder.join("data.mdb"))?.set_len(wanted)?;
+    }
+    Ok(())
+}
+
+/// Writes a vector, and behind it the checksum.
+fn encode(key: &Key, vector: &[f32], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
+    let checksum = checksum(key, bytes);
+    bytes.extend(checksum);
+}
+
+fn checksum(key: &Key, vector: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut first = [0; CHECKSUM_BYTES];
+    let hash = blake3::Hasher::new_keyed(key).update(vector).finalize();
+    first.copy_from_slice(&hash.as_bytes()[..CHECKSUM_BYTES]);
+    first
+}
+
+/// Reads a vector; false when the bytes are not the one of this key and width.
+fn decode(key: &Key, bytes: &[u8], target: &mut [f32]) -> bool {
+    let Some((vector, sum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else { return false };
+    let (chunks, rest) = vector.as_chunks::<4>();
+    if !rest.is_empty() || chunks.len() != target.len() || checksum(key, vector) != *sum {
         return false;
     }
     for (target, chunk) in target.iter_mut().zip(chunks) {
@@ -313,6 +348,45 @@ mod tests {
         assert!(!has(&cache, 101), "what nobody reads makes room");
         let size = std::fs::metadata(folder.path().join("data.mdb")).expect("file").len();
         assert!(size <= 2 << 20, "{size} bytes");
+    }
+
+    /// Flips and cuts lose vectors, or are refused in one line; they change none and crash nothing.
+    #[test]
+    fn a_damaged_file_gives_no_wrong_vector() {
+        let whole = tempfile::tempdir().expect("folder");
+        put(&VectorCache::open(whole.path(), 8, "model").expect("open"), 0..300);
+        let bytes = std::fs::read(whole.path().join("data.mdb")).expect("file");
+        let (mut right, mut refused) = (0, 0);
+        for step in 0..240_usize {
+            let mut damaged = bytes.clone();
+            let at = 8192 + (step * 7919) % (bytes.len() - 8192);
+            match step % 3 {
+                0 => damaged.truncate(at),
+                1 => damaged[at] ^= 1 << (step % 8),
+                _ => damaged[at..(at + 4096).min(bytes.len())].fill(0),
+            }
+            let folder = tempfile::tempdir().expect("folder");
+            std::fs::write(folder.path().join("data.mdb"), damaged).expect("write");
+            let read = VectorCache::open(folder.path(), 8, "model").and_then(|cache| {
+                let keys: Vec<Key> = (0..300).map(|seed| key(&cache, seed)).collect();
+                let mut values = vec![0f32; 300 * 64];
+                let missing = cache.read(&keys, 64, &mut values)?;
+                Ok((missing, values))
+            });
+            match read {
+                Ok((missing, values)) => {
+                    for (seed, value) in values.chunks(64).enumerate() {
+                        assert!(missing.contains(&seed) || value == vector(seed), "{step} {seed}");
+                    }
+                    right += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().contains('\n'), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(right > 20 && refused > 20, "{right} read, {refused} refused");
     }
 
     #[test]
