@@ -17,6 +17,7 @@ mod declaration;
 mod embed;
 mod kernel;
 mod lists;
+mod long_texts;
 mod packed;
 mod pairs;
 mod quantize;
@@ -70,8 +71,9 @@ static AGGREGATES: &[&AggregateDef] = &[
 /// Registers every function with a session's context, and tells the names of their parameters.
 pub(crate) fn register(context: &SessionContext, models: &Arc<Models>) -> ParameterNames {
     let mut names = ParameterNames::new();
-    for scalar in SCALARS {
-        let function: ScalarUDF = scalar.function(models);
+    let scalars = SCALARS.iter().map(|scalar| scalar.function(models));
+    for function in scalars.chain(long_texts::functions()) {
+        let function: ScalarUDF = function;
         note(&mut names, function.name(), function.aliases(), function.documentation());
         context.register_udf(function);
     }

@@ -16,6 +16,7 @@ mod query;
 mod rewrite;
 mod show_functions;
 mod stack;
+mod unwound;
 
 pub(crate) use arguments::place;
 pub(crate) use findings::register;

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::SqlError;
+use super::unwound::unwound;
 
 /// Addresses of the stack; memory is used only as deep as a statement goes.
 const STACK_BYTES: usize = 1 << 29;
@@ -62,7 +63,7 @@ pub async fn physical(frame: DataFrame) -> Result<Arc<dyn ExecutionPlan>, SqlErr
 /// What planning says; the stream gives what running says.
 pub async fn stream(frame: DataFrame) -> Result<SendableRecordBatchStream, SqlError> {
     let context = Arc::new(frame.task_ctx());
-    Ok(execute_stream(physical(frame).await?, context)?)
+    Ok(unwound(execute_stream(physical(frame).await?, context)?))
 }
 
 fn builder() -> thread::Builder {
