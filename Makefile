@@ -13,7 +13,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(shell scripts/build-dir.sh)
 endif
 export SEMBLA ?= $(abspath $(TARGET))/release/sembla
 
-.PHONY: help tools build demo test bench package fmt lint doc runtime
+.PHONY: help tools build demo test torture bench package fmt lint doc runtime
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: tools runtime ## run all tests
 	@scripts/fetch-moto.sh
 	@scripts/fetch-kafka.sh
 	$(CARGO) test --release --locked --workspace
+
+torture: build ## kill, damage and confuse the built binary for 18 minutes (SEED=2 for other choices)
+	@scripts/torture.py --binary $(SEMBLA) --seed $(or $(SEED),1)
 
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)
 	@benches/run.sh $(BENCH_ROWS)

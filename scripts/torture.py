@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Tries to break a built `sembla`: kills at random moments, damaged state, hostile files and SQL, slow clients.
+"""Tries to break a built `sembla`: kills at random moments, damaged state, hostile files, models and SQL, slow clients.
 
-    scripts/torture.py [--binary PATH] [--seed N] [--minutes M] [SUITE ...]
+    scripts/torture.py [--binary PATH] [--models DIR] [--seed N] [--minutes M] [SUITE ...]
 
-Every suite has the same share of the time and ends with one line of numbers. A run with the same seed makes the same
-inputs and the same choices; when a process is hit is up to the machine. The exit status is 1 if something broke: a panic,
-a signal that nobody sent, a result that differs from an undisturbed run, or a process that does not end.
-Only Python's standard library is needed. Kafka and S3 have their own tests.
+Each suite has its share of the time and ends with one line of numbers. The same seed makes the same inputs and the same
+choices in the same order; when a kill hits a process is up to the machine. The exit status is 1 if something broke: a
+panic, an internal error, a signal that nobody sent, a result that differs from an undisturbed run, or a process that
+does not end. Only Python's standard library is needed; Kafka and S3 have tests of their own.
 """
 
 import argparse
@@ -21,10 +21,14 @@ import sys
 import tempfile
 import time
 
-# Longest time that one command may take.
+import torture_inputs as inputs
+
+# Longest time that one command may take, in seconds.
 TIMEOUT = 120
 # Exit statuses that a command may have: success, a failure, a mistake in the request.
 STATUSES = (0, 1, 2)
+# Address space of one command: what takes more is a runaway.
+MEMORY_KIB = 24 << 20
 
 
 class Broken(Exception):
@@ -34,34 +38,42 @@ class Broken(Exception):
 class Place:
     """A folder of its own, and the binary."""
 
-    def __init__(self, binary, seed):
-        self.binary = binary
-        self.random = random.Random(seed)
-        self.path = tempfile.mkdtemp(prefix="sembla-torture")
+    def __init__(self, options, suite):
+        self.binary, self.models = options.binary, options.models
+        self.random = random.Random(f"{options.seed} {suite}")
+        self.path = tempfile.mkdtemp(prefix="sembla-torture-")
+        self.environment = {**os.environ, "SEMBLA_MODELS": options.models, "SEMBLA_PROGRESS_SECONDS": "0"}
 
     def file(self, *names):
         return os.path.join(self.path, *names)
 
-    def write(self, name, text):
-        data = text if isinstance(text, bytes) else text.encode()
+    def write(self, name, content):
+        data = content if isinstance(content, bytes) else content.encode()
         with open(self.file(name), "wb") as out:
             out.write(data)
         return self.file(name)
 
+    def start(self, *args, **how):
+        command = ["bash", "-c", f'ulimit -v {MEMORY_KIB}; exec "$0" "$@"', self.binary, *args]
+        return subprocess.Popen(command, cwd=self.path, env=self.environment, **how)
+
     def run(self, *args, seconds=TIMEOUT):
-        """Runs a command to its end, which must be one of its own."""
+        """Runs a command to its end, which must be one of its own. Its status and what it said."""
+        child = self.start(*args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        shown = " ".join(args)[:400]
         try:
-            done = subprocess.run([self.binary, *args], capture_output=True, timeout=seconds, cwd=self.path)
+            said = child.communicate(timeout=seconds)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
-            raise Broken(f"it did not end within {seconds} s: {' '.join(args)[:300]}")
-        said = (done.stdout + done.stderr).decode(errors="replace")
-        if done.returncode not in STATUSES or "panicked at" in said:
-            raise Broken(f"status {done.returncode}: {' '.join(args)[:300]}\n{said[-600:]}")
-        return done.returncode, said
+            child.kill()
+            child.wait()
+            raise Broken(f"it did not end within {seconds} s: {shown}")
+        if child.returncode not in STATUSES or "panicked at" in said or "internal error" in said:
+            raise Broken(f"status {child.returncode}: {shown}\n{said[-800:]}")
+        return child.returncode, said
 
     def kill_after(self, seconds, *args):
         """Starts a command and kills it after a time. Whether it had ended before."""
-        child = subprocess.Popen([self.binary, *args], cwd=self.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = self.start(*args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             child.wait(seconds)
             return True
@@ -70,199 +82,293 @@ class Place:
             child.wait()
             return False
 
+    def timed(self, *args):
+        began = time.monotonic()
+        status, said = self.run(*args)
+        if status != 0:
+            raise Broken(f"an undisturbed run ends with {status}: {said[-400:]}")
+        return time.monotonic() - began
 
-def contents(folder):
-    """What readers of a data set see: the bytes of its files, by name."""
-    found = {}
+
+def published(folder):
+    """What readers of a data set of JSON lines see: its rows, sorted."""
+    rows = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(("_", "."))]
         for name in names:
             with open(os.path.join(root, name), "rb") as data:
-                found[os.path.relpath(os.path.join(root, name), folder)] = data.read()
-    return found
+                rows += data.read().splitlines()
+    return sorted(rows)
 
 
-def lines(folder):
-    """The rows of a data set of JSON lines, sorted."""
-    return sorted(line for data in contents(folder).values() for line in data.splitlines())
+def check_same(place, whole, name):
+    """Two outputs of `embed` have the same rows, and as JSON lines the same bytes."""
+    if name.endswith(".jsonl"):
+        with open(place.file(whole), "rb") as one, open(place.file(name), "rb") as other:
+            same = one.read() == other.read()
+        said = ""
+    else:
+        query = (f"SELECT (SELECT count(*) FROM '{whole}') - (SELECT count(*) FROM '{name}') AS fewer, count(*) FILTER (WHERE"
+                 f" a.text <> b.text OR l2_distance(a.embedding, b.embedding) <> 0) AS other, count(*) - (SELECT count(*) FROM"
+                 f" '{whole}') AS pairs FROM '{whole}' AS a JOIN '{name}' AS b ON a.id = b.id")
+        status, said = place.run("sql", "--format", "csv", query)
+        same = status == 0 and said.split() == ["fewer,other,pairs", "0,0,0"]
+    if not same:
+        raise Broken(f"{name} differs from {whole} {said[-300:]}")
 
 
-def messages(place, count):
-    """A file of messages with times that rise."""
-    rows = ({"id": n, "text": f"message {n % 97} of {n % 13}", "ts": 1_767_258_000_000 + 37 * n} for n in range(count))
-    return place.write("messages.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def pipeline(place, name, source):
-    """A pipeline over files with windows, into a folder of its name."""
-    return place.write(
-        f"{name}.sql",
-        f"""SET stream.state = 'state-{name}'; SET stream.checkpoint_interval = '50 ms';
-            CREATE SOURCE m (id BIGINT, text VARCHAR, ts TIMESTAMP, WATERMARK FOR ts) WITH (connector = 'files', path = '{source}', speed = '2000');
-            CREATE SINK s WITH (connector = 'files', path = '{name}', format = 'json');
-            INSERT INTO s SELECT window_start, count(*) AS n, min(id) AS first FROM hop(m, INTERVAL '5 seconds', INTERVAL '20 seconds')
-              GROUP BY window_start, window_end;""",
-    )
+def damaged(place, path):
+    """Flips, cuts, lengthens or removes a file; what was done."""
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    kind = place.random.choice(("flip", "cut", "append", "remove", "empty", "zeros"))
+    if kind == "remove":
+        os.remove(path)
+        return kind
+    at = place.random.randrange(max(len(data), 1))
+    if kind == "flip" and data:
+        data[at] ^= 1 << place.random.randrange(8)
+    elif kind == "cut":
+        del data[at:]
+    elif kind == "empty":
+        data.clear()
+    elif kind == "zeros":
+        data[at:at + 512] = bytes(len(data[at:at + 512]))
+    else:
+        data += b"\0x"
+    with open(path, "wb") as file:
+        file.write(data)
+    return kind
 
 
 def embed_kills(place, until):
-    """`sembla embed` is killed at any moment and run again; the output is that of a run without a kill."""
-    source = messages(place, 20_000)
+    """`sembla embed` is killed at any moment and run again; the rows are those of a run without a kill."""
+    source = place.write("texts.jsonl", inputs.messages(60_000))
     command = lambda name: ("embed", source, "-o", name, "-c", "text", "-m", "potion")
-    place.run(*command("whole.parquet"))
-    whole = open(place.file("whole.parquet"), "rb").read()
-    outputs = kills = 0
+    seconds = {ending: place.timed(*command(f"whole.{ending}")) for ending in ("parquet", "jsonl")}
+    outputs = kills = resumed = 0
     while time.monotonic() < until:
-        name = f"out{outputs}.parquet"
+        ending = place.random.choice(sorted(seconds))
+        name = f"out{outputs}.{ending}"
         for _ in range(6):
-            if place.kill_after(place.random.uniform(0.05, 2.0), *command(name)):
+            if place.kill_after(place.random.uniform(0.0, 1.1 * seconds[ending]), *command(name)):
                 break
             kills += 1
+            resumed += os.path.exists(place.file(f"{name}.partial"))
+            if os.path.exists(place.file(name)):
+                check_same(place, f"whole.{ending}", name)
+                break
         if not os.path.exists(place.file(name)):
-            place.run(*command(name))
-        if open(place.file(name), "rb").read() != whole:
-            raise Broken(f"{name} differs from a run without kills")
+            place.timed(*command(name))
+        check_same(place, f"whole.{ending}", name)
+        os.remove(place.file(name))
         outputs += 1
-    return f"{kills} kills, {outputs} outputs, all equal"
+    return f"{kills} kills ({resumed} left work to resume), {outputs} outputs, all equal"
 
 
 def pipeline_kills(place, until):
-    """A pipeline is killed at any moment and run again; its results are those of a run without a kill."""
-    source = messages(place, 20_000)
-    place.run("run", pipeline(place, "whole", source))
-    whole, runs, kills = lines(place.file("whole")), 0, 0
+    """Pipelines are killed at any moment and run again; their results are those of a run without a kill."""
+    source = place.write("texts.jsonl", inputs.messages(20_000))
+    whole, seconds = {}, {}
+    for kind in inputs.PIPELINES:
+        seconds[kind] = place.timed("run", place.write("whole.sql", inputs.pipeline(kind, f"whole-{kind}", source)))
+        whole[kind] = published(place.file(f"whole-{kind}"))
+    runs = kills = 0
     while time.monotonic() < until:
-        file = pipeline(place, f"run{runs}", source)
+        kind = place.random.choice(sorted(whole))
+        name = f"run{runs}"
+        file = place.write(f"{name}.sql", inputs.pipeline(kind, name, source))
         for _ in range(8):
-            if place.kill_after(place.random.uniform(0.05, 0.8), "run", file):
+            if place.kill_after(place.random.uniform(0.05, 0.7 * seconds[kind]), "run", file):
                 break
             kills += 1
-        place.run("run", file)
-        if lines(place.file(f"run{runs}")) != whole:
-            raise Broken(f"run{runs}: the results differ from a run without kills")
+        place.timed("run", file)
+        if published(place.file(name)) != whole[kind]:
+            raise Broken(f"{name} ({kind}): the results differ from a run without kills")
+        shutil.rmtree(place.file(name))
         runs += 1
-    return f"{kills} kills, {runs} runs, {len(whole)} rows each, all equal"
+    return f"{kills} kills, {runs} runs of {len(whole)} pipelines, all equal"
 
 
-def damage(place, until):
-    """A file of the state or of the data set's own is cut, flipped or removed; the pipeline gives the same rows or refuses."""
-    source = messages(place, 20_000)
-    place.run("run", pipeline(place, "whole", source))
-    whole = lines(place.file("whole"))
-    file = pipeline(place, "half", source)
-    while not [path for path in contents(place.file("half")) if "part-" in path] if os.path.exists(place.file("half")) else True:
-        place.kill_after(0.6, "run", file)
-    kept = {name: place.file(f"kept-{name}") for name in ("half", "state-half")}
-    for name, copy in kept.items():
-        shutil.copytree(place.file(name), copy)
+def half_done(place, source, kind):
+    """Kills a pipeline after it has published something, and keeps what it leaves."""
+    file = place.write("half.sql", inputs.pipeline(kind, "half", source, paced=True))
+    for _ in range(200):
+        place.kill_after(0.7, "run", file)
+        if os.path.exists(place.file("half")) and len(published(place.file("half"))) > 3:
+            break
+    for name in ("half", "state-half"):
+        shutil.copytree(place.file(name), place.file(f"kept-{name}"))
+    return file
+
+
+def state_damage(place, until):
+    """A file of a pipeline's state or of its sink's own is damaged; the pipeline gives the same rows or refuses."""
+    source = place.write("texts.jsonl", inputs.messages(20_000))
+    tried, refused, kinds = 0, 0, list(inputs.PIPELINES)
+    while time.monotonic() < until:
+        kind = kinds[tried // 60 % len(kinds)]
+        for name in ("half", "state-half", "kept-half", "kept-state-half", f"whole-{kind}", "state-whole"):
+            shutil.rmtree(place.file(name), ignore_errors=True)
+        place.timed("run", place.write("whole.sql", inputs.pipeline(kind, f"whole-{kind}", source)))
+        whole, file = published(place.file(f"whole-{kind}")), half_done(place, source, kind)
+        for _ in range(60):
+            if time.monotonic() >= until:
+                break
+            for name in ("half", "state-half"):
+                shutil.rmtree(place.file(name))
+                shutil.copytree(place.file(f"kept-{name}"), place.file(name))
+            own = [os.path.join(root, name) for part in ("state-half", "half/_sembla", "half/_pending")
+                   for root, _, names in os.walk(place.file(part)) for name in names]
+            victim = place.random.choice(sorted(own))
+            what = damaged(place, victim)
+            status, said = place.run("run", file)
+            tried += 1
+            refused += status != 0
+            if status == 0 and published(place.file("half")) != whole:
+                raise Broken(f"{what} of {victim}: the results differ, and nothing was said:\n{said[-400:]}")
+    return f"{tried} damaged files, {refused} refused by name, no wrong result"
+
+
+def work_damage(place, until):
+    """The unfinished work of `embed`, its cache and an index are damaged; results are right, or the files are refused."""
+    source = place.write("texts.jsonl", inputs.messages(20_000))
+    embed = lambda *more: ("embed", source, "-c", "text", "-m", "potion", *more)
+    place.timed(*embed("-o", "whole.parquet", "--cache", "kept-cache"))
+    while not os.path.exists(place.file("part.parquet.partial/parts")):
+        place.kill_after(place.random.uniform(0.1, 0.4), *embed("-o", "part.parquet"))
+        if os.path.exists(place.file("part.parquet")):
+            os.remove(place.file("part.parquet"))
+    shutil.copytree(place.file("part.parquet.partial"), place.file("kept-partial"))
+    index = "CREATE INDEX i ON 'whole.parquet' (embedding) WITH (path = 'kept.index')"
+    has_index = place.run("sql", index)[0] == 0
     tried = refused = 0
     while time.monotonic() < until:
-        for name, copy in kept.items():
-            shutil.rmtree(place.file(name))
-            shutil.copytree(copy, place.file(name))
-        own = [os.path.join(root, name) for part in ("state-half", "half/_sembla", "half/_pending")
-               for root, _, names in os.walk(place.file(part)) for name in names if not name.startswith(".")]
-        victim = place.random.choice(sorted(own))
-        data = bytearray(open(victim, "rb").read())
-        kind = place.random.choice(("flip", "cut", "append", "remove"))
-        if kind == "remove":
-            os.remove(victim)
+        for name in ("cache", "part.parquet.partial", "out.parquet", "part.parquet", "out.parquet.partial"):
+            shutil.rmtree(place.file(name), ignore_errors=True)
+            if os.path.isfile(place.file(name)):
+                os.remove(place.file(name))
+        if place.random.random() < 0.6:
+            shutil.copytree(place.file("kept-cache"), place.file("cache"))
+            folder, output, command = "cache", "out.parquet", embed("-o", "out.parquet", "--cache", "cache")
         else:
-            at = place.random.randrange(max(len(data), 1))
-            if kind == "flip" and data:
-                data[at] ^= 1 << place.random.randrange(8)
-            elif kind == "cut":
-                del data[at:]
-            else:
-                data += b"\0x"
-            open(victim, "wb").write(data)
-        status, said = place.run("run", file)
+            shutil.copytree(place.file("kept-partial"), place.file("part.parquet.partial"))
+            folder, output, command = "part.parquet.partial", "part.parquet", embed("-o", "part.parquet")
+        files = [os.path.join(root, name) for root, _, names in os.walk(place.file(folder)) for name in names]
+        victim = place.random.choice(sorted(files))
+        what = damaged(place, victim)
+        status, said = place.run(*command)
         tried += 1
         refused += status != 0
-        if status == 0 and lines(place.file("half")) != whole:
-            raise Broken(f"{kind} of {victim}: the results differ, and nothing was said:\n{said[-400:]}")
-    return f"{tried} damaged files, {refused} refused by name, no wrong result"
+        if status == 0:
+            try:
+                check_same(place, "whole.parquet", output)
+            except Broken as error:
+                raise Broken(f"{what} of {victim}, and nothing was said: {error}\n{said[-400:]}")
+    return f"{tried} damaged files, {refused} refused by name, no wrong result{'' if has_index else ' (no index)'}"
 
 
 def hostile_files(place, until):
     """Files that are cut, flipped or of something else: an answer or an error, never a crash."""
-    table = "id,text,n\n" + "".join(f'{n},"text ""{n}"", {"x" * (n % 60)}",{n / 7}\n' for n in range(400))
-    objects = "".join(json.dumps({"id": n, "text": "ü" * (n % 9), "n": None if n % 5 else n}) + "\n" for n in range(400))
-    place.write("good.csv", table)
+    seeds = {"csv": inputs.table(), "jsonl": inputs.objects(), "json": inputs.array()}
+    place.write("good.csv", seeds["csv"])
     place.run("sql", "COPY (SELECT * FROM 'good.csv') TO 'good.parquet' STORED AS PARQUET")
-    seeds = {"csv": table.encode(), "jsonl": objects.encode(), "parquet": open(place.file("good.parquet"), "rb").read()}
+    with open(place.file("good.parquet"), "rb") as file:
+        seeds["parquet"] = file.read()
+    for ending in ("csv.gz", "jsonl.zst"):
+        plain = ending.split(".")[0]
+        place.write(f"good.{plain}", seeds[plain])
+        packed = subprocess.run(["gzip", "-c", place.file(f"good.{plain}")], capture_output=True).stdout
+        seeds[ending.replace("zst", "gz")] = packed
     tried = answered = 0
     while time.monotonic() < until:
         ending, data = place.random.choice(sorted(seeds.items()))
-        data = bytearray(data)
-        for _ in range(place.random.randrange(1, 4)):
-            at = place.random.randrange(len(data))
-            kind = place.random.randrange(5)
-            if kind == 0:
-                data[at] ^= 1 << place.random.randrange(8)
-            elif kind == 1:
-                del data[at:]
-            elif kind == 2:
-                data[at:at] = place.random.choice((b"\0", b'"', b"\n", b"{", b"]", b"\xff\xfe", b"[" * 2000, b"9" * 400))
-            elif kind == 3:
-                data[at:at + place.random.randrange(40)] = b""
-            else:
-                data += place.random.choice((b"\0" * 100, b'{"id":', b"\n\n", bytes(data[-60:])))
-            if not data:
-                data = bytearray(b"\n")
-        place.write(f"bad.{ending}", bytes(data))
-        status, _ = place.run("sql", f"SELECT count(*), max(text), sum(id) FROM 'bad.{ending}'")
+        place.write(f"bad.{ending}", inputs.mutated(place.random, data))
+        query = place.random.choice(inputs.FILE_QUERIES).format(f"bad.{ending}")
+        status, _ = place.run("sql", query)
         tried += 1
         answered += status == 0
     return f"{tried} files, {answered} read, the others refused"
 
 
-def hostile_sql(place, until):
-    """Statements put together at random, some of them very long: an answer or an error, never a crash or a hang."""
-    words = ("SELECT", "FROM", "WHERE", "(", ")", ",", "1", "'a'", "NULL", "id", "embed('x')", "cos_sim", "*", "t", "AS", "OVER", "GROUP BY",
-             "dedup(t)", "topics(t)", "tumble(t, INTERVAL '1 s')", "threshold => 2", "ARRAY[1,2]", "CAST", "::INT", "LIMIT", "-", "NOT", ";",
-             "WITH", "UNION ALL", "VALUES", "CREATE SOURCE", "EXPLAIN", "SHOW", "'\\0'", "1e400", "9223372036854775808", "\"", "--", "/*")
-    chains = ("SELECT " + "(" * 5000 + "1", "SELECT 1" + " UNION ALL SELECT 1" * 4000, "SELECT " + "NOT " * 8000 + "true", "SELECT " + "1+" * 2000 + "1",
-              "SELECT 'a'" + "||'a'" * 8000, "SELECT 1 WHERE " + " OR ".join(f"1={n}" for n in range(9000)), "SELECT " + "ARRAY[" * 3000,
-              "SELECT " + "CASE WHEN true THEN " * 3000, "SELECT '" + "x" * 3_000_000 + "'", "SELECT 1;" * 900)
+def hostile_models(place, until):
+    """Model folders with damaged or hostile files: vectors or an error, never a crash."""
+    bundled = {name: os.path.join(place.models, name) for name in sorted(os.listdir(place.models))}
+    folders = {name: path for name, path in bundled.items() if os.path.exists(os.path.join(path, "config.json"))}
     tried = answered = 0
-    for chain in chains:
-        place.run("sql", "-f", place.write("chain.sql", chain))
-        tried += 1
     while time.monotonic() < until:
-        head = "CREATE VIEW t AS SELECT * FROM (VALUES (1, 'a b'), (2, NULL)) AS v(id, text); "
-        text = head + " ".join(place.random.choice(words) for _ in range(place.random.randrange(2, 25)))
-        status, _ = place.run("sql", "-f", place.write("query.sql", text))
+        name = place.random.choice(sorted(folders))
+        shutil.rmtree(place.file("model"), ignore_errors=True)
+        shutil.copytree(folders[name], place.file("model"), copy_function=os.symlink)
+        files = sorted(file for file in os.listdir(place.file("model")) if not file.endswith(".md"))
+        victim = place.file("model", place.random.choice(files))
+        if os.path.isdir(victim):
+            victim = os.path.join(victim, os.listdir(victim)[0])
+        with open(victim, "rb") as file:
+            data = file.read()
+        os.remove(victim)
+        with open(victim, "wb") as file:
+            file.write(inputs.hostile_model_file(place.random, victim, data))
+        call = place.random.choice(("embed('a text', './model')", "rerank('a', 'b', './model')", "token_count(repeat('ab ', 3000), './model')"))
+        status, _ = place.run("sql", f"SELECT {call}")
         tried += 1
         answered += status == 0
-    return f"{tried} statements, {answered} answered"
+    return f"{tried} models, {answered} answered, the others refused"
+
+
+def hostile_sql(place, until):
+    """Statements put together at random, and very long ones: an answer or an error, never a crash or a hang."""
+    tried = answered = 0
+    for chain in inputs.chains(place.random):
+        if time.monotonic() < until:
+            place.run("sql", "-f", place.write("chain.sql", chain))
+            tried += 1
+    while time.monotonic() < until:
+        status, _ = place.run("sql", "-f", place.write("query.sql", inputs.statement(place.random)))
+        tried += 1
+        answered += status == 0
+    return f"{tried} statements, {answered} answered, the others refused"
+
+
+def findings(place, until):
+    """Findings over odd tables with options at their extremes: rows or an error, never a crash."""
+    tried = answered = 0
+    while time.monotonic() < until:
+        status, _ = place.run("sql", "-m", "potion", "--memory-limit", "2g", "-f", place.write("query.sql", inputs.finding(place.random)))
+        tried += 1
+        answered += status == 0
+    return f"{tried} calls, {answered} answered, the others refused"
 
 
 def slow_clients(place, until):
-    """Clients of the metrics that send half a request and wait; the pipeline goes on, and /healthz answers."""
-    source = messages(place, 200_000)
-    file = pipeline(place, "served", source).replace("served.sql", "served.sql")
+    """Clients of the metrics that send half a request and wait; the pipeline goes on, and /health answers."""
+    source = place.write("texts.jsonl", inputs.messages(150_000))
+    file = place.write("served.sql", inputs.pipeline("counts", "served", source, paced=True))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    child = subprocess.Popen([place.binary, "run", file, "--metrics", str(port)], cwd=place.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    held, refused, answers = [], 0, 0
+    child = place.start("run", file, "--metrics", str(port), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    held, made, refused, answers, asked = [], 0, 0, 0, 0
     try:
-        time.sleep(2)
+        time.sleep(1)
         while time.monotonic() < until and child.poll() is None:
             try:
                 client = socket.create_connection(("127.0.0.1", port), timeout=5)
                 client.sendall(b"GET /metrics HT")
                 held.append(client)
+                made += 1
             except OSError:
                 refused += 1
-                time.sleep(0.05)
-            if len(held) % 100 == 0:
+                time.sleep(0.01)
+            if (made + refused) % 100 == 0:
+                asked += 1
                 answers += healthy(port)
-            held = held[-1500:]
-        ended = child.poll()
-        if ended not in (None, 0):
-            raise Broken(f"the pipeline ended with {ended}: {child.stderr.read().decode(errors='replace')[-400:]}")
+            while len(held) > 1500:
+                held.pop(0).close()
+        if child.poll() not in (None, 0):
+            raise Broken(f"the pipeline ended with {child.poll()}: {child.stderr.read().decode(errors='replace')[-400:]}")
+        if asked > 4 and answers == 0:
+            raise Broken(f"/health did not answer once of {asked} times")
     finally:
         child.send_signal(signal.SIGTERM)
         try:
@@ -272,44 +378,53 @@ def slow_clients(place, until):
             raise Broken("the pipeline did not stop within 30 s of SIGTERM")
         for client in held:
             client.close()
-    return f"{len(held)} clients held at the end, {refused} refused, {answers} answers about its health"
+    return f"{made} clients, {refused} refused, /health answered {answers} of {asked} times"
 
 
 def healthy(port):
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-            client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return client.recv(20).startswith(b"HTTP/1.")
     except OSError:
-        return 0
+        return False
 
 
-SUITES = {name: suite for name, suite in globals().items()
-          if name in ("embed_kills", "pipeline_kills", "damage", "hostile_files", "hostile_sql", "slow_clients")}
+# By suite its share of the time.
+SUITES = {
+    embed_kills: 2, pipeline_kills: 3, state_damage: 3, work_damage: 1.5, hostile_files: 2.5, hostile_models: 2,
+    hostile_sql: 1.5, findings: 2, slow_clients: 0.5,
+}
 
 
 def main():
+    names = {suite.__name__: suite for suite in SUITES}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", default="target/release/sembla")
+    parser.add_argument("--binary", default=os.environ.get("SEMBLA", "target/release/sembla"))
+    parser.add_argument("--models", default=os.environ.get("SEMBLA_MODELS", "models/builtin"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=18)
-    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=[])
+    parser.add_argument("--minutes", type=float, default=18, help="for all suites together")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}; all of them by default")
     options = parser.parse_args()
-    binary = os.path.abspath(options.binary)
-    if not os.path.exists(binary):
-        sys.exit(f"{binary} does not exist; `make build` makes it, or name another one with --binary")
-    names = options.suites or list(SUITES)
-    share = 60 * options.minutes / len(names)
+    options.binary, options.models = os.path.abspath(options.binary), os.path.abspath(options.models)
+    unknown = [name for name in options.suites if name not in names]
+    if unknown:
+        parser.error(f"there is no suite {unknown[0]}; there are {', '.join(names)}")
+    if not os.path.exists(options.binary):
+        sys.exit(f"{options.binary} does not exist; `make build` makes it, or name another one with --binary")
+    chosen = [names[name] for name in options.suites] or list(SUITES)
+    unit = 60 * options.minutes / sum(SUITES[suite] for suite in chosen)
     broken = 0
-    for name in names:
-        place = Place(binary, f"{options.seed} {name}")
+    for suite in chosen:
+        place = Place(options, suite.__name__)
+        began = time.monotonic()
         try:
-            said = SUITES[name](place, time.monotonic() + share)
+            said = suite(place, began + unit * SUITES[suite])
             shutil.rmtree(place.path, ignore_errors=True)
         except Broken as error:
             broken += 1
             said = f"BROKEN: {error}\nits files are in {place.path}"
-        print(f"{name}: {said}", flush=True)
+        print(f"{suite.__name__} ({time.monotonic() - began:.0f} s): {said}", flush=True)
     sys.exit(1 if broken else 0)
 
 
