@@ -1,0 +1,54 @@
+//! A copy of a fixture of `models/tests`, in which one file is what the fuzzer says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
+use tempfile::TempDir;
+
+/// A folder with a model.
+pub struct Folder {
+    _keep: TempDir,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A copy of the fixture of that name.
+    ///
+    /// # Panics
+    /// When the fixture is not there or the disk fails: then nothing can be fuzzed.
+    pub fn of(fixture: &str) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures").join(fixture);
+        let keep = tempfile::tempdir().expect("a folder");
+        let path = keep.path().join(fixture);
+        copy(&source, &path);
+        Self { _keep: keep, path }
+    }
+
+    /// Whether the model loads with that content of a file, and embeds a text. Errors are right
+    /// answers; panics and what sanitizers find are not.
+    pub fn try_with(&self, file: &str, content: &[u8]) -> bool {
+        fs::write(self.path.join(file), content).expect("a file");
+        let spec = ModelSpec::new(self.path.to_string_lossy());
+        let embedded = Model::load(&spec)
+            .and_then(|model| model.embed(&["a text"], Prompt::Default, &CancelToken::new()).map(drop));
+        embedded.is_ok()
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, file: &str) {
+        // It may not be there.
+        let _ = fs::remove_file(self.path.join(file));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a fixture").flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
