@@ -249,8 +249,12 @@ impl<'a> Attempt<'a> {
         }
         let state = machine.read_state(progress.as_ref()).await?;
         if let Some(progress) = progress.as_ref().filter(|progress| progress.is_complete) {
-            machine.refuse_unread(progress).await?;
-            return Ok(None);
+            let unread = machine.unread(progress).await?;
+            match unread.first() {
+                None => return Ok(None),
+                Some(_) if machine.reads_on(sink.takes_marks()).await => {}
+                Some((source, what)) => return Err(unread_error(source, what)),
+            }
         }
         let partitions = Partitions::new(assignments)?;
         let watermarks = machine.watermarks(&partitions, state.as_ref())?;
@@ -287,6 +291,14 @@ impl<'a> Attempt<'a> {
             windows,
         }))
     }
+}
+
+/// The refusal to call a pipeline complete whose source has more by now.
+fn unread_error(source: &str, what: &str) -> Error {
+    Error::State(format!(
+        "source '{source}' was read to its end by an earlier run, and since then {what}; --ignore-state reads \
+         all of it again, and adds the results to those there are"
+    ))
 }
 
 /// Refuses positions in partitions that others of their names have taken the place of.
@@ -354,6 +366,11 @@ impl Machine {
         }
     }
 
+    /// Whether nothing but the sink keeps two instances apart: no source is shared in a group.
+    pub(crate) fn is_uncoordinated(&self) -> bool {
+        !self.sources.iter().any(|source| source.is_live)
+    }
+
     /// Whether progress with that epoch is to be ignored: it is what was found at the first start,
     /// and nothing has been committed since.
     fn ignores(&mut self, epoch: u64) -> bool {
@@ -361,20 +378,31 @@ impl Machine {
         self.ignore_state && first == epoch
     }
 
-    /// Refuses to call a pipeline complete whose sources have changed since they were read.
-    async fn refuse_unread(&self, progress: &Progress) -> Result<()> {
+    /// By source what has come since a pipeline was complete.
+    async fn unread(&self, progress: &Progress) -> Result<Vec<(String, String)>> {
         let nowhere = BTreeMap::new();
+        let mut unread = Vec::new();
         for source in &self.sources {
             let positions = progress.positions.get(&source.name).unwrap_or(&nowhere);
             if let Some(what) = source.source.lock().await.unread(positions).await? {
-                return Err(Error::State(format!(
-                    "source '{}' was read to its end by an earlier run, and since then {what}; \
-                     --ignore-state reads all of it again, and adds the results to those there are",
-                    source.name
-                )));
+                unread.push((source.name.clone(), what));
             }
         }
-        Ok(())
+        Ok(unread)
+    }
+
+    /// Whether a complete pipeline may read what has come since: its windows would all be closed,
+    /// and behind an exchange they are another pipeline's.
+    async fn reads_on(&self, takes_marks: bool) -> bool {
+        if takes_marks || self.windows.is_some() {
+            return false;
+        }
+        for source in &self.sources {
+            if !source.source.lock().await.is_log() {
+                return false;
+            }
+        }
+        true
     }
 
     /// The state that the progress names.

@@ -39,6 +39,11 @@ pub enum Error {
     #[error("{0}")]
     Fenced(String),
 
+    /// Another instance has certainly taken over, or a transaction was given up for taking too
+    /// long. Apart from that it is as [`Error::Fenced`].
+    #[error("{0}")]
+    Replaced(String),
+
     /// State that is torn, missing, or of another query. It is never replaced by an empty start.
     #[error("{0}")]
     State(String),
@@ -61,11 +66,18 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Option(_) | Self::Data(_) | Self::Memory(_) | Self::Stopped => Fault::User,
-            Self::Transient(_) | Self::External(_) | Self::Fenced(_) | Self::State(_) => {
-                Fault::External
-            }
+            Self::Transient(_)
+            | Self::External(_)
+            | Self::Fenced(_)
+            | Self::Replaced(_)
+            | Self::State(_) => Fault::External,
             Self::Bug(_) => Fault::Bug,
         }
+    }
+
+    /// Whether what was not committed is gone, so that the sink must be recovered.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced(_) | Self::Replaced(_))
     }
 
     /// Whether the same call may succeed later.

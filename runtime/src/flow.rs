@@ -126,7 +126,7 @@ impl Flow {
         self.reporter.late(late.num_rows());
         self.counted.late += late.num_rows() as u64;
         if self.takes_late {
-            let late = windows.stage.late(late)?;
+            let late = windows.stage.shown(late)?;
             let weight = Weight::of(&late);
             self.send(Delivery::Late(late), weight).await;
         }
@@ -203,7 +203,10 @@ impl Flow {
         self.reporter.meter.window_stage.add(began.elapsed());
         let rejected = match pane {
             Pane::Early => Vec::new(),
-            Pane::OnTime | Pane::Late => given.letters(&out.rejected, windows.partitions.as_ref()),
+            Pane::OnTime | Pane::Late => {
+                let shown = |rows: RecordBatch| windows.stage.shown(rows);
+                given.letters(&out.rejected, windows.partitions.as_ref(), shown)?
+            }
         };
         for batch in out.batches {
             self.send_rows(batch).await?;

@@ -21,6 +21,11 @@ use crate::stop::{Exhausted, Stop, StopSignal};
 use crate::window::WindowKind;
 use crate::{Error, Result, RowStage, Sink, Source, WindowStage};
 
+/// After so many takeovers by others an instance that nothing else keeps apart from them ends.
+const TAKEOVERS_MAX: usize = 2;
+/// After this time without one, takeovers are counted anew.
+const TAKEOVERS_WITHIN: Duration = Duration::from_secs(600);
+
 /// A source of a pipeline.
 pub struct SourceInput {
     /// Its name, unique within the pipeline; progress is kept under it.
@@ -148,6 +153,7 @@ pub async fn run(
 /// One attempt after another.
 async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, Option<Error>)> {
     let (mut number, mut failures) = (0_u64, 0);
+    let mut takeovers = Takeovers::default();
     let began = tokio::time::Instant::now();
     loop {
         number += 1;
@@ -183,7 +189,12 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             failures = 0;
         }
         failures += 1;
-        let may_help = error.is_transient() || matches!(error, Error::Fenced(_));
+        // Where no group settles who reads, two instances would take over from each other for ever.
+        if machine.is_uncoordinated() && matches!(error, Error::Replaced(_)) && takeovers.are_many()
+        {
+            return Err(taken_over(&machine.name, &error));
+        }
+        let may_help = error.is_transient() || error.is_fenced();
         if !may_help || failures > machine.options.retries {
             return Err(error);
         }
@@ -200,6 +211,33 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// How often others have taken over lately.
+#[derive(Debug, Default)]
+struct Takeovers {
+    count: usize,
+    last: Option<tokio::time::Instant>,
+}
+
+impl Takeovers {
+    /// Counts one more, and says whether that is too many.
+    fn are_many(&mut self) -> bool {
+        if self.last.is_none_or(|last| last.elapsed() > TAKEOVERS_WITHIN) {
+            self.count = 0;
+        }
+        self.last = Some(tokio::time::Instant::now());
+        self.count += 1;
+        self.count >= TAKEOVERS_MAX
+    }
+}
+
+/// Why a pipeline leaves the work to another instance.
+fn taken_over(pipeline: &str, error: &Error) -> Error {
+    Error::External(format!(
+        "pipeline '{pipeline}' was taken over by another instance {TAKEOVERS_MAX} times, so this one ends: stop the \
+         other one first, or give the sink, whose name it has, another name if they are two pipelines ({error})"
+    ))
 }
 
 /// Why a pipeline that has never run gives up.

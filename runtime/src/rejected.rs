@@ -97,12 +97,16 @@ pub(crate) struct WindowRowsGiven {
 
 impl WindowRowsGiven {
     /// The letters of rejected rows. Without `partitions`, those of another pipeline are named by
-    /// their numbers.
+    /// their numbers. `shown_row` gives a row of the window the columns and names that people know.
+    ///
+    /// # Errors
+    /// What `shown_row` says.
     pub(crate) fn letters(
         &self,
         rejected: &[RejectedRow],
         partitions: Option<&Partitions>,
-    ) -> Vec<Rejected> {
+        shown_row: impl Fn(RecordBatch) -> Result<RecordBatch>,
+    ) -> Result<Vec<Rejected>> {
         let window = format!(
             "in the window {} to {}",
             shown(self.window.start_us),
@@ -112,10 +116,14 @@ impl WindowRowsGiven {
             let place = rejected.row.and_then(|row| self.place(row));
             let origin = place.and_then(|(batch, row)| hidden_of(self.origins.get(batch)?, row));
             let content = rejected.content.clone().filter(|content| content.num_rows() > 0);
-            let content = content.or_else(|| {
+            let in_window = || {
                 let (batch, row) = place?;
-                Some(self.rows.get(batch)?.slice(row, 1))
-            });
+                Some(shown_row(self.rows.get(batch)?.slice(row, 1)))
+            };
+            let content = match content {
+                Some(content) => Some(content),
+                None => in_window().transpose()?,
+            };
             let (partition, position, time) = match origin {
                 Some((time, sequence, number)) => {
                     let known = partitions.and_then(|all| all.name(number)).cloned();
@@ -123,14 +131,14 @@ impl WindowRowsGiven {
                 }
                 None => ("a row of a window".into(), NO_POSITION, None),
             };
-            Rejected {
+            Ok(Rejected {
                 partition,
                 position,
                 timestamp_us: time,
                 key: None,
                 payload: content.and_then(|content| row_json(&content.slice(0, 1))),
                 reason: format!("{} ({window})", rejected.reason),
-            }
+            })
         };
         rejected.iter().map(letter).collect()
     }

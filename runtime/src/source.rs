@@ -139,6 +139,13 @@ pub trait Source: Send {
         Ok(None)
     }
 
+    /// Whether what comes later always lies behind its positions, as in a log. Then a pipeline of
+    /// rows that had read all of it reads on from there. False where a later row may belong before
+    /// an earlier one, as in files that are read in the order of time.
+    fn is_log(&self) -> bool {
+        false
+    }
+
     /// How many records are known to lie ahead of what was given out, by partition; for metrics.
     fn lag(&self) -> BTreeMap<Partition, i64> {
         BTreeMap::new()

@@ -141,11 +141,12 @@ pub trait WindowStage: Send {
     /// What the plan says.
     async fn close(&mut self, window: ClosedWindow) -> Result<WindowOut>;
 
-    /// Rows that came too late, as the sink shows them: the columns that people know.
+    /// Rows of the window's input as late rows and dead letters show them: with the columns that
+    /// people know, under the names that these have in the query.
     ///
     /// # Errors
     /// When they can't be put together.
-    fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {
+    fn shown(&self, rows: RecordBatch) -> Result<RecordBatch> {
         Ok(rows)
     }
 

@@ -118,6 +118,7 @@ impl From<StreamError> for SqlError {
             StreamError::Transient(_)
             | StreamError::External(_)
             | StreamError::Fenced(_)
+            | StreamError::Replaced(_)
             | StreamError::State(_) => Self::Io(message),
             StreamError::Memory(_) => Self::Resources(message),
             StreamError::Stopped => Self::Cancelled,

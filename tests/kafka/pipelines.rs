@@ -10,8 +10,8 @@ use sembla_connectors::formats::{Column, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
 use sembla_runtime::state::{LocalStore, Query};
 use sembla_runtime::{
-    Error, EventTime, Pipeline, PipelineOptions, Result, SourceInput, Status, Stop, StopSignal,
-    Summary, run,
+    End, Error, EventTime, Pipeline, PipelineOptions, Result, SourceInput, Status, Stop,
+    StopSignal, Summary, run,
 };
 use sembla_testing::{Broker, Record};
 use tokio::sync::watch;
@@ -48,6 +48,11 @@ impl<'a> Copy<'a> {
     }
 
     fn pipeline(&self, stops_at_end: bool, ignore_state: bool) -> Pipeline {
+        self.pipeline_into(&self.output, stops_at_end, ignore_state)
+    }
+
+    /// The pipeline of the same name into a topic.
+    fn pipeline_into(&self, topic: &str, stops_at_end: bool, ignore_state: bool) -> Pipeline {
         let servers = self.broker.servers();
         let mut given = options(&[
             ("topic", &self.input),
@@ -59,7 +64,7 @@ impl<'a> Copy<'a> {
         given.extend(self.source_options.iter().cloned());
         let source = KafkaSource::new(&self.output, &Self::columns(), &given).expect("a source");
         let schema: SchemaRef = schema_of(&Self::columns());
-        let mut given = options(&[("topic", &self.output), ("bootstrap_servers", &servers)]);
+        let mut given = options(&[("topic", topic), ("bootstrap_servers", &servers)]);
         given.extend(self.sink_options.iter().cloned());
         let groups = BTreeMap::from([(SOURCE.to_string(), source.group())]);
         let sink = KafkaSink::new(&schema, &given, groups).expect("a sink");
@@ -249,6 +254,81 @@ async fn offsets_of_another_consumer_are_no_progress() {
     assert!(line.contains(&format!("group '{}'", copy.output)), "{line}");
     copy.anew().await.expect("read from the beginning");
     assert_eq!(copy.ids(), (0..20).collect::<Vec<_>>());
+}
+
+/// A bounded run is a way to catch up, so the next one begins where the last one has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_the_end_of_a_bounded_run_is_read_by_the_next() {
+    let broker = Broker::shared();
+    let mut copy = Copy::new(broker);
+    copy.produce(0..20);
+    assert_eq!(copy.to_end().await.expect("copied").end, End::Complete);
+    assert_eq!(copy.to_end().await.expect("nothing new").end, End::AlreadyComplete);
+    // Markers of a transaction have offsets, but they are nothing to read.
+    broker.produce_openly(&copy.input, &[]).commit();
+    assert_eq!(copy.to_end().await.expect("nothing new").end, End::AlreadyComplete);
+    let records = [Record::new(message(20, TIME_MS)), Record::new(message(21, TIME_MS))];
+    broker.produce_openly(&copy.input, &records).commit();
+    assert_eq!(copy.to_end().await.expect("copied").end, End::Complete);
+    assert_eq!(copy.ids(), (0..22).collect::<Vec<_>>());
+    assert_eq!(copy.to_end().await.expect("nothing new").end, End::AlreadyComplete);
+    // Records that were deleted before they were read are missed by name.
+    copy.produce(30..40);
+    broker.delete_before(&copy.input, 0, 28);
+    let line = line_of(copy.to_end().await);
+    assert!(line.contains("is not there: the broker has 28 to"), "{line}");
+    copy.source_options = options(&[("on_missing_offset", "earliest")]);
+    copy.to_end().await.expect("copied");
+    let ids = copy.ids();
+    assert!(ids.len() > 22 && ids.ends_with(&[38, 39]), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_behind_an_open_transaction_is_read_once_it_has_ended() {
+    let broker = Broker::shared();
+    let copy = Copy::new(broker);
+    copy.produce(0..5);
+    let open = broker.produce_openly(&copy.input, &[Record::new(message(5, TIME_MS))]);
+    copy.produce(6..10);
+    copy.to_end().await.expect("copied");
+    assert_eq!(copy.ids(), (0..5).collect::<Vec<_>>());
+    open.commit();
+    copy.to_end().await.expect("copied");
+    assert_eq!(copy.ids(), (0..10).collect::<Vec<_>>());
+}
+
+/// They would share the partitions of the group, and each output would lack some rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_of_the_same_name_into_another_topic_is_refused() {
+    let broker = Broker::shared();
+    let copy = Copy::new(broker);
+    copy.produce(0..20);
+    copy.to_end().await.expect("copied");
+    let name = copy.output.clone();
+    let other = broker.topic("other", 1);
+    let to_end = async |pipeline| {
+        let (_stop, signal) = StopSignal::channel();
+        let (status, _seen) = watch::channel(Status::default());
+        run(pipeline, signal, status).await
+    };
+    copy.produce(20..30);
+    let line = line_of(to_end(copy.pipeline_into(&other, true, false)).await);
+    assert!(line.contains(&format!("writes to topic '{name}', and this one writes to '{other}'")));
+    assert_eq!(broker.read_committed(&other).len(), 0);
+    to_end(copy.pipeline_into(&other, true, true)).await.expect("as was asked for");
+    assert_eq!(broker.read_committed(&other).len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_out_that_the_broker_does_not_allow_is_refused_at_once() {
+    let broker = Broker::shared();
+    let mut copy = Copy::new(broker);
+    copy.sink_options = options(&[("transaction_timeout", "2 h")]);
+    copy.produce(0..1);
+    let error = copy.to_end().await.expect_err("refused");
+    assert!(matches!(error, Error::Option(_)), "{error:?}");
+    let line = error.to_string();
+    assert!(line.contains("transaction_timeout") && line.contains("transaction.max.timeout.ms"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

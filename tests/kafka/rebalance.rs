@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sembla_runtime::{Error, Result, SourceEvent};
+use sembla_runtime::{Result, SourceEvent};
 use sembla_testing::{Broker, Record};
 
 use crate::support::{Copier, numbered, results, sink, source};
@@ -23,7 +23,8 @@ async fn copy_until(mut copier: Copier, stop: Arc<AtomicBool>) -> Result<usize> 
     while !stop.load(Ordering::Relaxed) {
         attempts += 1;
         match attempt(&mut copier, &stop).await {
-            Ok(()) | Err(Error::Fenced(_) | Error::Transient(_)) => {}
+            Ok(()) => {}
+            Err(error) if error.is_fenced() || error.is_transient() => {}
             Err(error) => return Err(error),
         }
     }
@@ -155,7 +156,7 @@ async fn an_instance_that_does_not_answer_in_time_is_fenced() {
     });
     tokio::time::sleep(Duration::from_secs(4)).await;
     let error = zombie.commit().await.expect_err("fenced");
-    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    assert!(error.is_fenced(), "{error:?}");
     drop(zombie);
     let mut next = joining.await.expect("joined");
     loop {

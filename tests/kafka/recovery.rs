@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use arrow::array::RecordBatch;
 use sembla_connectors::formats::schema_of;
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
-use sembla_runtime::{Assignment, Delivery, Error, Output, Progress, Sink, SourceEvent};
+use sembla_runtime::{Assignment, Delivery, Output, Progress, Sink, SourceEvent};
 use sembla_testing::{Broker, Record};
 
 use crate::support::{Copier, SOURCE, columns, numbered, options, results, sink, sink_of, source};
@@ -148,7 +148,7 @@ async fn sleeps_in_an_open_transaction() {
     half_a_run(&mut copier).await;
     signal("-STOP", std::process::id());
     let error = copier.commit().await.expect_err("others have gone on");
-    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    assert!(error.is_fenced(), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,9 +190,9 @@ async fn the_second_sink_of_a_pipeline_fences_off_the_first() {
     let assignment = BTreeMap::from([(SOURCE.to_string(), first.assignment.clone())]);
     assert_eq!(second.recover(&input, &assignment).await, Ok(None));
     let error = first.commit().await.expect_err("fenced");
-    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    assert!(error.is_fenced(), "{error:?}");
     let error = first.write(&batch).await.expect_err("fenced for good");
-    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    assert!(error.is_fenced(), "{error:?}");
     assert!(broker.read_committed(&output).is_empty());
     drop(second);
     first.copy().await.expect("copied");
@@ -224,7 +224,7 @@ async fn progress_of_other_sources_is_a_record() {
     assert_eq!(next.recover(&output, &assignment).await, Ok(Some(progress.clone())));
     progress.epoch = 4;
     let error = sink.commit(&progress).await.expect_err("fenced");
-    assert!(matches!(error, Error::Fenced(_)), "{error:?}");
+    assert!(error.is_fenced(), "{error:?}");
     // A commit that changes nothing but its number needs no transaction.
     let before = broker.read_committed(&format!("{output}.progress")).len();
     next.commit(&progress).await.expect("committed");

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use sembla_connectors::formats::{Column, Metadata, schema_of};
 use sembla_connectors::kafka::{KafkaSink, KafkaSource};
 use sembla_runtime::{
-    Assignment, Error, Output, Partition, Progress, Result, Sink, Source, SourceBatch, SourceEvent,
+    Assignment, Output, Partition, Progress, Result, Sink, Source, SourceBatch, SourceEvent,
 };
 use sembla_testing::Broker;
 
@@ -160,7 +160,7 @@ impl Copier {
         for _ in 0..50 {
             match self.copy().await {
                 Ok(()) => return,
-                Err(Error::Fenced(_) | Error::Transient(_)) => {
+                Err(error) if error.is_fenced() || error.is_transient() => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Err(error) => panic!("{error}"),

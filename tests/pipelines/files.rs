@@ -87,6 +87,9 @@ fn a_window_rejects_rows_without_an_id_of_their_own() {
             let told = format!("\"position\":{position},");
             let letter = letters.iter().find(|letter| letter.contains(&told));
             assert!(letter.is_some_and(|letter| letter.contains(why)), "{why}: {letters:?}");
+            let letter = letter.map(String::as_str).unwrap_or_default();
+            let payload = "\"payload\":\"{\\\"id\\\":";
+            assert!(letter.contains(payload) && !letter.contains("[-0."), "as declared: {letter}");
         }
     }
 }

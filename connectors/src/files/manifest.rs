@@ -165,8 +165,8 @@ impl Manifests {
     /// Puts the next commit.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when its number, or a later one, is taken, and when the outcome is
-    /// unknown.
+    /// [`Error::Replaced`] when its number, or a later one, is taken; [`Error::Fenced`] when the
+    /// outcome is unknown.
     pub(super) async fn put(&self, manifest: &Manifest) -> Result<()> {
         let path = commit_path(manifest.number);
         let shown = self.folder.shown(&path);
@@ -175,7 +175,7 @@ impl Manifests {
             Error::Fenced(format!("whether the commit was written is not known: {error}"))
         })?;
         let taken =
-            || Error::Fenced(format!("another instance has written {shown} or a later one"));
+            || Error::Replaced(format!("another instance has written {shown} or a later one"));
         if !is_first {
             return Err(taken());
         }

@@ -64,8 +64,10 @@ impl ClientContext for MemberContext {
         for (name, topic) in statistics.topics {
             for (number, partition) in topic.partitions {
                 let key = TopicPartition::new(&name, number);
-                if let Some(end) = ends.get_mut(&key).filter(|_| partition.ls_offset >= 0) {
-                    *end = partition.ls_offset.max(*end);
+                let (stable, last) = (partition.ls_offset, partition.hi_offset);
+                if let Some(end) = ends.get_mut(&key).filter(|_| stable >= 0) {
+                    *end = stable.max(*end);
+                    self.member.waits.look(&key, stable, last, Instant::now());
                 }
             }
         }

@@ -96,11 +96,19 @@ impl Explainer {
         }
     }
 
-    /// The error that stops a client for good, if there was one: a login that is refused.
+    /// The error that stops a client for good, if there was one: a login that is refused, or a
+    /// certificate that nobody known has signed.
     pub(super) fn refusal(&self) -> Option<Error> {
         let (code, reason) = self.last()?;
-        matches!(code, Code::Authentication | Code::SaslAuthenticationFailed)
-            .then(|| self.refused_login(&reason))
+        match code {
+            Code::Authentication | Code::SaslAuthenticationFailed => {
+                Some(self.refused_login(&reason))
+            }
+            Code::SSL if reason.contains("certificate verify failed") => {
+                Some(self.failed_tls(&reason))
+            }
+            _ => None,
+        }
     }
 
     /// The error for a failed call. `what` says what was tried: `the commit of pipeline 'p'`.
@@ -115,7 +123,8 @@ impl Explainer {
                     "no Kafka client can be made of these options: {description}"
                 )));
             }
-            KafkaError::Transaction(error) if error.is_fatal() => {
+            // A refusal by name stays one, also where it has ended the producer for good.
+            KafkaError::Transaction(error) if error.is_fatal() && !is_refusal(error.code()) => {
                 return Error::Fenced(format!("{what}: {}", self.redact(&error.string())));
             }
             _ => {}
@@ -135,11 +144,8 @@ impl Explainer {
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState => self.refused_login(text),
             Code::SSL => self.failed_tls(text),
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed => Error::External(format!(
-                "{what}: Kafka at '{servers}' does not allow it ({text}); the user needs the rights"
+            code if is_not_allowed(code) => Error::External(format!(
+                "{what}: Kafka at '{servers}' does not allow it ({text}); grant the user access"
             )),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
                 Error::External(format!(
@@ -156,7 +162,8 @@ impl Explainer {
             Code::ProducerFenced
             | Code::InvalidProducerEpoch
             | Code::Fenced
-            | Code::FencedInstanceId
+            | Code::TransactionCoordinatorFenced => Error::Replaced(taken_over(what, text)),
+            Code::FencedInstanceId
             | Code::FencedMemberEpoch
             | Code::StaleMemberEpoch
             | Code::IllegalGeneration
@@ -164,10 +171,7 @@ impl Explainer {
             | Code::RebalanceInProgress
             | Code::AssignmentLost
             | Code::InvalidProducerIdMapping
-            | Code::InvalidTransactionalState
-            | Code::TransactionCoordinatorFenced => Error::Fenced(format!(
-                "{what}: another instance has taken over, or the transaction has timed out ({text})"
-            )),
+            | Code::InvalidTransactionalState => Error::Fenced(taken_over(what, text)),
             Code::BrokerTransportFailure
             | Code::AllBrokersDown
             | Code::Resolve
@@ -211,7 +215,7 @@ impl Explainer {
             }
             Some((_, reason)) => Error::Transient(format!(
                 "{what}: Kafka at '{servers}' can't be reached ({reason}); check bootstrap_servers and \
-                 that the broker runs"
+                 security.protocol, and that the broker runs"
             )),
             None => Error::Transient(format!(
                 "{what}: Kafka at '{servers}' does not answer ({text}); check bootstrap_servers and that \
@@ -238,6 +242,26 @@ impl Explainer {
     fn last(&self) -> Option<(Code, String)> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn taken_over(what: &str, text: &str) -> String {
+    format!("{what}: another instance has taken over, or the transaction has timed out ({text})")
+}
+
+/// Whether a user lacks a right.
+fn is_not_allowed(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}
+
+/// Whether a broker refuses what is asked for, so that asking again changes nothing.
+pub(super) fn is_refusal(code: Code) -> bool {
+    is_not_allowed(code) || matches!(code, Code::InvalidTransactionTimeout)
 }
 
 #[cfg(test)]
@@ -276,7 +300,7 @@ mod tests {
     #[test]
     fn each_kind_of_failure_has_its_kind_of_error() {
         let explain = |code| explainer().explain("it", &KafkaError::Global(code));
-        assert!(matches!(explain(Code::ProducerFenced), Error::Fenced(_)));
+        assert!(matches!(explain(Code::ProducerFenced), Error::Replaced(_)));
         assert!(matches!(explain(Code::IllegalGeneration), Error::Fenced(_)));
         assert!(explain(Code::AllBrokersDown).is_transient());
         assert!(matches!(explain(Code::TopicAuthorizationFailed), Error::External(_)));

@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use super::client::blocking;
 use super::consumer::MemberContext;
 use super::failure::Explainer;
+use super::open_transactions::Waits;
 use super::positions::TopicPartition;
 
 /// A consumer of this crate.
@@ -76,6 +77,8 @@ pub(super) struct Member {
     pub(super) is_stopping: AtomicBool,
     /// The offsets after the last records, as far as the client has heard.
     pub(super) ends: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// The partitions that stand still before an open transaction.
+    pub(super) waits: Waits,
 }
 
 impl Member {
@@ -86,6 +89,7 @@ impl Member {
             is_reading: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             ends: Mutex::new(BTreeMap::new()),
+            waits: Waits::default(),
         }
     }
 

@@ -26,6 +26,7 @@ mod failure;
 mod group;
 mod identity;
 mod limits;
+mod open_transactions;
 mod options;
 mod positions;
 mod probe;

@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use sembla_runtime::{Error, Result};
 
 use super::client::{self, ANSWER_TIMEOUT, blocking};
-use super::failure::Explainer;
+use super::failure::{Explainer, is_refusal};
 use super::group::Lease;
 use super::settings::SinkSettings;
 
@@ -272,7 +272,7 @@ impl Producer {
         let explained = if let Some((code, text)) = self.inner.client().fatal_error() {
             let text = self.explainer.redact(&text);
             match self.explainer.explain_code(what, code, &text) {
-                Error::External(line) => Error::Fenced(line),
+                Error::External(line) if !is_refusal(code) => Error::Fenced(line),
                 other => other,
             }
         } else if let Some((topic, failure)) = self.inner.context().failure() {

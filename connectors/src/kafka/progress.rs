@@ -38,13 +38,17 @@ struct Note {
     /// The id of the topic, so that another one of its name is told from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
+    /// The topic that the results went to, so that another pipeline of this name is told from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
 }
 
-/// The metadata for an offset of a commit, in a topic of that id.
+/// The metadata for an offset of a commit, in a topic of that id, of results that went `to` a
+/// topic.
 ///
 /// # Errors
 /// [`Error::Option`] when the names in it are too long.
-pub(super) fn note_of(progress: &Progress, topic: Option<&String>) -> Result<String> {
+pub(super) fn note_of(progress: &Progress, topic: Option<&String>, to: &str) -> Result<String> {
     let note = Note {
         v: VERSION,
         pipeline: progress.pipeline.clone(),
@@ -52,6 +56,7 @@ pub(super) fn note_of(progress: &Progress, topic: Option<&String>) -> Result<Str
         state: progress.state.clone(),
         complete: progress.is_complete,
         topic: topic.cloned(),
+        to: Some(to.into()),
     };
     let text = serde_json::to_string(&note)
         .map_err(|error| Error::Bug(format!("progress can't be written: {error}")))?;
@@ -108,12 +113,17 @@ pub(super) fn committed_of(source: &str, group: &str, list: &TopicPartitionList)
     committed.collect()
 }
 
-/// The progress that committed offsets stand for; `None` where there are none.
+/// The progress that committed offsets stand for, of a pipeline that writes `to` a topic; `None`
+/// where there are none.
 ///
 /// # Errors
 /// [`Error::State`] when they belong to another pipeline, another version, or to states that
 /// differ.
-pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Option<Progress>> {
+pub(super) fn progress_of(
+    pipeline: &str,
+    to: &str,
+    committed: &[Committed],
+) -> Result<Option<Progress>> {
     let mut progress = Progress { pipeline: pipeline.into(), ..Progress::default() };
     let mut notes = Vec::new();
     for offset in committed {
@@ -146,6 +156,15 @@ pub(super) fn progress_of(pipeline: &str, committed: &[Committed]) -> Result<Opt
                  give the source another group",
                 note.pipeline
             )));
+        }
+        if let Some(other) = note.to.as_deref().filter(|other| *other != to) {
+            progress.doubt.get_or_insert_with(|| {
+                format!(
+                    "the committed offset {position} of {partition} in group '{group}' is progress of a pipeline \
+                     '{pipeline}' that writes to topic '{other}', and this one writes to '{to}': give the sink \
+                     another name, or start anew with --ignore-state once the other one has ended"
+                )
+            });
         }
         notes.push(note);
     }
@@ -242,52 +261,72 @@ mod tests {
 
     #[test]
     fn what_a_commit_wrote_is_read_back() {
-        let note =
-            note_of(&progress(7, Some("epoch-7")), Some(&"an id".to_string())).expect("note");
-        let read = progress_of("p", &[committed(0, 5, &note), committed(1, 9, &note)]);
+        let note = note_of(&progress(7, Some("epoch-7")), Some(&"an id".to_string()), "out")
+            .expect("note");
+        let read = progress_of("p", "out", &[committed(0, 5, &note), committed(1, 9, &note)]);
         let read = read.expect("progress").expect("some");
         assert_eq!((read.epoch, read.state.as_deref()), (7, Some("epoch-7")));
         assert_eq!(read.positions["s"], BTreeMap::from([("t/0".into(), 5), ("t/1".into(), 9)]));
         assert_eq!(read.identities["s"]["t/1"], "an id");
         assert_eq!(read.doubt, None);
-        assert_eq!(progress_of("p", &[]), Ok(None));
+        assert_eq!(progress_of("p", "out", &[]), Ok(None));
     }
 
     #[test]
     fn partitions_of_several_instances_have_several_epochs() {
-        let (old, new) = (note_of(&progress(3, None), None), note_of(&progress(8, None), None));
+        let (old, new) =
+            (note_of(&progress(3, None), None, "out"), note_of(&progress(8, None), None, "out"));
         let list = [committed(0, 5, &old.expect("note")), committed(1, 9, &new.expect("note"))];
-        assert_eq!(progress_of("p", &list).expect("progress").expect("some").epoch, 8);
+        assert_eq!(progress_of("p", "out", &list).expect("progress").expect("some").epoch, 8);
     }
 
     #[test]
     fn offsets_of_others_are_no_progress() {
-        let note = note_of(&progress(7, None), None).expect("note");
+        let note = note_of(&progress(7, None), None, "out").expect("note");
         for (first, second) in [("", ""), ("by hand", ""), (note.as_str(), "")] {
-            let read = progress_of("p", &[committed(0, 5, first), committed(1, 6, second)]);
+            let read = progress_of("p", "out", &[committed(0, 5, first), committed(1, 6, second)]);
             let read = read.expect("progress").expect("some");
             let doubt = read.doubt.expect("a doubt");
             assert!(doubt.contains("in group 'g' is not progress of a pipeline"), "{doubt}");
             assert!(doubt.contains("--ignore-state"), "{doubt}");
             assert_eq!(read.positions["s"].len(), 2);
         }
-        let note = note_of(&progress(7, None), None).expect("note");
-        let error = progress_of("q", &[committed(0, 5, &note)]).expect_err("refused");
+        let note = note_of(&progress(7, None), None, "out").expect("note");
+        let error = progress_of("q", "out", &[committed(0, 5, &note)]).expect_err("refused");
         assert!(error.to_string().contains("progress of pipeline 'p', not of 'q'"), "{error}");
         let newer = note.replace("\"v\":1", "\"v\":2");
-        let error = progress_of("p", &[committed(0, 5, &newer)]).expect_err("refused");
+        let error = progress_of("p", "out", &[committed(0, 5, &newer)]).expect_err("refused");
         assert!(error.to_string().contains("version 2"), "{error}");
     }
 
     #[test]
+    fn progress_into_another_topic_is_of_another_pipeline() {
+        let note = note_of(&progress(7, None), None, "out").expect("note");
+        let read = |to, note| progress_of("p", to, &[committed(0, 5, note)]);
+        let doubt = read("elsewhere", &note).expect("progress").expect("some").doubt;
+        let doubt = doubt.expect("a doubt");
+        assert!(
+            doubt.contains("writes to topic 'out', and this one writes to 'elsewhere'"),
+            "{doubt}"
+        );
+        assert!(doubt.contains("give the sink another name"), "{doubt}");
+        let older = note.replace(",\"to\":\"out\"", "");
+        assert_ne!(older, note);
+        assert_eq!(read("elsewhere", &older).expect("progress").expect("some").doubt, None);
+    }
+
+    #[test]
     fn states_that_differ_and_names_too_long_are_refused() {
-        let one = note_of(&progress(7, Some("a")), None).expect("note");
-        let other = note_of(&progress(8, Some("b")), None).expect("note");
-        let error = progress_of("p", &[committed(0, 1, &one), committed(1, 1, &other)]);
+        let one = note_of(&progress(7, Some("a")), None, "out").expect("note");
+        let other = note_of(&progress(8, Some("b")), None, "out").expect("note");
+        let error = progress_of("p", "out", &[committed(0, 1, &one), committed(1, 1, &other)]);
         assert!(error.expect_err("refused").to_string().contains("one state must cover all"));
         let long = progress(1, Some(&"x".repeat(5000)));
         assert!(
-            note_of(&long, None).expect_err("refused").to_string().contains("set progress_topic")
+            note_of(&long, None, "out")
+                .expect_err("refused")
+                .to_string()
+                .contains("set progress_topic")
         );
     }
 }

@@ -82,7 +82,7 @@ impl Seat {
 
     /// Ends the session after an error that leaves nothing to go on with.
     fn ending<T>(&mut self, result: Result<T>) -> Result<T> {
-        if matches!(result, Err(Error::Fenced(_))) {
+        if result.as_ref().is_err_and(Error::is_fenced) {
             self.session = None;
         }
         result

@@ -31,6 +31,8 @@ pub(super) struct Session {
     leases: BTreeMap<String, Arc<Lease>>,
     /// The topic of progress records; `None` where progress goes with the offsets.
     progress_topic: Option<String>,
+    /// The topic of the results.
+    topic: String,
     /// What the topics take.
     pub(super) limits: TopicLimits,
     /// The progress that is committed.
@@ -75,7 +77,8 @@ impl Opening<'_> {
             self.take_over(ids.into_iter().skip(1)).await?;
         }
         let last = self.read_progress(pipeline, &leases, progress_topic.as_deref()).await?;
-        Ok(Session { producer, leases, progress_topic, limits, last, has_written: false })
+        let topic = settings.topic.clone();
+        Ok(Session { producer, leases, progress_topic, topic, limits, last, has_written: false })
     }
 
     /// Aborts what others left open under ids that are ours now.
@@ -211,7 +214,7 @@ impl Opening<'_> {
             .await?;
             committed.extend(committed_of(source, group.id(), &list));
         }
-        progress_of(pipeline, &committed)
+        progress_of(pipeline, &self.settings.topic, &committed)
     }
 }
 
@@ -286,7 +289,10 @@ impl Session {
             if let Some(positions) = progress.positions.get(source).filter(|p| !p.is_empty()) {
                 let identities = progress.identities.get(source);
                 let note = |partition: &Partition| match &self.progress_topic {
-                    None => note_of(progress, identities.and_then(|all| all.get(&**partition))),
+                    None => {
+                        let id = identities.and_then(|all| all.get(&**partition));
+                        note_of(progress, id, &self.topic)
+                    }
                     Some(_) => Ok(String::new()),
                 };
                 offsets.push((offsets_of(positions, note)?, Arc::clone(lease)));

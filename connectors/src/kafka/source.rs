@@ -4,17 +4,18 @@
 //! they say. An attempt of the pipeline is one lease of the group: what was read under a lease that
 //! has ended is given up.
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer;
 use sembla_runtime::{Assignment, Error, Partition, Result, Source, SourceEvent, random};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::client::{ANSWER_TIMEOUT, blocking};
 use super::consumer::ConsumerThread;
@@ -22,20 +23,17 @@ use super::exchange::make_topic;
 use super::group::{Group, GroupConsumer, InGroup, Standing, revoked};
 use super::identity::Ids;
 use super::options::SOURCE_OPTIONS;
-use super::positions::{Places, TopicPartition};
+use super::positions::TopicPartition;
 use super::probe;
-use super::reader::{CaughtUp, Reader, RecordReader};
 use super::settings::{SourceSettings, Topics};
 use super::topics::partitions_of_topics;
 use crate::connector::ReadMode;
 use crate::formats::{Column, DECODE_OPTIONS, Decoder, schema_of};
 use crate::options::{OptionDef, Options};
+use reading::Reading;
 
 /// How often an instance that stands by looks whether it is its turn.
 const STAND_BY_POLL: Duration = Duration::from_millis(500);
-
-/// Batches that are decoded ahead, of all partitions together.
-const BATCHES_AHEAD: usize = 2;
 
 /// A source of the records of Kafka topics.
 ///
@@ -62,18 +60,6 @@ enum Records {
     Rows(Vec<Column>),
     /// Rows of a pipeline's other half.
     Exchange(SchemaRef),
-}
-
-/// The tasks that read.
-struct Reading {
-    events: mpsc::Receiver<Result<SourceEvent>>,
-    tasks: JoinSet<()>,
-    /// Why one of them has failed.
-    failed: Option<Error>,
-    /// How many partitions have not ended.
-    open: usize,
-    /// By partition where the pipeline goes on, and whether its reader has all there is.
-    next: BTreeMap<Partition, (i64, CaughtUp)>,
 }
 
 impl KafkaSource {
@@ -295,16 +281,6 @@ impl KafkaSource {
     fn thread(&self) -> Result<&ConsumerThread> {
         self.thread.as_ref().ok_or_else(|| Error::Bug("the source has not joined its group".into()))
     }
-
-    /// Stops reading; what was read ahead is given up. Waits for the readers, so that none of them
-    /// takes a record that the next ones should have.
-    async fn stop(&mut self) {
-        if let Some(reading) = &mut self.reading {
-            reading.events.close();
-            reading.tasks.shutdown().await;
-        }
-        self.reading = None;
-    }
 }
 
 #[async_trait]
@@ -356,63 +332,15 @@ impl Source for KafkaSource {
     }
 
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
-        self.stop().await;
-        let (lease, partitions) =
-            self.given.clone().ok_or_else(|| Error::Bug("start comes after assigned".into()))?;
-        let thread = self.thread()?;
-        let consumer = thread.consumer.upgrade().ok_or(Error::Stopped)?;
-        let (settings, wanted) = (self.settings.clone(), positions.clone());
-        let places = blocking(move || {
-            let places = Places {
-                consumer: &consumer,
-                explainer: &settings.connection.explainer,
-                start: &settings.start,
-                skips_missing: settings.skips_missing,
-            };
-            places.find(&partitions, &wanted)
-        })
-        .await?;
-        let starts = places.iter().map(|(key, place)| (key.clone(), *place)).collect();
-        let queues = thread.start(lease, starts).await?;
-        let (sender, events) = mpsc::channel(BATCHES_AHEAD);
-        let mut reading = Reading {
-            events,
-            tasks: JoinSet::new(),
-            failed: None,
-            open: places.len(),
-            next: places
-                .iter()
-                .map(|(key, place)| (key.name(), (place.next, CaughtUp::new())))
-                .collect(),
-        };
-        // Without queues the lease has ended; `next` says so.
-        for ((partition, place), queue) in places.into_iter().zip(queues.into_iter().flatten()) {
-            let caught_up = reading.next.get(&partition.name()).map(|(_, caught_up)| caught_up);
-            let caught_up = caught_up.cloned().unwrap_or_else(CaughtUp::new);
-            let reader = Reader::new(
-                partition,
-                queue,
-                place,
-                self.settings.stops_at_end,
-                match &self.records {
-                    Records::Rows(columns) => {
-                        RecordReader::Rows(Box::new(Decoder::new(columns, &self.options)?))
-                    }
-                    Records::Exchange(schema) => RecordReader::Exchange(SchemaRef::clone(schema)),
-                },
-                Arc::clone(&self.settings.connection.explainer),
-                caught_up,
-            );
-            reading.tasks.spawn(reader.run(sender.clone()));
+        self.begin(positions, self.settings.stops_at_end).await
+    }
+
+    async fn unread(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<Option<String>> {
+        match &self.records {
+            // What goes into an exchange comes from a source that is asked itself.
+            Records::Exchange(_) => Ok(None),
+            Records::Rows(_) => self.come_since(positions).await,
         }
-        let consumer = Weak::clone(&thread.consumer);
-        reading.tasks.spawn(self.ids.clone().watch(
-            consumer,
-            self.settings.clone(),
-            sender.downgrade(),
-        ));
-        self.reading = Some(reading);
-        Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<SourceEvent>> {
@@ -460,6 +388,10 @@ impl Source for KafkaSource {
             SourceEvent::Reassign(_) => {}
         }
         Ok(Some(event))
+    }
+
+    fn is_log(&self) -> bool {
+        true
     }
 
     fn lag(&self) -> BTreeMap<Partition, i64> {

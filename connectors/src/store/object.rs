@@ -22,6 +22,20 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What a server refuses for good, by a word of its answer, and what to do about it.
+const REFUSALS: &[(&str, &str)] = &[
+    ("NoSuchBucket", "the bucket does not exist; create it, or check its name and the endpoint"),
+    ("InvalidAccessKeyId", "the store does not know the key; check access_key_id"),
+    ("SignatureDoesNotMatch", "the signature is wrong; check secret_access_key"),
+    ("InvalidToken", "the session token is wrong or has expired; check session_token"),
+    ("ExpiredToken", "the session token has expired; give another session_token"),
+    ("AccessDenied", "the key has no access; it must list, read, write and delete objects there"),
+    ("RequestTimeTooSkewed", "the clock of this machine is wrong by minutes; set it"),
+    ("AuthorizationHeaderMalformed", "the region is wrong; check region"),
+    ("PermanentRedirect", "the bucket is in another region or at another endpoint; check both"),
+    ("incorrectly configured region", "the bucket is in another region; check region"),
+];
+
 /// Objects below a prefix.
 pub(super) struct ObjectFolder {
     store: Box<dyn ObjectStore>,
@@ -86,6 +100,10 @@ impl ObjectFolder {
     }
 
     fn failed(&self, path: &str, error: &object_store::Error) -> Error {
+        let answer = error.to_string();
+        if let Some((code, advice)) = REFUSALS.iter().find(|(code, _)| answer.contains(code)) {
+            return Error::External(format!("{}: {advice} ({code})", self.shown(path)));
+        }
         let line = format!("{}: {}", self.shown(path), one_line(error));
         match error {
             object_store::Error::Generic { .. } | object_store::Error::JoinError { .. } => {
@@ -168,4 +186,28 @@ fn one_line(error: &object_store::Error) -> String {
     const LETTERS_MAX: usize = 300;
     let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     text.chars().take(LETTERS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pipeline ends at once then, in one line, instead of trying again for minutes.
+    #[test]
+    fn what_a_server_refuses_for_good_is_no_passing_failure() {
+        let options = Options::read("a place", crate::store::STORE_OPTIONS, &[]).expect("options");
+        let folder = ObjectFolder::s3("s3://reports/daily", &options).expect("a folder");
+        let answer = |text: &str| {
+            let source =
+                format!("404 Not Found:\n<?xml version=\"1.0\"?>\n<Code>{text}</Code>").into();
+            folder.failed("part", &object_store::Error::Generic { store: "S3", source })
+        };
+        for (code, advice) in REFUSALS {
+            let error = answer(code);
+            assert!(matches!(error, Error::External(_)), "{error:?}");
+            let line = format!("s3://reports/daily/part: {advice} ({code})");
+            assert_eq!(error.to_string(), line);
+        }
+        assert!(answer("SlowDown").is_transient());
+    }
 }

@@ -175,7 +175,7 @@ async fn a_data_set_in_s3() {
     let recovered = heir.recover("p", &BTreeMap::new()).await.expect("a start");
     assert_eq!(recovered, Some(progress(1)));
     sink.write(Output::Rows(&rows)).await.expect("rows");
-    assert!(matches!(sink.commit(&progress(2)).await, Err(Error::Fenced(_))));
+    assert!(sink.commit(&progress(2)).await.is_err_and(|error| error.is_fenced()));
     let folder = open_folder("s3://bucket/out", &options).expect("a folder");
     let mut paths = folder.list("").await.expect("a list");
     paths.retain(|path| path.starts_with("day"));

@@ -186,7 +186,10 @@ impl WindowStage for WindowPart {
         }
     }
 
-    fn late(&self, rows: RecordBatch) -> Result<RecordBatch> {
+    fn shown(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        if self.late.is_empty() {
+            return Ok(rows);
+        }
         let columns = self.late.iter().filter_map(|(position, name)| {
             let field = rows.schema_ref().fields().get(*position)?.as_ref().clone();
             Some((field.with_name(name), Arc::clone(rows.columns().get(*position)?)))

@@ -212,6 +212,26 @@ impl Broker {
         producer.flush(TIMEOUT).expect("written");
     }
 
+    /// Writes records in a transaction that is neither committed nor aborted before the guard that
+    /// it gives is dropped.
+    pub fn produce_openly(&self, topic: &str, records: &[Record]) -> OpenTransaction {
+        let producer: ThreadedProducer<DefaultProducerContext> = self
+            .client()
+            .set("transactional.id", Self::unique("open"))
+            .create()
+            .expect("a producer");
+        producer.init_transactions(TIMEOUT).expect("a transactional id");
+        producer.begin_transaction().expect("a transaction");
+        for record in records {
+            let mut next = BaseRecord::<Vec<u8>, Vec<u8>>::to(topic);
+            next.partition = record.partition;
+            next.payload = record.value.as_ref();
+            assert!(producer.send(next).is_ok(), "the record could not be written");
+        }
+        producer.flush(TIMEOUT).expect("written");
+        OpenTransaction(producer)
+    }
+
     /// All committed records of a topic, by partition and offset.
     pub fn read_committed(&self, topic: &str) -> Vec<Record> {
         let consumer: BaseConsumer = self
@@ -286,6 +306,16 @@ impl Broker {
         }
         let status = script.status();
         status.expect("scripts/kafka.sh").success()
+    }
+}
+
+/// A transaction that is open.
+pub struct OpenTransaction(ThreadedProducer<DefaultProducerContext>);
+
+impl OpenTransaction {
+    /// Commits it.
+    pub fn commit(self) {
+        self.0.commit_transaction(TIMEOUT).expect("committed");
     }
 }
 

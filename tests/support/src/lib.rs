@@ -8,5 +8,5 @@
 mod broker;
 mod record;
 
-pub use broker::Broker;
+pub use broker::{Broker, OpenTransaction};
 pub use record::Record;

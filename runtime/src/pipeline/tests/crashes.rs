@@ -94,6 +94,24 @@ async fn a_failure_that_may_pass_is_tried_again() {
     }
 }
 
+/// Two instances that nothing keeps apart would else take over from each other for ever.
+#[tokio::test]
+async fn an_instance_that_is_replaced_again_and_again_ends() {
+    let replaced = || Trouble::Fail(Error::Replaced("there is a newer one".into()));
+    for case in cases(40) {
+        let world = World::new(case.clone());
+        let (life, signal) = Life::new(&world, 3, [(8, replaced())]);
+        let Fate::Ended(Ok(_)) = life.live(signal).await else { panic!("once is a failover") };
+        let world = World::new(case);
+        let (life, signal) = Life::new(&world, 3, [(8, replaced()), (16, replaced())]);
+        let Fate::Ended(Err(Error::External(line))) = life.live(signal).await else {
+            panic!("twice is another one that goes on")
+        };
+        assert!(line.contains("taken over by another instance 2 times"), "{line}");
+        assert!(line.contains("there is a newer one"), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn what_will_not_pass_ends_the_pipeline_with_its_own_words() {
     for case in cases(20) {
