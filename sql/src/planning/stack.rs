@@ -13,8 +13,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::SqlError;
 use super::unwound::unwound;
+use crate::SqlError;
 
 /// Addresses of the stack; memory is used only as deep as a statement goes.
 const STACK_BYTES: usize = 1 << 29;
