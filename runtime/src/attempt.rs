@@ -449,9 +449,7 @@ impl Machine {
         for (number, source) in self.sources.iter().enumerate() {
             match source.event_time {
                 EventTime::Marks => watermarks.resume(number),
-                EventTime::Column(_) | EventTime::None => {
-                    watermarks.assign(number, partitions.of(number), 0);
-                }
+                _ => watermarks.assign(number, partitions.of(number), 0),
             }
         }
         Ok(watermarks)

@@ -1,5 +1,5 @@
-//! Modules stand on floors: of the top-level modules of a crate none uses one that uses it, directly
-//! or through others.
+//! Modules stand on floors: of the top-level modules of a crate none uses one that uses it,
+//! directly or through others.
 //!
 //! It reads `use` and paths as text: `crate::…`, and `super::…` where that leads to the crate's
 //! root. What the root re-exports is the module's that it comes from.

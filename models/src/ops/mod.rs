@@ -13,8 +13,8 @@
 //! - *Tokenising behind inference:* tokenising is 0.1 % of the time.
 //! - *Two registers of GELU at a time:* 15 % of GELU and 1 % of its layer with AVX2, nothing with
 //!   AVX-512, where its multiplications are the bound.
-//! - *Bias and activation in the f32 product:* the pass that it would save is 3 % of the time, and the
-//!   product, which ONNX Runtime runs at its peak, would have to be one of ours.
+//! - *Bias and activation in the f32 product:* the pass that it would save is 3 % of the time, and
+//!   the product, which ONNX Runtime runs at its peak, would have to be one of ours.
 
 mod attention;
 mod embedding;

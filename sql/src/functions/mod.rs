@@ -1,7 +1,7 @@
 //! The functions: one file for each family, each function on one of the two lists here.
 //!
-//! A function is a value: its declaration, and what it makes of its arguments. What DataFusion wants
-//! of a function is in [`kernel`].
+//! A function is a value: its declaration, and what it makes of its arguments. What DataFusion
+//! wants of a function is in [`kernel`].
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! What one query has to itself. It travels in the configuration that the query is planned with, so
-//! that functions, findings, windows and readers of files all find it, and no query finds another's.
+//! that functions, findings, windows and readers of files all find it, and no query finds another
+//! one's.
 
 use std::any::Any;
 use std::fmt;

@@ -58,7 +58,8 @@ pub(crate) enum OptionKind {
     Interval,
     /// A column of the first input, or an expression of its columns.
     Column,
-    /// A column of times, each taken as the start of its bin where an option says how wide bins are.
+    /// A column of times, each taken as the start of its bin where an option says how wide bins
+    /// are.
     Time {
         /// The option of the width, an interval.
         bin: &'static str,
