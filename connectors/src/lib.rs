@@ -15,14 +15,15 @@ mod connector;
 pub mod files;
 pub mod formats;
 pub mod kafka;
+mod list;
 mod max_ahead;
 mod missing;
 pub mod replay;
 pub mod store;
 
 pub use connector::{
-    CONNECTORS, Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest,
-    SourceConnector, SourceHandle, SourceHandles, SourceRequest, all_options, connector, is_secret,
-    names,
+    Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector,
+    SourceHandle, SourceHandles, SourceRequest,
 };
+pub use list::{CONNECTORS, all_options, connector, is_secret, names};
 pub use sembla_options as options;

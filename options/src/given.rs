@@ -89,11 +89,12 @@ impl GivenOptions {
         let mut options = Options::empty(&self.what);
         for given in &self.given {
             let text = if given.def.is_secret { secret(given)? } else { given.text.clone() };
-            options.put(&given.key, given.def.parse_as(&given.key, &text)?, &given.def);
+            let value = given.def.parse_as(&given.key, &text)?;
+            options.put(&given.key, value, given.def.is_secret);
         }
         for def in self.defs.iter().filter(|def| !def.key.ends_with('*') && !self.has(def.key)) {
             if let Some(default) = def.default {
-                options.put(def.key, def.parse(default)?, def);
+                options.put(def.key, def.parse(default)?, def.is_secret);
             } else if def.is_required {
                 return Err(OptionError::Mistake(format!(
                     "{} needs the option '{}': {}",
@@ -124,6 +125,17 @@ impl GivenOptions {
     pub fn deciding(&self) -> Self {
         let given = self.given.iter().filter(|given| given.def.is_deciding).cloned().collect();
         Self { what: self.what.clone(), defs: self.defs.clone(), given }
+    }
+}
+
+impl Options {
+    /// Reads what a user gave against what is declared: [`GivenOptions::new`] and
+    /// [`GivenOptions::read`] at once.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn read(what: &str, defs: &[OptionDef], given: &[(String, String)]) -> Result<Self> {
+        GivenOptions::new(what, defs.to_vec(), given.to_vec())?.read()
     }
 }
 

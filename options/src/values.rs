@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::declaration::OptionDef;
-use crate::given::GivenOptions;
 use crate::{HIDDEN, OptionError, Result};
 
 /// A checked value.
@@ -46,22 +44,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads what a user gave against what is declared: [`GivenOptions::new`] and
-    /// [`GivenOptions::read`] at once.
-    ///
-    /// # Errors
-    /// As theirs.
-    pub fn read(what: &str, defs: &[OptionDef], given: &[(String, String)]) -> Result<Self> {
-        GivenOptions::new(what, defs.to_vec(), given.to_vec())?.read()
-    }
-
     /// None yet.
     pub(crate) fn empty(what: &str) -> Self {
         Self { what: what.into(), values: BTreeMap::new() }
     }
 
-    pub(crate) fn put(&mut self, key: &str, value: Value, def: &OptionDef) {
-        self.values.insert(key.into(), (value, def.is_secret));
+    pub(crate) fn put(&mut self, key: &str, value: Value, is_secret: bool) {
+        self.values.insert(key.into(), (value, is_secret));
     }
 
     /// What has these options: `a kafka source`.
@@ -180,7 +169,7 @@ impl fmt::Debug for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::{Kind, OptionDef};
 
     const DEFS: &[OptionDef] = &[
         OptionDef::new("topic", Kind::Text, "the topic to read").required(),

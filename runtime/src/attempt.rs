@@ -24,9 +24,9 @@ use crate::ingest::SharedSource;
 use crate::message::Last;
 use crate::options::PipelineOptions;
 use crate::partitions::Partitions;
-use crate::pipeline::EventTime;
 use crate::positions::Positions;
 use crate::sink::Identities;
+use crate::source::EventTime;
 use crate::state::{
     Epoch, Hold, Noted, NotedProgress, ProgressNote, Query, ReadNow, Store, lost_progress,
     read_epoch, refuse_lost_progress, restore_windows,

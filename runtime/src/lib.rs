@@ -38,10 +38,10 @@ pub mod window;
 pub use error::{Error, Fault, Result};
 pub use exchange::{Mark, Passing, Standing};
 pub use options::PipelineOptions;
-pub use pipeline::{End, EventTime, Pipeline, SourceInput, Summary, WindowPart, run};
+pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
 pub use retry::random;
 pub use sink::{Delivery, Output, Progress, Sink};
-pub use source::{Assignment, Partition, Rejected, Source, SourceBatch, SourceEvent};
+pub use source::{Assignment, EventTime, Partition, Rejected, Source, SourceBatch, SourceEvent};
 pub use stage::{
     ClosedWindow, Pane, RejectedRow, RowStage, StateTable, Window, WindowOut, WindowStage,
 };

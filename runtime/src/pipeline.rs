@@ -15,6 +15,7 @@ use tracing::Instrument;
 use crate::attempt::{Attempt, Ended, Machine, MachineSource, MachineWindows};
 use crate::options::PipelineOptions;
 use crate::retry::{backoff, random};
+use crate::source::EventTime;
 use crate::state::{Query, Store};
 use crate::status::{Phase, Reporter, Status};
 use crate::stop::{Exhausted, Stop, StopSignal};
@@ -39,28 +40,6 @@ pub struct SourceInput {
     /// The windows that its rows go into, in this pipeline or behind an exchange. A row that none
     /// of them can hold is rejected.
     pub windows: Option<WindowKind>,
-}
-
-/// Where the event time of the rows of a source comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventTime {
-    /// They have none, and can't go into windows.
-    None,
-    /// The column of that number: a timestamp that is never NULL.
-    Column(usize),
-    /// The rows come from an [exchange](crate::exchange): they have been through the row part of
-    /// another pipeline, have the hidden columns as their last ones, and watermarks come as marks.
-    Marks,
-}
-
-impl EventTime {
-    /// The column that has it, if one does.
-    pub(crate) fn column(self) -> Option<usize> {
-        match self {
-            Self::Column(column) => Some(column),
-            Self::None | Self::Marks => None,
-        }
-    }
 }
 
 /// The windows of a pipeline and what is done with them.

@@ -151,3 +151,25 @@ pub trait Source: Send {
         BTreeMap::new()
     }
 }
+
+/// Where the event time of the rows of a source comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTime {
+    /// They have none, and can't go into windows.
+    None,
+    /// The column of that number: a timestamp that is never NULL.
+    Column(usize),
+    /// The rows come from an [exchange](crate::exchange): they have been through the row part of
+    /// another pipeline, have the hidden columns as their last ones, and watermarks come as marks.
+    Marks,
+}
+
+impl EventTime {
+    /// The column that has it, if one does.
+    pub(crate) fn column(self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(column),
+            Self::None | Self::Marks => None,
+        }
+    }
+}

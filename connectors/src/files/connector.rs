@@ -7,10 +7,11 @@ use futures::future::{BoxFuture, join_all};
 use sembla_runtime::{Error, Result, Sink};
 
 use super::sink::{FilesSink, check_places};
-use super::source::{SourceFiles, source_options};
+use super::source::source_options;
 use super::{LATE, PLACES, sink_options};
 use crate::connector::{
-    Connector, OpenSource, SinkConnector, SinkRequest, SourceConnector, SourceHandle, SourceRequest,
+    Connector, OpenSource, SinkConnector, SinkRequest, SourceConnector, SourceFiles, SourceHandle,
+    SourceRequest,
 };
 use crate::formats::schema_of;
 use crate::options::{OptionDef, Options};

@@ -22,9 +22,9 @@ mod source;
 mod tests;
 mod writer;
 
+pub use crate::connector::SourceFiles;
 pub use connector::Files;
 pub use sink::FilesSink;
-pub use source::SourceFiles;
 
 use crate::options::{Kind, OptionDef};
 use crate::store::STORE_OPTIONS;

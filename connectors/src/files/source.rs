@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::TimeUnit;
 use sembla_runtime::{Error, Result};
 
+use crate::connector::SourceFiles;
 use crate::formats::time_unit;
 use crate::options::{Kind, OptionDef, Options};
 use crate::replay::REPLAY_OPTIONS;
@@ -56,23 +56,6 @@ const SOURCE_OPTIONS: &[OptionDef] = &[
 /// The options of a files source.
 pub(super) fn source_options() -> Vec<OptionDef> {
     [SOURCE_OPTIONS, REPLAY_OPTIONS].concat()
-}
-
-/// The files of a source, and how their rows are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFiles {
-    /// A file, a folder or a glob.
-    pub path: String,
-    /// What numbers count where a column holds times.
-    pub time_unit: TimeUnit,
-    /// The byte between fields of CSV; `None` where the file shows it.
-    pub delimiter: Option<u8>,
-    /// Whether CSV begins with names; `None` where the file shows it.
-    pub header: Option<bool>,
-    /// Whether rows come as they lie in the files, not in the order of their times.
-    pub is_in_order: bool,
-    /// How often new files are looked for; `None` for a source that ends with those there are.
-    pub watch: Option<Duration>,
 }
 
 impl SourceFiles {

@@ -16,7 +16,8 @@ use super::sim_sink::{Committed, SimSink};
 use super::sim_source::SimSource;
 use super::sim_stage::{SimRows, SimWindows};
 use crate::options::PipelineOptions;
-use crate::pipeline::{EventTime, Pipeline, SourceInput, Summary, WindowPart, run};
+use crate::pipeline::{Pipeline, SourceInput, Summary, WindowPart, run};
+use crate::source::EventTime;
 use crate::state::{Query, Store};
 use crate::{Error, Result, Status, Stop, StopSignal};
 

@@ -1,0 +1,105 @@
+//! The list of all connectors, and what is asked of all of them together.
+
+use sembla_runtime::{Error, Result};
+
+use crate::connector::Connector;
+use crate::files::Files;
+use crate::kafka::Kafka;
+use crate::options::{OptionDef, nearest};
+
+/// All connectors, in the order in which messages name them.
+///
+/// ```
+/// use sembla_connectors::CONNECTORS;
+///
+/// for connector in CONNECTORS {
+///     assert!(connector.source().is_some() || connector.sink().is_some());
+/// }
+/// ```
+pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files];
+
+/// The connector of a name.
+///
+/// ```
+/// assert!(sembla_connectors::connector("kafka").is_ok());
+/// let error = sembla_connectors::connector("kafak").err().expect("no such connector");
+/// assert!(error.to_string().ends_with("got 'kafak'; did you mean 'kafka'?"));
+/// ```
+///
+/// # Errors
+/// [`Error::Option`] for a name that no connector has, with all names.
+pub fn connector(name: &str) -> Result<&'static dyn Connector> {
+    CONNECTORS.iter().copied().find(|connector| connector.name() == name).ok_or_else(|| {
+        let meant = nearest(CONNECTORS.iter().map(|connector| connector.name()), name);
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
+        Error::Option(format!("connector must be {}, got '{name}'{meant}", names()))
+    })
+}
+
+/// The names of all connectors, for messages: `'kafka' or 'files'`.
+pub fn names() -> String {
+    let names: Vec<_> = CONNECTORS.iter().map(|c| format!("'{}'", c.name())).collect();
+    names.join(" or ")
+}
+
+/// Whether the option of that name is a secret of any connector.
+///
+/// ```
+/// assert!(sembla_connectors::is_secret("sasl.password"));
+/// assert!(!sembla_connectors::is_secret("topic"));
+/// ```
+pub fn is_secret(key: &str) -> bool {
+    all_options().iter().any(|option| option.is_secret && option.covers(key))
+}
+
+/// The options of all connectors.
+pub fn all_options() -> Vec<OptionDef> {
+    let of_sources = CONNECTORS.iter().filter_map(|c| Some(c.source()?.options()));
+    let of_sinks = CONNECTORS.iter().filter_map(|c| Some(c.sink()?.options()));
+    of_sources.chain(of_sinks).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::{SinkConnector, SourceConnector};
+
+    #[test]
+    fn every_connector_declares_itself_once_and_in_full() {
+        let mut names = Vec::new();
+        for connector in CONNECTORS {
+            let name = connector.name();
+            assert!(!names.contains(&name), "two connectors are called '{name}'");
+            names.push(name);
+            let sides = [
+                connector.source().map(SourceConnector::options),
+                connector.sink().map(SinkConnector::options),
+            ];
+            assert!(sides.iter().any(Option::is_some), "'{name}' neither reads nor writes");
+            for options in sides.into_iter().flatten() {
+                for (n, option) in options.iter().enumerate() {
+                    let again = options.iter().take(n).any(|other| other.key == option.key);
+                    assert!(!again, "'{name}' declares '{}' twice", option.key);
+                    assert!(!option.about.is_empty() && !option.about.ends_with('.'));
+                    let default = option.default.map(|default| option.parse(default));
+                    assert!(!matches!(default, Some(Err(_))), "the default of '{}'", option.key);
+                }
+            }
+            if let Some(late) = connector.sink().and_then(SinkConnector::late_option) {
+                let declared = connector.sink().map(SinkConnector::options).unwrap_or_default();
+                assert!(declared.iter().any(|option| option.key == late), "'{late}'");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_one() {
+        let words = ["password", "secret", "token", "access_key", "pem", "jaas"];
+        for option in all_options() {
+            let is_public = option.key.starts_with("ssl.ca.") || option.key.contains("certificate");
+            if words.iter().any(|word| option.key.contains(word)) && !is_public {
+                assert!(option.is_secret, "'{}' must be declared a secret", option.key);
+            }
+        }
+    }
+}
