@@ -1,8 +1,9 @@
 //! What a connector is: the traits by which it declares itself.
 //!
-//! A connector is one folder of this crate and one line in [`CONNECTORS`](crate::CONNECTORS). Everything that depends
-//! on which connector a source or sink has is asked of it here: SQL's statements, EXPLAIN, the
-//! probing before a start, and the opening of pipelines know no connector by name.
+//! A connector is one folder of this crate and one line in [`CONNECTORS`](crate::CONNECTORS).
+//! Everything that depends on which connector a source or sink has is asked of it here: SQL's
+//! statements, EXPLAIN, the probing before a start, and the opening of pipelines know no connector
+//! by name.
 //!
 //! - *Invariant:* opening connects to nothing. So a statement checks a source or a sink by opening
 //!   it, and what a connector forgets to check can't be found later than that.
