@@ -125,10 +125,11 @@ fn from_hub(id: &str) -> Result<PathBuf> {
 /// `config.json` is the last file that a download writes, so its presence says that the rest is
 /// there. Old Sentence-Transformers models keep it in the folder of their first module.
 fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
-    let cached = cache.repo(repo.clone());
-    let config = cached.get("config.json");
-    let mark = config.clone().or_else(|| cached.get("modules.json"))?;
-    let folder = mark.parent()?.to_path_buf();
+    let folder = snapshot(&cache.path().join(repo.folder_name()))?;
+    let has = |name: &str| folder.join(name).exists();
+    if !has("config.json") && !has("modules.json") {
+        return None;
+    }
     let weights = ["model.safetensors", "model.safetensors.index.json", "onnx/model.onnx"];
     let nested = || {
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -138,8 +139,22 @@ fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
                 && entry.path().join("model.safetensors").exists()
         })
     };
-    let whole = config.is_some() && weights.iter().any(|name| folder.join(name).exists());
+    let whole = has("config.json") && weights.iter().any(|name| has(name));
     (whole || nested()).then_some(folder)
+}
+
+/// The folder of a repository's files in the cache: the snapshot that `refs/main` names, or the only
+/// one where nothing names one. A line break behind the name is no part of it.
+fn snapshot(repo: &Path) -> Option<PathBuf> {
+    let snapshots = repo.join("snapshots");
+    if let Ok(name) = std::fs::read_to_string(repo.join("refs/main")) {
+        let name = name.trim();
+        let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric());
+        return is_name.then(|| snapshots.join(name));
+    }
+    let mut folders = std::fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path());
+    let only = folders.next()?;
+    folders.next().is_none().then_some(only)
 }
 
 /// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of
@@ -203,6 +218,14 @@ mod tests {
         let found = || cached(&cache, &Repo::model("owner/tiny".into()));
         assert_eq!(found(), None, "no weights yet");
         std::fs::write(snapshot.join("model.safetensors"), "x").expect("weights");
-        assert_eq!(found(), Some(snapshot));
+        assert_eq!(found(), Some(snapshot.clone()));
+        std::fs::write(repo.join("refs/main"), "abc\n").expect("a ref with a line break");
+        assert_eq!(found(), Some(snapshot.clone()));
+        std::fs::remove_file(repo.join("refs/main")).expect("removed");
+        assert_eq!(found(), Some(snapshot), "the only snapshot");
+        std::fs::create_dir_all(repo.join("snapshots/def")).expect("another");
+        assert_eq!(found(), None, "which of two is not known");
+        std::fs::write(repo.join("refs/main"), "../../elsewhere").expect("a hostile ref");
+        assert_eq!(found(), None);
     }
 }
