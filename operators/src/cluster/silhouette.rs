@@ -51,7 +51,7 @@ pub fn silhouettes(
         let vector = vectors.row(row);
         let (mut within, mut beside) = (0.0, f64::INFINITY);
         for (cluster, mean) in means.chunks_exact(vectors.dimension()).enumerate() {
-            let distance = 1.0 - lanes::dot(vector, mean);
+            let distance = distance(lanes::dot(vector, mean));
             if cluster == own {
                 // The row's distance to itself is 0 and doesn't count.
                 within = distance * size / (size - 1.0);
@@ -63,6 +63,14 @@ pub fn silhouettes(
         Ok(Some(if larger > 0.0 { ((beside - within) / larger) as f32 } else { 0.0 }))
     };
     cluster_of.par_iter().enumerate().map(silhouette).collect()
+}
+
+/// One minus a cosine; what only the rounding of `f32` keeps from 0 is 0, so that equal rows are at
+/// no distance.
+fn distance(cosine: f64) -> f64 {
+    const ROUNDING: f64 = 1e-6;
+    let distance = 1.0 - cosine;
+    if distance.abs() < ROUNDING { 0.0 } else { distance }
 }
 
 /// The mean of all rows' silhouettes; `None` if no row has one.

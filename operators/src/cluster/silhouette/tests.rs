@@ -65,3 +65,13 @@ fn opposite_clusters_have_the_best_silhouette() {
     let error = silhouettes(&vectors, &cluster_of[..3], &Unbounded).expect_err("one is missing");
     assert_eq!(error.to_string(), "4 rows can't have 3 clusters; one is needed for each row");
 }
+
+#[test]
+fn equal_rows_are_at_no_distance() {
+    let rows = 50;
+    let row = [0.3, -0.2, 0.9, 0.1, 0.7];
+    let vectors = UnitVectors::new(row.len(), row.repeat(rows)).expect("rows");
+    let cluster_of: Vec<Option<u32>> = (0..rows as u32).map(|row| Some(row % 2)).collect();
+    let found = silhouettes(&vectors, &cluster_of, &Unbounded);
+    assert_eq!(found, Ok(vec![Some(0.0); rows]));
+}
