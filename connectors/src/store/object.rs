@@ -1,26 +1,17 @@
 //! A folder in an object store: the objects whose keys begin with a prefix.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use sembla_readers::files::store::{one_line, store_of};
 use sembla_runtime::{Error, Result};
 
 use super::{Folder, checked};
 use crate::options::Options;
-
-/// How often the client itself repeats a request; more is up to the pipeline.
-const RETRIES: usize = 4;
-/// How long it goes on repeating.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a server refuses for good, by a word of its answer, and what to do about it.
 const REFUSALS: &[(&str, &str)] = &[
@@ -38,7 +29,7 @@ const REFUSALS: &[(&str, &str)] = &[
 
 /// Objects below a prefix.
 pub(super) struct ObjectFolder {
-    store: Box<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     prefix: String,
     /// `s3://bucket`, for messages.
     bucket: String,
@@ -50,40 +41,14 @@ impl ObjectFolder {
     /// # Errors
     /// [`Error::Option`] for an address without a bucket, or options that can't be.
     pub(super) fn s3(location: &str, options: &Options) -> Result<Self> {
-        let rest = location.strip_prefix("s3://").unwrap_or(location);
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(Error::Option(format!("'{location}' names no bucket: s3://bucket/prefix")));
-        }
-        let retry = RetryConfig {
-            max_retries: RETRIES,
-            retry_timeout: RETRY_TIMEOUT,
-            backoff: BackoffConfig::default(),
-        };
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_retry(retry)
-            .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT));
-        for (option, key) in [
-            ("endpoint", AmazonS3ConfigKey::Endpoint),
-            ("region", AmazonS3ConfigKey::Region),
-            ("access_key_id", AmazonS3ConfigKey::AccessKeyId),
-            ("secret_access_key", AmazonS3ConfigKey::SecretAccessKey),
-            ("session_token", AmazonS3ConfigKey::Token),
-        ] {
-            if let Some(value) = options.find_text(option) {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-        if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-            builder = builder.with_allow_http(true);
-        }
-        let store = builder
-            .build()
-            .map_err(|error| Error::Option(format!("{location}: {}", one_line(&error))))?;
-        let prefix = prefix.trim_matches('/').to_string();
-        Ok(Self { store: Box::new(store), prefix, bucket: format!("s3://{bucket}") })
+        let given = |name: &str| options.find_text(name).map(str::to_string);
+        let located =
+            store_of(location, &given).map_err(|error| Error::Option(error.to_string()))?;
+        Ok(Self {
+            store: located.client,
+            prefix: located.key.trim_matches('/').to_string(),
+            bucket: located.root.trim_end_matches('/').to_string(),
+        })
     }
 
     fn key(&self, path: &str) -> String {
@@ -179,13 +144,6 @@ impl Folder for ObjectFolder {
     fn shown(&self, path: &str) -> String {
         format!("{}/{}", self.bucket, self.key(path))
     }
-}
-
-/// An error of the client, whose text has line breaks and the whole answer of the server.
-fn one_line(error: &object_store::Error) -> String {
-    const LETTERS_MAX: usize = 300;
-    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars().take(LETTERS_MAX).collect()
 }
 
 #[cfg(test)]

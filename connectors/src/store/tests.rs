@@ -195,5 +195,5 @@ fn places_that_can_not_be_are_refused() {
         refusal("gs://bucket")
             .contains("begins with gs://; a place is a path or begins with s3://")
     );
-    assert!(refusal("s3://").contains("names no bucket"));
+    assert!(refusal("s3://").contains("is no address: s3://bucket/key"));
 }

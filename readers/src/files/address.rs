@@ -183,17 +183,26 @@ fn example(scheme: Scheme) -> &'static str {
     }
 }
 
-/// The client and the key behind an address, for who reads and writes there. Options are asked
-/// for by the names that sinks use; what isn't given comes from the environment.
+/// What is behind an address, for who reads and writes there.
+#[derive(Debug)]
+pub struct Located {
+    /// The client of the store.
+    pub client: Arc<dyn ObjectStore>,
+    /// What all addresses of the store begin with, such as `s3://bucket/`.
+    pub root: String,
+    /// What follows, as it was written.
+    pub key: String,
+}
+
+/// What is behind an address. Options are asked for by the names that sinks use; what isn't given
+/// comes from the environment.
 ///
 /// # Errors
 /// [`Error::Option`] for an address or options that can't be.
-pub fn store_of(
-    address: &str,
-    option: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Arc<dyn ObjectStore>, String)> {
+pub fn store_of(address: &str, option: &dyn Fn(&str) -> Option<String>) -> Result<Located> {
     let address = Address::parse(address)?;
-    Ok((address.client(option)?, address.key))
+    let client = address.client(option)?;
+    Ok(Located { client, root: address.root, key: address.key })
 }
 
 /// An address without what may be secret: a user with a password, and what follows a `?`.
@@ -219,11 +228,36 @@ pub fn shown(address: &str) -> String {
 pub fn one_line(error: &object_store::Error) -> String {
     const LETTERS_MAX: usize = 300;
     let text = error.to_string();
+    if let Some(missing) = missing_credentials(&text) {
+        return missing.into();
+    }
     let words = text.split_whitespace().map(|word| match word.contains("://") {
         true => word.split('?').next().unwrap_or_default(),
         false => word,
     });
     words.collect::<Vec<_>>().join(" ").chars().take(LETTERS_MAX).collect()
+}
+
+/// What to set, where a client found no credentials and asked the machine it runs on for some, as
+/// only machines of a cloud have them.
+fn missing_credentials(error: &str) -> Option<&'static str> {
+    const METADATA: &[&str] = &["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+    let asked = METADATA.iter().any(|host| error.contains(host));
+    let kind = error.split_whitespace().nth(1).unwrap_or_default();
+    match kind {
+        "S3" if asked => Some(
+            "there are no credentials; set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (and \
+             AWS_ENDPOINT_URL for another store than Amazon's), or AWS_SKIP_SIGNATURE=true for a public bucket",
+        ),
+        "GCS" if asked => Some(
+            "there are no credentials; set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or \
+             GOOGLE_SKIP_SIGNATURE=true for a public bucket",
+        ),
+        "MicrosoftAzure" if asked || error.contains("Account must be specified") => Some(
+            "there are no credentials; set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -285,6 +319,19 @@ mod tests {
         for wrong in ["ftp://h/x.csv", "s3://", "s3:///x", "https://"] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn missing_credentials_are_said_with_what_to_set() {
+        let failed = |store: &'static str, text: &str| {
+            one_line(&StoreError::Generic { store, source: text.to_string().into() })
+        };
+        let asked = "Error performing PUT http://169.254.169.254/latest/api/token in 2 s";
+        assert!(failed("S3", asked).contains("set AWS_ACCESS_KEY_ID"), "{}", failed("S3", asked));
+        assert!(failed("GCS", asked).contains("set GOOGLE_APPLICATION_CREDENTIALS"));
+        let account = "Account must be specified";
+        assert!(failed("MicrosoftAzure", account).contains("set AZURE_STORAGE_ACCOUNT_NAME"));
+        assert_eq!(failed("S3", "refused"), "Generic S3 error: refused");
     }
 
     #[test]

@@ -15,16 +15,16 @@ pub mod glob;
 pub mod hive;
 mod listing;
 mod local;
+mod looks;
 pub mod names;
 pub mod parquet;
 mod rows;
 pub mod schema;
 pub mod store;
 mod table;
-mod times;
 
 pub use listing::{DataFile, PARTIAL, Place, list};
+pub use looks::{Looks, looks, vector_type, vectors_of};
 pub use names::{Format, format_of, known_endings};
 pub use rows::{TableRows, fitted, repeated};
 pub use table::{Content, Surveys, Table, TableFile, TableOptions};
-pub use times::hold_times;

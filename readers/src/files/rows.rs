@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatchOptions;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::looks::{vector_type, vectors_of};
 use super::parquet::{Chunks, Footer, unreadable};
 use super::table::{Content, Table, TableFile};
 use crate::error::{Error, Result};
@@ -246,8 +247,8 @@ fn column_of(batch: &RecordBatch, field: &Field) -> arrow::error::Result<ArrayRe
     }
 }
 
-/// Values as another type: fields of structs by name, everything else as Arrow casts it. A value
-/// that the type can't hold is an error.
+/// Values as another type: fields of structs by name, texts as the vectors that they say, everything
+/// else as Arrow casts it. A value that the type can't hold is an error.
 pub fn fitted(values: &ArrayRef, wanted: &DataType) -> arrow::error::Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     match (values.data_type(), wanted) {
@@ -264,6 +265,7 @@ pub fn fitted(values: &ArrayRef, wanted: &DataType) -> arrow::error::Result<Arra
                 StructArray::try_new_with_length(fields.clone(), columns, nulls, found.len())?;
             Ok(Arc::new(fitted))
         }
+        (DataType::Utf8, wanted) if *wanted == vector_type() => vectors_of(values),
         (DataType::List(_), DataType::List(item)) => fitted_list::<i32>(values, item),
         (DataType::LargeList(_), DataType::LargeList(item)) => fitted_list::<i64>(values, item),
         _ => cast_with_options(values, wanted, &options),

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 use super::address::{Address, Scheme};
-pub use super::address::{one_line, shown, store_of};
+pub use super::address::{Located, one_line, shown, store_of};
 use super::glob;
 use super::hive::folders_of;
 use super::listing::{DataFile, FILES_MAX, Place, is_hidden, part_fits};
@@ -305,6 +305,71 @@ impl Read for Pieces {
         }
         Ok(taken.len())
     }
+}
+
+/// Bytes that are uploaded by one request; what is longer goes in several.
+const UPLOAD_BYTES: usize = 8 << 20;
+
+/// Whether something is at a place: an object of that key, or some below it.
+///
+/// # Errors
+/// Those of the store.
+pub fn holds(place: &Located) -> Result<bool> {
+    let shown = format!("{}{}", place.root, place.key);
+    let key = Path::parse(place.key.trim_end_matches('/'))
+        .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
+    let client = Arc::clone(&place.client);
+    let is_folder = place.key.ends_with('/');
+    let found = wait(async move {
+        if is_folder {
+            return Ok(client.list(Some(&key)).next().await.transpose()?.is_some());
+        }
+        match client.head(&key).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    })?;
+    found.map_err(|error| failed(&shown, &error))
+}
+
+/// Uploads a file of this machine as the object `key` of a store, in place of one that is there.
+///
+/// # Errors
+/// The file's and the store's.
+pub fn upload(place: &Located, key: &str, file: &std::path::Path) -> Result<()> {
+    let shown = format!("{}{key}", place.root);
+    let path = Path::parse(key)
+        .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
+    let mut file = std::fs::File::open(file)
+        .map_err(|error| Error::Io(format!("'{}' can't be read: {error}", file.display())))?;
+    let client = Arc::clone(&place.client);
+    let uploaded = wait(async move {
+        let mut piece = next_piece(&mut file)?;
+        if piece.len() < UPLOAD_BYTES {
+            client.put(&path, piece.into()).await?;
+            return Ok(());
+        }
+        let mut upload = client.put_multipart(&path).await?;
+        while !piece.is_empty() {
+            if let Err(error) = upload.put_part(piece.into()).await {
+                // What was uploaded so far is no object; the first error is the one to tell.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+            piece = next_piece(&mut file)?;
+        }
+        upload.complete().await.map(|_| ())
+    })?;
+    uploaded.map_err(|error| Error::Io(format!("'{shown}' can't be written: {}", io_error(&error))))
+}
+
+/// The next bytes of a file, [`UPLOAD_BYTES`] unless it ends before.
+fn next_piece(file: &mut std::fs::File) -> object_store::Result<Bytes> {
+    let mut piece = Vec::new();
+    let read = file.take(UPLOAD_BYTES as u64).read_to_end(&mut piece);
+    read.map_err(|error| StoreError::Generic { store: "file", source: error.into() })?;
+    Ok(piece.into())
 }
 
 /// Runs a request on the threads of this module and waits for it.

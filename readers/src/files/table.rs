@@ -24,6 +24,10 @@ pub struct TableOptions {
     pub format: Option<Format>,
     /// The byte between fields of CSV.
     pub delimiter: Option<u8>,
+    /// The byte around fields of CSV.
+    pub quote: Option<u8>,
+    /// The byte before a quote that belongs to a field of CSV.
+    pub escape: Option<u8>,
     /// Whether the first row of CSV holds the names of the columns.
     pub header: Option<bool>,
     /// Types of columns by name.
@@ -45,6 +49,8 @@ impl TableOptions {
         TextOptions {
             format: if format == Format::Json { TextFormat::Json } else { TextFormat::Csv },
             delimiter: self.delimiter,
+            quote: self.quote,
+            escape: self.escape,
             header: self.header,
             types,
             ..TextOptions { delimiter_preferred: preferred, ..TextOptions::csv() }
@@ -243,6 +249,12 @@ impl Table {
             if dialect.delimiter != usual && survey.columns.len() > 1 {
                 words.push(format!("{} between fields", delimiter_shown(dialect.delimiter)));
             }
+            if dialect.quote != b'"' {
+                words.push(format!("{} around fields", char::from(dialect.quote)));
+            }
+            if let Some(escape) = dialect.escape {
+                words.push(format!("{} before quotes in fields", char::from(escape)));
+            }
             if !dialect.has_header {
                 words.push("no header".into());
             }
@@ -258,7 +270,7 @@ impl Table {
         let line = |(words, name, more): (String, &str, usize)| {
             let others = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!(
-                "'{name}'{others}: read with {words}; read_csv takes delimiter => and header =>"
+                "'{name}'{others}: read with {words}; read_csv takes delimiter, quote, escape and header"
             )
         };
         found.into_iter().map(line).collect()

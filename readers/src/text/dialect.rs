@@ -25,6 +25,12 @@ pub struct TextOptions {
     pub format: TextFormat,
     /// The byte between fields of CSV; one of `,` `;` tab and `|` is found where it is left out.
     pub delimiter: Option<u8>,
+    /// The byte around fields of CSV; `"`, or `'` where only that one makes rows of one width, is
+    /// found where it is left out.
+    pub quote: Option<u8>,
+    /// The byte that makes a quote behind it a character of the field. Where it is left out, two
+    /// quotes are one, or `\` is found.
+    pub escape: Option<u8>,
     /// Which of several possible delimiters is taken; tab for `.tsv`.
     pub delimiter_preferred: u8,
     /// Whether the first row of CSV holds the names of the columns.
@@ -39,6 +45,8 @@ impl TextOptions {
         Self {
             format: TextFormat::Csv,
             delimiter: None,
+            quote: None,
+            escape: None,
             delimiter_preferred: b',',
             header: None,
             types: Vec::new(),
@@ -67,6 +75,10 @@ pub struct CsvDialect {
     pub compression: Compression,
     /// The byte between fields.
     pub delimiter: u8,
+    /// The byte around fields that hold delimiters, quotes or line breaks.
+    pub quote: u8,
+    /// The byte that makes a quote behind it a character of the field; `None` is two quotes.
+    pub escape: Option<u8>,
     /// Whether the first row holds the names of the columns.
     pub has_header: bool,
     /// The names of the columns in the order of the file. Nameless columns are called `column_1`,

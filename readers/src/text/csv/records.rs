@@ -2,7 +2,7 @@
 
 use std::str;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use crate::error::Result;
 use crate::limits::{Cancel, Limits};
@@ -14,12 +14,12 @@ use crate::text::dialect::CsvDialect;
 use crate::text::records::{Fault, Place, Records, Step};
 use crate::text::survey::Range;
 
-use super::split::{self, Field, Found};
+use super::split::{self, Field, Found, Marks};
 
 /// The records of a CSV file, or of a range of it, without the header.
 pub(crate) struct CsvRecords {
     buffer: Buffer,
-    delimiter: u8,
+    marks: Marks,
     /// Fields that each record must have.
     width: usize,
     /// What the first record with that many fields is, for messages.
@@ -71,7 +71,7 @@ impl CsvRecords {
     pub(crate) fn over(buffer: Buffer, dialect: &CsvDialect, limits: &Limits) -> Self {
         Self {
             buffer,
-            delimiter: dialect.delimiter,
+            marks: Marks::of(dialect),
             width: dialect.names.len(),
             has_header: dialect.has_header,
             skips_header: dialect.has_header,
@@ -151,7 +151,7 @@ impl CsvRecords {
     fn find(&mut self) -> Result<Step> {
         loop {
             let (data, is_last) = (self.buffer.data(), self.buffer.is_ended());
-            let found = split::record(data, self.delimiter, is_last, &mut self.fields);
+            let found = split::record(data, self.marks, is_last, &mut self.fields);
             match found {
                 Found::Nothing => return Ok(Step::End),
                 Found::Record { length, with_break, lines } => {
@@ -176,7 +176,7 @@ impl CsvRecords {
     }
 
     fn too_long(&mut self) -> Step {
-        let unclosed = match self.buffer.data().contains(&b'"') {
+        let unclosed = match self.buffer.data().contains(&self.marks.quote) {
             true => "; a quote that is opened there may not be closed",
             false => "",
         };
@@ -201,10 +201,15 @@ impl CsvRecords {
         Step::Bad(fault)
     }
 
-    fn check_width(&self) -> Step {
+    /// Whether the record has as many fields as the first, and none in which a `\` stands before
+    /// the quote that closes it and text behind: that `\` was meant as an escape.
+    fn check(&self) -> Step {
         let count = self.fields.len();
         if count == self.width {
-            return Step::Record;
+            return match self.marks.escape.is_none() && self.fields.iter().any(|f| f.has_quotes) {
+                true => self.check_escapes(),
+                false => Step::Record,
+            };
         }
         let plural = if count == 1 { "column" } else { "columns" };
         let first = if self.has_header { "header" } else { "first row" };
@@ -213,6 +218,27 @@ impl CsvRecords {
             self.describe(self.place),
             self.width
         )))
+    }
+}
+
+impl CsvRecords {
+    fn check_escapes(&self) -> Step {
+        let bytes = self.buffer.data();
+        let is_escaped = |field: &Field| {
+            let value = bytes.get(field.start..field.end).unwrap_or_default();
+            split::has_tail(bytes, field, self.marks.quote)
+                && memchr(self.marks.quote, value).is_some_and(|at| {
+                    at.checked_sub(1).and_then(|at| value.get(at)) == Some(&b'\\')
+                })
+        };
+        match self.fields.iter().any(is_escaped) {
+            false => Step::Record,
+            true => Step::Bad(Fault::data(format!(
+                "{} has text behind a closing quote, and a \\ before it; read_csv('…', escape => '\\') takes \\\" for a \
+                 quote in a text",
+                self.describe(self.place)
+            ))),
+        }
     }
 }
 
@@ -235,7 +261,7 @@ impl Records for CsvRecords {
             self.next_row += 1;
         }
         Ok(match step {
-            Step::Record => self.check_width(),
+            Step::Record => self.check(),
             other => other,
         })
     }
@@ -286,7 +312,7 @@ impl CsvRecords {
             };
             let mut value = text.get(field.start..field.end).unwrap_or_default();
             if field.has_quotes {
-                split::unquote(value, unquoted);
+                split::unquote(value, self.marks, unquoted);
                 value = unquoted;
             }
             let pushed = match value {

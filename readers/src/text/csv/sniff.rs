@@ -11,13 +11,16 @@ use crate::text::buffer::Buffer;
 use crate::text::dialect::{CsvDialect, TextOptions};
 use crate::text::guess::{Guess, Seen};
 
-use super::split::{self, Field, Found};
+use super::split::{self, Field, Found, Marks};
 
 /// What may be between fields, in the order of preference.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Bytes and rows that are looked at.
 const SAMPLE_BYTES: usize = 256 << 10;
 const ROWS_MAX: usize = 1000;
+/// Quotes and escapes, in the order of preference. All but the first are taken only where they cut
+/// all rows alike and the first does not.
+const QUOTES: [(u8, Option<u8>); 3] = [(b'"', None), (b'"', Some(b'\\')), (b'\'', None)];
 /// Years that may be names of columns.
 const YEARS: std::ops::RangeInclusive<i64> = 1900..=2100;
 
@@ -34,14 +37,16 @@ pub(crate) fn sniff(
     let mut dialect = CsvDialect {
         compression: buffer.compression(),
         delimiter: options.delimiter.unwrap_or(options.delimiter_preferred),
+        quote: options.quote.unwrap_or(b'"'),
+        escape: options.escape,
         has_header: options.header.unwrap_or(true),
         names: Vec::new(),
     };
     let first = loop {
-        if options.delimiter.is_none() {
-            dialect.delimiter = delimiter(buffer, options.delimiter_preferred);
-        }
-        match rows(buffer, dialect.delimiter, 1) {
+        let marks = marks(buffer, options);
+        (dialect.delimiter, dialect.quote, dialect.escape) =
+            (marks.delimiter, marks.quote, marks.escape);
+        match rows(buffer, marks, 1) {
             (mut rows, _) if !rows.is_empty() => break rows.swap_remove(0),
             (_, Found::Unclosed { .. }) => {
                 return Err(wrong(buffer, "the quote opened in the first row is never closed"));
@@ -60,12 +65,13 @@ pub(crate) fn sniff(
         let what = format!("the first row has {count} columns, more than columns_max ({limit})");
         return Err(Error::Limit(format!("file '{}': {what}", buffer.name())));
     }
-    let first = texts(buffer, &first)
+    let marks = Marks::of(&dialect);
+    let first = texts(buffer, marks, &first)
         .ok_or_else(|| wrong(buffer, "the first row isn't UTF-8; convert the file to UTF-8"))?;
     if options.header.is_none() {
-        let (sample, _) = rows(buffer, dialect.delimiter, ROWS_MAX);
+        let (sample, _) = rows(buffer, marks, ROWS_MAX);
         let others = sample.iter().skip(1).filter(|row| row.len() == first.len());
-        let others: Vec<Vec<String>> = others.filter_map(|row| texts(buffer, row)).collect();
+        let others: Vec<Vec<String>> = others.filter_map(|row| texts(buffer, marks, row)).collect();
         dialect.has_header = !is_data(&first, &others);
     }
     dialect.names = names(first, dialect.has_header).map_err(|what| wrong(buffer, &what))?;
@@ -80,7 +86,7 @@ fn wrong(buffer: &Buffer, what: &str) -> Error {
 type Row = Vec<Field>;
 
 /// The first rows of what is in the buffer, and what was found behind them.
-fn rows(buffer: &Buffer, delimiter: u8, rows_max: usize) -> (Vec<Row>, Found) {
+fn rows(buffer: &Buffer, marks: Marks, rows_max: usize) -> (Vec<Row>, Found) {
     let (data, is_last) = (buffer.data(), buffer.is_ended());
     let (mut rows, mut at) = (Vec::new(), 0);
     while rows.len() < rows_max {
@@ -89,7 +95,7 @@ fn rows(buffer: &Buffer, delimiter: u8, rows_max: usize) -> (Vec<Row>, Found) {
         at += empty;
         let rest = data.get(at..).unwrap_or_default();
         let mut fields = Vec::new();
-        match split::record(rest, delimiter, is_last, &mut fields) {
+        match split::record(rest, marks, is_last, &mut fields) {
             Found::Record { with_break, .. } => {
                 let moved = fields.iter().map(|field| Field {
                     start: field.start + at,
@@ -106,26 +112,68 @@ fn rows(buffer: &Buffer, delimiter: u8, rows_max: usize) -> (Vec<Row>, Found) {
 }
 
 /// The values of a row; `None` unless they are UTF-8.
-fn texts(buffer: &Buffer, row: &Row) -> Option<Vec<String>> {
+fn texts(buffer: &Buffer, marks: Marks, row: &Row) -> Option<Vec<String>> {
     let text = |field: &Field| {
         let value = str::from_utf8(buffer.data().get(field.start..field.end)?).ok()?;
         if !field.has_quotes {
             return Some(value.to_string());
         }
         let mut unquoted = String::new();
-        split::unquote(value, &mut unquoted);
+        split::unquote(value, marks, &mut unquoted);
         Some(unquoted)
     };
     row.iter().map(text).collect()
 }
 
+/// The bytes that cut the file into fields: those that are given, and for the others the first that
+/// cut all rows alike.
+fn marks(buffer: &Buffer, options: &TextOptions) -> Marks {
+    let quotes = QUOTES.into_iter().filter(|(quote, escape)| {
+        options.quote.is_none_or(|given| given == *quote)
+            && options.escape.is_none_or(|given| Some(given) == *escape)
+    });
+    let of = |(quote, escape)| {
+        let marks = Marks { delimiter: options.delimiter_preferred, quote, escape };
+        let found = options.delimiter.unwrap_or_else(|| delimiter(buffer, marks));
+        Marks { delimiter: found, ..marks }
+    };
+    let first = of((options.quote.unwrap_or(b'"'), options.escape));
+    if are_sound(buffer, first) {
+        return first;
+    }
+    let is_meant = |marks: &Marks| are_sound(buffer, *marks) && are_used(buffer, *marks);
+    quotes.map(of).find(is_meant).unwrap_or(first)
+}
+
+/// Whether a field stands in quotes, and one has an escaped quote in it if there is an escape.
+fn are_used(buffer: &Buffer, marks: Marks) -> bool {
+    let data = buffer.data();
+    let (rows, _) = rows(buffer, marks, ROWS_MAX);
+    rows.iter().flatten().any(|field| {
+        let before = field.start.checked_sub(1).and_then(|at| data.get(at));
+        let value = data.get(field.start..field.end).unwrap_or_default();
+        let is_escaped = |escape: u8| value.windows(2).any(|pair| pair == [escape, marks.quote]);
+        before == Some(&marks.quote) && marks.escape.is_none_or(is_escaped)
+    })
+}
+
+/// Whether all rows have as many fields as the first, and no text behind a closing quote.
+fn are_sound(buffer: &Buffer, marks: Marks) -> bool {
+    let (rows, end) = rows(buffer, marks, ROWS_MAX);
+    let width = rows.first().map_or(0, Vec::len);
+    let is_torn = |field: &Field| split::has_tail(buffer.data(), field, marks.quote);
+    !matches!(end, Found::Unclosed { .. })
+        && rows.iter().all(|row| row.len() == width && !row.iter().any(is_torn))
+}
+
 /// The delimiter by which most rows have as many fields as the first, which has two at least. The
-/// preferred one is taken where it cuts all rows alike, and where none cuts any.
-fn delimiter(buffer: &Buffer, preferred: u8) -> u8 {
+/// preferred one, that of `marks`, is taken where it cuts all rows alike, and where none cuts any.
+fn delimiter(buffer: &Buffer, marks: Marks) -> u8 {
+    let preferred = marks.delimiter;
     let others = DELIMITERS.into_iter().filter(|other| *other != preferred);
     let mut best = (0, preferred);
     for candidate in std::iter::once(preferred).chain(others) {
-        let (rows, _) = rows(buffer, candidate, ROWS_MAX);
+        let (rows, _) = rows(buffer, Marks { delimiter: candidate, ..marks }, ROWS_MAX);
         let width = rows.first().map_or(0, Vec::len);
         if width < 2 {
             continue;

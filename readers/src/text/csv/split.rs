@@ -1,11 +1,31 @@
 //! Cuts the text of CSV into records and fields.
 //!
-//! A field that begins with `"` goes on to the next `"` that isn't doubled, over delimiters and
-//! line breaks; what follows up to the delimiter belongs to it as it is. Anywhere else `"` is a
-//! character, and so is `\` everywhere. A record ends with `\n`, `\r` or `\r\n`. Empty lines are
-//! passed over.
+//! A field that begins with a quote goes on to the next one that isn't doubled or escaped, over
+//! delimiters and line breaks; what follows up to the delimiter belongs to it as it is. Anywhere
+//! else a quote is a character, and so is the escape outside of quotes. A record ends with `\n`,
+//! `\r` or `\r\n`. Empty lines are passed over.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
+
+use crate::text::dialect::CsvDialect;
+
+/// The bytes that mean something in a file, beside line breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Between fields.
+    pub(crate) delimiter: u8,
+    /// Around fields.
+    pub(crate) quote: u8,
+    /// Before a quote that belongs to the field; `None` where only two quotes are one.
+    pub(crate) escape: Option<u8>,
+}
+
+impl Marks {
+    /// Those of a file.
+    pub(crate) fn of(dialect: &CsvDialect) -> Self {
+        Self { delimiter: dialect.delimiter, quote: dialect.quote, escape: dialect.escape }
+    }
+}
 
 /// A field of a record, by its place in the record's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +79,15 @@ pub(crate) fn empty_lines(bytes: &[u8], is_last: bool) -> Option<(usize, usize)>
 
 /// Takes a record from bytes that don't begin with a line break, and puts its fields into `fields`.
 /// `is_last` says that nothing follows the bytes.
-pub(crate) fn record(bytes: &[u8], delimiter: u8, is_last: bool, fields: &mut Vec<Field>) -> Found {
+pub(crate) fn record(bytes: &[u8], marks: Marks, is_last: bool, fields: &mut Vec<Field>) -> Found {
     fields.clear();
     if bytes.is_empty() {
         return if is_last { Found::Nothing } else { Found::Incomplete };
     }
-    let breaks = Breaks::new(delimiter);
+    let breaks = Breaks::new(marks);
     let (mut at, mut inner_lines) = (0, 0);
     loop {
-        let end = if bytes.get(at) == Some(&b'"') {
+        let end = if bytes.get(at) == Some(&marks.quote) {
             let Some(quoted) = quoted(bytes, at, &breaks, is_last) else {
                 return match is_last {
                     true => Found::Unclosed { lines: inner_lines },
@@ -110,14 +130,22 @@ fn quoted(bytes: &[u8], open: usize, breaks: &Breaks, is_last: bool) -> Option<Q
     let start = open + 1;
     let mut at = start;
     let mut has_quotes = false;
+    let Marks { quote, escape, .. } = breaks.marks;
     let close = loop {
-        let quote = at + memchr(b'"', bytes.get(at..)?)?;
-        match bytes.get(quote + 1) {
-            Some(b'"') => has_quotes = true,
+        let rest = bytes.get(at..)?;
+        let found = at
+            + match escape {
+                None => memchr(quote, rest)?,
+                Some(escape) => memchr2(quote, escape, rest)?,
+            };
+        let is_escape = bytes.get(found) != Some(&quote);
+        match bytes.get(found + 1) {
+            Some(next) if is_escape || *next == quote => has_quotes = true,
             None if !is_last => return None,
-            _ => break quote,
+            None if is_escape => return None,
+            _ => break found,
         }
-        at = quote + 2;
+        at = found + 2;
     };
     let end = breaks.next(bytes, close + 1);
     // What follows a closing quote is part of the field.
@@ -128,30 +156,47 @@ fn quoted(bytes: &[u8], open: usize, breaks: &Breaks, is_last: bool) -> Option<Q
     Some(Quoted { field, end })
 }
 
-/// The value of a field with quotes in it: doubled ones are one, and a single one closes the quoted
-/// part, behind which all is taken as it is.
-pub(crate) fn unquote(field: &str, into: &mut String) {
+/// Whether text follows the closing quote of a field that begins with one.
+pub(crate) fn has_tail(bytes: &[u8], field: &Field, quote: u8) -> bool {
+    let before = field.start.checked_sub(1).and_then(|at| bytes.get(at));
+    before == Some(&quote) && field.has_quotes && bytes.get(field.end) != Some(&quote)
+}
+
+/// The value of a field with quotes in it: doubled ones are one, escaped ones are themselves, and a
+/// single one closes the quoted part, behind which all is taken as it is.
+pub(crate) fn unquote(field: &str, marks: Marks, into: &mut String) {
     into.clear();
+    let quote = char::from(marks.quote);
+    let escape = marks.escape.filter(|escape| *escape != marks.quote).map(char::from);
+    let is_mark = |letter: char| letter == quote || Some(letter) == escape;
     let mut rest = field;
-    while let Some((before, after)) = rest.split_once('"') {
+    while let Some(at) = rest.find(is_mark) {
+        let (before, from_mark) = rest.split_at(at);
         into.push_str(before);
-        match after.strip_prefix('"') {
-            Some(after) => {
-                into.push('"');
-                rest = after;
+        let mut letters = from_mark.chars();
+        let (mark, next) = (letters.next(), letters.next());
+        rest = match (mark, next) {
+            (_, Some(next)) if is_mark(next) && (mark != Some(quote) || next == quote) => {
+                into.push(next);
+                letters.as_str()
             }
-            None => {
-                rest = after;
+            // An escape before any other letter is a letter too.
+            (Some(mark), _) if mark != quote => {
+                into.push(mark);
+                from_mark.get(mark.len_utf8()..).unwrap_or_default()
+            }
+            _ => {
+                rest = from_mark.get(quote.len_utf8()..).unwrap_or_default();
                 break;
             }
-        }
+        };
     }
     into.push_str(rest);
 }
 
 /// Finds the next delimiter or line break, eight bytes at a time.
 struct Breaks {
-    delimiter: u8,
+    marks: Marks,
     delimiters: u64,
 }
 
@@ -161,8 +206,8 @@ const NEWLINES: u64 = u64::from_ne_bytes([b'\n'; 8]);
 const RETURNS: u64 = u64::from_ne_bytes([b'\r'; 8]);
 
 impl Breaks {
-    fn new(delimiter: u8) -> Self {
-        Self { delimiter, delimiters: u64::from_ne_bytes([delimiter; 8]) }
+    fn new(marks: Marks) -> Self {
+        Self { marks, delimiters: u64::from_ne_bytes([marks.delimiter; 8]) }
     }
 
     /// Where the next one is from `from` on, or the end of the bytes.
@@ -178,7 +223,7 @@ impl Breaks {
             }
             at += 8;
         }
-        let is_break = |byte: &u8| *byte == self.delimiter || matches!(byte, b'\n' | b'\r');
+        let is_break = |byte: &u8| *byte == self.marks.delimiter || matches!(byte, b'\n' | b'\r');
         at + rest.iter().position(is_break).unwrap_or(rest.len())
     }
 }

@@ -19,6 +19,8 @@ fn ours(text: &str, piece: usize) -> Plain {
     let dialect = CsvDialect {
         compression: Compression::None,
         delimiter: b',',
+        quote: b'"',
+        escape: None,
         has_header: false,
         names: vec!["a".into()],
     };
@@ -42,7 +44,7 @@ fn ours(text: &str, piece: usize) -> Plain {
                     let raw = &text[field.start..field.end];
                     let mut value = raw.to_string();
                     if field.has_quotes {
-                        split::unquote(raw, &mut value);
+                        split::unquote(raw, split::Marks::of(&dialect), &mut value);
                     }
                     value
                 };

@@ -25,6 +25,35 @@ fn delimiters_are_found() {
 }
 
 #[test]
+fn quotes_and_escapes_are_found() {
+    let text = "id,text\n1,\"he said \\\"hello, you\\\" to me\"\n2,\"a \\\\ b\"\n3,plain\n";
+    let expected =
+        ["id Int64, text Utf8", "1 | he said \"hello, you\" to me", r"2 | a \ b", "3 | plain"];
+    assert_eq!(lines(csv_of(text)), expected);
+    let text = "id;text\n1;'my card; was stolen'\n2;'it''s raining'\n";
+    assert_eq!(lines(csv_of(text))[1..], ["1 | my card; was stolen", "2 | it's raining"]);
+    // A backslash is a character where quotes are doubled, and an apostrophe is no quote.
+    let text = "id,text\n1,\"across the US.\\\"\n2,\"a \"\"b\"\"\"\n3,'tis\n";
+    assert_eq!(lines(csv_of(text))[1..], [r"1 | across the US.\", "2 | a \"b\"", "3 | 'tis"]);
+}
+
+#[test]
+fn quotes_and_escapes_can_be_given() {
+    let given = TextOptions { quote: Some(b'\''), escape: Some(b'^'), ..TextOptions::csv() };
+    let file = Memory::new("x.csv", "id,text\n1,'it^'s, ^^so'\n2,\"a\"\n3,'a^b'\n");
+    let found = lines(read(&file, &given));
+    assert_eq!(found[1..], ["1 | it's, ^so", "2 | \"a\"", "3 | a^b"]);
+}
+
+#[test]
+fn an_escape_that_comes_late_is_refused_and_not_misread() {
+    let many = "7,\"plain, text that is long enough to fill the sample\"\n".repeat(8_000);
+    let text = format!("id,text\n{many}8,\"he said \\\"no\\\" twice\"\n");
+    let error = refused(csv_of(text));
+    assert!(error.contains("row 8001 (line 8002)") && error.contains("escape => '\\'"), "{error}");
+}
+
+#[test]
 fn a_header_is_recognised() {
     let has_header = |text: &str| {
         let found = surveyed(&Memory::new("x.csv", text), &TextOptions::csv()).expect("surveyed");
