@@ -4,7 +4,6 @@
 //! went is dropped.
 
 use std::error::Error;
-use std::path::Path;
 
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
@@ -13,7 +12,6 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use sembla_models::{Fault, ModelError};
 use sembla_operators::OperatorError;
 use sembla_options::OptionError;
-use sembla_readers::files::format_of;
 use sembla_runtime::Error as StreamError;
 
 /// What went wrong with a statement. Each message is one line.
@@ -273,23 +271,33 @@ fn from_parser(error: &ParserError) -> SqlError {
 
 /// What is told of a table that is not there, if a message is about one.
 fn unknown_table(message: &str) -> Option<String> {
-    let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
-    let name = name.strip_prefix("public.").unwrap_or(name);
-    Some(in_quotes(name).unwrap_or_else(|| {
-        format!("there is no table or index '{name}'; SHOW TABLES lists those there are")
-    }))
+    let name = table_in(message)?;
+    Some(format!("there is no table or index '{name}'; SHOW TABLES lists those there are"))
 }
 
-/// A hint for a name of a table that isn't there but would be a file in quotes.
-fn in_quotes(name: &str) -> Option<String> {
-    (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
-        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
-    })
+/// The table that a message says is not there.
+fn table_in(message: &str) -> Option<&str> {
+    let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
+    Some(name.strip_prefix("public.").unwrap_or(name))
+}
+
+/// The table that a statement names and that is not there, if that is what is wrong.
+pub(crate) fn missing_table(error: &DataFusionError) -> Option<&str> {
+    match error.find_root() {
+        DataFusionError::Plan(message) => table_in(message),
+        _ => None,
+    }
 }
 
 /// A name that the schema does not have, or has twice.
 fn from_schema(error: &SchemaError) -> SqlError {
-    SqlError::Statement(one_line(&error.to_string()))
+    SqlError::Statement(match error {
+        SchemaError::FieldNotFound { field, valid_fields } if valid_fields.is_empty() => format!(
+            "there is no column '{}': nothing that FROM names has columns, as an empty file has none",
+            field.name
+        ),
+        error => one_line(&error.to_string()),
+    })
 }
 
 /// The words of a message on one line.
@@ -327,22 +335,14 @@ mod tests {
             told("table 'datafusion.public.docs' not found"),
             "there is no table or index 'docs'; SHOW TABLES lists those there are"
         );
-        assert_eq!(
-            told("table 'datafusion.q.parquet' not found"),
-            "there is no table q.parquet; a file or folder stands in quotes: FROM 'q.parquet'"
-        );
+        let error = DataFusionError::Plan("table 'datafusion.public.q.parquet' not found".into());
+        assert_eq!(missing_table(&error.context("while planning")), Some("q.parquet"));
+        assert_eq!(missing_table(&DataFusionError::Plan("another".into())), None);
     }
 
     #[test]
     fn cancelling_is_recognised() {
         let error = DataFusionError::External(Box::new(ModelError::Cancelled));
         assert!(SqlError::from(error).is_cancelled());
-    }
-
-    #[test]
-    fn a_file_without_quotes_is_told_to_have_them() {
-        let hint = in_quotes("q.parquet").expect("a hint");
-        assert!(hint.ends_with("FROM 'q.parquet'"), "{hint}");
-        assert_eq!(in_quotes("orders"), None);
     }
 }

@@ -18,6 +18,8 @@ mod columns;
 mod query;
 pub mod syntax;
 
+mod one_input;
+
 mod files;
 
 mod catalogue;

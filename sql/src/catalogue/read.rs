@@ -7,21 +7,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatchOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
-    PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::TryStreamExt;
 use sembla_connectors::files::SourceFiles;
 use sembla_connectors::formats::fit;
 
 use super::source::{SourceColumn, SourceDef};
 use super::source_files;
+use crate::one_input::{OneInput, Over};
 use crate::query::QueryScope;
 use crate::{SqlError, files};
 
@@ -64,7 +61,7 @@ pub(super) async fn scan(
         columns.push(FileColumn { declared: column.clone(), from, unit });
     }
     let input = table.scan(state, Some(&read), &[], limit).await?;
-    Ok(Arc::new(SourceFilesExec::new(Arc::clone(source), columns, input)))
+    Ok(Arc::new(OneInput(AsDeclared::new(Arc::clone(source), columns, input))))
 }
 
 /// Whether all files are Parquet. Others are read by [`source_files`].
@@ -112,9 +109,9 @@ impl FileColumn {
     }
 }
 
-/// Reads the files of a source.
+/// Gives the rows of the files of a source the types that it declares.
 #[derive(Debug)]
-struct SourceFilesExec {
+struct AsDeclared {
     source: Arc<SourceDef>,
     columns: Vec<FileColumn>,
     input: Arc<dyn ExecutionPlan>,
@@ -122,7 +119,7 @@ struct SourceFilesExec {
     properties: Arc<PlanProperties>,
 }
 
-impl SourceFilesExec {
+impl AsDeclared {
     fn new(
         source: Arc<SourceDef>,
         columns: Vec<FileColumn>,
@@ -154,60 +151,26 @@ fn declared(
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
 }
 
-impl DisplayAs for SourceFilesExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "SourceExec: {}", self.source.name)
-    }
-}
+impl Over for AsDeclared {
+    const NAME: &'static str = "SourceExec";
 
-impl ExecutionPlan for SourceFilesExec {
-    fn name(&self) -> &str {
-        "SourceExec"
+    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "SourceExec: {}", self.source.name)
+    }
+
+    fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Self {
+        Self::new(Arc::clone(&self.source), self.columns.clone(), input)
     }
 
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.into_iter().next();
-        let input =
-            input.ok_or_else(|| DataFusionError::Internal("a source lacks its files".into()))?;
-        Ok(Arc::new(Self::new(Arc::clone(&self.source), self.columns.clone(), input)))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let recompute = ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(recompute))
-    }
-
-    fn execute(
+    fn rows(
         &self,
         partition: usize,
         context: Arc<TaskContext>,

@@ -236,7 +236,7 @@ pub(crate) fn mismatch(function: &str, mismatch: DimensionMismatch) -> SqlError 
 fn not_a_vector(function: &str, data_type: &DataType) -> SqlError {
     let mend = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            "; embed(…) turns a text into a vector"
+            "; embed(…) gives the vector of a text, parse_vector(…) reads one such as '[0.1, 0.2]'"
         }
         _ => "",
     };

@@ -25,7 +25,7 @@ const CALLS: &[(&str, Format)] =
     &[("read_csv", Format::Csv), ("read_json", Format::Json), ("read_parquet", Format::Parquet)];
 
 /// What each takes beside the files.
-const OPTIONS_OF_CSV: &[&str] = &["header", "delimiter", "types"];
+const OPTIONS_OF_CSV: &[&str] = &["header", "delimiter", "quote", "escape", "types"];
 const OPTIONS_OF_OTHERS: &[&str] = &["types"];
 
 /// The names of the table functions that read files.
@@ -155,7 +155,11 @@ impl Call {
         for (name, value) in &self.given {
             match name.as_str() {
                 "header" => options.header = Some(flag(function, name, value)?),
-                "delimiter" => options.delimiter = Some(delimiter(function, value)?),
+                "delimiter" => {
+                    options.delimiter = Some(letter(function, name, r"';' or '\t'", value)?);
+                }
+                "quote" => options.quote = Some(letter(function, name, "'\"'", value)?),
+                "escape" => options.escape = Some(letter(function, name, r"'\'", value)?),
                 _ => options.types = types(function, state, value)?,
             }
         }
@@ -188,14 +192,16 @@ fn flag(function: &str, name: &str, value: &Expr) -> Result<bool, SqlError> {
     }
 }
 
-fn delimiter(function: &str, value: &Expr) -> Result<u8, SqlError> {
-    let text = text_of(function, "delimiter", value)?;
+/// A byte that means something between or around fields.
+fn letter(function: &str, name: &str, example: &str, value: &Expr) -> Result<u8, SqlError> {
+    let text = text_of(function, name, value)?;
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
+        [byte @ b'"'] if name != "delimiter" => Ok(*byte),
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
         _ => Err(mistake(
             function,
-            format!("delimiter must be one ASCII letter such as ';' or '\\t', got '{text}'"),
+            format!("{name} must be one ASCII letter such as {example}, got '{text}'"),
         )),
     }
 }
@@ -285,6 +291,7 @@ mod tests {
             ("read_json('x', header => true)", "there is no option 'header'"),
             ("read_csv('x', header => true, header => true)", "given twice"),
             ("read_csv(x)", "must be a text in quotes, got x"),
+            ("read_json('x', quote => '|')", "there is no option 'quote'"),
         ] {
             let error = read(call).expect("a call").expect_err(call).to_string();
             assert!(error.contains(part), "{call}: {error}");

@@ -106,23 +106,27 @@ fn options(command: &CreateExternalTable) -> Result<TableOptions> {
                     }
                 });
             }
-            "delimiter" => {
-                options.delimiter = Some(match value.as_bytes() {
-                    b"\\t" => b'\t',
-                    [byte] => *byte,
-                    _ => {
-                        return Err(SqlError::Statement(format!(
-                            "delimiter must be one ASCII letter such as ';', got '{value}'"
-                        ))
-                        .into());
-                    }
-                });
-            }
+            "delimiter" => options.delimiter = Some(letter(&key, value)?),
+            "quote" => options.quote = Some(letter(&key, value)?),
+            "escape" => options.escape = Some(letter(&key, value)?),
             // How files are written, and what the readers find by themselves.
             _ => {}
         }
     }
     Ok(options)
+}
+
+/// A byte that means something between or around fields.
+fn letter(key: &str, value: &str) -> Result<u8> {
+    match value.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
+        _ => {
+            let key = key.trim_start_matches("format.");
+            let message = format!("{key} must be one ASCII letter such as ';', got '{value}'");
+            Err(SqlError::Statement(message).into())
+        }
+    }
 }
 
 /// Files that are read by the readers, and written by DataFusion. They are looked at for every

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
@@ -170,8 +171,23 @@ fn take<T>(file: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// The error with the name of the file, unless it is about something else.
+/// The error with the name of the file, unless it is about something else: expressions over the
+/// columns of a file run where it is read.
 fn named(file: &str, error: DataFusionError) -> DataFusionError {
+    let is_of_expression = match error.find_root() {
+        DataFusionError::External(inner) => inner.is::<SqlError>(),
+        DataFusionError::ArrowError(inner, _) => matches!(
+            inner.as_ref(),
+            ArrowError::CastError(_)
+                | ArrowError::ComputeError(_)
+                | ArrowError::DivideByZero
+                | ArrowError::ArithmeticOverflow(_)
+        ),
+        _ => false,
+    };
+    if is_of_expression {
+        return error;
+    }
     let named = match SqlError::from(error) {
         SqlError::Data(message) if !message.contains(file) => {
             SqlError::Data(format!("file '{file}' can't be read: {message}"))

@@ -5,7 +5,8 @@
 //! means and what its files hold is the readers' to say; here it becomes a table that queries can
 //! scan: [`parquet`] by DataFusion's own reader, [`text`] by ours, both in the order of the files.
 //!
-//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`.
+//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`, [`target`] is where
+//! COPY writes.
 
 pub(crate) mod calls;
 mod external;
@@ -14,8 +15,10 @@ mod notices;
 mod parquet;
 mod provider;
 mod prune;
+pub(crate) mod target;
 mod text;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,12 +28,11 @@ use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement;
-use sembla_readers::files::store::address_of;
 use sembla_readers::files::{Surveys, Table, TableOptions, format_of, glob, list};
 use sembla_readers::{Cancel, Error as ReadError};
 
 use crate::SqlError;
+use crate::error::missing_table;
 use crate::query::QueryScope;
 pub(crate) use calls::as_names;
 pub(crate) use external::ExternalFiles;
@@ -103,18 +105,19 @@ fn looks_like_files(name: &str) -> bool {
     name.contains(['/', '\\']) || glob::is_pattern(name) || format_of(name).is_some()
 }
 
-/// Makes COPY write to exactly the name that it is given, whatever letters that has.
-pub(crate) fn name_exactly(statement: &mut Statement) {
-    match statement {
-        Statement::CopyTo(copy) if copy.target.contains(['*', '?', '[']) => {
-            let address = Some(&copy.target).filter(|name| !name.contains("://"));
-            if let Some(address) = address.and_then(|name| address_of(name)) {
-                copy.target = address;
-            }
-        }
-        Statement::Explain(explain) => name_exactly(&mut explain.statement),
-        _ => {}
+/// The error of planning a statement, with a hint where the table that it lacks is a file.
+pub(crate) fn explained(error: DataFusionError) -> SqlError {
+    match missing_table(&error).and_then(in_quotes) {
+        Some(hint) => SqlError::Statement(hint),
+        None => error.into(),
     }
+}
+
+/// A hint for a name of a table that isn't there but would be a file in quotes.
+fn in_quotes(name: &str) -> Option<String> {
+    (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
+        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
+    })
 }
 
 /// Opens what a name means.
@@ -173,5 +176,12 @@ mod tests {
         assert!(looks_like_files("orders.csv"));
         assert!(looks_like_files("no/such/folder"));
         assert!(looks_like_files("s3://bucket/folder"));
+    }
+
+    #[test]
+    fn a_file_without_quotes_is_told_to_have_them() {
+        let hint = in_quotes("q.parquet").expect("a hint");
+        assert!(hint.ends_with("FROM 'q.parquet'"), "{hint}");
+        assert_eq!(in_quotes("orders"), None);
     }
 }

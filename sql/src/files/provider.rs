@@ -15,12 +15,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use sembla_readers::Cancel;
-use sembla_readers::files::{Content, Table};
+use sembla_readers::files::{Content, Looks, Table};
 
 use super::{parquet, prune, text};
+use crate::SqlError;
 
 /// Files as a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FilesTable {
     table: Arc<Table>,
 }
@@ -49,6 +50,16 @@ impl FilesTable {
     /// The table of files that were looked at.
     pub(crate) fn new(table: Arc<Table>) -> Self {
         Self { table }
+    }
+
+    /// How a column of text looks by its first values.
+    ///
+    /// # Errors
+    /// Files that can't be read.
+    pub(crate) fn looks(&self, column: &str) -> Result<Looks, SqlError> {
+        let Ok(column) = self.table.schema.index_of(column) else { return Ok(Looks::Texts) };
+        let looks = sembla_readers::files::looks(&self.table, &[column])?;
+        Ok(looks.first().copied().unwrap_or(Looks::Texts))
     }
 
     /// Stretches of files with rows, in order.

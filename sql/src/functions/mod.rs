@@ -20,6 +20,7 @@ mod lists;
 mod long_texts;
 mod packed;
 mod pairs;
+mod parse_vector;
 mod quantize;
 mod single;
 mod text_pairs;
@@ -42,6 +43,7 @@ static SCALARS: &[&ScalarDef] = &[
     &pairs::COSINE_DISTANCE,
     &pairs::INNER_PRODUCT,
     &pairs::ARRAY_DISTANCE,
+    &parse_vector::PARSE_VECTOR,
     &single::VECTOR_NORM,
     &single::VECTOR_DIMS,
     &single::TRUNCATE_VECTOR,

@@ -33,8 +33,8 @@ pub(super) static COS_SIM: ScalarDef = ScalarDef {
         aliases: &["cosine_similarity"],
         parameters: PARAMETERS,
         required: 2,
-        about: "Cosine of the angle between two vectors, from -1 to 1, as Float64. NULL if a vector is NULL, holds a NULL or \
-                has only zeros. Vectors of different dimension are an error that names both.",
+        about: "Cosine of the angle between two vectors, from -1 to 1, as Float64. NULL if a vector is NULL, holds a NULL or a \
+                NaN, or has only zeros. Vectors of different dimension are an error that names both.",
         example: "> SELECT cos_sim([1.0, 0.0], [1.0, 1.0]);\n0.7071067811865475",
     },
     runs_model: false,
@@ -49,7 +49,7 @@ pub(super) static L2_DISTANCE: ScalarDef = ScalarDef {
         aliases: &["euclidean_distance"],
         parameters: PARAMETERS,
         required: 2,
-        about: "Euclidean distance between two vectors, as Float64. NULL if a vector is NULL or holds a NULL. Vectors of \
+        about: "Euclidean distance between two vectors, as Float64. NULL if a vector is NULL or holds a NULL or a NaN. Vectors of \
                 different dimension are an error that names both.",
         example: "> SELECT l2_distance([0.0, 0.0], [3.0, 4.0]);\n5.0",
     },
@@ -66,7 +66,7 @@ pub(super) static MANHATTAN_DISTANCE: ScalarDef = ScalarDef {
         parameters: PARAMETERS,
         required: 2,
         about: "Sum of the absolute differences of the components of two vectors, as Float64. NULL if a vector is NULL or \
-                holds a NULL. Vectors of different dimension are an error that names both.",
+                holds a NULL or a NaN. Vectors of different dimension are an error that names both.",
         example: "> SELECT manhattan_distance([0.0, 0.0], [3.0, -4.0]);\n7.0",
     },
     runs_model: false,
@@ -141,7 +141,8 @@ fn measured(call: &Call<'_>, measure: Measure) -> Result<ArrayRef> {
             }
             _ => None,
         };
-        result.append_option(value);
+        // What is not a number would come first in every descending order.
+        result.append_option(value.filter(|value| !value.is_nan()));
     }
     Ok(Arc::new(result.finish()))
 }

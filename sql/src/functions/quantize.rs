@@ -46,8 +46,8 @@ pub(super) static QUANTIZE: ScalarDef = ScalarDef {
                 of each component to 0..255 or -128..127 in equal steps; what lies outside gets the nearest code. 'ubinary' and \
                 'binary' keep one bit for each component, whether it is greater than 0, eight to a byte, the first on top, the \
                 last byte filled up with zeros; 'binary' bytes are less 128. The result is a list of Int8 ('int8', 'binary') or \
-                UInt8, of fixed size if the input is. NULL if the vector is NULL or holds a NULL. Ranges of another dimension \
-                are an error that names both.",
+                UInt8, of fixed size if the input is. NULL if the vector is NULL or holds a NULL or a NaN. Ranges of another \
+                dimension are an error that names both.",
         example: "> SELECT quantize([0.5, -0.5, 1.0], 'ubinary');\n[160]",
     },
     runs_model: false,
@@ -146,7 +146,8 @@ fn codes(
     let mut ranges: Option<Ranges> = None;
     let constant = [min, max].into_iter().flatten().all(Vectors::is_scalar);
     for row in 0..rows {
-        let vector = vectors.row(row);
+        // Not a number has no code.
+        let vector = vectors.row(row).filter(|vector| !vector.iter().any(|x| x.is_nan()));
         if let Some(vector) = vector {
             let known = ranges.take().filter(|known| {
                 constant && (min.is_some() || max.is_some() || known.dimension() == vector.len())

@@ -6,7 +6,7 @@
 //!
 //! The same pass makes sub-queries of the inputs of findings and windows (`rewrite`), so
 //! that calls inside them are reached too, makes names of calls that read files (`files::calls`),
-//! looks at the other items of FROM (`from_items`), and lets `FROM t` mean `SELECT * FROM t`.
+//! and looks at the other items of FROM (`from_items`).
 
 use std::ops::ControlFlow;
 
@@ -16,8 +16,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::parser::{CopyToSource, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select,
-    SelectFlavor, SelectItem, TableFactor, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor,
+    Value, VisitMut, VisitorMut,
 };
 
 use super::from_items::Known;
@@ -106,14 +106,6 @@ impl VisitorMut for Placing<'_> {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
-    }
-
-    /// `FROM t` alone means all columns of `t`. The engine would plan it as rows without columns.
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        if select.flavor == SelectFlavor::FromFirstNoSelect && select.projection.is_empty() {
-            select.projection.push(SelectItem::Wildcard(Default::default()));
-        }
-        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {

@@ -30,7 +30,7 @@ use crate::findings::declaration_of;
 use crate::relations::declaration::{Declaration, InputDef, Planning};
 use crate::relations::options::{OptionDef, OptionKind, OptionValues};
 use crate::relations::roles::InputTypes;
-use crate::relations::{FindingNode, Input, named};
+use crate::relations::{FindingNode, Input, differ, named};
 use crate::syntax::names::{name_of, nearest};
 
 /// Plans the items of FROM that are findings.
@@ -433,16 +433,16 @@ impl Call {
     fn check_dimensions(&self, types: &[Option<InputTypes>]) -> Result<()> {
         let dimensions = self.declaration.inputs.iter().zip(types).filter_map(|(input, types)| {
             match types.as_ref()?.roles.vector.as_ref()? {
-                DataType::FixedSizeList(_, size) => Some((input.name, *size)),
+                DataType::FixedSizeList(_, size) => {
+                    Some((input.name, usize::try_from(*size).unwrap_or_default()))
+                }
                 _ => None,
             }
         });
-        let dimensions: Vec<(&str, i32)> = dimensions.collect();
-        let [(first, size), others @ ..] = dimensions.as_slice() else { return Ok(()) };
-        match others.iter().find(|(_, other)| other != size) {
-            Some((other, other_size)) => Err(self.mistake(format!(
-                "the {first} has vectors of {size} components and the {other} of {other_size}; use one model for both"
-            ))),
+        let dimensions: Vec<(&str, usize)> = dimensions.collect();
+        let [first, others @ ..] = dimensions.as_slice() else { return Ok(()) };
+        match others.iter().find(|(_, size)| *size != first.1) {
+            Some(other) => Err(self.mistake(differ(*first, *other))),
             None => Ok(()),
         }
     }

@@ -3,11 +3,13 @@
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF, cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Value, ValueWithSpan};
+use sembla_readers::files::Looks;
 
+use super::column_looks;
 use crate::SqlError;
 use crate::columns::by_name::{self, is_text, is_vector};
 use crate::columns::{WINDOW_END, WINDOW_PANE, WINDOW_START};
@@ -118,6 +120,10 @@ impl Resolver<'_> {
         if self.input.texts == Need::No && self.input.vectors == Need::No {
             return Ok(None);
         }
+        if self.schema.fields().is_empty() {
+            // An empty file has no columns, and no rows either, of which any text can be said.
+            return Ok(Some(lit(ScalarValue::Utf8(None))));
+        }
         if let Some(text) = self.named("text", context)? {
             let data_type = text.get_type(self.schema)?;
             if data_type == DataType::Null {
@@ -132,11 +138,19 @@ impl Resolver<'_> {
             return Ok(Some(text));
         }
         let id = id.map(shown);
-        let fields = self.schema.fields().iter().map(AsRef::as_ref);
-        Ok(match by_name::texts(fields, id.as_deref()).as_slice() {
+        Ok(match by_name::texts(self.fields(), id.as_deref(), &self.look())?.as_slice() {
             [only] => Some(self.column(only)),
             _ => None,
         })
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &Field> + Clone {
+        self.schema.fields().iter().map(AsRef::as_ref)
+    }
+
+    /// How columns of text look, where they come from files as they are.
+    fn look(&self) -> impl Fn(&str) -> Result<Looks> {
+        move |name| Ok(column_looks::of(self.plan, name)?)
     }
 
     /// The vectors, and in words how they are embedded if they are.
@@ -153,6 +167,9 @@ impl Resolver<'_> {
         };
         if let Some(vector) = self.named("vector", context)? {
             let data_type = vector.get_type(self.schema)?;
+            if is_text(&data_type) {
+                return Ok(Some((parsed(context, vector)?, None)));
+            }
             if !is_vector(&data_type) {
                 return Err(self.mistake(format!(
                     "vector is {}, which holds {data_type}; it is a column of vectors (lists of numbers)",
@@ -161,9 +178,14 @@ impl Resolver<'_> {
             }
             return Ok(Some((vector, None)));
         }
-        let vectors = by_name::vectors(self.schema.fields().iter().map(AsRef::as_ref));
+        let vectors = by_name::vectors(self.fields(), &self.look())?;
         match (vectors.as_slice(), text) {
-            ([only], _) => Ok(Some((self.column(only), None))),
+            ([only], _) => {
+                let column = self.column(only);
+                let is_said = is_text(&column.get_type(self.schema)?);
+                let vector = if is_said { parsed(context, column)? } else { column };
+                Ok(Some((vector, None)))
+            }
             ([], _) if need != Need::Must => Ok(None),
             ([], Some(text)) => Ok(Some(self.embedded(text))),
             ([], None) => Err(self.no_text()),
@@ -287,6 +309,9 @@ impl Resolver<'_> {
         let Some((_, given)) = self.given.iter().find(|(name, _)| *name == option) else {
             return Ok(None);
         };
+        if self.schema.fields().is_empty() {
+            return Ok(Some(lit(ScalarValue::Utf8(None))));
+        }
         match self.resolve(option, given, context) {
             Ok(expr) => Ok(Some(expr)),
             Err(_) if !self.is_first => Ok(None),
@@ -382,6 +407,13 @@ impl Resolver<'_> {
     fn mistake(&self, message: String) -> datafusion::error::DataFusionError {
         SqlError::Statement(format!("{}: {message}", self.declaration.name)).into()
     }
+}
+
+/// The vectors that a column of text says.
+fn parsed(context: &mut dyn RelationPlannerContext, texts: Expr) -> Result<Expr> {
+    let parse = context.context_provider().get_function_meta("parse_vector");
+    let parse = parse.ok_or_else(|| DataFusionError::Internal("parse_vector is missing".into()))?;
+    Ok(parse.call(vec![texts]))
 }
 
 /// An expression as EXPLAIN shows it: columns without the name of the input.

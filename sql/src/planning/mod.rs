@@ -4,6 +4,7 @@
 //! It alone knows findings and windows both.
 
 mod arguments;
+mod column_looks;
 mod column_names;
 mod copy;
 mod findings;

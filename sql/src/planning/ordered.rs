@@ -11,25 +11,25 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Statistics;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::common::spawn_buffered;
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
-    PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
+
+use crate::one_input::{OneInput, Over};
 
 /// Batches that each partition may be ahead.
 const AHEAD_BATCHES_MAX: usize = 4;
 
 /// Puts partitions together in their order.
+pub(crate) type OrderedExec = OneInput<Ordered>;
+
+/// The partitions of a plan as one.
 #[derive(Debug)]
-pub(crate) struct OrderedExec {
+pub(crate) struct Ordered {
     input: Arc<dyn ExecutionPlan>,
     /// Rows that are enough; `None` is all.
     fetch: Option<usize>,
@@ -39,6 +39,12 @@ pub(crate) struct OrderedExec {
 impl OrderedExec {
     /// The partitions of `input` as one, which ends after `fetch` rows.
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, fetch: Option<usize>) -> Self {
+        Self(Ordered::new(input, fetch))
+    }
+}
+
+impl Ordered {
+    fn new(input: Arc<dyn ExecutionPlan>, fetch: Option<usize>) -> Self {
         let mut equivalences: EquivalenceProperties = input.equivalence_properties().clone();
         if input.output_partitioning().partition_count() > 1 {
             equivalences.clear_orderings();
@@ -54,87 +60,48 @@ impl OrderedExec {
     }
 }
 
-impl DisplayAs for OrderedExec {
-    fn fmt_as(&self, _: DisplayFormatType, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Over for Ordered {
+    const NAME: &'static str = "OrderedExec";
+
+    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match self.fetch {
             Some(fetch) => write!(out, "OrderedExec: fetch={fetch}"),
             None => out.write_str("OrderedExec"),
         }
     }
-}
 
-impl ExecutionPlan for OrderedExec {
-    fn name(&self) -> &str {
-        "OrderedExec"
+    fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Self {
+        Self::new(input, self.fetch)
     }
 
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.into_iter().next();
-        let input =
-            input.ok_or_else(|| DataFusionError::Internal("OrderedExec lacks its input".into()))?;
-        Ok(Arc::new(Self::new(input, self.fetch)))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let recompute = ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(recompute))
-    }
-
-    fn child_stats_requests(&self, _partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(None)]
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        inputs: &[Arc<Statistics>],
-        _args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        match inputs.first() {
-            Some(statistics) => {
-                let all = statistics.as_ref().clone();
-                Ok(Arc::new(all.with_fetch(self.fetch, 0, 1)?))
-            }
-            None => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
-        }
+    /// What is known of an order is known in each partition of the input alone.
+    fn keeps_order(&self) -> bool {
+        false
     }
 
     fn fetch(&self) -> Option<usize> {
         self.fetch
     }
 
-    fn execute(
+    fn statistics(&self, input: &Statistics) -> Result<Option<Statistics>> {
+        input.clone().with_fetch(self.fetch, 0, 1).map(Some)
+    }
+
+    fn rows(
         &self,
         _partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let partitions = self.input.output_partitioning().partition_count();
-        let schema: SchemaRef = self.schema();
+        let schema: SchemaRef = self.input.schema();
         let left = self.fetch.unwrap_or(usize::MAX);
         let reading = Reading {
             input: Arc::clone(&self.input),

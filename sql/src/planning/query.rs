@@ -11,6 +11,7 @@ use super::copy::writable;
 use super::from_items::Known;
 use super::show_functions::listing_all;
 use crate::engine::Connection;
+use crate::query::blocking;
 use crate::syntax::{self, Statement};
 use crate::{SqlError, files};
 
@@ -25,8 +26,10 @@ pub(crate) async fn plan(
     let mut statement = listing_all(statement)?;
     name_calls(&mut statement, &connection.parameters);
     let placed = place(&mut statement, &Known::of(connection))?;
-    files::name_exactly(&mut statement);
-    let plan = connection.context.state().statement_to_plan(statement).await?;
+    files::target::name_exactly(&mut statement)?;
+    blocking(|| files::target::prepare(&connection.context, &statement))?;
+    let plan = connection.context.state().statement_to_plan(statement).await;
+    let plan = plan.map_err(files::explained)?;
     placed.check(&plan)?;
     Ok(writable(plan)?)
 }

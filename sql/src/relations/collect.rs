@@ -251,6 +251,41 @@ pub(crate) fn one_dimension(
     Ok(())
 }
 
+/// Refuses inputs whose vectors can't be compared.
+///
+/// # Errors
+/// [`SqlError::Data`] with the two inputs and what to do.
+pub(crate) fn check_dimensions(
+    finding: &str,
+    inputs: &[Option<InputExec>],
+    tables: &[Option<Table>],
+) -> Result<(), SqlError> {
+    let mut first: Option<(&InputExec, usize)> = None;
+    for (input, table) in inputs.iter().zip(tables) {
+        let (Some(input), Some(table)) = (input, table) else { continue };
+        let vectors = table.vectors();
+        if vectors.rows() == 0 || input.roles.vector.is_none() {
+            continue;
+        }
+        let Some((other, dimension)) = first.replace((input, vectors.dimension())) else {
+            continue;
+        };
+        if dimension != vectors.dimension() {
+            let message = differ((other.name, dimension), (input.name, vectors.dimension()));
+            return Err(SqlError::Data(format!("{finding}: {message}")));
+        }
+    }
+    Ok(())
+}
+
+/// What is said of inputs whose vectors have different dimensions.
+pub(crate) fn differ(first: (&str, usize), other: (&str, usize)) -> String {
+    format!(
+        "the {} has vectors of {} components and the {} of {}; both need those of one model, which model => '…' names",
+        first.0, first.1, other.0, other.1
+    )
+}
+
 /// The numbers of all rows, from 0.
 fn row_numbers(pieces: &[Piece]) -> Column {
     let mut next = 0;

@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 };
 use sembla_models::CancelToken;
 
-use super::collect::{InputExec, one_dimension};
+use super::collect::{InputExec, check_dimensions, one_dimension};
 use super::finding::{Finding, FindingHost};
 use super::online::slots::{OnlineSlots, Slot};
 use super::run::{run, run_online};
@@ -109,6 +109,7 @@ impl FindingExec {
             });
         }
         blocking(|| one_dimension(&mut tables, &work.host))?;
+        check_dimensions(work.name, &inputs, &tables)?;
         let batch_rows = context.session_config().batch_size();
         let running = SpawnedTask::spawn_blocking(move || work.run(tables, batch_rows));
         let ran = running.join_unwind().await;
@@ -124,6 +125,7 @@ impl FindingHost for QueryHost {
 
 /// What the thread that runs a finding needs.
 struct Work {
+    name: &'static str,
     finding: Arc<dyn Finding>,
     schema: SchemaRef,
     host: Arc<QueryHost>,
@@ -241,6 +243,7 @@ impl ExecutionPlan for FindingExec {
         let host = QueryHost::new(self.name, &context, abandoned);
         let slots = context.session_config().get_extension::<OnlineSlots>();
         let work = Work {
+            name: self.name,
             finding: Arc::clone(&self.finding),
             schema: Arc::clone(&self.schema),
             host: Arc::new(host),

@@ -24,6 +24,7 @@ mod stream_node;
 pub(crate) mod table;
 
 pub(crate) use collect::InputExec;
+pub(crate) use collect::differ;
 pub(crate) use in_order::in_order;
 pub(crate) use node::{FindingNode, Input};
 pub use online::OnlineSlots;

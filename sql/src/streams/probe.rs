@@ -4,17 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::datasource::provider_as_source;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlanBuilder;
 use sembla_connectors::store::{STORE_OPTIONS, check_place};
 use sembla_options::Options;
 use sembla_runtime::Error;
 
 use super::StreamPlan;
 use crate::SqlError;
-use crate::catalogue::{SourceDef, StreamTable, source_files};
+use crate::catalogue::{SourceDef, source_files};
 
 /// How long a place may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
@@ -27,7 +23,7 @@ impl StreamPlan {
         &self,
         reads_files: bool,
     ) -> impl Future<Output = Vec<SqlError>> + Send + use<> {
-        let (name, state) = (self.name.clone(), self.state.clone());
+        let name = self.name.clone();
         let (sources, sink) = (self.sources.clone(), Arc::clone(&self.sink));
         let schema = self.row_plan.schema().as_arrow().clone();
         let schema = match (&self.window, self.sink.schema()) {
@@ -38,7 +34,7 @@ impl StreamPlan {
         let kept = self.settings.state.clone();
         let interval = self.settings.options.checkpoint_interval;
         async move {
-            let asked = sources.iter().map(|source| of_source(&name, &state, source, reads_files));
+            let asked = sources.iter().map(|source| of_source(&name, source, reads_files));
             let of_sources = futures::future::join_all(asked);
             let schema = Arc::new(schema);
             let of_sink = sink.problems(&schema, interval, ANSWER_TIME_MAX);
@@ -49,12 +45,7 @@ impl StreamPlan {
     }
 }
 
-async fn of_source(
-    pipeline: &str,
-    state: &SessionState,
-    source: &Arc<SourceDef>,
-    reads_files: bool,
-) -> Vec<SqlError> {
+async fn of_source(pipeline: &str, source: &Arc<SourceDef>, reads_files: bool) -> Vec<SqlError> {
     let files = match source.files() {
         Ok(Some(files)) => files,
         Ok(None) => return source.problems(pipeline, ANSWER_TIME_MAX).await,
@@ -63,21 +54,13 @@ async fn of_source(
     if !reads_files {
         return Vec::new();
     }
-    let table = provider_as_source(Arc::new(StreamTable::new(Arc::clone(source))));
-    let opened = async {
-        let plan = LogicalPlanBuilder::scan("source", table, None)?.build()?;
-        state.create_physical_plan(&plan).await?;
-        let looked = Arc::clone(source);
-        let looked =
-            tokio::task::spawn_blocking(move || source_files::check(&looked, &files)).await;
-        looked
-            .map_err(|error| DataFusionError::External(Box::new(error)))?
-            .map_err(DataFusionError::from)
-    };
-    match tokio::time::timeout(ANSWER_TIME_MAX, opened).await {
+    let looked = Arc::clone(source);
+    let looked = tokio::task::spawn_blocking(move || source_files::check(&looked, &files));
+    match tokio::time::timeout(ANSWER_TIME_MAX, looked).await {
         // Files that take long to look through are there.
-        Err(_) | Ok(Ok(())) => Vec::new(),
-        Ok(Err(error)) => match SqlError::from(error) {
+        Err(_) | Ok(Ok(Ok(()))) => Vec::new(),
+        Ok(Err(error)) => vec![SqlError::Bug(error.to_string())],
+        Ok(Ok(Err(error))) => match error {
             SqlError::Statement(words) if !words.contains(&format!("'{}'", source.name)) => {
                 vec![SqlError::Statement(format!("source '{}': {words}", source.name))]
             }

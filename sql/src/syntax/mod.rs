@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
 
 use crate::SqlError;
 
+mod from_first;
 mod index;
 mod limits;
 mod model;
@@ -108,11 +109,10 @@ impl fmt::Display for Statement {
 /// # Errors
 /// [`SqlError::Syntax`] for the first mistake, with its line and column.
 pub(crate) fn parse(text: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>, SqlError> {
-    // What is no words is the parser's to tell.
-    if let Ok(tokens) = Tokenizer::new(dialect, text).tokenize_with_location() {
-        limits::check(&tokens)?;
-    }
-    let mut parser = DFParserBuilder::new(text)
+    let tokens = Tokenizer::new(dialect, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax(error.into()))?;
+    limits::check(&tokens)?;
+    let mut parser = DFParserBuilder::new(from_first::with_select(tokens))
         .with_dialect(dialect)
         .with_recursion_limit(limits::PARSER_STEPS_MAX)
         .build()?;

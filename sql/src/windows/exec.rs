@@ -7,20 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::UserDefinedLogicalNodeCore;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
-    PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 use sembla_runtime::window::WindowKind;
 
@@ -28,11 +24,15 @@ use super::node::WindowNode;
 use super::rows::{Assigned, WithWindows};
 use super::sessions::Sessions;
 use super::times::micros;
+use crate::one_input::{OneInput, Over};
 use crate::query::QueryHost;
 
 /// A window in a physical plan.
+pub(crate) type WindowExec = OneInput<TimeWindow>;
+
+/// A window over the rows of an input.
 #[derive(Clone, Debug)]
-pub(crate) struct WindowExec {
+pub(crate) struct TimeWindow {
     input: Arc<dyn ExecutionPlan>,
     kind: WindowKind,
     /// The position of the time.
@@ -51,6 +51,17 @@ pub(crate) struct WindowExec {
 impl WindowExec {
     /// The physical plan of a window.
     pub(crate) fn new(node: &WindowNode, input: Arc<dyn ExecutionPlan>) -> Self {
+        Self(TimeWindow::new(node, input))
+    }
+
+    /// Whether it reads all rows before it gives any, in an order that it keeps.
+    pub(crate) fn is_session(&self) -> bool {
+        self.0.is_session()
+    }
+}
+
+impl TimeWindow {
+    fn new(node: &WindowNode, input: Arc<dyn ExecutionPlan>) -> Self {
         let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner());
         Self {
             properties: Arc::new(properties(&node.kind, &schema, input.as_ref())),
@@ -65,8 +76,7 @@ impl WindowExec {
         }
     }
 
-    /// Whether it reads all rows before it gives any, in an order that it keeps.
-    pub(crate) fn is_session(&self) -> bool {
+    fn is_session(&self) -> bool {
         matches!(self.kind, WindowKind::Session { .. })
     }
 
@@ -98,7 +108,7 @@ impl WindowExec {
         let pieces = pieces.try_flatten().inspect_ok(move |piece| {
             piece.record_output(&metrics);
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), pieces)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.with_windows.schema), pieces)))
     }
 
     /// All rows with their sessions.
@@ -124,7 +134,7 @@ impl WindowExec {
         let batches = stream::once(computed).try_flatten().inspect_ok(move |batch| {
             batch.record_output(&metrics);
         });
-        Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.with_windows.schema), batches))
     }
 }
 
@@ -154,64 +164,32 @@ fn order_of(schema: &SchemaRef, input: &dyn ExecutionPlan) -> EquivalencePropert
     order
 }
 
-impl DisplayAs for WindowExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "TimeWindowExec: {}", self.words)
-    }
-}
+impl Over for TimeWindow {
+    const NAME: &'static str = "TimeWindowExec";
 
-impl ExecutionPlan for WindowExec {
-    fn name(&self) -> &str {
-        "TimeWindowExec"
+    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "TimeWindowExec: {}", self.words)
+    }
+
+    fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![!self.is_session()]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.into_iter().next();
-        let input =
-            input.ok_or_else(|| DataFusionError::Internal("a window has no input".into()))?;
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Self {
         let properties = properties(&self.kind, &self.with_windows.schema, input.as_ref());
         let metrics = ExecutionPlanMetricsSet::new();
-        let window =
-            Self { input, properties: Arc::new(properties), metrics, ..self.as_ref().clone() };
-        Ok(Arc::new(window))
+        Self { input, properties: Arc::new(properties), metrics, ..self.clone() }
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let recompute = ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(recompute))
+    fn keeps_order(&self) -> bool {
+        !self.is_session()
     }
 
-    fn execute(
+    fn rows(
         &self,
         partition: usize,
         context: Arc<TaskContext>,

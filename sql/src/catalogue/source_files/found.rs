@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sembla_readers::files::{DataFile, Format, Surveys, Table, TableOptions, list};
-use sembla_readers::{Cancel, Dialect, Error as ReadError, Limits, TextFormat, TextOptions, sniff};
+use sembla_readers::{
+    Cancel, Dialect, Error as ReadError, Limits, TextFormat, TextOptions, sniff, survey,
+};
 
 use super::FileColumns;
 use crate::SqlError;
@@ -48,7 +50,7 @@ pub(super) fn find(
             Err(error) => return Err(error.into()),
         }
     }
-    check_columns(what, path, &found)?;
+    check_columns(what, path, &found, &names_of)?;
     name_by_place(&what.source.columns, &mut found);
     Ok(found)
 }
@@ -106,23 +108,42 @@ fn look(file: &DataFile, text: &TextOptions, cancel: &Cancel) -> Result<Found, R
 }
 
 /// The names of the columns of a file; `None` where only reading all of it would tell.
-fn names_of(found: &Found) -> Option<Vec<&str>> {
+fn names_of(found: &Found) -> Option<Vec<String>> {
     match found {
-        Found::Text(_, Dialect::Csv(csv)) => {
-            csv.has_header.then(|| csv.names.iter().map(String::as_str).collect())
-        }
+        Found::Text(_, Dialect::Csv(csv)) => csv.has_header.then(|| csv.names.clone()),
         Found::Parquet(table) => {
-            Some(table.schema.fields().iter().map(|field| field.name().as_str()).collect())
+            Some(table.schema.fields().iter().map(|field| field.name().clone()).collect())
         }
         Found::Text(_, Dialect::Json(_)) | Found::Unreadable(..) => None,
     }
 }
 
+/// Looks for the columns of a source in all of its files, JSON from its first byte to its last. A
+/// file that can't be read is the reader's to tell.
+///
+/// # Errors
+/// Columns that no file has.
+pub(super) fn search(what: &FileColumns, path: &str, found: &[Found]) -> Result<(), SqlError> {
+    check_columns(what, path, found, &|found| match found {
+        Found::Text(file, Dialect::Json(_)) => {
+            let (text, never) = (TextOptions::json(), Cancel::never());
+            let surveyed = survey(file.open().as_ref(), &text, &Limits::default(), &never).ok()?;
+            Some(surveyed.columns.into_iter().map(|column| column.name).collect())
+        }
+        other => names_of(other),
+    })
+}
+
 /// Refuses a column that no file has.
-fn check_columns(what: &FileColumns, path: &str, found: &[Found]) -> Result<(), SqlError> {
+fn check_columns(
+    what: &FileColumns,
+    path: &str,
+    found: &[Found],
+    names_of: &dyn Fn(&Found) -> Option<Vec<String>>,
+) -> Result<(), SqlError> {
     let Some(known) = found.iter().map(names_of).collect::<Option<Vec<_>>>() else { return Ok(()) };
     let has = |name: &str| {
-        known.iter().any(|names| names.contains(&name))
+        known.iter().flatten().any(|known| known == name)
             || found.iter().any(|found| match found {
                 Found::Text(file, _) | Found::Unreadable(file, _) => {
                     file.folders.iter().any(|(folder, _)| folder == name)
@@ -133,7 +154,7 @@ fn check_columns(what: &FileColumns, path: &str, found: &[Found]) -> Result<(), 
     let lacking = what.declared.fields().iter().find(|field| !has(field.name()));
     match lacking {
         Some(field) if !found.is_empty() => {
-            let mut names: Vec<&str> = Vec::new();
+            let mut names: Vec<String> = Vec::new();
             for name in known.into_iter().flatten() {
                 if !names.contains(&name) {
                     names.push(name);

@@ -88,13 +88,14 @@ impl FileColumns {
     }
 }
 
-/// Looks at the beginnings of a source's files.
+/// Looks at a source's files, for columns in all of JSON.
 ///
 /// # Errors
 /// Files that are not there, and columns that none of them has.
 pub(crate) fn check(source: &Arc<SourceDef>, files: &SourceFiles) -> Result<(), SqlError> {
     let what = FileColumns::tolerant(source, files);
-    found::find(&what, &Cancel::never(), &mut Known::new()).map(drop)
+    let found = found::find(&what, &Cancel::never(), &mut Known::new())?;
+    found::search(&what, &files.path, &found)
 }
 
 fn schema_of(fields: impl Iterator<Item = FieldRef>) -> SchemaRef {

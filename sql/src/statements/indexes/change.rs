@@ -167,10 +167,12 @@ async fn inserted(
     }
     let mut given = super::columns(connection, &query.to_string()).await?;
     let own: Vec<&str> = index.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    // VALUES name their columns by their places.
-    let unnamed = given.iter().enumerate().all(|(n, name)| *name == format!("column{}", n + 1));
+    // Rows whose columns have the names of the index's go by them, others by their places, as VALUES
+    // and literals do.
+    let by_place =
+        given.len() == own.len() && !given.iter().all(|name| own.contains(&name.as_str()));
     let names: Option<Vec<String>> = match columns.as_slice() {
-        [] if unnamed => Some(own.iter().map(|name| (*name).to_string()).collect()),
+        [] if by_place => Some(own.iter().map(|name| (*name).to_string()).collect()),
         [] => None,
         columns => Some(columns.iter().filter_map(name_of).collect()),
     };
