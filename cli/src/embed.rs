@@ -1,12 +1,14 @@
 //! `sembla embed`: a text column of many files becomes a column of vectors. The work is
 //! [`sembla_jobs::embed`]'s; here it gets its arguments, its progress and its signals.
 
-use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded};
+use std::path::Path;
+
+use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, Stored};
 use sembla_jobs::numbers::count;
 use sembla_models::CancelToken;
 
 use crate::args::EmbedArgs;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::notice;
 use crate::progress::Stages;
@@ -16,27 +18,62 @@ use crate::progress::Stages;
 /// # Errors
 /// When the input, the model or the output are not as they should be, or on Ctrl-C.
 pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
-    let Some(job) = EmbedJob::begin(request(args)?, &notice)? else {
-        eprintln!("{} was finished already", args.output.display());
+    if args.output == Path::new("-") {
+        return Err(Failure::user(
+            "vectors are not written to standard output; name a file such as vectors.parquet with -o",
+        ));
+    }
+    let Some(stored) = Stored::of(&args.output)? else {
+        let shown = args.output.display().to_string();
+        return embed(request(args)?, &shown, interrupt, || Ok(()));
+    };
+    if args.only_new.is_some() {
+        return Err(Failure::user(format!(
+            "--only-new adds to files of this machine; {} is an address",
+            stored.shown
+        )));
+    }
+    stored.begin(args.overwrite)?;
+    let here = EmbedRequest { output: stored.local.clone(), overwrite: true, ..request(args)? };
+    embed(here, &stored.shown, interrupt, || stored.finish())
+}
+
+/// Runs a job whose output messages call `shown`, and then what is to be done with it.
+fn embed(
+    request: EmbedRequest,
+    shown: &str,
+    interrupt: &Interrupt,
+    finish: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let is_found = request.column.is_none();
+    let Some(job) = EmbedJob::begin(request, &notice)? else {
+        finish()?;
+        eprintln!("{shown} was finished already");
         return Ok(());
     };
     if job.resumed_rows() > 0 {
         eprintln!("resuming after {} of {} rows", count(job.resumed_rows()), count(job.rows()));
     }
+    let column = job.text_column().to_string();
     let guard = interrupt.guard(CancelToken::new());
     let stages = Stages::new(guard.token());
     let ended = job.run(&stages, guard.token())?;
+    finish()?;
     drop((guard, stages));
     match ended {
-        Embedded::Written(summary) => {
+        Embedded::Written(mut summary) => {
+            // Beside what was uploaded lies what belongs to it.
+            let ids = summary.ids.take().filter(|ids| ids.exists());
+            summary.output = shown.into();
             eprintln!("{summary}");
-            if let Some(ids) = &summary.ids {
+            if let Some(ids) = ids {
                 eprintln!("the columns beside the vectors, row for row: {}", ids.display());
             }
+            if is_found {
+                eprintln!("text: {column}");
+            }
         }
-        Embedded::NothingNew => {
-            eprintln!("{} has every row of the input already", args.output.display());
-        }
+        Embedded::NothingNew => eprintln!("{shown} has every row of the input already"),
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ use tracing_subscriber::EnvFilter;
 use args::{BenchCommand, Cli, Command, SessionArgs, SqlArgs};
 use failure::{Failure, Result, exit_code, one_line};
 use interrupt::Interrupt;
+use sembla_jobs::input::all_columns;
 
 fn main() -> ExitCode {
     allocator::share_arenas();
@@ -103,12 +104,27 @@ fn run(command: Option<Command>) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     match command {
         Some(Command::Embed(args)) => embed::run(&args, &interrupt),
-        Some(Command::Search(args)) => block_on(|| findings::search::run(&args, &interrupt)),
+        Some(Command::Search(mut args)) => {
+            all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
+            block_on(|| findings::search::run(&args, &interrupt))
+        }
         Some(Command::Mine(args)) => block_on(|| findings::mine::run(&args, &interrupt)),
-        Some(Command::Dedup(args)) => block_on(|| findings::dedup::run(&args, &interrupt)),
-        Some(Command::Cluster(args)) => block_on(|| findings::groups::cluster(&args, &interrupt)),
-        Some(Command::Topics(args)) => block_on(|| findings::groups::topics(&args, &interrupt)),
-        Some(Command::Rerank(args)) => block_on(|| findings::rerank::run(&args, &interrupt)),
+        Some(Command::Dedup(mut args)) => {
+            all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
+            block_on(|| findings::dedup::run(&args, &interrupt))
+        }
+        Some(Command::Cluster(mut args)) => {
+            all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
+            block_on(|| findings::groups::cluster(&args, &interrupt))
+        }
+        Some(Command::Topics(mut args)) => {
+            all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
+            block_on(|| findings::groups::topics(&args, &interrupt))
+        }
+        Some(Command::Rerank(mut args)) => {
+            all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
+            block_on(|| findings::rerank::run(&args, &interrupt))
+        }
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),

@@ -11,7 +11,9 @@ mod inputs;
 mod manual;
 mod outputs;
 mod processor;
+mod reading;
 mod shell;
 #[cfg(unix)]
 mod signals;
 mod sql;
+mod stored;

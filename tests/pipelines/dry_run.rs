@@ -39,6 +39,15 @@ fn files_and_columns_that_are_not_there_are_named() {
     let source = FILES.replace("messages.jsonl", "messages.csv");
     let line = tried(&place, &format!("{source}{sink}{INSERT}")).fails(2);
     assert!(line.contains("column 'text'"), "{line}");
+    // The fields of JSON are in any of its lines.
+    place.write(
+        "messages.jsonl",
+        "{\"id\": 1, \"ts\": 0}\n{\"id\": 2, \"ts\": 0, \"body\": \"a\"}\n",
+    );
+    let line = tried(&place, &format!("{FILES}{sink}{INSERT}")).fails(2);
+    assert!(line.contains("has no column 'text'; its columns are id, ts, body"), "{line}");
+    place.write("messages.jsonl", "{\"id\": 1, \"ts\": 0}\nno JSON\n{\"text\": \"a\"}\n");
+    tried(&place, &format!("{FILES}{sink}{INSERT}")).ok();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::positive;
 use crate::model_flags::ModelFlags;
 
 /// `sembla embed`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
     .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). Folders named key=value \
@@ -29,13 +29,15 @@ pub(crate) struct EmbedArgs {
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<String>,
 
-    /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files
+    /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files; an
+    /// address (s3://, gs://, az://, https://) is uploaded to at the end
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Column that holds the text; doc.body is a field of a column
+    /// Column that holds the text; doc.body is a field of a column [default: text, or the only
+    /// column of text]
     #[arg(short, long, value_name = "COLUMN")]
-    pub(crate) column: String,
+    pub(crate) column: Option<String>,
 
     /// Name of the new column of vectors
     #[arg(long, value_name = "NAME", default_value = "embedding")]

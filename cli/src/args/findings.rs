@@ -35,12 +35,17 @@ pub(crate) struct InputArgs {
     /// vector, or the only column of lists of floats]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) vectors: Option<String>,
+
+    /// Work only on the rows that meet a condition in SQL over the columns of IN, such as "price >
+    /// 10"
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) condition: Option<String>,
 }
 
 /// Columns that go along with the rows.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CarryArgs {
-    /// Input columns to put after those of the result, separated by commas
+    /// Input columns to put after those of the result, separated by commas; '*' is all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
 }

@@ -169,7 +169,11 @@ impl<'a> Grouping<'a> {
         let table = job.register_input(finding, &others, &destination)?;
         job.load_model_for(&finding.resources, &[&table])?;
         let groups = Groups::new(asked.kind.name, asked.partition_by);
-        let k = number_of_clusters(asked.options, table.rows);
+        // How many rows meet a condition is not known yet; then the choice is left to SQL.
+        let k = match finding.input.condition {
+            Some(_) => asked.options.k,
+            None => number_of_clusters(asked.options, table.rows),
+        };
         Ok(Self { asked, job, destination, table, k, more, groups })
     }
 

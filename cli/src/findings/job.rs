@@ -110,13 +110,15 @@ impl<'a> Job<'a> {
         others: &[String],
         output: &Destination,
     ) -> Result<InputTable> {
-        let table = self.register(INPUT, &args.input.inputs, &args.input, others, output)?;
+        let condition = args.input.condition.as_deref();
+        let table =
+            self.register_where(INPUT, &args.input.inputs, &args.input, others, output, condition)?;
         // A second input of the same name would not be the one that is told of.
         let _ = self.taken.set(table.taken());
         Ok(table)
     }
 
-    /// Makes the inputs the table `name`; `others` are further columns of it.
+    /// Makes all rows of files the table `name`; `others` are further columns of it.
     ///
     /// # Errors
     /// When a file or a column is not what it should be.
@@ -128,6 +130,18 @@ impl<'a> Job<'a> {
         others: &[String],
         output: &Destination,
     ) -> Result<InputTable> {
+        self.register_where(name, inputs, args, others, output, None)
+    }
+
+    fn register_where(
+        &self,
+        name: &str,
+        inputs: &[String],
+        args: &InputArgs,
+        others: &[String],
+        output: &Destination,
+        condition: Option<&str>,
+    ) -> Result<InputTable> {
         let outputs: Vec<_> =
             output.file.iter().chain(&output.other).map(ResultFile::path).collect();
         let source = Source {
@@ -137,6 +151,7 @@ impl<'a> Job<'a> {
             vectors: args.vectors.as_deref(),
             others,
             outputs: &outputs,
+            condition,
         };
         let table = register(&self.session, name, source, &notice)?;
         self.stages.expect_rows(table.rows);

@@ -62,6 +62,7 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<(u64, Opti
             vectors: args.queries_vectors.as_deref(),
             others: &[],
             outputs: &[],
+            condition: None,
         };
         let table = register(job.session(), QUERIES, source, &notice)?;
         return Ok((table.rows, Some(table)));

@@ -11,6 +11,7 @@ mod manifest;
 mod output;
 mod pace;
 mod parts;
+mod stored;
 mod vectors;
 mod work;
 
@@ -26,7 +27,7 @@ use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
 use sembla_sql::Progress;
 
 use crate::failure::{Failure, Result};
-use crate::input::{Notice, Plan, Rows, Wanted, resolve};
+use crate::input::{Notice, Plan, Rows, Wanted, resolve, text_column};
 use crate::numbers::count;
 use crate::output::FileKind;
 use figures::Figures;
@@ -36,6 +37,7 @@ use manifest::{Columns, Manifest};
 use output::{Kind, Output};
 use pace::Pace;
 use parts::{Layout, PartWriter};
+pub use stored::Stored;
 use work::{Begin, Work};
 
 /// Batches that wait between two threads.
@@ -49,8 +51,9 @@ pub struct EmbedRequest {
     /// A `.parquet`, `.csv`, `.ndjson`, `.arrow` or `.npy` file, or a folder that gets Parquet
     /// files.
     pub output: PathBuf,
-    /// The column of texts; `doc.body` is a field of a column.
-    pub column: String,
+    /// The column of texts; `doc.body` is a field of a column. `None` is `text`, or the only one
+    /// of texts.
+    pub column: Option<String>,
     /// The name of the new column of vectors.
     pub output_column: String,
     /// The columns of the input to keep; `None` is all.
@@ -78,6 +81,8 @@ pub struct EmbedJob {
     request: EmbedRequest,
     output: Output,
     plan: Plan,
+    /// The column of texts.
+    column: String,
     model: Model,
     work: Work,
 }
@@ -105,7 +110,7 @@ impl EmbedJob {
         if !output.folder().exists() {
             output.check()?;
         }
-        let plan = plan(&request, &output, notice)?;
+        let (plan, column) = plan(&request, &output, notice)?;
         let model = Model::load(&request.model)?;
         if model.info().kind == ModelKind::CrossEncoder {
             return Err(Failure::user(format!(
@@ -114,8 +119,11 @@ impl EmbedJob {
             )));
         }
         output.check_model(model.info())?;
-        match Work::begin(&output, manifest(&request, &plan, &model), request.restart)? {
-            Begin::Work(work) => Ok(Some(Self { request, output, plan, model, work: *work })),
+        let manifest = manifest(&request, &plan, &column, &model);
+        match Work::begin(&output, manifest, request.restart)? {
+            Begin::Work(work) => {
+                Ok(Some(Self { request, output, plan, column, model, work: *work }))
+            }
             Begin::Finished => Ok(None),
         }
     }
@@ -123,6 +131,11 @@ impl EmbedJob {
     /// Rows that earlier starts of the same job have finished.
     pub fn resumed_rows(&self) -> u64 {
         self.work.rows
+    }
+
+    /// The column of texts.
+    pub fn text_column(&self) -> &str {
+        &self.column
     }
 
     /// Rows of all inputs.
@@ -160,7 +173,7 @@ impl EmbedJob {
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, output, plan, model, work } = self;
+        let Self { request, output, plan, column: text, model, work } = self;
         let (request, plan, model) = (&*request, &*plan, &*model);
         let dimension = model.info().dimension;
         let mut fields: Vec<_> =
@@ -172,7 +185,7 @@ impl EmbedJob {
         let layout = Layout::new(schema, &work.manifest, column, dimension, request.part_rows);
         let rows = rows(request, plan, work, output)?;
         let writer = PartWriter::new(work, &layout);
-        let text = plan.column(&request.column)?;
+        let text = plan.column(text)?;
         let prompt = prompt(request);
         let embedder = Embedder { plan, text, model, layout: &layout, prompt, cancel };
 
@@ -190,20 +203,19 @@ impl EmbedJob {
     }
 }
 
-/// What is read. Beside a bare array of vectors stand the ids alone, unless columns are named.
-fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<Plan> {
+/// What is read, and the column of texts. Beside a bare array of vectors stand the ids alone, unless
+/// columns are named.
+fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(Plan, String)> {
     let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
     let has = |name: &str| table.schema.index_of(name).is_ok();
     let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
     let columns = match &request.columns {
         None if output.kind == Kind::Npy => Some(ids.as_slice()),
+        Some(names) if names.iter().any(|name| name == "*") => None,
         columns => columns.as_deref(),
     };
-    let wanted = Wanted {
-        text: Some(&request.column),
-        columns,
-        output_column: Some(&request.output_column),
-    };
+    let text = text_column(&table, request.column.as_deref())?;
+    let wanted = Wanted { text: Some(&text), columns, output_column: Some(&request.output_column) };
     let plan = Plan::of(table, &wanted)?;
     if let Some(key) = &request.only_new
         && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
@@ -218,7 +230,7 @@ fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<P
             "column '{}' holds objects without any field, which no output can keep; leave it out with --columns",
             field.name()
         ))),
-        None => Ok(plan),
+        None => Ok((plan, text)),
     }
 }
 
@@ -267,10 +279,10 @@ pub fn texts_of(
 }
 
 /// What this run is asked to do.
-fn manifest(request: &EmbedRequest, plan: &Plan, model: &Model) -> Manifest {
+fn manifest(request: &EmbedRequest, plan: &Plan, column: &str, model: &Model) -> Manifest {
     let kept = plan.kept.iter().map(|column| plan.schema.field(*column).name().clone());
     let columns = Columns {
-        text: &request.column,
+        text: column,
         output: &request.output_column,
         kept: kept.collect(),
         prompt: request.prompt.as_deref(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use sembla_readers::Cancel;
 use sembla_readers::files::{DataFile, Place, Surveys, Table, TableOptions, list};
@@ -50,8 +51,9 @@ pub fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<DataFile>> 
 /// # Errors
 /// When one can't be read, or is not what its name says.
 pub fn look_into(files: Vec<DataFile>, notice: Notice<'_>) -> Result<Table> {
-    let table =
-        Table::open(files, &TableOptions::default(), &Surveys::default(), &Cancel::never())?;
+    // A command may look more than once, and a text costs a pass over all of it.
+    static SURVEYS: LazyLock<Surveys> = LazyLock::new(Surveys::default);
+    let table = Table::open(files, &TableOptions::default(), &SURVEYS, &Cancel::never())?;
     for text in table.notices() {
         notice(&text.to_string());
     }

@@ -2,11 +2,12 @@
 //!
 //! Files are read by the readers, as in SQL. `files` adds what only a command knows, that its
 //! output is no input; `plan` finds the columns that are wanted before the work begins, `rows`
-//! reads them, and `table` makes a table of a session of it.
+//! reads them, `table` makes a table of a session of it, and `condition` leaves out rows of that.
 
 /// Gets a line that the user should see, such as a delimiter that was guessed.
 pub type Notice<'a> = &'a dyn Fn(&str);
 
+mod condition;
 mod files;
 mod plan;
 mod rows;
@@ -16,4 +17,4 @@ pub use files::{look_into, resolve};
 pub use plan::{Plan, Wanted};
 pub use rows::Rows;
 pub use sembla_readers::files::{DataFile, PARTIAL};
-pub use table::{InputTable, Source, register};
+pub use table::{InputTable, Source, all_columns, register, text_column};

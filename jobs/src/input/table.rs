@@ -12,15 +12,17 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use sembla_readers::files::{Table, hold_times};
+use sembla_readers::files::{Looks, Table, fitted, looks, vector_type};
 use sembla_sql::by_name::{self, is_text, is_vector};
 use sembla_sql::{Session, SqlError};
 
+use super::condition::Condition;
 use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
 use crate::failure::{Failure, Result, one_line};
 
@@ -45,6 +47,8 @@ pub struct Source<'a> {
     pub others: &'a [String],
     /// Files that the command will write, which can't be inputs.
     pub outputs: &'a [&'a Path],
+    /// A condition in SQL that the rows must meet.
+    pub condition: Option<&'a str>,
 }
 
 /// A table that was registered.
@@ -54,6 +58,8 @@ pub struct InputTable {
     roles: Roles,
     /// Components of its vectors, where there is one.
     dimension: Option<usize>,
+    /// The condition that its rows meet.
+    condition: Option<String>,
     /// The rows of all files.
     pub rows: u64,
     /// Whether there is a column `text`.
@@ -80,6 +86,7 @@ impl InputTable {
             let size = self.dimension.map_or(String::new(), |size| format!(" ({size})"));
             words.push(format!("vectors: {vectors}{size}"));
         }
+        words.extend(self.condition.as_ref().map(|condition| format!("where: {condition}")));
         words.join(", ")
     }
 
@@ -108,17 +115,22 @@ pub fn register(
     source: Source<'_>,
     notice: Notice<'_>,
 ) -> Result<InputTable> {
-    let (stream, roles) = Stream::new(source, notice)?;
+    let Opened { stream, roles, condition, columns } = Stream::open(session, source, notice)?;
     let schema = Arc::clone(&stream.schema);
     let table = InputTable {
+        condition: source.condition.map(str::to_string),
         rows: stream.plan.rows,
         has_text: schema.index_of(TEXT).is_ok(),
         has_vectors: roles.vectors.is_some(),
         dimension: stream.dimension()?,
         roles,
     };
-    let provider = StreamingTable::try_new(schema, vec![Arc::new(stream)])?;
-    session.context().register_table(name, Arc::new(provider))?;
+    let mut provider: Arc<dyn TableProvider> =
+        Arc::new(StreamingTable::try_new(schema, vec![Arc::new(stream)])?);
+    if let Some(condition) = condition {
+        provider = condition.view(name, provider, columns)?;
+    }
+    session.context().register_table(name, provider)?;
     Ok(table)
 }
 
@@ -135,15 +147,51 @@ struct Stream {
     schema: SchemaRef,
 }
 
+/// Files that are open, and what is made of their rows.
+struct Opened {
+    stream: Stream,
+    roles: Roles,
+    condition: Option<Condition>,
+    /// The first columns of the stream, which are those of the table; others are the condition's.
+    columns: usize,
+}
+
 impl Stream {
-    fn new(source: Source<'_>, notice: Notice<'_>) -> Result<(Self, Roles)> {
+    fn open(session: &Session, source: Source<'_>, notice: Notice<'_>) -> Result<Opened> {
         let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?, notice)?);
         let roles = roles(&table, source)?;
-        let named = [&roles.id, &roles.vectors].into_iter().flatten().cloned();
         let others = others(source, &roles)?;
+        let (stream, columns) = Self::new(&table, &roles, &others)?;
+        let Some(condition) = source.condition else {
+            return Ok(Opened { stream, roles, condition: None, columns });
+        };
+        let shown: Vec<(Field, Option<&str>)> = stream
+            .schema
+            .fields()
+            .iter()
+            .map(|field| {
+                let column = match field.name().as_str() {
+                    ID => roles.id.as_deref(),
+                    TEXT => roles.text.as_deref(),
+                    VECTORS => roles.vectors.as_deref(),
+                    other => Some(other),
+                };
+                (field.as_ref().clone(), column)
+            })
+            .collect();
+        let condition = Condition::read(session, condition, &table, &shown)?;
+        let all = [others.as_slice(), &condition.columns].concat();
+        let (stream, _) = Self::new(&table, &roles, &all)?;
+        Ok(Opened { stream, roles, condition: Some(condition), columns })
+    }
+
+    /// The rows of files with their roles and the other columns, and how many columns that are.
+    fn new(table: &Arc<Table>, roles: &Roles, others: &[String]) -> Result<(Self, usize)> {
+        let named = [&roles.id, &roles.vectors].into_iter().flatten().cloned();
         let read: Vec<_> = named.chain(others.iter().cloned()).collect();
         let text = roles.text.as_deref();
-        let plan = Plan::of(table, &Wanted { text, columns: Some(&read), output_column: None })?;
+        let wanted = Wanted { text, columns: Some(&read), output_column: None };
+        let plan = Plan::of(Arc::clone(table), &wanted)?;
         let mut columns = vec![roles.id.as_ref().map(|id| plan.column(id)).transpose()?];
         let id = match columns.first() {
             Some(Some(column)) => plan.schema.field(*column).data_type().clone(),
@@ -160,22 +208,27 @@ impl Stream {
         }
         if let Some(vectors) = &roles.vectors {
             let column = plan.column(vectors)?;
-            let data_type = plan.schema.field(column).data_type();
-            if !is_vector(data_type) {
+            let data_type = match plan.schema.field(column).data_type() {
+                // Vectors in the form of text, as CSV has them.
+                text if is_text(text) => vector_type(),
+                data_type => data_type.clone(),
+            };
+            if !is_vector(&data_type) {
                 return Err(Failure::user(format!(
                     "column '{vectors}' holds {data_type}, not vectors"
                 )));
             }
             columns.push(Some(column));
-            fields.push(Field::new(VECTORS, data_type.clone(), true));
+            fields.push(Field::new(VECTORS, data_type, true));
         }
-        for name in &others {
+        for name in others {
             let column = plan.column(name)?;
             columns.push(Some(column));
             fields.push(Field::new(name, plan.schema.field(column).data_type().clone(), true));
         }
+        let count = fields.len();
         let schema = Arc::new(Schema::new(fields));
-        Ok((Self { plan: Arc::new(plan), columns: columns.into(), schema }, roles))
+        Ok((Self { plan: Arc::new(plan), columns: columns.into(), schema }, count))
     }
 
     /// Components of the vectors: what the type says, else the length of the first one.
@@ -187,12 +240,15 @@ impl Stream {
         let Some(Some(column)) = self.columns.get(position).copied() else { return Ok(None) };
         let name = self.plan.schema.field(column).name().clone();
         let table = Arc::clone(&self.plan.table);
-        let wanted = Wanted { text: None, columns: Some(&[name]), output_column: None };
+        let wanted =
+            Wanted { text: None, columns: Some(std::slice::from_ref(&name)), output_column: None };
         let plan = Plan::of(table, &wanted)?;
         for batch in Rows::new(&plan, 0, BATCH_ROWS) {
             let batch = batch?;
             let Some(vectors) = batch.columns().first() else { return Ok(None) };
-            let lengths = length(vectors).map_err(|error| Failure::other(one_line(error)))?;
+            let vectors = fitted(vectors, self.schema.field(position).data_type())
+                .map_err(|error| Failure::user(format!("column '{name}': {}", one_line(error))))?;
+            let lengths = length(&vectors).map_err(|error| Failure::other(one_line(error)))?;
             let lengths = cast(&lengths, &DataType::UInt64)
                 .map_err(|error| Failure::other(one_line(error)))?;
             let lengths = lengths.as_primitive::<UInt64Type>();
@@ -241,7 +297,7 @@ fn renamed(
     first: u64,
 ) -> Result<RecordBatch, DataFusionError> {
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| match column {
-        Some(column) => cast(batch.column(*column), field.data_type()),
+        Some(column) => fitted(batch.column(*column), field.data_type()),
         None => {
             let numbers = first..first + batch.num_rows() as u64;
             Ok(Arc::new(UInt64Array::from_iter_values(numbers)) as ArrayRef)
@@ -284,7 +340,7 @@ fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
     let id = source.id.or(has_id.then_some(ID)).map(str::to_string);
     let vectors = match source.vectors {
         Some(vectors) => Some(vectors.to_string()),
-        None => match by_name::vectors(fields()).as_slice() {
+        None => match by_name::vectors(fields(), &|name| look(table, name))?.as_slice() {
             [] => None,
             [only] => Some((*only).to_string()),
             several => {
@@ -297,33 +353,69 @@ fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
     };
     let text = match source.text {
         Some(text) => Some(text.to_string()),
-        None => match texts(table, id.as_deref())?.as_slice() {
-            [only] => Some(only.clone()),
-            _ if vectors.is_some() => None,
-            [] if table.schema.fields().is_empty() => None,
-            [] => return Err(no_text(table)),
-            several => {
-                return Err(Failure::user(format!(
-                    "which column holds the text? --column names it: {}",
-                    several.join(", ")
-                )));
+        None => {
+            match by_name::texts(fields(), id.as_deref(), &|name| look(table, name))?.as_slice() {
+                [only] => Some((*only).to_string()),
+                _ if vectors.is_some() => None,
+                [] if table.schema.fields().is_empty() => None,
+                [] => return Err(no_text(table)),
+                several => return Err(which_text(several)),
             }
-        },
+        }
     };
     Ok(Roles { text, id, vectors })
 }
 
-/// The columns that may be the texts. One of dates or times in the form of text is none.
-fn texts(table: &Arc<Table>, id: Option<&str>) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for name in by_name::texts(table.schema.fields().iter().map(AsRef::as_ref), id) {
-        let column = table.schema.index_of(name);
-        let column = column.map_err(|error| Failure::other(one_line(error)))?;
-        if hold_times(table, &[column])? != [true] {
-            found.push(name.to_string());
+/// How a column of text looks.
+fn look(table: &Arc<Table>, name: &str) -> Result<Looks> {
+    let column = table.schema.index_of(name).map_err(|error| Failure::other(one_line(error)))?;
+    Ok(looks(table, &[column])?.first().copied().unwrap_or(Looks::Texts))
+}
+
+/// The column of texts: the one that the user names, else the one that findings take.
+///
+/// # Errors
+/// When there is not exactly one that it can be.
+pub fn text_column(table: &Arc<Table>, given: Option<&str>) -> Result<String> {
+    if let Some(given) = given {
+        return Ok(given.to_string());
+    }
+    let fields = || table.schema.fields().iter().map(AsRef::as_ref);
+    let has_id = fields().any(|field: &Field| field.name() == ID);
+    let id = has_id.then_some(ID);
+    match by_name::texts(fields(), id, &|name| look(table, name))?.as_slice() {
+        [only] => Ok((*only).to_string()),
+        [] => Err(no_text(table)),
+        several => Err(which_text(several)),
+    }
+}
+
+fn which_text(several: &[&str]) -> Failure {
+    Failure::user(format!("which column holds the text? --column names it: {}", several.join(", ")))
+}
+
+/// Puts the columns of the input in place of `*`.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn all_columns(inputs: &[String], columns: &mut Vec<String>, notice: Notice<'_>) -> Result<()> {
+    columns.retain(|name| !name.is_empty());
+    if !columns.iter().any(|name| name == "*") {
+        return Ok(());
+    }
+    let table = look_into(resolve(inputs, &[])?, notice)?;
+    let all: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut expanded: Vec<String> = Vec::with_capacity(all.len());
+    for name in columns.iter() {
+        let names = if name == "*" { all.as_slice() } else { std::slice::from_ref(name) };
+        for name in names {
+            if !expanded.contains(name) {
+                expanded.push(name.clone());
+            }
         }
     }
-    Ok(found)
+    *columns = expanded;
+    Ok(())
 }
 
 /// The failure for files without a column of text.
@@ -373,7 +465,15 @@ mod tests {
         let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
         let session = Session::new(options).expect("a session");
         let inputs = [path("a.csv"), path("b.jsonl")];
-        let source = Source { inputs: &inputs, text, id, vectors: None, others: &[], outputs: &[] };
+        let source = Source {
+            inputs: &inputs,
+            text,
+            id,
+            vectors: None,
+            others: &[],
+            outputs: &[],
+            condition: None,
+        };
         let table = register(&session, "input", source, &|_| {})?;
         assert_eq!((table.rows, table.has_text, table.has_vectors), (3, true, false));
         let mut statements = session.parse(query).expect("SQL");
