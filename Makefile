@@ -13,7 +13,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(shell scripts/build-dir.sh)
 endif
 export SEMBLA ?= $(abspath $(TARGET))/release/sembla
 
-.PHONY: help tools build demo test torture bench package fmt lint doc runtime
+.PHONY: help tools build demo test torture bench package fmt lint doc docs runtime
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ fmt: ## format the code
 lint: ## check the format, and run clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+docs: build ## write the generated pages of docs/
+	@$(SEMBLA) pages docs
 
 doc: ## build the documentation of the crates
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --locked --workspace --no-deps

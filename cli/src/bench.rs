@@ -126,14 +126,14 @@ fn texts(args: &BenchArgs) -> Result<Vec<String>> {
         None => {
             let file = example_data().ok_or_else(|| {
                 Failure::user(format!(
-                    "{EXAMPLE_DATA} was not found; --input names a file with texts"
+                    "{EXAMPLE_DATA} was not found; name a file with texts with --input"
                 ))
             })?;
             (texts_of(&file.to_string_lossy(), "text", usize::MAX, &notice)?, true)
         }
     };
     if texts.is_empty() {
-        return Err(Failure::user("there is no text to embed"));
+        return Err(Failure::user("there are no texts to embed"));
     }
     if mix { Ok(mixed(&texts, args.rows)) } else { Ok(texts) }
 }

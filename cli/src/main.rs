@@ -9,11 +9,13 @@ mod args;
 mod bench;
 mod embed;
 mod failure;
+mod finding_flags;
 mod findings;
 mod interrupt;
 mod manual;
 mod model_flags;
 mod models;
+mod pages;
 mod progress;
 mod query;
 mod scan;
@@ -130,6 +132,7 @@ fn run(command: Option<Command>) -> Result<()> {
         Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man(args)) => manual::man(&args),
+        Some(Command::Pages(args)) => pages::run(&args),
         Some(Command::Sql(args)) => block_on(|| query::run(&args, &interrupt)),
         Some(Command::Run(args)) => block_on(|| stream::run(&args, &interrupt)),
         Some(Command::Shell(args)) => block_on(|| shell::run(&args, &interrupt)),

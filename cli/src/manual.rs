@@ -59,7 +59,8 @@ fn page(command: &Command) -> Result<Vec<u8>> {
 fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
     let path = folder.join(format!("{}.1", page_name(command)));
     fs::write(&path, page(command)?).map_err(|error| Failure::file(&path, &error))?;
-    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    let below = command.get_subcommands();
+    let below = below.filter(|below| below.get_name() != "help" && !below.is_hide_set());
     below.map(|below| write_pages(below, folder)).try_fold(1, |sum, pages| Ok(sum + pages?))
 }
 

@@ -57,7 +57,7 @@ impl ModelFlags {
     fn pair(text: &str) -> Result<(String, String), String> {
         match text.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
-            _ => Err("write it as KEY=VALUE".to_string()),
+            _ => Err("must be KEY=VALUE".to_string()),
         }
     }
 }
@@ -71,7 +71,7 @@ impl Args for ModelFlags {
                 .short('m')
                 .value_name("NAME or PATH")
                 .help_heading(HEADING)
-                .help("Built-in name, model directory, .onnx file or hub id [default: minilm]"),
+                .help("Bundled name, model directory, .onnx file or hub id [default: minilm]"),
         );
         let command = ModelSpec::OPTIONS.iter().filter(|option| option.key != "path").fold(
             command,

@@ -34,7 +34,7 @@ fn list() -> Lines {
             String::new(),
             match model.path() {
                 Some(path) => path.display().to_string(),
-                None => "not found; SEMBLA_MODELS names the folder that holds it".to_string(),
+                None => "not found; set SEMBLA_MODELS to its folder".to_string(),
             },
         ));
     }

@@ -8,8 +8,8 @@ use crate::options::{Kind, OptionDef, Options, parse_time};
 pub(crate) const MAX_AHEAD: OptionDef = OptionDef::new(
     "max_ahead",
     Kind::Text,
-    "how far ahead of the rows before it, and of the clock where a stream is live, the event time of one row may \
-     be and still move the watermark: a time, or none for no bound",
+    "how far ahead of earlier rows (and of the clock, in a live stream) the event time of one row may be and still \
+     advance the watermark: a time, or none for no limit",
 )
 .or("1 day");
 

@@ -43,7 +43,7 @@ pub const REPLAY_OPTIONS: &[OptionDef] = &[
     OptionDef::new(
         "partitions",
         Kind::between(1, PARTITIONS_MAX),
-        "how many partitions the rows are dealt to",
+        "number of partitions to distribute the rows over",
     )
     .or("1")
     .decides(),
@@ -235,7 +235,7 @@ impl ReplaySource {
                 match schema.field(place).data_type() {
                     DataType::Timestamp(..) => Ok(place),
                     other => Err(Error::Option(format!(
-                        "the time column '{name}' is {other}; it must be a TIMESTAMP"
+                        "the time column '{name}' must be a TIMESTAMP, got {other}"
                     ))),
                 }
             })

@@ -173,9 +173,9 @@ impl Store {
     fn error(&self, error: &heed::Error) -> ModelError {
         let message = match error {
             heed::Error::Mdb(MdbError::MapResized) => {
-                "another process uses it with a larger bound; give the same cache_mib".to_string()
+                "another process uses it with a larger limit; use the same cache_mib".to_string()
             }
-            other => format!("{other}; delete the folder to start anew"),
+            other => format!("{other}; delete the folder to start over"),
         };
         ModelError::Cache { path: self.path.clone(), message }
     }

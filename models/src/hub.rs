@@ -50,7 +50,7 @@ pub(crate) fn find(source: &str) -> Result<Found> {
         "there is no such directory or .onnx file".to_string()
     } else {
         format!(
-            "known models: {}; a directory or a hub id (owner/name) works too, CREATE MODEL gives one a name",
+            "known models: {}; a directory or a hub id (owner/name) works too; CREATE MODEL names one",
             known.join(", ")
         )
     };
@@ -102,7 +102,7 @@ fn from_hub(id: &str) -> Result<PathBuf> {
         let mend = if text.contains("404") || text.contains("401") || text.contains("403") {
             "check the id, and HF_TOKEN if the model is private"
         } else {
-            "check the network, or give a local directory"
+            "check the network, or use a local directory"
         };
         fail(format!("{text}; {mend}"))
     };

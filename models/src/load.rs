@@ -137,7 +137,7 @@ fn max_length(
 ) -> Result<Option<usize>> {
     match (spec.max_length, limit) {
         (Some(wanted), Some(limit)) if wanted > limit => Err(ModelError::BadOption(format!(
-            "max_length {wanted} is above the {limit} tokens that model '{name}' can take"
+            "max_length must be at most {limit} for model '{name}', got {wanted}"
         ))),
         (Some(wanted), _) => Ok(Some(wanted)),
         (None, limit) => Ok(match (layout.max_length, limit) {

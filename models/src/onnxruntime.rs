@@ -75,7 +75,7 @@ fn open() -> Result<Environment> {
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     let fail = |message: String| {
         ModelError::OnnxRuntime(format!(
-            "ONNX Runtime at {} can't be used: {}; scripts/fetch-onnxruntime.sh fetches one that can",
+            "ONNX Runtime at {} can't be used: {}; scripts/fetch-onnxruntime.sh fetches one that works",
             path.display(),
             one_line(&message)
         ))

@@ -40,7 +40,7 @@ impl FromStr for Precision {
             "f16" => Ok(Self::F16),
             "q8" => Ok(Self::Q8),
             _ => Err(ModelError::BadOption(format!(
-                "precision '{text}' is not known; use f32, q8 or f16"
+                "precision must be f32, q8 or f16, got '{text}'"
             ))),
         }
     }
@@ -74,9 +74,7 @@ impl FromStr for Device {
             ("cpu", _) => Ok(Self::Cpu),
             ("cuda", _) => Ok(Self::Cuda(0)),
             (_, Some(Ok(id))) => Ok(Self::Cuda(id)),
-            _ => Err(ModelError::BadOption(format!(
-                "device '{text}' is not known; use cpu or cuda:N"
-            ))),
+            _ => Err(ModelError::BadOption(format!("device must be cpu or cuda:N, got '{text}'"))),
         }
     }
 }
@@ -155,7 +153,7 @@ impl ModelSpec {
             key: "device",
             value: "cpu|cuda:N",
             default: "cpu",
-            help: "where the model runs; a device that isn't there is an error",
+            help: "where the model runs; a missing device is an error",
         },
         ModelOption {
             key: "max_length",
@@ -173,13 +171,13 @@ impl ModelSpec {
             key: "normalize",
             value: "true|false",
             default: "false",
-            help: "divide each vector by its length at the end",
+            help: "scale each vector to length 1",
         },
         ModelOption {
             key: "workers",
             value: "N",
             default: "one per core",
-            help: "inference sessions that run at the same time",
+            help: "inference sessions that run in parallel",
         },
         ModelOption {
             key: "threads",
@@ -191,19 +189,19 @@ impl ModelSpec {
             key: "batch_tokens",
             value: "N",
             default: "256 on a CPU",
-            help: "tokens of one inference batch, padding included",
+            help: "tokens per inference batch, padding included",
         },
         ModelOption {
             key: "cache",
             value: "DIR",
             default: "none",
-            help: "folder that remembers vectors by content",
+            help: "folder in which vectors are cached by content",
         },
         ModelOption {
             key: "cache_mib",
             value: "MIB",
             default: "1024",
-            help: "bound of the cache folder",
+            help: "size limit of the cache folder",
         },
     ];
 
@@ -239,7 +237,7 @@ impl ModelSpec {
             "normalize" => {
                 self.normalize = value.to_ascii_lowercase().parse().map_err(|_| {
                     ModelError::BadOption(format!(
-                        "option '{key}' takes true or false, not '{value}'"
+                        "option '{key}' must be true or false, got '{value}'"
                     ))
                 })?;
             }
@@ -257,9 +255,7 @@ impl ModelSpec {
 /// Reads a whole number of at least one.
 fn positive(key: &str, value: &str) -> Result<usize> {
     value.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| {
-        ModelError::BadOption(format!(
-            "option '{key}' takes a whole number of at least 1, not '{value}'"
-        ))
+        ModelError::BadOption(format!("option '{key}' must be a whole number >= 1, got '{value}'"))
     })
 }
 
@@ -270,7 +266,7 @@ fn unknown_key(key: &str) -> ModelError {
         .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     let all: Vec<_> = known().collect();
     ModelError::BadOption(format!(
-        "model option '{key}' is not known; did you mean '{}'? Known options: {}",
+        "unknown model option '{key}'; did you mean '{}'? Known options: {}",
         nearest.unwrap_or_default(),
         all.join(", ")
     ))

@@ -88,12 +88,10 @@ pub fn mine(
 ) -> Result<Vec<Pair>> {
     let threshold = options.threshold.unwrap_or_else(|| options.margin.default_threshold());
     if options.k == 0 {
-        return Err(OperatorError::Option(
-            "k is 0; each row has one nearest row at least in its neighbourhood".into(),
-        ));
+        return Err(OperatorError::Option("k must be >= 1, got 0".into()));
     }
     if threshold.is_nan() {
-        return Err(OperatorError::Option("threshold is NaN; it is a number".into()));
+        return Err(OperatorError::Option("threshold must be a number, got NaN".into()));
     }
     let forward = neighbours::top_k(source, target, options.k, -1.0, host)?;
     let _forward_loan = Loan::new(host, Neighbours::bytes(forward.rows(), options.k))?;

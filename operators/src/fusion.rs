@@ -33,9 +33,7 @@ pub fn reciprocal_rank_fusion<R: Copy + Eq + Hash + Ord>(
     top_k: usize,
 ) -> Result<Vec<Fused<R>>> {
     if !(k >= 0.0 && k.is_finite()) {
-        return Err(OperatorError::Option(format!(
-            "rrf_k is {k}; it is a number that is added to ranks, 0 or more"
-        )));
+        return Err(OperatorError::Option(format!("rrf_k must be a number >= 0, got {k}")));
     }
     let mut ranks: HashMap<R, Vec<Option<u32>>> = HashMap::new();
     for (list, ranking) in rankings.iter().enumerate() {

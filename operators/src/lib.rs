@@ -43,7 +43,7 @@ pub use unit::UnitVectors;
 
 /// Two vectors that should have the same number of components don't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("vectors of {left} and {right} components can't be put together")]
+#[error("vectors of {left} and {right} components can't be combined")]
 pub struct DimensionMismatch {
     /// Components of the first vector.
     pub left: usize,

@@ -39,9 +39,7 @@ impl Options {
     /// The least score, once all options are checked.
     fn min_score(&self) -> Result<f32> {
         if self.top_k == 0 {
-            return Err(OperatorError::Option(
-                "top_k is 0; each row looks at one other row at least".into(),
-            ));
+            return Err(OperatorError::Option("top_k must be >= 1, got 0".into()));
         }
         self.threshold.map_or(Ok(-1.0), neighbours::check_threshold)
     }
@@ -303,9 +301,9 @@ mod tests {
             mine(&vectors, &options, &Unbounded).expect_err("refused").to_string()
         };
         let options = Options { threshold: Some(7.0), ..Options::default() };
-        assert_eq!(message(options), "threshold is 7; it is a cosine, between -1 and 1");
+        assert_eq!(message(options), "threshold must be a cosine between -1 and 1, got 7");
         let options = Options { top_k: 0, ..Options::default() };
-        assert_eq!(message(options), "top_k is 0; each row looks at one other row at least");
+        assert_eq!(message(options), "top_k must be >= 1, got 0");
         let none = Options { max_pairs: 0, ..Options::default() };
         assert_eq!(mine(&vectors, &none, &Unbounded), Ok(vec![]));
     }

@@ -106,7 +106,7 @@ impl<'a> CodedCorpus<'a> {
         let dimension = vectors.dimension();
         if coding == Coding::Int8 && dimension > INT8_DIMENSION_MAX {
             return Err(OperatorError::Option(format!(
-                "candidates are 'int8', for vectors of at most {INT8_DIMENSION_MAX} components; these have {dimension}"
+                "candidates => 'int8' takes vectors of at most {INT8_DIMENSION_MAX} components, got {dimension}"
             )));
         }
         let bytes_per_row = match coding {
@@ -143,7 +143,7 @@ impl<'a> CodedCorpus<'a> {
         let Options { k, oversample, .. } = *options;
         if k == 0 || oversample == 0 {
             let name = if k == 0 { "top_k" } else { "oversample" };
-            return Err(OperatorError::Option(format!("{name} is 0; it is 1 at least")));
+            return Err(OperatorError::Option(format!("{name} must be >= 1, got 0")));
         }
         queries.check_dimension(&self.vectors)?;
         let limit = k.saturating_mul(oversample).min(self.rows.len());
@@ -452,9 +452,9 @@ mod tests {
             coded.search(&queries, options, &Unbounded).expect_err("refused").to_string()
         };
         let options = Options { k: 0, ..Options::default() };
-        assert_eq!(refused(&options), "top_k is 0; it is 1 at least");
+        assert_eq!(refused(&options), "top_k must be >= 1, got 0");
         let options = Options { oversample: 0, ..Options::default() };
-        assert_eq!(refused(&options), "oversample is 0; it is 1 at least");
+        assert_eq!(refused(&options), "oversample must be >= 1, got 0");
         let other = random_rows(2, 5, 2);
         assert!(coded.search(&other, &Options::default(), &Unbounded).is_err());
         let poor = Limited { limit: 10, ..Limited::default() };

@@ -186,7 +186,7 @@ pub(crate) mod tests {
     #[test]
     fn a_mismatch_names_both_dimensions() {
         let error = dot(&[1.0], &[1.0, 2.0]).expect_err("different");
-        assert_eq!(error.to_string(), "vectors of 1 and 2 components can't be put together");
+        assert_eq!(error.to_string(), "vectors of 1 and 2 components can't be combined");
         assert!(cosine(&[1.0], &[]).is_err());
         assert!(l2_distance(&[1.0], &[]).is_err());
         assert!(manhattan_distance(&[1.0], &[]).is_err());

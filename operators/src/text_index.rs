@@ -73,7 +73,7 @@ impl TextIndex {
     pub fn build(texts: &[&str], options: &TextIndexOptions, host: &dyn Host) -> Result<Self> {
         if options.budget_bytes < BUDGET_MIN {
             return Err(OperatorError::Option(format!(
-                "budget_bytes is {}; a text index needs at least {BUDGET_MIN}",
+                "budget_bytes must be >= {BUDGET_MIN}, got {}",
                 options.budget_bytes
             )));
         }

@@ -30,14 +30,14 @@ impl UnitVectors {
     pub fn new(dimension: usize, mut values: Vec<f32>) -> Result<Self> {
         if dimension == 0 || !values.len().is_multiple_of(dimension) {
             return Err(OperatorError::Data(format!(
-                "{} values are no whole number of vectors of {dimension} components",
+                "{} values are not a whole number of vectors of {dimension} components",
                 values.len()
             )));
         }
         let rows = values.len() / dimension;
         if rows > i32::MAX as usize {
             return Err(OperatorError::Data(format!(
-                "{rows} rows are more than the 2147483647 that fit into one call"
+                "{rows} rows are too many for one call; the limit is 2147483647"
             )));
         }
         values.par_chunks_mut(dimension * ROWS_PER_TASK).for_each(|rows| {

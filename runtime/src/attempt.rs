@@ -418,7 +418,7 @@ impl Machine {
                 };
                 return Err(Error::State(format!(
                     "the committed progress of pipeline '{}' is of a query that {was}, and this one \
-                     {is}; give the pipeline another name, or start anew with --ignore-state",
+                     {is}; give the pipeline another name, or start over with --ignore-state",
                     self.name
                 )));
             }
@@ -427,7 +427,7 @@ impl Machine {
         if epoch.positions != progress.positions {
             return Err(Error::State(format!(
                 "state '{name}' in {} does not stand where the committed progress stands; restore \
-                 the positions that were committed with it, or start anew with --ignore-state",
+                 the positions that were committed with it, or start over with --ignore-state",
                 self.store.place()
             )));
         }

@@ -118,7 +118,7 @@ impl Trigger {
     fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
             Error::Option(format!(
-                "SEMBLA_FAIL_AT is '{text}': {what}; it is name[:n][=abort|error|sleep(ms)]"
+                "SEMBLA_FAIL_AT must be name[:n][=abort|error|sleep(ms)], got '{text}': {what}"
             ))
         };
         let (place, action) = text.split_once('=').unwrap_or((text, "abort"));

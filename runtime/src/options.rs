@@ -22,7 +22,7 @@ pub struct PipelineOptions {
     pub queue_rows: usize,
     /// Most bytes in each queue between two tasks.
     pub queue_bytes: usize,
-    /// Micro-batches that are in the row part at the same time.
+    /// Micro-micro-batches processed in parallel.
     pub row_tasks: usize,
     /// Time from one checkpoint to the next.
     pub checkpoint_interval: Duration,
@@ -43,42 +43,33 @@ pub struct PipelineOptions {
 impl PipelineOptions {
     /// Every option that [`PipelineOptions::set`] takes.
     pub const OPTIONS: &'static [OptionDef] = &[
-        OptionDef::new(
-            "batch_rows",
-            Kind::at_least(1),
-            "most rows that go through the row part together",
-        )
-        .or("4096"),
+        OptionDef::new("batch_rows", Kind::at_least(1), "rows per micro-batch at most").or("4096"),
         OptionDef::new(
             "batch_bytes",
             Kind::Bytes { least: 1 },
-            "most bytes that go through the row part together; a single row may be larger",
+            "bytes per micro-batch at most; a single row may be larger",
         )
         .or("8 MiB"),
         OptionDef::new(
             "linger",
             Kind::Duration,
-            "how long a row waits for others to go through the row part with",
+            "how long a row waits for its micro-batch to fill",
         )
         .or("5 ms"),
         OptionDef::new(
             "queue_rows",
             Kind::at_least(1),
-            "most rows in each queue between two tasks",
+            "rows in each queue between two tasks at most",
         )
         .or("32768"),
         OptionDef::new(
             "queue_bytes",
             Kind::Bytes { least: 1 },
-            "most bytes in each queue between two tasks",
+            "bytes in each queue between two tasks at most",
         )
         .or("64 MiB"),
-        OptionDef::new(
-            "row_tasks",
-            Kind::at_least(1),
-            "batches that are in the row part at the same time",
-        )
-        .or("2"),
+        OptionDef::new("row_tasks", Kind::at_least(1), "micro-batches processed in parallel")
+            .or("2"),
         OptionDef::new(
             "checkpoint_interval",
             Kind::Duration,
@@ -88,7 +79,7 @@ impl PipelineOptions {
         OptionDef::new(
             "idle_timeout",
             Kind::Duration,
-            "how long a partition is silent before it no longer holds windows open",
+            "how long a silent partition holds back windows",
         )
         .or("30 s"),
         OptionDef::new(
@@ -100,7 +91,7 @@ impl PipelineOptions {
         OptionDef::new(
             "retries",
             Kind::COUNT,
-            "restarts in a row, without a commit between them, before the pipeline gives up",
+            "consecutive restarts without a commit before the pipeline gives up",
         )
         .or("10"),
         OptionDef::new("retry_backoff_max", Kind::Duration, "longest wait before a restart")

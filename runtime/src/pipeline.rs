@@ -161,7 +161,7 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             Err(error) => error,
         };
         if stop.asked() != Stop::Run {
-            tracing::warn!("the last checkpoint failed, the one before stands: {error}");
+            tracing::warn!("the last checkpoint failed, the one before it is valid: {error}");
             return Ok((End::Stopped, Some(error)));
         }
         if machine.reporter.commits() > commits {

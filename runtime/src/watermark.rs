@@ -154,7 +154,7 @@ impl Watermarks {
         if here != there {
             return Err(Error::State(format!(
                 "the state has watermarks of {there} sources and the query has {here}; \
-                 --ignore-state starts anew"
+                 --ignore-state starts over"
             )));
         }
         self.combined_us = state.combined_us;

@@ -38,6 +38,7 @@ pub mod planning;
 
 mod statements;
 
+pub mod reference;
 pub mod session;
 
 pub use columns::by_name;

@@ -99,6 +99,11 @@ impl Session {
         Engine::new(EngineOptions::default())?.session(options)
     }
 
+    /// Whether a function of that name is Sembla's own, or runs in place of DataFusion's.
+    pub(crate) fn is_own_function(&self, name: &str) -> bool {
+        self.connection.parameters.contains_key(name)
+    }
+
     /// The statements of a text.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ fn an_unfinished_run_goes_on_only_with_the_same_request() {
     let place = unfinished();
     let line = place.run(&embed(&["--columns", "id"])).fails(2);
     assert!(line.contains("the list of kept columns was 'id,text' and is 'id'"), "{line}");
-    assert!(line.contains("--restart throws it away"), "{line}");
+    assert!(line.contains("--restart discards it"), "{line}");
     let line = place.run(&embed(&["--truncate-dim", "64"])).fails(2);
     assert!(line.contains("options of model 'potion' changed"), "{line}");
     write_parquet(&place.path("in.parquet"), &rows(1234));

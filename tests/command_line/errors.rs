@@ -36,12 +36,9 @@ fn inputs_that_are_not_there_are_named() {
     let line = embed_fails(&place, &["*.csv", "-c", "text"]);
     assert_eq!(line, "no file matches '*.csv'");
     let line = embed_fails(&place, &["empty", "-c", "text"]);
-    assert_eq!(line, "there is no input file: the folders that were named are empty");
+    assert_eq!(line, "no input files: the given folders are empty");
     place.write("notes.txt", "x");
-    assert!(
-        embed_fails(&place, &["notes.txt", "-c", "text"])
-            .contains("no ending that tells its format")
-    );
+    assert!(embed_fails(&place, &["notes.txt", "-c", "text"]).contains("no known file extension"));
 }
 
 #[test]

@@ -31,10 +31,10 @@ fn numbers_out_of_range_are_named() {
         ("mine in.csv --threshold 7", "threshold", "between -1 and 1"),
         ("search in.csv --query x --threshold 7", "threshold", "between -1 and 1"),
         ("dedup in.csv --threshold 7", "threshold", "between -1 and 1"),
-        ("mine in.csv --threshold much", "--threshold", "a number such as 0.8"),
-        ("search in.csv --query x --top-k 0", "--top-k", "at least 1"),
-        ("cluster in.csv --algorithm kmeans --k 0", "--k", "at least 1"),
-        ("topics in.csv --words 0", "--words", "at least 1"),
+        ("mine in.csv --threshold much", "--threshold", "a cosine between -1 and 1"),
+        ("search in.csv --query x --top-k 0", "--top-k", ">= 1"),
+        ("cluster in.csv --algorithm kmeans --k 0", "--k", ">= 1"),
+        ("topics in.csv --words 0", "--words", ">= 1"),
     ]);
 }
 
@@ -76,7 +76,7 @@ fn columns_that_do_not_fit_are_named() {
         ),
         ("mine in.csv -o no/out.csv", "the folder of the output no/out.csv does not exist"),
         ("topics in.csv -o a.csv --topics a.csv", "--output and --topics name the same file"),
-        ("rerank in.csv --query x --vectors v", "rerank reads texts; --vectors has no use here"),
+        ("rerank in.csv --query x --vectors v", "rerank reads texts; leave out --vectors"),
     ] {
         assert_eq!(fails(&place, args), expected, "{args}");
     }

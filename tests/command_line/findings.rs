@@ -242,7 +242,7 @@ fn rerank_orders_texts_by_a_cross_encoder() {
     let best = place.run(&[&args[..], &["-k", "2", "--id", "key", "--text"]].concat()).ok();
     assert_eq!(best.lines().count(), 3);
     let line = place.run(&["rerank", "in.csv", "--query", "x"]).fails(2);
-    assert!(line.contains("--model names one"), "{line}");
+    assert!(line.contains("name one with --model"), "{line}");
 }
 
 #[test]

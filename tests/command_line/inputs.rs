@@ -27,7 +27,7 @@ fn a_date_is_no_text_and_a_field_inside_a_column_is_one() {
     );
     let line = place.run(&[&["search", "in.jsonl"][..], &SEARCH].concat()).fails(2);
     assert!(line.contains("no column of text"), "{line}");
-    assert!(line.contains("--column doc.body names a field inside one"), "{line}");
+    assert!(line.contains("--column doc.body selects a field inside one"), "{line}");
     let args = [&["search", "in.jsonl", "--column", "doc.body"][..], &SEARCH].concat();
     let run = place.run(&args);
     assert!(run.err.contains("text: doc.body, id: row number\n"), "{}", run.err);

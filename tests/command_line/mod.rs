@@ -1,6 +1,8 @@
 //! The command line: what each command prints, writes and refuses.
 
 mod bench;
+#[cfg(unix)]
+mod docs;
 mod embed;
 mod errors;
 #[cfg(unix)]

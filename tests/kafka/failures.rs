@@ -63,7 +63,7 @@ async fn properties_that_the_client_refuses_are_options_at_fault() {
 async fn a_topic_that_is_not_there_is_named() {
     let broker = Broker::shared();
     let error = source(broker, "p", "nowhere", &[]).assigned().await.expect_err("refused");
-    assert!(error.to_string().contains("topic 'nowhere' is not there at '127.0.0.1:"), "{error}");
+    assert!(error.to_string().contains("topic 'nowhere' does not exist on '127.0.0.1:"), "{error}");
     let mut sink = sink_of(broker, "nowhere", BTreeMap::new(), &[]).expect("a sink");
     let error = sink.recover("p", &whole()).await.expect_err("refused");
     assert!(error.to_string().contains("set create_topics = 'true'"), "{error}");

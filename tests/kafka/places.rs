@@ -86,7 +86,7 @@ async fn a_position_that_is_gone_is_an_error_unless_it_may_be_missed() {
     let positions =
         BTreeMap::from([(format!("{topic}/0").into(), 3), (format!("{topic}/1").into(), 10)]);
     let error = read(broker, &topic, &[], &positions).await.expect_err("refused").to_string();
-    let line = format!("position 3 of {topic}/0 is not there: the broker has 5 to 10; ");
+    let line = format!("position 3 of {topic}/0 does not exist: the broker has 5 to 10; ");
     assert!(error.starts_with(&line) && error.contains("on_missing_offset"), "{error}");
     let more = [("on_missing_offset", "earliest")];
     let found = read(broker, &topic, &more, &positions).await.expect("read");

@@ -10,10 +10,10 @@ use crate::model_flags::ModelFlags;
 /// `sembla embed`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
-    .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). Folders named key=value \
-    are columns. OUT is a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder that gets Parquet \
-    files. NULL texts get NULL vectors. A .npy file has the vectors alone, as float32 (NaN for NULL); the column id, \
+    after_help = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
+    .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value folders become \
+    columns. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder for Parquet \
+    files. NULL texts get NULL vectors. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, \
     or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
     Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
     resumes and gives the same rows.\n\n\
@@ -34,12 +34,12 @@ pub(crate) struct EmbedArgs {
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Column that holds the text; doc.body is a field of a column [default: text, or the only
-    /// column of text]
+    /// Column with the text, or a field of one such as doc.body [default: text, or the only text
+    /// column]
     #[arg(short, long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
 
-    /// Name of the new column of vectors
+    /// Name of the new vector column
     #[arg(long, value_name = "NAME", default_value = "embedding")]
     pub(crate) output_column: String,
 
@@ -47,7 +47,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) columns: Option<Vec<String>>,
 
-    /// Prompt of the model to put before each text: the name of one that its configuration has
+    /// Prompt of the model to put before each text, by its name in the model's configuration
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt: Option<String>,
 
@@ -55,20 +55,20 @@ pub(crate) struct EmbedArgs {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
-    /// Embed only the rows whose COLUMN has a value that OUT does not have yet, and add them to
-    /// OUT, a .parquet file or a folder
+    /// Embed only rows with a value of COLUMN that OUT does not have yet, and add them to OUT, a
+    /// .parquet file or a folder
     #[arg(long, value_name = "COLUMN", conflicts_with = "overwrite")]
     pub(crate) only_new: Option<String>,
 
-    /// Throw away the parts of an unfinished run and start anew
+    /// Discard the parts of an unfinished run and start over
     #[arg(long)]
     pub(crate) restart: bool,
 
-    /// Rows that the model gets at a time
+    /// Rows per call of the model
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2048)]
     pub(crate) batch_rows: usize,
 
-    /// Rows of a part: what a kill can lose at most; a part also ends after 30 s [default: 256 MiB
+    /// Rows per part, the most that a kill can lose; a part also ends after 30 s [default: 256 MiB
     /// of vectors]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) part_rows: Option<usize>,

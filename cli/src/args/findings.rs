@@ -1,19 +1,19 @@
 //! What the commands on findings take: `search`, `mine`, `dedup`, `cluster`, `topics`, `rerank`.
 //!
-//! An option that is left out is left to SQL, whose defaults the help repeats. Whether a number
-//! makes sense is SQL's to say too; here only words that must be one of a few are checked.
+//! The options of the finding itself come from its declaration ([`FindingFlags`]); here is what a
+//! command adds to it: files, columns, output, reports.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
-use super::{FormatFlag, bytes, finite, positive};
+use super::{FormatFlag, bytes, positive};
+use crate::finding_flags::{Finding, FindingFlags};
 use crate::model_flags::ModelFlags;
 
-const FILES_HELP: &str = "Inputs are .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with \
-    .gz, .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). Folders named \
-    key=value are columns. OUT is a .parquet, .csv, .ndjson, .jsonl or .arrow file.";
+const FILES_HELP: &str = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with \
+    .gz, .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value \
+    folders become columns. OUT: a .parquet, .csv, .ndjson, .jsonl or .arrow file.";
 
 /// Which rows a command reads.
 #[derive(Clone, Debug, Args)]
@@ -22,17 +22,17 @@ pub(crate) struct InputArgs {
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<String>,
 
-    /// Column that holds the text; doc.body is a field of a column [default: text, or the only
-    /// column of text]
+    /// Column with the text, or a field of one such as doc.body [default: text, or the only text
+    /// column]
     #[arg(short, long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
 
-    /// Column whose values name the rows [default: id, else the row number, from 0]
+    /// Column with the id of a row [default: id, else the row number, from 0]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id: Option<String>,
 
-    /// Column of vectors that are there already, so that no text is embedded [default: embedding or
-    /// vector, or the only column of lists of floats]
+    /// Column with existing vectors, so that no text is embedded [default: embedding or vector, or
+    /// the only column of lists of floats]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) vectors: Option<String>,
 
@@ -45,7 +45,7 @@ pub(crate) struct InputArgs {
 /// Columns that go along with the rows.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CarryArgs {
-    /// Input columns to put after those of the result, separated by commas; '*' is all
+    /// Input columns to add to the result, separated by commas; '*' is all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
 }
@@ -53,8 +53,8 @@ pub(crate) struct CarryArgs {
 /// Groups of rows that have nothing to do with each other.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PartitionArgs {
-    /// Columns, separated by commas: the work is done for each group of equal values by itself, and
-    /// the rows come group by group, with these columns first
+    /// Columns, separated by commas: each group of equal values is processed separately, and rows
+    /// come group by group, with these columns first
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) partition_by: Vec<String>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct PartitionArgs {
 /// Where the rows of a result go.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Write the rows to this .parquet, .csv, .ndjson, .jsonl or .arrow file
+    /// Write the result to this .parquet, .csv, .ndjson, .jsonl or .arrow file
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -70,11 +70,11 @@ pub(crate) struct OutputArgs {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
-    /// How rows are printed on standard output
+    /// Format of standard output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: FormatFlag,
 
-    /// Put the texts beside the ids also in csv, json, ndjson and OUT, as the table format does
+    /// Add the texts to csv, json, ndjson and OUT too; the table format always has them
     #[arg(long)]
     pub(crate) text: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) struct OutputArgs {
 /// What a command may use.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResourceArgs {
-    /// Memory that the work may use, such as 512m or 4g [default: no limit]
+    /// Memory limit, such as 512m or 4g [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) memory_limit: Option<usize>,
 
@@ -107,59 +107,83 @@ pub(crate) struct FindingArgs {
     pub(crate) resources: ResourceArgs,
 }
 
+/// What `sembla search` runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Search;
+
+impl Finding for Search {
+    const NAME: &'static str = "semantic_search";
+    const LETTERS: &'static [(&'static str, char)] = &[("top_k", 'k')];
+}
+
+/// What `sembla mine` runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Mine;
+
+impl Finding for Mine {
+    const NAME: &'static str = "paraphrase_mining";
+    const LETTERS: &'static [(&'static str, char)] = &[("top_k", 'k')];
+}
+
+/// What `sembla dedup` runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Dedup;
+
+impl Finding for Dedup {
+    const NAME: &'static str = "dedup";
+}
+
+/// What `sembla cluster` runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Clusters;
+
+impl Finding for Clusters {
+    const NAME: &'static str = "clusters";
+    const LETTERS: &'static [(&'static str, char)] = &[("algorithm", 'a'), ("k", 'k')];
+}
+
+/// What `sembla topics` runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Topics;
+
+impl Finding for Topics {
+    const NAME: &'static str = "topics";
+    const LETTERS: &'static [(&'static str, char)] = Clusters::LETTERS;
+}
+
 /// `sembla search`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Columns: query_id, rank, id, score. A query_id is the id of the query, else its row number, from 0, or what \
-    --queries-id names.\n\n\
+    Columns: query_id, rank, id, score. query_id is what --queries-id names, else the id of the query, \
+    else its row number, from 0.\n\n\
     Examples:\n  \
     sembla search tickets.parquet --query 'the refund is late' --top-k 5\n  \
     sembla search 'docs/*.csv' --column body --queries questions.csv -o hits.parquet\n  \
     sembla search vectors.parquet --vectors embedding --query 'lost card' --format ndjson --text"))]
 pub(crate) struct SearchArgs {
-    /// What to look for; can be given several times
+    /// What to look for; can be repeated
     #[arg(short, long, value_name = "TEXT", required_unless_present = "queries")]
     pub(crate) query: Vec<String>,
 
-    /// File, folder or glob of queries
+    /// File, folder or glob with queries
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
     pub(crate) queries: Option<String>,
 
-    /// Column of the queries' texts [default: text, or the only column of text]
+    /// Column with the texts of the queries [default: text, or the only text column]
     #[arg(long, value_name = "COLUMN", requires = "queries")]
     pub(crate) queries_column: Option<String>,
 
-    /// Column whose values name the queries [default: id, else the row number, from 0]
+    /// Column with the id of a query [default: id, else the row number, from 0]
     #[arg(long, value_name = "COLUMN", requires = "queries")]
     pub(crate) queries_id: Option<String>,
 
-    /// Column of the queries' vectors
+    /// Column with the vectors of the queries
     #[arg(long, value_name = "COLUMN", requires = "queries")]
     pub(crate) queries_vectors: Option<String>,
 
-    /// Hits per query [default: 10]
-    #[arg(short = 'k', long, value_name = "N", value_parser = positive)]
-    pub(crate) top_k: Option<usize>,
-
-    /// Leave out hits with a lower score
-    #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
-    pub(crate) threshold: Option<f64>,
-
-    /// Find candidates on smaller vectors, then score them exactly [default: exact]
-    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["exact", "int8", "binary"]))]
-    pub(crate) candidates: Option<String>,
-
-    /// Candidates per hit [default: 4]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) oversample: Option<usize>,
-
-    /// Prompt of the model before each query [default: query, if the model has it]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) query_prompt: Option<String>,
-
-    /// Prompt of the model before each text [default: document, if the model has it]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) document_prompt: Option<String>,
+    /// The options of the finding.
+    #[command(flatten)]
+    pub(crate) options: FindingFlags<Search>,
 
     /// Columns that go along.
     #[command(flatten)]
@@ -178,26 +202,14 @@ pub(crate) struct SearchArgs {
     sembla mine questions.parquet --threshold 0.9\n  \
     sembla mine new.csv --with old.csv --top-k 1 -o pairs.csv --text"))]
 pub(crate) struct MineArgs {
-    /// Pairs of a row here with a row there, instead of pairs within the input; its columns have
-    /// the same names
+    /// Find pairs of a row of IN and a row of this file, instead of pairs within IN; its columns
+    /// have the same names
     #[arg(long, value_name = "FILE")]
     pub(crate) with: Option<String>,
 
-    /// Partners that are looked at per row [default: 100]
-    #[arg(short = 'k', long, value_name = "N", value_parser = positive)]
-    pub(crate) top_k: Option<usize>,
-
-    /// Pairs to keep, the best ones [default: 500000]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) max_pairs: Option<usize>,
-
-    /// Leave out pairs with a lower score
-    #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
-    pub(crate) threshold: Option<f64>,
-
-    /// Every pair at or above the threshold, whatever their number
-    #[arg(long, requires = "threshold", conflicts_with_all = ["top_k", "max_pairs"])]
-    pub(crate) all_pairs: bool,
+    /// The options of the finding.
+    #[command(flatten)]
+    pub(crate) options: FindingFlags<Mine>,
 
     /// What all commands take.
     #[command(flatten)]
@@ -217,34 +229,21 @@ pub(crate) struct MineArgs {
     sembla mine corpus.parquet --threshold 0.8 --all-pairs -o pairs.parquet\n  \
     sembla dedup corpus.parquet --pairs pairs.parquet --threshold 0.85 --format csv"))]
 pub(crate) struct DedupArgs {
-    /// From which similarity on two texts are duplicates [default: 0.9]
-    #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
-    pub(crate) threshold: Option<f64>,
-
-    /// Which row of a cluster is kept [default: first]
-    #[arg(long, value_name = "WHICH", value_parser = PossibleValuesParser::new(["first", "longest", "centroid"]))]
-    pub(crate) keep: Option<String>,
-
-    /// star: each dropped row is within the threshold of a kept one; closure: duplicates of
-    /// duplicates go too [default: star]
-    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["star", "closure"]))]
-    pub(crate) mode: Option<String>,
-
-    /// Earlier rows: what they have already is dropped here; its columns have the same names
+    /// Earlier corpus: rows that it already contains are dropped; its columns have the same names
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<String>,
 
-    /// Pairs that `mine --all-pairs` saved: another threshold then costs nothing
+    /// Pairs that `mine --all-pairs` saved, so that another threshold costs nothing
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     pub(crate) pairs: Option<String>,
 
-    /// Cross-encoder that confirms the pairs near the threshold
-    #[arg(long, value_name = "NAME or PATH")]
-    pub(crate) reranker: Option<String>,
-
-    /// Give only the rows to keep; into OUT, as the input has them
+    /// Return only the rows to keep; in OUT, with all columns of the input
     #[arg(long)]
     pub(crate) only_kept: bool,
+
+    /// The options of the finding.
+    #[command(flatten)]
+    pub(crate) options: FindingFlags<Dedup>,
 
     /// Groups that are looked at one by one.
     #[command(flatten)]
@@ -259,47 +258,10 @@ pub(crate) struct DedupArgs {
     pub(crate) finding: FindingArgs,
 }
 
-/// How texts are put into clusters.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ClusterOptions {
-    /// How clusters are found [default: kmeans]
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        value_parser = PossibleValuesParser::new(["kmeans", "minibatch", "agglomerative", "dbscan", "hdbscan"])
-    )]
-    pub(crate) algorithm: Option<String>,
-
-    /// Number of clusters [default for kmeans: the square root of half the rows, at most 100]
-    #[arg(short, long, value_name = "N", value_parser = positive)]
-    pub(crate) k: Option<usize>,
-
-    /// Distance at which clusters stay apart: 1 - cosine, or Euclidean for ward
-    #[arg(long, value_name = "DISTANCE", value_parser = finite, allow_negative_numbers = true)]
-    pub(crate) threshold: Option<f64>,
-
-    /// Distance of two clusters of agglomerative [default: average]
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = PossibleValuesParser::new(["average", "complete", "single", "ward"])
-    )]
-    pub(crate) linkage: Option<String>,
-
-    /// Rows that make a cluster of dbscan and hdbscan [default: 5]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) min_size: Option<usize>,
-
-    /// Where the random numbers of kmeans begin [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-}
-
 /// The page for people.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Write a page with a map of the texts to this .html file; it opens without a network
+    /// Write a self-contained page with a map of the texts to this .html file
     #[arg(long, value_name = "OUT.html", conflicts_with = "partition_by")]
     pub(crate) report: Option<PathBuf>,
 
@@ -307,7 +269,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "TEXT", requires = "report")]
     pub(crate) title: Option<String>,
 
-    /// Texts that the map shows at most, picked evenly
+    /// Texts on the map at most, evenly sampled
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 10_000, requires = "report")]
     pub(crate) map_points: usize,
 }
@@ -315,15 +277,15 @@ pub(crate) struct ReportArgs {
 /// `sembla cluster`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Columns: id, cluster_id, which is NULL for a row of no cluster.\n\n\
+    Columns: id, cluster_id (NULL for a row in no cluster).\n\n\
     Examples:\n  \
     sembla cluster questions.parquet --k 20\n  \
     sembla cluster questions.parquet --algorithm agglomerative --threshold 0.4 -o clusters.parquet \\\n    \
     --report clusters.html"))]
 pub(crate) struct ClusterArgs {
-    /// The clusters.
+    /// The options of the finding.
     #[command(flatten)]
-    pub(crate) options: ClusterOptions,
+    pub(crate) options: FindingFlags<Clusters>,
 
     /// Groups that are looked at one by one.
     #[command(flatten)]
@@ -345,36 +307,16 @@ pub(crate) struct ClusterArgs {
 /// `sembla topics`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
-    Two tables come of it. The topic of each text (columns id, topic_id, which is NULL for a text of no topic) goes \
-    to OUT, or is printed as csv, json or ndjson. The topics themselves (topic_id, size, label, words, coherence, \
-    representatives) are printed as a table, or as --format says where OUT is given, and go to --topics FILE.\n\n\
+    The result is two tables. The topic of each text (id, topic_id; NULL for a text in no topic) goes to OUT, or is \
+    printed as csv, json or ndjson. The topics themselves (topic_id, size, label, words, coherence, representatives) \
+    are printed as a table, or in --format where OUT is given, and go to --topics FILE.\n\n\
     Examples:\n  \
     sembla topics questions.parquet --report topics.html\n  \
     sembla topics questions.parquet --k 20 --words 5 -o topic_of_text.parquet --topics topics.csv"))]
 pub(crate) struct TopicsArgs {
-    /// The clusters that become topics.
+    /// The options of the finding.
     #[command(flatten)]
-    pub(crate) options: ClusterOptions,
-
-    /// Words that describe a topic [default: 10]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) words: Option<usize>,
-
-    /// Words that can stand together as one [default: 1]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) ngrams: Option<usize>,
-
-    /// auto, none, or a language: words that describe nothing are left out [default: auto]
-    #[arg(long, value_name = "WHICH")]
-    pub(crate) stop_words: Option<String>,
-
-    /// Merge the most similar topics until so many are left
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) reduce_to: Option<usize>,
-
-    /// Merge topics that are at least so similar
-    #[arg(long, value_name = "COSINE", value_parser = finite, allow_negative_numbers = true)]
-    pub(crate) merge_threshold: Option<f64>,
+    pub(crate) options: FindingFlags<Topics>,
 
     /// Write the table of topics to this .parquet, .csv, .ndjson, .jsonl or .arrow file
     #[arg(long, value_name = "FILE")]
@@ -404,11 +346,11 @@ pub(crate) struct TopicsArgs {
     Examples:\n  \
     sembla rerank found.csv --query 'how do I change my PIN?' -m cross-encoder/ms-marco-MiniLM-L6-v2"))]
 pub(crate) struct RerankArgs {
-    /// What the texts should answer
+    /// The query that the texts should answer
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) query: String,
 
-    /// Rows to give, the best ones [default: all]
+    /// Rows to return, the best ones [default: all]
     #[arg(short = 'k', long, value_name = "N", value_parser = positive)]
     pub(crate) top_k: Option<usize>,
 

@@ -15,8 +15,8 @@ use sembla_jobs::output::Format;
 
 pub(crate) use embed::EmbedArgs;
 pub(crate) use findings::{
-    CarryArgs, ClusterArgs, ClusterOptions, DedupArgs, FindingArgs, InputArgs, MineArgs,
-    OutputArgs, ReportArgs, RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
+    CarryArgs, ClusterArgs, DedupArgs, FindingArgs, InputArgs, MineArgs, OutputArgs, ReportArgs,
+    RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
 };
 pub(crate) use models::{
     BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,
@@ -44,13 +44,13 @@ pub(crate) const VERSION: &str = env!("SEMBLA_VERSION");
         Exit codes: 0 success, 1 runtime or internal error, 2 invalid request or input, 130 Ctrl-C, 143 SIGTERM. \
         Results go to standard output, everything else to standard error.\n\n\
         Environment:\n  \
-        SEMBLA_MODELS            folders of models that are known by name\n  \
-        ORT_DYLIB_PATH           the library of ONNX Runtime, where it does not lie beside the program\n  \
-        SEMBLA_PROGRESS_SECONDS  seconds between two lines of progress where standard error is no terminal [default: 30; 0: none]\n  \
-        RUST_LOG                 what is logged, such as sembla_sql=debug"
+        SEMBLA_MODELS            folder of the bundled models\n  \
+        ORT_DYLIB_PATH           path of the ONNX Runtime library, if it is not beside the program\n  \
+        SEMBLA_PROGRESS_SECONDS  seconds between progress lines if standard error is not a terminal [default: 30; 0: none]\n  \
+        RUST_LOG                 log filter, such as sembla_sql=debug"
 )]
 pub(crate) struct Cli {
-    /// Say what happens, on standard error; twice says more. RUST_LOG has the last word.
+    /// Log to standard error what happens; repeat for more. RUST_LOG overrides it.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -62,36 +62,39 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Open the interactive shell (what `sembla` alone does), with options
+    /// Open the interactive shell, as `sembla` alone does, with options
     Shell(SessionArgs),
     /// Run SQL from the command line, from files, or from standard input
     Sql(SqlArgs),
-    /// Run pipelines: streams in, windows of meaning, results out, exactly once
+    /// Run streaming pipelines, with exactly-once delivery
     Run(RunArgs),
-    /// Turn a text column of many files into vectors in Parquet; resumes after a kill
+    /// Embed a text column of files, into Parquet, CSV, JSON lines, Arrow or .npy; resumes after a kill
     Embed(Box<EmbedArgs>),
-    /// Find the texts that are nearest in meaning to a query, or to each of many
+    /// Find the texts nearest in meaning to one query, or to each of many
     Search(Box<SearchArgs>),
-    /// Find the pairs of texts that say the same
+    /// Find pairs of texts that mean the same (paraphrases)
     Mine(Box<MineArgs>),
-    /// Find exact and near duplicates, and which of them to keep
+    /// Find exact and near duplicates, and which rows to keep
     Dedup(Box<DedupArgs>),
-    /// Put texts that are alike into clusters
+    /// Cluster texts by meaning
     Cluster(Box<ClusterArgs>),
-    /// Find the topics of texts, with words and examples
+    /// Find the topics of texts, with their words and examples
     Topics(Box<TopicsArgs>),
-    /// Order texts by how well they answer a query, with a cross-encoder
+    /// Re-rank texts by how well they answer a query, with a cross-encoder
     Rerank(Box<RerankArgs>),
     /// List, inspect, export and quantise models
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Measure this machine
+    /// Benchmark models and kernels on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Print the completions of a shell
+    /// Print shell completions
     Completions(CompletionsArgs),
-    /// Print the manual page, or write those of all commands to a folder
+    /// Print the manual page, or write the pages of all commands to a folder
     Man(ManArgs),
+    /// Write the pages of the documentation that are made from declarations
+    #[command(hide = true)]
+    Pages(PagesArgs),
 }
 
 /// `sembla completions`.
@@ -110,24 +113,32 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sembla man | man -l -\n  sembla man ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// Folder that gets a page for each command; it is made if need be
+    /// Folder for the pages of all commands; created if missing
     #[arg(value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
+}
+
+/// `sembla pages`, which `make docs` runs.
+#[derive(Debug, Args)]
+pub(crate) struct PagesArgs {
+    /// Folder that gets the pages
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// Options of a SQL session.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct SessionArgs {
-    /// Model that embed(text) uses when it names none: a built-in name, directory or hub id
+    /// Model for calls that name none: a bundled name, a model directory or a hub id
     /// [default: minilm]
     #[arg(short, long, value_name = "NAME or PATH")]
     pub(crate) model: Option<String>,
 
-    /// Memory that queries may use, such as 512m or 4g [default: no limit]
+    /// Memory limit of queries, such as 512m or 4g [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) memory_limit: Option<usize>,
 
-    /// Partitions that a query runs in [default: one per core]
+    /// Partitions, and so threads, of a query [default: one per core]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) threads: Option<usize>,
 }
@@ -135,32 +146,32 @@ pub(crate) struct SessionArgs {
 /// `sembla sql`.
 #[derive(Debug, Default, Args)]
 #[command(
-    after_help = "Statements are separated by semicolons. The first one that fails ends the run.\n\n\
+    after_help = "Statements are separated by semicolons. The first failing statement ends the run.\n\n\
     Examples:\n  \
     sembla sql \"SELECT count(*) FROM 'logs/*.parquet'\"\n  \
     sembla sql --format csv -f report.sql > report.csv\n  \
     echo \"SELECT embed('hello')\" | sembla sql --format ndjson\n\n\
-    Files, folders and globs of Parquet, CSV and JSON lines can stand in FROM, in quotes.\n\
-    The table format shortens long texts and vectors; csv, json and ndjson print them whole."
+    FROM takes files, folders and globs of Parquet, CSV and JSON, in quotes.\n\
+    The table format shortens long texts and vectors; the other formats print them in full."
 )]
 pub(crate) struct SqlArgs {
-    /// SQL to run, after the files of -f; standard input when there is neither
+    /// SQL to run, after the files of -f; standard input if there is neither
     #[arg(value_name = "QUERY")]
     pub(crate) query: Option<String>,
 
-    /// File of statements; can be given several times, `-` is standard input
+    /// File of statements, or `-` for standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Vec<PathBuf>,
 
-    /// How rows are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: FormatFlag,
 
-    /// Stop each result of the table format after so many rows [default: no limit]
+    /// Print at most N rows of each result in table format [default: no limit]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) max_rows: Option<usize>,
 
-    /// Print the seconds that each statement took
+    /// Print how long each statement took
     #[arg(long)]
     pub(crate) timing: bool,
 
@@ -176,7 +187,7 @@ pub(crate) struct SqlArgs {
 /// The values of `--format`; [`Format`] says what each is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FormatFlag {
-    /// Columns for people
+    /// Aligned columns, for reading
     #[default]
     Table,
     /// Comma-separated values with a header line
@@ -205,15 +216,7 @@ impl From<FormatFlag> for Format {
 fn positive(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err("write a whole number of at least 1".to_string()),
-    }
-}
-
-/// Reads a number that is one: neither infinite nor NaN.
-fn finite(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(number) if f64::is_finite(number) => Ok(number),
-        _ => Err("write a number such as 0.8".to_string()),
+        _ => Err("must be a whole number >= 1".to_string()),
     }
 }
 
@@ -225,7 +228,7 @@ fn bytes(text: &str) -> Result<usize, String> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
     let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let wrong = || "write a size such as 512m or 4g".to_string();
+    let wrong = || "must be a size such as 512m or 4g".to_string();
     let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
     let shift = match lower.strip_prefix(digits).unwrap_or_default() {
         "" => 0,
@@ -233,7 +236,7 @@ fn bytes(text: &str) -> Result<usize, String> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
-        unit => return Err(format!("unit '{unit}' is not known; use k, m, g or t")),
+        unit => return Err(format!("unknown unit '{unit}'; use k, m, g or t")),
     };
     let size = number * (1_u64 << shift) as f64;
     if size >= 1.0 && size <= usize::MAX as f64 { Ok(size as usize) } else { Err(wrong()) }

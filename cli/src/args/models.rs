@@ -10,9 +10,9 @@ use crate::model_flags::ModelFlags;
 /// `sembla models …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// Show the models that come with Sembla and where they are
+    /// List the bundled models and where they are
     List,
-    /// Load a model and show what is known of it
+    /// Load a model and show its properties
     Inspect(InspectArgs),
     /// Write the ONNX graph that Sembla runs to a file
     Export(ExportArgs),
@@ -23,7 +23,7 @@ pub(crate) enum ModelsCommand {
 /// `sembla models inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// Built-in name, model directory, .onnx file or hub id
+    /// Bundled name, model directory, .onnx file or hub id
     #[arg(value_name = "NAME or PATH")]
     pub(crate) name: String,
 
@@ -35,7 +35,7 @@ pub(crate) struct InspectArgs {
 /// `sembla models export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Built-in name, model directory or hub id
+    /// Bundled name, model directory or hub id
     #[arg(value_name = "NAME or PATH")]
     pub(crate) name: String,
 
@@ -51,7 +51,7 @@ pub(crate) struct ExportArgs {
 /// `sembla models quantize`.
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
-    /// Model directory, built-in name or hub id with 32-bit weights
+    /// Model directory, bundled name or hub id, with 32-bit weights
     #[arg(value_name = "IN")]
     pub(crate) input: String,
 
@@ -63,9 +63,9 @@ pub(crate) struct QuantizeArgs {
 /// `sembla bench …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Texts and tokens a second of a model on this machine, per precision
+    /// Texts and tokens per second of a model, by precision
     Embed(BenchArgs),
-    /// Operations a second of the innermost loops, per instruction level, beside one core's peak
+    /// Operations per second of the inner loops, by instruction level, with the peak of one core
     Kernels,
 }
 
@@ -76,15 +76,15 @@ pub(crate) enum BenchCommand {
     sembla bench embed --profile --precision f32,q8\n\n\
     --precision takes several here, separated by commas.")]
 pub(crate) struct BenchArgs {
-    /// Texts of a run
+    /// Texts per run
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 2000)]
     pub(crate) rows: usize,
 
-    /// Measured runs, after one that warms up; the median counts
+    /// Measured runs, after one warm-up; the median is reported
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 3)]
     pub(crate) runs: usize,
 
-    /// Parquet, CSV or JSON lines file with texts [default: the customer questions of
+    /// Parquet, CSV or JSON lines file with texts [default: the customer questions in
     /// examples/data]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<String>,

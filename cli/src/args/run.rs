@@ -10,9 +10,9 @@ use super::SessionArgs;
 /// Arguments of `sembla run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-    Each INSERT INTO a sink is a pipeline; all pipelines of the files run at the same time. They end by \
-    themselves when all their sources do. Ctrl-C (or SIGTERM) stops reading, finishes what was read and commits \
-    it; a second Ctrl-C leaves at once, and the next run resumes from the last commit.\n\n\
+    Each INSERT INTO a sink is a pipeline; all pipelines of the files run at the same time, until their sources \
+    end. Ctrl-C (or SIGTERM) stops reading, then processes and commits what was read. A second Ctrl-C exits at once, \
+    and the next run resumes from the last commit.\n\n\
     Examples:\n  \
     sembla run pipeline.sql\n  \
     sembla run pipeline.sql --dry-run\n  \
@@ -23,25 +23,25 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Check everything and end: statements, files, topics, sinks and where state is kept are
-    /// asked, and what does not answer is named
+    /// Check statements, files, topics, sinks and the place of state, report what does not answer,
+    /// and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Start anew from where the sources' options say, and forget the state that was kept
+    /// Start over from where the sources' options say, and discard saved state
     #[arg(long)]
     pub(crate) ignore_state: bool,
 
-    /// Folder or s3:// address where state is kept between runs [default: .sembla/state]
+    /// Folder or s3:// address for state between runs [default: .sembla/state]
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<String>,
 
-    /// Set an option of streams, such as checkpoint_interval='5 s'; can be given several times
+    /// Set an option of streams, such as checkpoint_interval='5 s'; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) set: Vec<(String, String)>,
 
-    /// Serve /metrics for Prometheus, /health and /status here; a port alone means this machine
-    /// only
+    /// Serve /metrics for Prometheus, /health and /status at this address; a port alone listens on
+    /// this machine only
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
 
@@ -51,7 +51,7 @@ pub(crate) struct RunArgs {
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write key=value")?;
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
     Ok((key.trim().to_string(), value.trim().trim_matches('\'').to_string()))
 }
 
@@ -59,7 +59,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    text.parse().map_err(|_| "write a port, or an address and a port such as 127.0.0.1:9464".into())
+    text.parse()
+        .map_err(|_| "must be a port, or an address with a port such as 127.0.0.1:9464".into())
 }
 
 #[cfg(test)]

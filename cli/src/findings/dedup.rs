@@ -112,14 +112,11 @@ const BATCH_ROWS: usize = 4096;
 
 /// The finding over a table or a sub-query.
 fn call(args: &DedupArgs, input: &str) -> Call {
-    Call::new("dedup", input)
+    let call = Call::new("dedup", input)
         .relation("partition_by", partition(&args.partition.partition_by).as_deref())
-        .number("threshold", args.threshold)
-        .text("keep", args.keep.as_deref())
-        .text("mode", args.mode.as_deref())
         .relation("against", args.against.as_ref().map(|_| EARLIER))
-        .text("pairs", args.pairs.as_deref())
-        .text("reranker", args.reranker.as_deref())
+        .text("pairs", args.pairs.as_deref());
+    call.options(args.options.given())
 }
 
 /// The statement, with the texts if `texts`.
@@ -148,8 +145,8 @@ mod tests {
         let Some(Command::Dedup(args)) = cli.command else { panic!("it deduplicates") };
         assert_eq!(
             statement(&args, true).expect("a statement"),
-            "SELECT id, cluster_id, representative_id, is_kept, score, reason, text FROM dedup(input, threshold => 0.95, \
-             keep => 'longest', mode => 'closure', against => earlier)"
+            "SELECT id, cluster_id, representative_id, is_kept, score, reason, text FROM dedup(input, against => earlier, \
+             threshold => 0.95, mode => 'closure', keep => 'longest')"
         );
         let line = "sembla dedup in.csv --partition-by customer,lang --columns lang,url";
         let cli = Cli::try_parse_from(line.split(' ')).expect("arguments");

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::args::{CarryArgs, ClusterArgs, ClusterOptions, FindingArgs, ReportArgs, TopicsArgs};
+use crate::args::{CarryArgs, ClusterArgs, FindingArgs, ReportArgs, TopicsArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use sembla_jobs::input::InputTable;
@@ -49,16 +49,16 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
     let asked = Asked {
         kind: CLUSTERS,
         finding: &args.finding,
-        options: &args.options,
+        options: &|call: Call| call.options(args.options.given()),
         carry: &args.carry,
         partition_by: &args.partition.partition_by,
         report: &args.report,
     };
     let destination = Destination::new(&args.finding.output)?;
-    let mut work = Grouping::begin(asked, destination, &|call| call, interrupt)?;
+    let mut work = Grouping::begin(asked, destination, interrupt)?;
     let has_report = args.report.report.is_some();
     if has_report {
-        work.need_texts("a report shows")?;
+        work.need_texts("a report needs")?;
     }
     let job = work.job.clone();
     job.guarded(async {
@@ -68,7 +68,7 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
         }
         work.group().await?;
         work.write_rows(&work.rows_of(&carried)).await?;
-        work.describe(|words| words).await?;
+        work.describe(|call| call).await?;
         work.write_report().await
     })
     .await?;
@@ -91,14 +91,13 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
     let asked = Asked {
         kind: TOPICS,
         finding: &args.finding,
-        options: &args.options,
+        options: &|call: Call| call.options(args.options.given()),
         carry: &args.carry,
         partition_by: &args.partition.partition_by,
         report: &args.report,
     };
-    let more = |call| topic_options(call, args);
-    let mut work = Grouping::begin(asked, destination, &more, interrupt)?;
-    work.need_texts("topics are made of")?;
+    let mut work = Grouping::begin(asked, destination, interrupt)?;
+    work.need_texts("topics need")?;
     let job = work.job.clone();
     job.guarded(async {
         work.group().await?;
@@ -110,7 +109,9 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
         } else {
             work.count_rows().await?;
         }
-        work.describe(|words| with_words(words, args)).await?;
+        let of_words = args.options.given().iter();
+        let of_words = of_words.filter(|(name, _)| WORD_OPTIONS.contains(name));
+        work.describe(|call| call.options(of_words)).await?;
         if let Some(file) = topic_file {
             job.write(job.rows(TOPIC_ROWS).await?, &Destination::to(file), Ok).await?;
         }
@@ -135,7 +136,8 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
 struct Asked<'a> {
     kind: Kind,
     finding: &'a FindingArgs,
-    options: &'a ClusterOptions,
+    /// Adds the options that were given to a call of the finding.
+    options: &'a dyn Fn(Call) -> Call,
     carry: &'a CarryArgs,
     partition_by: &'a [String],
     report: &'a ReportArgs,
@@ -147,21 +149,12 @@ struct Grouping<'a> {
     job: Job<'a>,
     destination: Destination,
     table: InputTable,
-    /// The number of clusters, if there is one.
-    k: Option<usize>,
-    /// Adds the options that only this command has.
-    more: &'a dyn Fn(Call) -> Call,
     groups: Groups,
 }
 
 impl<'a> Grouping<'a> {
     /// Opens the session and the input, and loads the model if one is needed.
-    fn begin(
-        asked: Asked<'a>,
-        destination: Destination,
-        more: &'a dyn Fn(Call) -> Call,
-        interrupt: &'a Interrupt,
-    ) -> Result<Self> {
+    fn begin(asked: Asked<'a>, destination: Destination, interrupt: &'a Interrupt) -> Result<Self> {
         let finding = asked.finding;
         report::check(asked.report.report.as_deref(), finding.output.overwrite)?;
         let job = Job::begin(&finding.resources, interrupt)?;
@@ -169,26 +162,14 @@ impl<'a> Grouping<'a> {
         let table = job.register_input(finding, &others, &destination)?;
         job.load_model_for(&finding.resources, &[&table])?;
         let groups = Groups::new(asked.kind.name, asked.partition_by);
-        // How many rows meet a condition is not known yet; then the choice is left to SQL.
-        let k = match finding.input.condition {
-            Some(_) => asked.options.k,
-            None => number_of_clusters(asked.options, table.rows),
-        };
-        Ok(Self { asked, job, destination, table, k, more, groups })
+        Ok(Self { asked, job, destination, table, groups })
     }
 
     /// The finding over a table.
     fn call(&self, input: &str) -> Call {
-        let options = self.asked.options;
         let call = Call::new(self.asked.kind.function, input)
-            .text("algorithm", options.algorithm.as_deref())
-            .number("k", self.k)
-            .number("threshold", options.threshold)
-            .text("linkage", options.linkage.as_deref())
-            .number("min_size", options.min_size)
-            .number("seed", options.seed)
             .relation("partition_by", partition(self.asked.partition_by).as_deref());
-        (self.more)(call)
+        (self.asked.options)(call)
     }
 
     /// # Errors
@@ -197,7 +178,7 @@ impl<'a> Grouping<'a> {
         if self.table.has_text {
             return Ok(());
         }
-        Err(Failure::user(format!("{what} texts; --column names their column")))
+        Err(Failure::user(format!("{what} texts; name their column with --column")))
     }
 
     /// The columns that the finding gives, those of groups first.
@@ -326,28 +307,8 @@ const TOPICS_FOR_PEOPLE: &str = "topic_id, size, array_to_string(words, ', ') AS
 const TOPIC_COLUMNS: [&str; 7] =
     ["topic_id", "size", "label", "words", "coherence", "representative_ids", "representatives"];
 
-/// The number of clusters: what was asked for; else, where the algorithm needs one, a guess from
-/// the number of rows.
-fn number_of_clusters(options: &ClusterOptions, rows: u64) -> Option<usize> {
-    const CLUSTERS_MAX: f64 = 100.0;
-    let needs_one = matches!(options.algorithm.as_deref(), None | Some("kmeans" | "minibatch"));
-    let guess = || (rows as f64 / 2.0).sqrt().round().clamp(1.0, CLUSTERS_MAX) as usize;
-    options.k.or_else(|| (needs_one && options.threshold.is_none()).then(guess))
-}
-
-/// The call with the options of words.
-fn with_words(call: Call, args: &TopicsArgs) -> Call {
-    call.number("words", args.words)
-        .number("ngrams", args.ngrams)
-        .text("stop_words", args.stop_words.as_deref())
-}
-
-/// The call with the options of `topics` that clusters do not have.
-fn topic_options(call: Call, args: &TopicsArgs) -> Call {
-    with_words(call, args)
-        .number("reduce_to", args.reduce_to)
-        .number("merge_threshold", args.merge_threshold)
-}
+/// The options of `topics` that say how its topics are described, which `topic_table` has too.
+const WORD_OPTIONS: [&str; 4] = ["words", "ngrams", "stop_words", "reduce_frequent_words"];
 
 /// The query for the map: at most `points` texts, evenly picked.
 fn map_query(kind: Kind, points: usize) -> String {

@@ -323,7 +323,7 @@ impl Destination {
     /// When they were asked for and `table` has none.
     pub(crate) fn shows_texts(&self, table: &InputTable) -> Result<bool> {
         if self.text && !table.has_text {
-            return Err(Failure::user("there is no column of text to show; --column names one"));
+            return Err(Failure::user("there is no text column to show; name one with --column"));
         }
         let for_people = self.file.is_none() && self.format == Format::Table;
         Ok(table.has_text && (self.text || for_people))

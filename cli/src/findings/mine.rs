@@ -1,7 +1,7 @@
 //! `sembla mine`: the pairs of texts that say the same.
 
 use crate::args::MineArgs;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 
 use super::INPUT;
@@ -17,6 +17,12 @@ const OTHER: &str = "other";
 /// When the input, the options or the output are not as they should be, or on Ctrl-C.
 pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
+    if args.options.has("all_pairs") && (args.options.has("top_k") || args.options.has("max_pairs"))
+    {
+        return Err(Failure::user(
+            "--all-pairs returns every pair; leave out --top-k and --max-pairs",
+        ));
+    }
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
     let table = job.register_input(finding, &[], &destination)?;
@@ -50,12 +56,8 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
 /// The statement, with both texts if `texts`.
 fn statement(args: &MineArgs, texts: bool) -> String {
     let other = args.with.as_ref().map(|_| OTHER);
-    let call = Call::new("paraphrase_mining", INPUT)
-        .relation("other", other)
-        .number("top_k", args.top_k)
-        .number("max_pairs", args.max_pairs)
-        .number("threshold", args.threshold)
-        .flag("all_pairs", args.all_pairs);
+    let call = Call::new("paraphrase_mining", INPUT).relation("other", other);
+    let call = call.options(args.options.given());
     let text_a = Text { name: "text_a", table: INPUT, id: "id_a" };
     let text_b = Text { name: "text_b", table: other.unwrap_or(INPUT), id: "id_b" };
     let shown: &[Text<'_>] = if texts { &[text_a, text_b] } else { &[] };

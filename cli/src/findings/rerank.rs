@@ -15,11 +15,11 @@ use super::statement::{carried, literal};
 pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
     if finding.input.vectors.is_some() {
-        return Err(Failure::user("rerank reads texts; --vectors has no use here"));
+        return Err(Failure::user("rerank reads texts; leave out --vectors"));
     }
     if !finding.resources.model.is_named() {
         return Err(Failure::user(
-            "rerank needs a cross-encoder; --model names one: a directory, an .onnx file or a hub id",
+            "rerank needs a cross-encoder; name one with --model: a directory, an .onnx file or a hub id",
         ));
     }
     let destination = Destination::new(&finding.output)?;

@@ -73,14 +73,8 @@ async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<(u64, Opti
 
 /// The statement, with the texts of queries and hits if `texts`.
 fn statement(args: &SearchArgs, texts: bool) -> Result<String> {
-    let call = Call::new("semantic_search", INPUT)
-        .relation("queries", Some(QUERIES))
-        .number("top_k", args.top_k)
-        .number("threshold", args.threshold)
-        .text("candidates", args.candidates.as_deref())
-        .number("oversample", args.oversample)
-        .text("query_prompt", args.query_prompt.as_deref())
-        .text("document_prompt", args.document_prompt.as_deref());
+    let call = Call::new("semantic_search", INPUT).relation("queries", Some(QUERIES));
+    let call = call.options(args.options.given());
     let own = ["query_id", "rank", "id", "score"];
     let carried = carried(&own, texts, &args.carry.columns)?;
     let query = Text { name: "query", table: QUERIES, id: "query_id" };

@@ -36,9 +36,12 @@ impl Call {
         self.number(name, value)
     }
 
-    /// With an option that is on or left out.
-    pub(crate) fn flag(self, name: &str, on: bool) -> Self {
-        self.number(name, on.then_some(true))
+    /// With options that were given as flags, their values as SQL.
+    pub(crate) fn options<'a>(
+        self,
+        given: impl IntoIterator<Item = &'a (&'static str, String)>,
+    ) -> Self {
+        given.into_iter().fold(self, |call, (name, value)| call.relation(name, Some(value)))
     }
 
     /// The call as SQL.
@@ -165,7 +168,7 @@ mod tests {
             .text("algorithm", Some("kmeans"))
             .number("k", Some(20))
             .number("threshold", None::<f64>)
-            .flag("approximate", false);
+            .text("linkage", None);
         assert_eq!(call.sql(), "clusters(input, algorithm => 'kmeans', k => 20)");
     }
 

@@ -115,7 +115,7 @@ impl Command {
             "rows" | "maxrows" => match argument.map(|a| (a, a.replace(['_', ','], "").parse())) {
                 Some(("all", _)) => Ok(Self::Rows(None)),
                 Some((_, Ok(rows))) if rows > 0 => Ok(Self::Rows(Some(rows))),
-                _ => Err(needs("a number of at least 1, or all")),
+                _ => Err(needs("must be a number >= 1, or all")),
             },
             "timing" => Ok(Self::Timing),
             "format" | "mode" => match argument.map(|a| FormatFlag::from_str(a, true)) {

@@ -154,7 +154,7 @@ fn unknown(name: &str, all: &[Listed]) -> Failure {
         Some(other) => format!("did you mean '{}'?", other.name),
         None => "\\df lists them".to_string(),
     };
-    Failure::user(format!("there is no function '{name}'; {offer}"))
+    Failure::user(format!("function '{name}' does not exist; {offer}"))
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
         let failure = explain(&session, "dedupe", None).await.expect_err("no such function");
         assert_eq!(
             failure.message().as_deref(),
-            Some("error: there is no function 'dedupe'; did you mean 'dedup'?")
+            Some("error: function 'dedupe' does not exist; did you mean 'dedup'?")
         );
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn keep(
     }
     if holds_secret(line) {
         eprintln!(
-            "not kept in the history, since it holds a secret; 'env:NAME' keeps secrets out of statements"
+            "not saved in the history, because it contains a secret; 'env:NAME' keeps secrets out of statements"
         );
         return;
     }

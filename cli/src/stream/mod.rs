@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
     let plans = planned(args, &session, interrupt).await?;
     if plans.is_empty() {
         return Err(Failure::user(
-            "there is nothing to run: none of the files has an INSERT INTO a sink (CREATE SINK makes one)",
+            "nothing to run: none of the files has an INSERT INTO a sink (CREATE SINK makes one)",
         ));
     }
     // Before the pipelines open, so that what they count then is recorded.

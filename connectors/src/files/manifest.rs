@@ -128,7 +128,7 @@ impl Manifests {
             let expected = commits.last().map_or(first.max(1), |previous| previous.number + 1);
             if *number != expected || manifest.number != expected {
                 return Err(Error::State(format!(
-                    "the manifest {} is missing; bring it back, or write to another path",
+                    "the manifest {} is missing; restore it, or write to another path",
                     self.folder.shown(&commit_path(expected))
                 )));
             }
@@ -172,7 +172,7 @@ impl Manifests {
         let shown = self.folder.shown(&path);
         let put = self.folder.put_new(&path, sealed(manifest)?).await;
         let is_first = put.map_err(|error| {
-            Error::Fenced(format!("whether the commit was written is not known: {error}"))
+            Error::Fenced(format!("it is unknown whether the commit was written: {error}"))
         })?;
         let taken =
             || Error::Replaced(format!("another instance has written {shown} or a later one"));
@@ -181,7 +181,7 @@ impl Manifests {
         }
         // A number that is long past may be free again, because lists have taken it in.
         let is_last = self.commits().await.map_err(|error| {
-            Error::Fenced(format!("whether the commit counts is not known: {error}"))
+            Error::Fenced(format!("it is unknown whether the commit counts: {error}"))
         })?;
         match is_last.last() {
             Some((last, _)) if *last == manifest.number => Ok(()),
@@ -253,7 +253,7 @@ impl Manifests {
         let shown = self.folder.shown(path);
         let torn = |what: &str| {
             Error::State(format!(
-                "the manifest {shown} is torn ({what}); bring it back, or write to another path"
+                "the manifest {shown} is damaged ({what}); restore it, or write to another path"
             ))
         };
         let bytes = bytes.ok_or_else(|| torn("it is gone"))?;

@@ -42,31 +42,39 @@ const LATE: &str = "late_path";
 const PLACES: [&str; 3] = ["path", REJECTED, LATE];
 
 const SINK_OPTIONS: &[OptionDef] = &[
-    OptionDef::new("path", Kind::Text, "the folder of the data set: a path or s3://bucket/prefix")
+    OptionDef::new("path", Kind::Text, "folder of the data set: a path or s3://bucket/prefix")
         .required(),
     OptionDef::new(
         "format",
         Kind::Choice(&["parquet", "json"]),
-        "what the files are: Parquet, or JSON lines",
+        "format of the files: Parquet, or JSON lines",
     )
     .or("parquet"),
     OptionDef::new(
         "partition_by",
         Kind::Text,
-        "columns, separated by commas, that become folders: day=2026-01-31/",
+        "columns, separated by commas, to partition folders by: day=2026-01-31/",
     ),
-    OptionDef::new("roll_bytes", Kind::BYTES, "a file of this size is closed; all are at a commit")
-        .or("128 MiB"),
+    OptionDef::new(
+        "roll_bytes",
+        Kind::BYTES,
+        "size at which a file is closed; a commit closes all",
+    )
+    .or("128 MiB"),
     OptionDef::new(
         "buffer_bytes",
         Kind::BYTES,
-        "memory of all open files; beyond it the largest is closed",
+        "memory for open files; beyond it the largest is closed",
     )
     .or("256 MiB"),
-    OptionDef::new(REJECTED, Kind::Text, "the folder of records that can't be used, as JSON lines"),
+    OptionDef::new(
+        REJECTED,
+        Kind::Text,
+        "folder for dead letters (records that can't be used), as JSON lines",
+    ),
     OptionDef::new(
         LATE,
         Kind::Text,
-        "the folder of rows that came too late, as JSON lines with the columns of the window's input; open windows hold all of these then",
+        "folder for late rows, as JSON lines with the columns of the window's input; open windows then hold all of these columns",
     ),
 ];

@@ -45,7 +45,7 @@ impl Partitioning {
             })?;
             if schema.field(place).data_type().is_nested() {
                 return Err(Error::Option(format!(
-                    "partition_by names '{name}', which is {}; it must be a single value",
+                    "partition_by must name columns of single values; '{name}' is {}",
                     schema.field(place).data_type()
                 )));
             }
@@ -55,7 +55,7 @@ impl Partitioning {
             (0..schema.fields().len()).filter(|place| !columns.contains(place)).collect();
         if rest.is_empty() {
             return Err(Error::Option(
-                "partition_by names every column; at least one must be left for the files".into(),
+                "partition_by names every column; leave at least one for the files".into(),
             ));
         }
         let fields: Vec<_> = rest.iter().map(|place| schema.field(*place).clone()).collect();

@@ -260,10 +260,10 @@ impl FilesSink {
         let waiting: usize = self.areas.iter().map(Area::closed_bytes).sum();
         if waiting > self.buffer_bytes {
             return Err(Error::Fenced(format!(
-                "files can't be put, and {waiting} bytes wait: {error}"
+                "files can't be written, and {waiting} bytes are waiting: {error}"
             )));
         }
-        tracing::warn!("a file could not be put, it will be tried again: {error}");
+        tracing::warn!("a file could not be written and will be retried: {error}");
         Ok(())
     }
 
@@ -400,7 +400,7 @@ pub(super) fn check_places(options: &Options) -> Result<()> {
     }
     match (place(LATE), place(REJECTED)) {
         (Some(late), Some(dead)) if late == dead => Err(Error::Option(format!(
-            "{LATE} and {REJECTED} are both '{late}'; choose two folders"
+            "{LATE} and {REJECTED} are both '{late}'; choose different folders"
         ))),
         _ => Ok(()),
     }

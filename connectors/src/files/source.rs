@@ -13,44 +13,39 @@ use crate::options::{Kind, OptionDef, Options};
 use crate::replay::REPLAY_OPTIONS;
 
 const SOURCE_OPTIONS: &[OptionDef] = &[
-    OptionDef::new("path", Kind::Text, "a file, a folder or a glob of Parquet, CSV or JSON")
+    OptionDef::new("path", Kind::Text, "a file, folder or glob of Parquet, CSV or JSON")
         .required()
         .decides(),
     OptionDef::new(
         "timestamp_unit",
         Kind::Choice(&["s", "ms", "us"]),
-        "the unit of times given as numbers",
+        "unit of times given as numbers",
     )
     .or("ms")
     .decides(),
     OptionDef::new(
         "delimiter",
         Kind::Text,
-        "the character between fields of CSV, or 'tab'; found in the file where it is left out",
+        "field separator of CSV, or 'tab'; detected if not given",
     )
     .decides(),
-    OptionDef::new(
-        "header",
-        Kind::Flag,
-        "whether CSV begins with the names of its columns; found in the file where it is left out",
-    )
-    .decides(),
+    OptionDef::new("header", Kind::Flag, "whether CSV begins with a header; detected if not given")
+        .decides(),
     OptionDef::new(
         "in_order",
         Kind::Flag,
-        "rows come as they lie in the files; else they are sorted by the watermark's column",
+        "keep the order of the files; otherwise rows are sorted by the watermark's column",
     )
     .or("false")
     .decides(),
     OptionDef::new(
         "watch",
         Kind::Flag,
-        "waits for new files, for ever; rows come as they lie in the files",
+        "wait for new files, for ever, keeping the order of the files",
     )
     .or("false")
     .decides(),
-    OptionDef::new("watch_interval", Kind::Duration, "how long until new files are looked for")
-        .or("1s"),
+    OptionDef::new("watch_interval", Kind::Duration, "how often to look for new files").or("1s"),
 ];
 
 /// The options of a files source.

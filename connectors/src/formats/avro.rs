@@ -155,7 +155,7 @@ impl WriterSchema {
                 (Some(0), Ok(_)) => {
                     return Err("the payload ends in the middle of an Avro record".into());
                 }
-                _ => return Err("the payload goes on after its Avro record".into()),
+                _ => return Err("the payload continues after its Avro record".into()),
             }
         }
         let batch = decoder.flush().map_err(|error| plain(&error.into()))?;

@@ -37,7 +37,7 @@ pub(super) fn header(id: u32) -> [u8; HEADER_BYTES] {
 pub(super) fn given_schema(options: &Options) -> Result<Option<String>> {
     match (options.find_text("schema"), options.find_text("schema_file")) {
         (Some(_), Some(_)) => Err(Error::Option(format!(
-            "{} is given both schema and schema_file; give one",
+            "{} has both schema and schema_file; give one",
             options.what()
         ))),
         (Some(text), None) => Ok(Some(text.to_string())),
@@ -75,7 +75,7 @@ impl<S> Schemas<S> {
         let is_framed = is_framed(options);
         if given.is_none() && !is_framed {
             return Err(Error::Option(
-                "with framing 'none' records name no schema; give schema or schema_file".into(),
+                "with framing 'none' records carry no schema id; give schema or schema_file".into(),
             ));
         }
         Ok(Self { given, registry, known: HashMap::new(), is_framed })

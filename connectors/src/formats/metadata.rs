@@ -56,7 +56,7 @@ impl Metadata {
             "headers" => Self::Headers,
             _ => {
                 return Err(Error::Option(format!(
-                    "METADATA FROM '{name}' is not known; it is one of: {}",
+                    "METADATA FROM must be one of {}, got '{name}'",
                     Self::NAMES.join(", ")
                 )));
             }

@@ -38,7 +38,8 @@ use crate::options::{Kind, OptionDef};
 /// The options of a [`Decoder`], to be put beside those of its connector.
 pub const DECODE_OPTIONS: &[OptionDef] = &[
     FORMAT,
-    OptionDef::new("max_record_bytes", Kind::BYTES, "a larger record is rejected").or("8 MiB"),
+    OptionDef::new("max_record_bytes", Kind::BYTES, "largest record; larger ones are rejected")
+        .or("8 MiB"),
     TIMESTAMP_UNIT,
     SCHEMA,
     SCHEMA_FILE,
@@ -59,41 +60,39 @@ pub const ENCODE_OPTIONS: &[OptionDef] = &[
     SCHEMA_REGISTRY,
     REGISTRY_USER,
     REGISTRY_PASSWORD,
-    OptionDef::new("subject", Kind::Text, "the name under which a schema is registered"),
+    OptionDef::new("subject", Kind::Text, "subject under which the schema is registered"),
 ];
 
 const FORMATS: &[&str] = &["json", "text", "raw", "avro", "protobuf", "arrow"];
 const UNITS: Kind = Kind::Choice(&["s", "ms", "us"]);
 const TIMESTAMP_UNIT: OptionDef =
-    OptionDef::new("timestamp_unit", UNITS, "the unit of times given as numbers in JSON")
+    OptionDef::new("timestamp_unit", UNITS, "unit of times given as numbers in JSON")
         .or("ms")
         .decides();
 const FORMAT: OptionDef =
-    OptionDef::new("format", Kind::Choice(FORMATS), "what the bytes of a record mean")
-        .or("json")
-        .decides();
+    OptionDef::new("format", Kind::Choice(FORMATS), "format of records").or("json").decides();
 const SCHEMA: OptionDef =
-    OptionDef::new("schema", Kind::Text, "the Avro schema (JSON) or the text of the .proto file")
-        .decides();
+    OptionDef::new("schema", Kind::Text, "Avro schema (JSON) or text of the .proto file").decides();
 const SCHEMA_FILE: OptionDef =
-    OptionDef::new("schema_file", Kind::Text, "a file with the Avro or Protobuf schema").decides();
+    OptionDef::new("schema_file", Kind::Text, "file with the Avro or Protobuf schema").decides();
 const MESSAGE: OptionDef = OptionDef::new(
     "message",
     Kind::Text,
-    "the full name of the Protobuf message; may be left out where there is one",
+    "full name of the Protobuf message; optional if there is only one",
 )
 .decides();
 const FRAMING: OptionDef = OptionDef::new(
     "framing",
     Kind::Choice(&["none", "confluent"]),
-    "what is before a payload: nothing, or a zero byte and a schema id (the default with a registry)",
+    "what precedes a payload: nothing, or a zero byte and a schema id (the default with a registry)",
 );
 const SCHEMA_REGISTRY: OptionDef =
-    OptionDef::new("schema_registry", Kind::Text, "the address of a schema registry: http://…");
+    OptionDef::new("schema_registry", Kind::Text, "address of a schema registry: http://…");
 const REGISTRY_USER: OptionDef =
-    OptionDef::new("schema_registry_user", Kind::Text, "the user at the registry");
+    OptionDef::new("schema_registry_user", Kind::Text, "user name at the schema registry");
 const REGISTRY_PASSWORD: OptionDef =
-    OptionDef::new("schema_registry_password", Kind::Text, "the password at the registry").secret();
+    OptionDef::new("schema_registry_password", Kind::Text, "password at the schema registry")
+        .secret();
 
 /// A declared column of a source.
 #[derive(Clone, Debug, PartialEq)]

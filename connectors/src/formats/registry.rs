@@ -66,7 +66,7 @@ impl Registry {
         let Some(address) = options.find_text("schema_registry") else { return Ok(None) };
         if !address.starts_with("http://") && !address.starts_with("https://") {
             return Err(Error::Option(format!(
-                "schema_registry is '{address}'; it is an address that begins with http:// or https://"
+                "schema_registry must be an address that begins with http:// or https://, got '{address}'"
             )));
         }
         if address.contains('@') {
@@ -183,11 +183,13 @@ impl Registry {
         })?;
         let status = response.status().as_u16();
         let body = response.body_mut().read_to_string().map_err(|error| {
-            Error::Transient(format!("the schema registry {address} broke off: {error}"))
+            Error::Transient(format!(
+                "the schema registry {address} closed the connection: {error}"
+            ))
         })?;
         match status {
             200..=299 => serde_json::from_str(&body).map(Some).map_err(|error| {
-                Error::External(format!("{address}{path} answered what is no schema: {error}"))
+                Error::External(format!("{address}{path} returned an invalid schema: {error}"))
             }),
             404 => Ok(None),
             401 | 403 => Err(Error::External(format!(
@@ -208,7 +210,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(call)
         .await
-        .map_err(|error| Error::Bug(format!("a call of the schema registry broke: {error}")))?
+        .map_err(|error| Error::Bug(format!("the call of the schema registry failed: {error}")))?
 }
 
 /// A name as one segment of a path.

@@ -281,7 +281,7 @@ pub(super) fn read(
     for message in messages {
         let refused = |why: &str| {
             Error::State(format!(
-                "record {} of topic '{}' {why}; --ignore-state goes on after it, with the sources anew",
+                "record {} of topic '{}' {why}; --ignore-state skips it and starts the sources over",
                 message.offset(),
                 origin.topic
             ))

@@ -119,9 +119,9 @@ impl Explainer {
                 return Error::Option(self.redact(&format!("{description} ('{key}')")));
             }
             KafkaError::ClientCreation(description) => {
-                return Error::Option(self.redact(&format!(
-                    "no Kafka client can be made of these options: {description}"
-                )));
+                return Error::Option(
+                    self.redact(&format!("the Kafka client rejects these options: {description}")),
+                );
             }
             // A refusal by name stays one, also where it has ended the producer for good.
             KafkaError::Transaction(error) if error.is_fatal() && !is_refusal(error.code()) => {
@@ -145,11 +145,11 @@ impl Explainer {
             | Code::IllegalSASLState => self.refused_login(text),
             Code::SSL => self.failed_tls(text),
             code if is_not_allowed(code) => Error::External(format!(
-                "{what}: Kafka at '{servers}' does not allow it ({text}); grant the user access"
+                "{what}: Kafka at '{servers}' denied access ({text}); grant the user access"
             )),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
                 Error::External(format!(
-                    "{what}: the topic or partition is not there at '{servers}'; create it first"
+                    "{what}: the topic or partition does not exist on '{servers}'; create it first"
                 ))
             }
             Code::InvalidTransactionTimeout => Error::Option(format!(

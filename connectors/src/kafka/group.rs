@@ -190,7 +190,7 @@ impl Group {
 
 fn lost(group: &str) -> Error {
     Error::Fenced(format!(
-        "group '{group}' has taken the partitions back; reading goes on from the last commit"
+        "group '{group}' has taken the partitions back; reading resumes from the last commit"
     ))
 }
 

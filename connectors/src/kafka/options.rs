@@ -13,20 +13,17 @@ pub(super) const LATE: &str = "late_topic";
 /// Partitions and replicas of topics that are made.
 const SMALL: Kind = Kind::between(1, 10_000);
 
-const SERVERS: OptionDef = OptionDef::new(
-    "bootstrap_servers",
-    Kind::Text,
-    "addresses of the cluster: 'host:9092,host:9092'",
-)
-.required();
+const SERVERS: OptionDef =
+    OptionDef::new("bootstrap_servers", Kind::Text, "broker addresses: 'host:9092,host:9092'")
+        .required();
 
 /// Properties of the client that go by their own names, and whether each is a secret.
 pub(super) const PROPERTIES: [OptionDef; 15] = [
-    OptionDef::new("client.id", Kind::Text, "the name that brokers log"),
+    OptionDef::new("client.id", Kind::Text, "client name for the logs of the brokers"),
     OptionDef::new(
         "security.protocol",
         Kind::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]),
-        "whether the connection has TLS and a login",
+        "whether to use TLS and a login",
     ),
     OptionDef::new(
         "sasl.mechanism",
@@ -35,22 +32,22 @@ pub(super) const PROPERTIES: [OptionDef; 15] = [
     ),
     OptionDef::new("sasl.username", Kind::Text, "the user"),
     OptionDef::new("sasl.password", Kind::Text, "the password").secret(),
-    OptionDef::new("ssl.ca.location", Kind::Text, "a file with the certificates to trust"),
+    OptionDef::new("ssl.ca.location", Kind::Text, "file with the certificates to trust"),
     OptionDef::new("ssl.ca.pem", Kind::Text, "the certificates to trust"),
-    OptionDef::new("ssl.certificate.location", Kind::Text, "a file with the client's certificate"),
+    OptionDef::new("ssl.certificate.location", Kind::Text, "file with the client's certificate"),
     OptionDef::new("ssl.certificate.pem", Kind::Text, "the client's certificate"),
-    OptionDef::new("ssl.key.location", Kind::Text, "a file with the client's key").secret(),
-    OptionDef::new("ssl.key.pem", Kind::Text, "the client's key").secret(),
-    OptionDef::new("ssl.key.password", Kind::Text, "the password of the client's key").secret(),
+    OptionDef::new("ssl.key.location", Kind::Text, "file with the client's private key").secret(),
+    OptionDef::new("ssl.key.pem", Kind::Text, "the client's private key").secret(),
+    OptionDef::new("ssl.key.password", Kind::Text, "password of the client's private key").secret(),
     OptionDef::new(
         "ssl.endpoint.identification.algorithm",
         Kind::Choice(&["https", "none"]),
-        "whether the broker's name is checked",
+        "whether to check the broker's host name",
     ),
     OptionDef::new(
         "enable.ssl.certificate.verification",
         Kind::Choice(&["true", "false"]),
-        "whether the broker's certificate is checked",
+        "whether to check the broker's certificate",
     ),
     ANY_PROPERTY,
 ];
@@ -60,84 +57,83 @@ pub(super) const ANY_PROPERTY: OptionDef =
     OptionDef::new("kafka.*", Kind::Text, "any other property of librdkafka").secret();
 
 const SOURCE: [OptionDef; 12] = [
-    OptionDef::new("topic", Kind::Text, "the topics to read: 'a' or 'a, b'").decides(),
-    OptionDef::new(PATTERN, Kind::Text, "a regular expression of the topics to read").decides(),
+    OptionDef::new("topic", Kind::Text, "topics to read: 'a' or 'a, b'").decides(),
+    OptionDef::new(PATTERN, Kind::Text, "regular expression for the topics to read").decides(),
     SERVERS,
-    OptionDef::new("group", Kind::Text, "the consumer group; the pipeline's name unless given"),
+    OptionDef::new("group", Kind::Text, "consumer group; the pipeline's name by default"),
     OptionDef::new(
         "start",
         Kind::Text,
-        "where to begin without progress: earliest, latest, a time (2026-11-24T08:00:00Z, or \
+        "where to start without committed progress: earliest, latest, a time (2026-11-24T08:00:00Z, or \
          milliseconds since 1970), or offsets ('messages/0:42, messages/1:7')",
     )
     .or("earliest"),
     OptionDef::new(
         "on_missing_offset",
         Kind::Choice(&["error", "earliest"]),
-        "what to do where the broker has deleted the next record",
+        "what to do if the broker has deleted the next record",
     )
     .or("error"),
     MAX_AHEAD,
     OptionDef::new(
         "stop_at_end",
         Kind::Flag,
-        "whether to end at what is there when reading begins",
+        "stop at the end of what exists when reading begins",
     )
     .or("false"),
-    OptionDef::new("queue_rows", Kind::COUNT, "records read ahead of a partition").or("50000"),
-    OptionDef::new("queue_bytes", Kind::BYTES, "bytes read ahead of a partition").or("16 MiB"),
+    OptionDef::new("queue_rows", Kind::COUNT, "records to read ahead per partition").or("50000"),
+    OptionDef::new("queue_bytes", Kind::BYTES, "bytes to read ahead per partition").or("16 MiB"),
     OptionDef::new(
         "session_timeout",
         Kind::Duration,
-        "how long the group waits for an instance that has vanished",
+        "how long the group waits for an instance that vanished",
     )
     .or("10 s"),
     OptionDef::new(
         "rebalance_timeout",
         Kind::Duration,
-        "how long the group waits for the last commit of an instance that gives partitions back",
+        "how long the group waits for the last commit of an instance that returns partitions",
     )
     .or("5 min"),
 ];
 
 const SINK: [OptionDef; 17] = [
-    OptionDef::new("topic", Kind::Text, "the topic to write").required(),
+    OptionDef::new("topic", Kind::Text, "topic to write").required(),
     SERVERS,
-    OptionDef::new("key", Kind::Text, "the column that becomes the key"),
-    OptionDef::new("headers", Kind::Text, "the column that becomes the headers: a map or JSON"),
-    OptionDef::new("timestamp", Kind::Text, "the column that becomes the record's time"),
-    OptionDef::new(REJECTED, Kind::Text, "where records go that can't be used"),
+    OptionDef::new("key", Kind::Text, "column for the record key"),
+    OptionDef::new("headers", Kind::Text, "column for the headers: a map or JSON"),
+    OptionDef::new("timestamp", Kind::Text, "column for the record timestamp"),
+    OptionDef::new(REJECTED, Kind::Text, "topic for dead letters: records that can't be used"),
     OptionDef::new(
         LATE,
         Kind::Text,
-        "where late rows go, as JSON with the columns of the window's input; open windows hold all of these then",
+        "topic for late rows, as JSON with the columns of the window's input; open windows then hold all of these columns",
     ),
     OptionDef::new(
         "delivery",
         Kind::Choice(&["exactly_once", "at_least_once"]),
-        "whether results are written in transactions",
+        "delivery guarantee: exactly_once uses transactions",
     )
     .or("exactly_once"),
     OptionDef::new(
         "transactional_id",
         Kind::Text,
-        "the beginning of the transactional ids; the pipeline's name unless given",
+        "prefix of the transactional ids; the pipeline's name by default",
     ),
     OptionDef::new(
         "transaction_timeout",
         Kind::Duration,
-        "after which the broker aborts a transaction; more than the checkpoint interval",
+        "after this the broker aborts a transaction; must be longer than the checkpoint interval",
     )
     .or("2 min"),
     OptionDef::new(
         "progress_topic",
         Kind::Text,
-        "a compacted topic for progress, where it does not go with the source's offsets",
+        "compacted topic for progress, if it is not kept with the source's offsets",
     ),
-    OptionDef::new("create_topics", Kind::Flag, "whether topics that are missing are made")
-        .or("false"),
-    OptionDef::new("partitions", SMALL, "partitions of topics that are made").or("1"),
-    OptionDef::new("replication", SMALL, "replicas of topics that are made").or("1"),
+    OptionDef::new("create_topics", Kind::Flag, "create missing topics").or("false"),
+    OptionDef::new("partitions", SMALL, "partitions of created topics").or("1"),
+    OptionDef::new("replication", SMALL, "replication factor of created topics").or("1"),
     OptionDef::new(
         "partitioner",
         Kind::Choice(&[
@@ -149,13 +145,13 @@ const SINK: [OptionDef; 17] = [
             "fnv1a",
             "random",
         ]),
-        "how a key chooses its partition; murmur2_random is what Java clients do",
+        "how a key chooses its partition; murmur2_random is the default of Java clients",
     )
     .or("murmur2_random"),
     OptionDef::new(
         "compression",
         Kind::Choice(&["none", "gzip", "snappy", "lz4", "zstd"]),
-        "how batches are compressed",
+        "compression of batches",
     )
     .or("none"),
     OptionDef::new("linger", Kind::Duration, "how long a batch waits for more records").or("5 ms"),

@@ -152,11 +152,11 @@ impl<C: ConsumerContext> Places<'_, C> {
             return Ok(wanted);
         }
         if self.skips_missing {
-            tracing::warn!("{name}: position {wanted} is gone; reading goes on at {low}");
+            tracing::warn!("{name}: position {wanted} is gone; reading resumes at {low}");
             return Ok(low);
         }
         Err(Error::External(format!(
-            "position {wanted} of {name} is not there: the broker has {low} to {high}; if the records \
+            "position {wanted} of {name} does not exist: the broker has {low} to {high}; if the records \
              between may be missed, set on_missing_offset = 'earliest'"
         )))
     }

@@ -135,7 +135,7 @@ pub(super) fn progress_of(
                 format!(
                     "the committed offset {position} of {partition} in group '{group}' is not progress of \
                      a pipeline: another consumer has committed in that group, or a tool has; give the \
-                     source another group, or start anew with --ignore-state"
+                     source another group, or start over with --ignore-state"
                 )
             });
             continue;

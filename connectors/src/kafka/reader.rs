@@ -165,7 +165,7 @@ impl Reader {
     fn explain(&self, error: &KafkaError) -> Error {
         if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) {
             return Error::External(format!(
-                "position {} of {} is not there any more: the broker has deleted it; if records may be \
+                "position {} of {} no longer exists: the broker has deleted it; if records may be \
                  missed, set on_missing_offset = 'earliest'",
                 self.next, self.name
             ));

@@ -62,7 +62,7 @@ impl Played {
                 let schema = rows.schema();
                 let known: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
                 Error::Option(format!(
-                    "{role} is '{name}', but the rows have no such column; columns: {}",
+                    "{role} names column '{name}', which does not exist; columns: {}",
                     known.join(", ")
                 ))
             })
@@ -150,7 +150,7 @@ impl HeaderColumn {
 /// The headers that an object in JSON stands for: texts as they are, all else as JSON.
 fn headers_of_json(text: &str) -> Result<OwnedHeaders> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
-        .map_err(|error| Error::Data(format!("headers are no object in JSON: {error}")))?;
+        .map_err(|error| Error::Data(format!("headers must be a JSON object: {error}")))?;
     Ok(object.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
         let value = match value {
             serde_json::Value::Null => None,

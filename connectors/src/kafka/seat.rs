@@ -31,9 +31,10 @@ impl Seat {
     /// # Errors
     /// [`Error::Fenced`] when there is none.
     pub(super) fn session(&mut self) -> Result<&mut Session> {
-        let session = self.session.as_mut().ok_or_else(|| {
-            Error::Fenced("the sink has failed before; the pipeline begins anew".into())
-        })?;
+        let session = self
+            .session
+            .as_mut()
+            .ok_or_else(|| Error::Fenced("the sink failed before; the pipeline restarts".into()))?;
         session.check()?;
         Ok(session)
     }

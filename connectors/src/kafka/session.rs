@@ -177,7 +177,7 @@ impl Opening<'_> {
         let is_ours = |spec: &TopicSpec| progress.as_ref() == Some(spec);
         match missing.iter().find(|spec| !settings.creates_topics && !is_ours(spec)) {
             Some(spec) => Err(Error::Option(format!(
-                "topic '{}' is not there at '{}'; create it, or set create_topics = 'true'",
+                "topic '{}' does not exist on '{}'; create it, or set create_topics = 'true'",
                 spec.name,
                 settings.connection.explainer.servers()
             ))),

@@ -104,11 +104,13 @@ fn check_file(key: &str, path: &str) -> Result<()> {
 /// Refuses the properties that are not the user's.
 fn check_property(key: &str) -> Result<()> {
     if FIXED_PROPERTIES.contains(&key) {
-        let line = format!("kafka.{key} can't be set: exactly-once delivery rests on it");
+        let line = format!("kafka.{key} can't be set: exactly-once delivery depends on it");
         return Err(Error::Option(line));
     }
     match RENAMED_PROPERTIES.iter().find(|(property, _)| *property == key) {
-        Some((_, option)) => Err(Error::Option(format!("kafka.{key} is the option {option} here"))),
+        Some((_, option)) => {
+            Err(Error::Option(format!("use the option {option} instead of kafka.{key}")))
+        }
         None => Ok(()),
     }
 }
@@ -158,7 +160,9 @@ impl SourceSettings {
                 false => format!("^{pattern}"),
             }),
             (Some(_), Some(_)) => {
-                return Err(Error::Option("topic and topic_pattern exclude each other".into()));
+                return Err(Error::Option(
+                    "topic and topic_pattern can't be combined; give one".into(),
+                ));
             }
             (None, None) => {
                 return Err(Error::Option(
@@ -224,9 +228,11 @@ fn names_of(list: &str) -> Result<Vec<String>> {
     let names: Vec<String> =
         list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
     match names.iter().find(|name| name.starts_with('^')) {
-        _ if names.is_empty() => Err(Error::Option(format!("topic is '{list}'; it names a topic"))),
+        _ if names.is_empty() => {
+            Err(Error::Option(format!("topic must name a topic, got '{list}'")))
+        }
         Some(name) => Err(Error::Option(format!(
-            "topic '{name}' looks like a regular expression; topic_pattern takes one"
+            "topic '{name}' looks like a regular expression; use topic_pattern"
         ))),
         None => Ok(names),
     }

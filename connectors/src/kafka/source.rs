@@ -168,7 +168,7 @@ impl KafkaSource {
             InGroup::Outside => {
                 let Some(partitions) = partitions else {
                     return Err(Error::Option(
-                        "a query at rest reads topics that are named; topic_pattern is for pipelines".into(),
+                        "a static query needs topics by name; topic_pattern works only in pipelines".into(),
                     ));
                 };
                 thread.member.give(partitions);

@@ -47,7 +47,7 @@ pub(super) fn partitions_of_topics<C: ClientContext>(
     for name in names {
         let count = partitions_of_topic(client, explainer, name)?.ok_or_else(|| {
             Error::Option(format!(
-                "topic '{name}' is not there at '{}'; create it, or correct the option topic",
+                "topic '{name}' does not exist on '{}'; create it, or correct the option topic",
                 explainer.servers()
             ))
         })?;

@@ -39,7 +39,7 @@ impl LocalFolder {
     ) -> Result<T> {
         tokio::task::spawn_blocking(work)
             .await
-            .map_err(|error| Error::Bug(format!("file work broke: {error}")))?
+            .map_err(|error| Error::Bug(format!("file operation failed: {error}")))?
     }
 }
 
@@ -161,7 +161,7 @@ pub(super) async fn check_writable(root: PathBuf) -> Result<()> {
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Error::Bug(format!("file work broke: {error}")))?
+        .map_err(|error| Error::Bug(format!("file operation failed: {error}")))?
 }
 
 /// Writes and syncs under a name that nobody else has.

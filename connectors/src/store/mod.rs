@@ -23,11 +23,11 @@ use object::ObjectFolder;
 /// The options of a place that may lie in an object store, to be put beside those of a connector.
 /// What isn't given comes from the environment: `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on.
 pub const STORE_OPTIONS: &[OptionDef] = &[
-    OptionDef::new("endpoint", Kind::Text, "the address of an S3-compatible store"),
-    OptionDef::new("region", Kind::Text, "the region of the bucket"),
+    OptionDef::new("endpoint", Kind::Text, "endpoint of an S3-compatible store"),
+    OptionDef::new("region", Kind::Text, "region of the bucket"),
     OptionDef::new("access_key_id", Kind::Text, "the key's id").secret(),
     OptionDef::new("secret_access_key", Kind::Text, "the key").secret(),
-    OptionDef::new("session_token", Kind::Text, "the token of a temporary key").secret(),
+    OptionDef::new("session_token", Kind::Text, "session token of temporary credentials").secret(),
 ];
 
 /// A folder with files in it and below it. Paths are relative, with `/` between segments, and no
@@ -70,10 +70,8 @@ pub(crate) fn open_folder(location: &str, options: &Options) -> Result<Arc<dyn F
         None => Arc::new(LocalFolder::new(location)),
         Some(("file", path)) => Arc::new(LocalFolder::new(path)),
         Some(("s3", _)) => Arc::new(ObjectFolder::s3(location, options)?),
-        Some((scheme, _)) => {
-            return Err(Error::Option(format!(
-                "'{location}' begins with {scheme}://; a place is a path or begins with s3://"
-            )));
+        Some(_) => {
+            return Err(Error::Option(format!("'{location}' must be a path or begin with s3://")));
         }
     })
 }

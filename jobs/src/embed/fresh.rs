@@ -91,7 +91,7 @@ impl Known {
     fn hashes(&self, keys: &ArrayRef) -> Result<Vec<Option<[u8; KEY_BYTES]>>> {
         let texts = cast(keys, &DataType::LargeUtf8).map_err(|_| {
             let kind = keys.data_type();
-            Failure::user(format!("column '{}' holds {kind}, which is no key", self.column))
+            Failure::user(format!("column '{}' holds {kind}, which can't be a key", self.column))
         })?;
         let hash = |text: &str| {
             let mut bytes = [0; KEY_BYTES];

@@ -123,7 +123,7 @@ impl Manifest {
         for (before, after) in self.inputs.iter().zip(&now.inputs) {
             if before.path != after.path {
                 return Some(format!(
-                    "the input {} took the place of {}",
+                    "the input {} replaced {}",
                     after.path.display(),
                     before.path.display()
                 ));

@@ -221,13 +221,13 @@ fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(
         && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
     {
         return Err(Failure::user(format!(
-            "--only-new {key}: the output would have no column '{key}'; keep one that names the rows"
+            "--only-new {key}: the output would have no column '{key}'; add it to --columns"
         )));
     }
     let kept = plan.kept.iter().map(|column| plan.schema.field(*column));
     match kept.into_iter().find(|field| is_empty_object(field.data_type())) {
         Some(field) => Err(Failure::user(format!(
-            "column '{}' holds objects without any field, which no output can keep; leave it out with --columns",
+            "column '{}' holds objects without fields, which no output format can store; leave it out with --columns",
             field.name()
         ))),
         None => Ok((plan, text)),

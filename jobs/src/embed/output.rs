@@ -175,7 +175,7 @@ impl Output {
         }
         if self.kind == Kind::Folder && !is_earlier_output(&self.path) {
             return Err(Failure::user(format!(
-                "the folder {shown} holds other things than an earlier output; it is not replaced"
+                "the folder {shown} contains files that are not from an earlier output; it is not replaced"
             )));
         }
         Ok(())

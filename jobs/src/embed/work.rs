@@ -79,7 +79,7 @@ impl Work {
         if let Some(before) = before.filter(|_| !restart) {
             if let Some(difference) = before.difference(&manifest) {
                 return Err(Failure::user(format!(
-                    "an unfinished run lies in {}, but {difference}; --restart throws it away",
+                    "{} has an unfinished run, but {difference}; --restart discards it",
                     folder.display()
                 )));
             }
@@ -228,7 +228,7 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
             || (folders.contains(&path) && foreign_part(&path)?.is_none());
         if !is_ours {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            return refused(&format!("holds '{name}', which is not of an unfinished run"));
+            return refused(&format!("contains '{name}', which is not from an unfinished run"));
         }
     }
     if files.iter().any(|path| path.ends_with(MANIFEST) && path.exists()) {
@@ -280,7 +280,10 @@ fn remove(folder: &Path) -> Result<()> {
     fs::remove_file(&lock).map_err(|error| Failure::file(&lock, &error))?;
     match fs::remove_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
-            tracing::warn!("{} holds files that are not of this run, and stays", folder.display());
+            tracing::warn!(
+                "{} contains files that are not from this run, and is kept",
+                folder.display()
+            );
             Ok(())
         }
         removed => removed.map_err(|error| Failure::file(folder, &error)),

@@ -64,9 +64,7 @@ impl Plan {
     /// When there is none, or one can't be read.
     pub fn table(inputs: Vec<DataFile>, notice: Notice<'_>) -> Result<Arc<Table>> {
         if inputs.is_empty() {
-            return Err(Failure::user(
-                "there is no input file: the folders that were named are empty",
-            ));
+            return Err(Failure::user("no input files: the given folders are empty"));
         }
         Ok(Arc::new(look_into(inputs, notice)?))
     }

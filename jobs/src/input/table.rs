@@ -345,7 +345,7 @@ fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
             [only] => Some((*only).to_string()),
             several => {
                 return Err(Failure::user(format!(
-                    "which column holds the vectors? --vectors names it: {}",
+                    "which column has the vectors? Name it with --vectors: {}",
                     several.join(", ")
                 )));
             }
@@ -426,7 +426,7 @@ fn no_text(table: &Table) -> Failure {
     let inside = table.schema.fields().iter().find_map(|field| match field.data_type() {
         DataType::Struct(fields) => {
             let text = fields.iter().find(|inner| is_text(inner.data_type()))?;
-            Some(format!("; --column {}.{} names a field inside one", field.name(), text.name()))
+            Some(format!("; --column {}.{} selects a field inside one", field.name(), text.name()))
         }
         _ => None,
     });
@@ -503,6 +503,6 @@ mod tests {
     async fn a_text_that_could_be_two_columns_is_asked_for() {
         let failure = rows("SELECT 1", None, None).await.expect_err("two columns of text");
         let message = failure.message().expect("words");
-        assert!(message.ends_with("--column names it: key, body"), "{message}");
+        assert!(message.ends_with("Name it with --column: key, body"), "{message}");
     }
 }

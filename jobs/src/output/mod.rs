@@ -41,7 +41,7 @@ pub enum Format {
 
 /// Prints one result.
 pub enum RowPrinter<'a> {
-    /// Columns for people.
+    /// Aligned columns, for reading.
     Table(Table<'a>),
     /// Comma-separated values.
     Csv(Box<CsvWriter<&'a mut dyn Write>>),

@@ -82,7 +82,7 @@ impl Running {
         Some(match self.tasks.join_next().await? {
             Ok((name, Ok(summary))) => Ok((name, summary)),
             Ok((name, Err(error))) => Err(Failure::from(SqlError::from(error)).context(&name)),
-            Err(error) => Err(Failure::other(format!("a pipeline broke down: {error}"))),
+            Err(error) => Err(Failure::other(format!("a pipeline failed: {error}"))),
         })
     }
 }
@@ -99,13 +99,14 @@ pub fn describe(name: &str, summary: &Summary) -> String {
     parts.push(match summary.end {
         End::Complete => "complete".into(),
         End::AlreadyComplete => {
-            "complete since an earlier run, and nothing to read since; --ignore-state reads all of it again".into()
+            "already complete, and nothing new to read; --ignore-state reads everything again"
+                .into()
         }
         End::Drained => "stopped; the next run resumes from here".into(),
         End::Stopped => "stopped; the next run resumes from the last commit".into(),
     });
     if let Some(failure) = &summary.stop_failure {
-        parts.push(format!("the last commit failed, the one before it stands: {failure}"));
+        parts.push(format!("the last commit failed, the one before it is valid: {failure}"));
     }
     format!("{name}: {}", parts.join(", "))
 }

@@ -48,14 +48,14 @@ impl<'a> Keys<'a> {
             .and_then(|number| usize::try_from(number).ok())
             .filter(|number| *number <= most)
             .ok_or_else(|| {
-                self.bad(format!("{key} is {value}; it must be a whole number up to {most}"))
+                self.bad(format!("{key} must be a whole number up to {most}, got {value}"))
             })
     }
 
     /// A whole number from 1 to `most`.
     pub(crate) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize> {
         match self.number(key, default, most)? {
-            0 => Err(self.bad(format!("{key} is 0; it must be at least 1"))),
+            0 => Err(self.bad(format!("{key} must be >= 1, got 0"))),
             number => Ok(number),
         }
     }
@@ -76,14 +76,12 @@ impl<'a> Keys<'a> {
             .as_f64()
             .map(|number| number as f32)
             .filter(|number| number.is_finite() && *number > 0.0)
-            .ok_or_else(|| self.bad(format!("{key} is {value}; it must be a positive number")))
+            .ok_or_else(|| self.bad(format!("{key} must be a positive number, got {value}")))
     }
 
     pub(crate) fn flag(&self, key: &str) -> Result<bool> {
         let Some(value) = self.get(key) else { return Ok(false) };
-        value
-            .as_bool()
-            .ok_or_else(|| self.bad(format!("{key} is {value}; it must be true or false")))
+        value.as_bool().ok_or_else(|| self.bad(format!("{key} must be true or false, got {value}")))
     }
 
     pub(crate) fn activation(&self, key: &str, default: &str) -> Result<HiddenActivation> {

@@ -73,7 +73,7 @@ impl ModernBert {
             classifier_pooling: match keys.text("classifier_pooling")?.unwrap_or("cls") {
                 "cls" => ClassifierPooling::Cls,
                 "mean" => ClassifierPooling::Mean,
-                other => return Err(keys.bad(format!("classifier_pooling '{other}' is not known"))),
+                other => return Err(keys.bad(format!("unknown classifier_pooling '{other}'"))),
             },
         })
     }
@@ -120,7 +120,7 @@ fn sights(keys: &Keys<'_>, layers: usize) -> Result<Vec<Sight>> {
     // The whole window; a token sees half of it on either side.
     let window = keys.number("local_attention", 128, 1 << 24)? / 2;
     if window == 0 {
-        return Err(keys.bad("local_attention must be at least 2".into()));
+        return Err(keys.bad("local_attention must be >= 2".into()));
     }
     let kinds = keys.texts("layer_types")?;
     let every = keys.count("global_attn_every_n_layers", 3, 1024)?;

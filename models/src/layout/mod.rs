@@ -153,7 +153,7 @@ impl Layout {
         if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("onnx")) {
             return Err(ModelError::file(
                 path,
-                "is not a model; give a model directory or an .onnx file",
+                "is not a model; use a model directory or an .onnx file",
             ));
         }
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -217,7 +217,7 @@ impl Layout {
                     return Err(ModelError::file(
                         self.root.join("modules.json"),
                         format!(
-                            "names the module '{other}', which Sembla does not have; it has Transformer, StaticEmbedding, Pooling, Dense, Normalize"
+                            "names the module '{other}', which is not supported; supported are Transformer, StaticEmbedding, Pooling, Dense, Normalize"
                         ),
                     ));
                 }
@@ -303,7 +303,7 @@ fn module_folder(root: &Path, module: &Value) -> Result<PathBuf> {
     if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(ModelError::file(
             root.join("modules.json"),
-            format!("names the folder '{}', which lies outside the model", path.display()),
+            format!("names the folder '{}', which is outside the model", path.display()),
         ));
     }
     Ok(root.join(path))
@@ -392,7 +392,7 @@ fn similarity(settings: &Value, root: &Path) -> Result<Similarity> {
         Some(other) => Err(ModelError::file(
             root.join("config_sentence_transformers.json"),
             format!(
-                "names the similarity '{other}'; there are cosine, dot, euclidean and manhattan"
+                "names the similarity '{other}'; supported are cosine, dot, euclidean and manhattan"
             ),
         )),
     }
@@ -425,7 +425,7 @@ fn cross_encoder_activation(
     TorchActivation::from_torch(name).map(Some).ok_or_else(|| {
         ModelError::file(
             config_path,
-            format!("names the activation '{name}', which Sembla does not have"),
+            format!("names the activation '{name}', which is not supported"),
         )
     })
 }

@@ -45,7 +45,7 @@ pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMo
             known.map(|(_, _, mode)| *mode).ok_or_else(|| {
                 ModelError::file(
                     path,
-                    format!("names the pooling mode '{name}', which Sembla does not have"),
+                    format!("names the pooling mode '{name}', which is not supported"),
                 )
             })
         })
@@ -65,10 +65,7 @@ pub(super) fn dense(folder: &Path) -> Result<Dense> {
     let name = config.get("activation_function").and_then(Value::as_str);
     let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
     let activation = TorchActivation::from_torch(name).ok_or_else(|| {
-        ModelError::file(
-            &path,
-            format!("names the activation '{name}', which Sembla does not have"),
-        )
+        ModelError::file(&path, format!("names the activation '{name}', which is not supported"))
     })?;
     let weights = Weights::open(folder)?;
     let weight = weights.floats("linear.weight", &[outputs, inputs])?;

@@ -96,7 +96,7 @@ impl Folder {
                 Component::Normal(name) => place.push(name),
                 Component::ParentDir => return Err("leaves the model's folder by '..'".into()),
                 Component::RootDir | Component::Prefix(_) => {
-                    return Err("is an absolute path; data must lie beside the model".into());
+                    return Err("is an absolute path; data must be beside the model".into());
                 }
             }
             let found = std::fs::symlink_metadata(&place)

@@ -39,7 +39,7 @@ impl Operator for ActivationOperator {
     fn create_kernel<'attr>(&self, node: &KernelContext<'attr>) -> ort::Result<ActivationKernel> {
         let name = node.get::<String>("activation").unwrap_or_default();
         let function = Function::parse(&name)
-            .ok_or_else(|| bad_input(&format!("there is no activation '{name}'")))?;
+            .ok_or_else(|| bad_input(&format!("unknown activation '{name}'")))?;
         Ok(ActivationKernel { function, level: Level::active() })
     }
 }

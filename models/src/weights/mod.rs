@@ -377,7 +377,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
                 (Some(Component::Normal(_)), None) => Ok(folder.join(name)),
                 _ => Err(ModelError::file(
                     index,
-                    format!("names the shard '{name}'; a shard lies beside its index"),
+                    format!("names the shard '{name}'; a shard must be beside its index"),
                 )),
             }
         })
@@ -385,7 +385,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn wrong_type(file: &TensorFile, name: &str, found: Dtype, wanted: &str) -> ModelError {
-    ModelError::file(&file.path, format!("tensor '{name}' has type {found}; it must be {wanted}"))
+    ModelError::file(&file.path, format!("tensor '{name}' must have type {wanted}, got {found}"))
 }
 
 fn extend_f32(values: &mut Vec<f32>, bytes: &[u8]) {

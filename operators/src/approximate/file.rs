@@ -269,7 +269,7 @@ fn name(path: &Path) -> Result<&str> {
 
 fn foreign(path: &Path) -> OperatorError {
     OperatorError::Data(format!(
-        "{} is no index of this version, or is cut off; build it again",
+        "{} is truncated or not an index of this version; build it again",
         path.display()
     ))
 }

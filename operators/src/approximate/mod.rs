@@ -67,7 +67,7 @@ impl Storage {
     pub fn parse(name: &str) -> Result<Self> {
         let known = Self::NAMES.iter().find(|(known, _)| *known == name);
         known.map(|(_, storage)| *storage).ok_or_else(|| {
-            OperatorError::Option(format!("storage is '{name}'; it is 'f32', 'f16' or 'i8'"))
+            OperatorError::Option(format!("storage must be 'f32', 'f16' or 'i8', got '{name}'"))
         })
     }
 
@@ -132,12 +132,12 @@ impl ApproximateIndex {
         let wrong = |message: String| Err(OperatorError::Option(message));
         if dimension == 0 || dimension > 1 << 16 {
             return wrong(format!(
-                "vectors of {dimension} components can't be indexed; 1 to 65536 can"
+                "vectors of {dimension} components can't be indexed; an index takes 1 to 65536"
             ));
         }
         if !(CONNECTIVITY_MIN..=CONNECTIVITY_MAX).contains(&options.connectivity) {
             return wrong(format!(
-                "connectivity is {}; it is a number of links, between {CONNECTIVITY_MIN} and {CONNECTIVITY_MAX}",
+                "connectivity must be a number of links between {CONNECTIVITY_MIN} and {CONNECTIVITY_MAX}, got {}",
                 options.connectivity
             ));
         }
@@ -382,7 +382,7 @@ impl ApproximateIndex {
         let refuse = |key, why| Err(OperatorError::Data(format!("key {key} {why}")));
         match (twice, there, reserved) {
             (Some(key), _, _) => refuse(key, "comes twice"),
-            (_, Some(key), _) => refuse(key, "is in the index already"),
+            (_, Some(key), _) => refuse(key, "already exists in the index"),
             (_, _, Some(key)) => refuse(key, "can't be used; keys are below it"),
             _ => Ok(()),
         }
@@ -444,7 +444,7 @@ fn check_expansion(expansion: usize) -> Result<()> {
         return Ok(());
     }
     Err(OperatorError::Option(format!(
-        "expansion is {expansion}; it is a number of candidates, between 1 and {EXPANSION_MAX}"
+        "expansion must be a number of candidates between 1 and {EXPANSION_MAX}, got {expansion}"
     )))
 }
 

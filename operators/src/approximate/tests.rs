@@ -135,7 +135,7 @@ fn rows_can_be_added_later() {
     }
     assert!(recall(&index, &vectors, &vectors) > 0.95);
     let again = index.add(&[50], &vectors.select(&[0]), &Unbounded).expect_err("there");
-    assert_eq!(again.to_string(), "key 50 is in the index already");
+    assert_eq!(again.to_string(), "key 50 already exists in the index");
     let twice = index.add(&[7, 7], &vectors.select(&[0, 1]), &Unbounded).expect_err("twice");
     assert_eq!(twice.to_string(), "key 7 comes twice");
 }

@@ -176,7 +176,7 @@ impl Options {
                 let names = METHODS.iter().filter(|(_, method)| methods.contains(method));
                 let names: Vec<&str> = names.map(|(name, _)| *name).collect();
                 return Err(refusal(format!(
-                    "{option} means nothing to {name}; it is an option of {}",
+                    "{name} has no option {option}; it belongs to {}",
                     names.join(" and ")
                 )));
             }
@@ -227,22 +227,22 @@ impl Algorithm {
             Self::KMeans { k: 0, .. }
             | Self::MiniBatch { k: 0, .. }
             | Self::Agglomerative { cut: Cut::Count(0), .. } => {
-                Err(refusal("k is 0; it is a number of clusters, at least 1"))
+                Err(refusal("k must be a number of clusters >= 1, got 0"))
             }
-            Self::KMeans { runs: 0, .. } => Err(refusal("runs is 0; at least 1 start is needed")),
+            Self::KMeans { runs: 0, .. } => Err(refusal("runs must be >= 1, got 0")),
             Self::Agglomerative { rows_max: 0 | 1, .. } => {
-                Err(refusal("rows_max is below 2, and a merge needs 2 rows; raise it"))
+                Err(refusal("rows_max must be >= 2, because a merge needs two rows; raise it"))
             }
             Self::Agglomerative { linkage, cut: Cut::Threshold(threshold), .. } => {
                 check_distance(*threshold, *linkage)
             }
-            Self::Dbscan { min_size: 0, .. } => Err(refusal("min_size is 0; it is at least 1")),
+            Self::Dbscan { min_size: 0, .. } => Err(refusal("min_size must be >= 1, got 0")),
             Self::Dbscan { eps, .. } => check_distance(*eps, Linkage::Single),
-            Self::Hdbscan { min_size: size @ (0 | 1), .. } => Err(refusal(format!(
-                "min_size is {size}; hdbscan splits by density, and a cluster has at least 2 rows"
-            ))),
+            Self::Hdbscan { min_size: size @ (0 | 1), .. } => {
+                Err(refusal(format!("min_size must be >= 2 for hdbscan, got {size}")))
+            }
             Self::Hdbscan { min_samples: 0, .. } => {
-                Err(refusal("min_samples is 0; it counts the row itself, so it is at least 1"))
+                Err(refusal("min_samples must be >= 1, because it counts the row itself; got 0"))
             }
             _ => Ok(()),
         }
@@ -255,13 +255,13 @@ fn check_distance(threshold: f64, linkage: Linkage) -> Result<()> {
             return Ok(());
         }
         return Err(refusal(format!(
-            "threshold is {threshold}; with ward linkage it is a euclidean distance, at least 0"
+            "threshold must be a Euclidean distance >= 0 with ward linkage, got {threshold}"
         )));
     }
     if (0.0..=2.0).contains(&threshold) {
         return Ok(());
     }
-    Err(refusal(format!("threshold is {threshold}; it is a cosine distance, between 0 and 2")))
+    Err(refusal(format!("threshold must be a cosine distance between 0 and 2, got {threshold}")))
 }
 
 /// The value that a name stands for, in any case.
@@ -273,7 +273,7 @@ fn known<T: Copy>(what: &str, given: &str, names: &[(&str, T)]) -> Result<T> {
     let nearest = names.iter().max_by(|(a, _), (b, _)| likeness(a).total_cmp(&likeness(b)));
     let all: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
     Err(refusal(format!(
-        "{what} '{given}' is not known; did you mean '{}'? Known are {}",
+        "unknown {what} '{given}'; did you mean '{}'? Known: {}",
         nearest.map_or("", |(name, _)| *name),
         all.join(", ")
     )))
@@ -328,15 +328,15 @@ mod tests {
         );
         assert_eq!(
             refused(Options { k: Some(0), ..Options::default() }),
-            "k is 0; it is a number of clusters, at least 1"
+            "k must be a number of clusters >= 1, got 0"
         );
         assert_eq!(
             refused(Options { threshold: Some(7.0), ..named("agglomerative") }),
-            "threshold is 7; it is a cosine distance, between 0 and 2"
+            "threshold must be a cosine distance between 0 and 2, got 7"
         );
         assert_eq!(
             refused(Options { k: Some(3), ..named("dbscan") }),
-            "k means nothing to dbscan; it is an option of kmeans and minibatch and agglomerative"
+            "dbscan has no option k; it belongs to kmeans and minibatch and agglomerative"
         );
         assert!(refused(named("kmeans")).contains("needs k"));
         assert!(refused(named("agglomerative")).contains("needs k"));

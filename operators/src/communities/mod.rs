@@ -74,9 +74,7 @@ fn communities_within(
 ) -> Result<Vec<Vec<Neighbour>>> {
     let threshold = neighbours::check_threshold(options.threshold)?;
     if options.min_size == 0 {
-        return Err(OperatorError::Option(
-            "min_size is 0; a community has its centre at least".into(),
-        ));
+        return Err(OperatorError::Option("min_size must be >= 1, got 0".into()));
     }
     let rows = vectors.rows();
     let _loan = Loan::new(host, rows * BYTES_PER_ROW)?;

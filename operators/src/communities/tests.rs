@@ -97,6 +97,6 @@ fn what_cannot_be_is_refused() {
         let options = Options { threshold, min_size };
         communities(&vectors, &options, &Unbounded).expect_err("refused").to_string()
     };
-    assert_eq!(refused(7.0, 10), "threshold is 7; it is a cosine, between -1 and 1");
-    assert_eq!(refused(0.5, 0), "min_size is 0; a community has its centre at least");
+    assert_eq!(refused(7.0, 10), "threshold must be a cosine between -1 and 1, got 7");
+    assert_eq!(refused(0.5, 0), "min_size must be >= 1, got 0");
 }

@@ -29,7 +29,7 @@ impl Distinct {
             group_of.push(*groups.entry(key).or_insert(next));
         }
         let rows = u32::try_from(group_of.len()).map_err(|_| {
-            OperatorError::Data(format!("{} rows are more than fit into one call", group_of.len()))
+            OperatorError::Data(format!("{} rows are too many for one call", group_of.len()))
         })?;
         keep.check(group_of.len())?;
         let mut standing = vec![u32::MAX; groups.len()];

@@ -269,7 +269,7 @@ fn check_input(input: &Input<'_>, options: &Options<'_>) -> Result<()> {
             )))
         }
         Near::Searched { .. } if options.confirmation.is_some() => Err(OperatorError::Option(
-            "rows that were searched for already can't be confirmed".into(),
+            "pairs from an earlier search can't be confirmed by a reranker".into(),
         )),
         Near::Vectors { rows, .. } | Near::Searched { rows, .. }
             if rows.rows() != input.distinct.standing().len() =>
@@ -281,7 +281,7 @@ fn check_input(input: &Input<'_>, options: &Options<'_>) -> Result<()> {
             )))
         }
         Near::Pairs { .. } if options.keep == Keep::Centroid => Err(OperatorError::Option(
-            "keep is 'centroid', which needs vectors; pairs have no centre".into(),
+            "keep => 'centroid' needs vectors; saved pairs have no centre".into(),
         )),
         _ => Ok(()),
     }

@@ -196,15 +196,13 @@ fn saved<'a>(
 impl Confirmation<'_> {
     fn checked_margin(&self) -> Result<f32> {
         if self.batch == 0 {
-            return Err(OperatorError::Option(
-                "batch is 0; at least one pair is confirmed at a time".into(),
-            ));
+            return Err(OperatorError::Option("batch must be >= 1, got 0".into()));
         }
         if (0.0..=2.0).contains(&self.margin) {
             return Ok(self.margin as f32);
         }
         Err(OperatorError::Option(format!(
-            "confirm_margin is {}; it is a difference of cosines, between 0 and 2",
+            "confirm_margin must be a difference of cosines between 0 and 2, got {}",
             self.margin
         )))
     }

@@ -333,7 +333,7 @@ fn what_cannot_be_is_refused() {
         dedup(input, &options, &Unbounded).expect_err("refused").to_string()
     };
     let options = Options { threshold: 7.0, ..Options::default() };
-    assert_eq!(refused(&input, options), "threshold is 7; it is a cosine, between -1 and 1");
+    assert_eq!(refused(&input, options), "threshold must be a cosine between -1 and 1, got 7");
     let options = Options { keep: Keep::Ranked(vec![1, 2]), ..Options::default() };
     let message = "2 ranks were given for 20 rows; each row needs one";
     assert_eq!(refused(&input, options), message);

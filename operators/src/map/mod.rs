@@ -35,9 +35,9 @@ impl Method {
         match name {
             "tsne" => Ok(Self::Tsne),
             "pca" => Ok(Self::Pca),
-            _ => Err(OperatorError::Option(format!(
-                "method is '{name}'; a map is made by 'tsne' or 'pca'"
-            ))),
+            _ => {
+                Err(OperatorError::Option(format!("method must be 'tsne' or 'pca', got '{name}'")))
+            }
         }
     }
 }
@@ -114,15 +114,15 @@ fn check_options(options: &MapOptions) -> Result<()> {
     let wrong = |message: String| Err(OperatorError::Option(message));
     if !(1.0..=1000.0).contains(&options.perplexity) {
         return wrong(format!(
-            "perplexity is {}; it is a number of neighbours, between 1 and 1000",
+            "perplexity must be a number of neighbours between 1 and 1000, got {}",
             options.perplexity
         ));
     }
     if options.epochs == 0 {
-        return wrong("epochs is 0; it is a number of steps, at least 1".to_string());
+        return wrong("epochs must be a number of steps >= 1, got 0".to_string());
     }
     if options.rows_max < 10 {
-        return wrong(format!("rows_max is {}; a map needs at least 10 rows", options.rows_max));
+        return wrong(format!("rows_max must be >= 10, got {}", options.rows_max));
     }
     Ok(())
 }

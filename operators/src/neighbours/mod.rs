@@ -222,6 +222,6 @@ pub fn check_threshold(threshold: f64) -> Result<f32> {
         return Ok(threshold as f32);
     }
     Err(OperatorError::Option(format!(
-        "threshold is {threshold}; it is a cosine, between -1 and 1"
+        "threshold must be a cosine between -1 and 1, got {threshold}"
     )))
 }

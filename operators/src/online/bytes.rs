@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         let other = reader.bytes()?;
         if other != name.as_bytes() {
             return Err(OperatorError::Data(format!(
-                "{name} was given a state of {}",
+                "{name} got the state of {}",
                 String::from_utf8_lossy(other)
             )));
         }
@@ -232,7 +232,7 @@ fn checked<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a [u8]> {
         .filter(|(body, _)| body.starts_with(&MAGIC))
     else {
         return Err(OperatorError::Data(format!(
-            "the state of {name} can't be read: these {} bytes are no state",
+            "the state of {name} can't be read: these {} bytes are not a state",
             bytes.len()
         )));
     };
@@ -308,8 +308,11 @@ pub(super) mod tests {
     fn each_mistake_gets_its_line() {
         let message =
             |bytes: &[u8]| Reader::new("words", bytes).err().expect("refused").to_string();
-        assert_eq!(message(&written()), "words was given a state of numbers");
-        assert_eq!(message(b"x"), "the state of words can't be read: these 1 bytes are no state");
+        assert_eq!(message(&written()), "words got the state of numbers");
+        assert_eq!(
+            message(b"x"),
+            "the state of words can't be read: these 1 bytes are not a state"
+        );
         let mut newer = MAGIC.to_vec();
         newer.extend_from_slice(&2_u32.to_le_bytes());
         newer.extend_from_slice(&checksum(&newer));

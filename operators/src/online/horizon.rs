@@ -54,7 +54,7 @@ impl HorizonOptions {
         check_duration("horizon", self.horizon)?;
         if self.rows_max >= u32::MAX as usize {
             return Err(OperatorError::Option(format!(
-                "{} rows can't be remembered; at most 4294967294 can",
+                "{} rows are too many to remember; the limit is 4294967294",
                 self.rows_max
             )));
         }

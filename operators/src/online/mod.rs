@@ -80,7 +80,7 @@ impl Clock {
 fn check_duration(name: &str, microseconds: Option<i64>) -> Result<()> {
     match microseconds {
         Some(time) if time <= 0 => Err(OperatorError::Option(format!(
-            "{name} is {time} microseconds; it is a length of time above 0"
+            "{name} must be a length of time above 0, got {time} microseconds"
         ))),
         _ => Ok(()),
     }

@@ -86,9 +86,7 @@ impl OnlineParaphrases {
         check_threshold(options.threshold)?;
         options.horizon.check()?;
         if options.top_k == 0 {
-            return Err(OperatorError::Option(
-                "top_k is 0; each row looks at one other row at least".into(),
-            ));
+            return Err(OperatorError::Option("top_k must be >= 1, got 0".into()));
         }
         Ok(Self { options, rows: Horizon::new(options.horizon.precision) })
     }

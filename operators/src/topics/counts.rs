@@ -63,8 +63,8 @@ impl TopicWords {
     pub fn new(vocabulary_max: usize) -> Result<Self> {
         if !(4..=1 << 31).contains(&vocabulary_max) {
             return Err(OperatorError::Option(format!(
-                "vocabulary_max is {vocabulary_max}; it is a number of words, between 4 and \
-                 2147483648"
+                "vocabulary_max must be a number of words between 4 and 2147483648, got \
+                 {vocabulary_max}"
             )));
         }
         Ok(Self {

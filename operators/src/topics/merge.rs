@@ -96,12 +96,12 @@ pub(super) fn centroids(topics: &[Option<u32>], vectors: &UnitVectors) -> BTreeM
 fn check_options(options: &MergeOptions) -> Result<()> {
     if let Some(threshold) = options.threshold.filter(|t| !(-1.0..=1.0).contains(t)) {
         return Err(OperatorError::Option(format!(
-            "merge_threshold is {threshold}; it is a cosine, between -1 and 1"
+            "merge_threshold must be a cosine between -1 and 1, got {threshold}"
         )));
     }
     if options.reduce_to == Some(0) {
         return Err(OperatorError::Option(
-            "reduce_to is 0; it is a number of topics, at least 1".to_string(),
+            "reduce_to must be a number of topics >= 1, got 0".to_string(),
         ));
     }
     Ok(())
@@ -300,8 +300,8 @@ mod tests {
             merge(&[Some(0)], &likeness, &options, &Unbounded).expect_err("refused").to_string()
         };
         let message = refused(MergeOptions { threshold: Some(7.0), reduce_to: None });
-        assert_eq!(message, "merge_threshold is 7; it is a cosine, between -1 and 1");
+        assert_eq!(message, "merge_threshold must be a cosine between -1 and 1, got 7");
         let message = refused(MergeOptions { threshold: None, reduce_to: Some(0) });
-        assert_eq!(message, "reduce_to is 0; it is a number of topics, at least 1");
+        assert_eq!(message, "reduce_to must be a number of topics >= 1, got 0");
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn of_language(language: &str) -> Result<&'static str> {
     let known = stop_words::available_languages();
     known.iter().copied().find(|code| *code == language).ok_or_else(|| {
         OperatorError::Option(format!(
-            "stop_words is '{language}'; it is 'auto', 'none', a list of words or a language; \
+            "stop_words must be 'auto', 'none', a list of words or a language, got '{language}'; \
              known languages: {}",
             known.join(", ")
         ))
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(StopWords::parse("none"), Ok(StopWords::None));
         assert_eq!(StopWords::parse("de"), Ok(StopWords::Language("de".to_string())));
         let error = StopWords::parse("english").expect_err("a code is wanted").to_string();
-        assert!(error.starts_with("stop_words is 'english'; "), "{error}");
+        assert!(error.starts_with("got 'english'; "), "{error}");
         let list = StopWords::List(vec!["Card".to_string()]).resolve(&[]).expect("a list");
         assert!(list.contains("card") && !list.contains("the"));
     }

@@ -58,8 +58,8 @@ impl Words {
     pub fn new(options: &WordOptions, texts: &[&str]) -> Result<Self> {
         if !(1..=NGRAMS_MAX).contains(&options.ngrams_max) {
             return Err(OperatorError::Option(format!(
-                "ngrams is {}; it is the longest sequence of words that counts as one, between 1 \
-                 and {NGRAMS_MAX}",
+                "ngrams must be the length of the longest sequence of words, between 1 and \
+                 {NGRAMS_MAX}, got {}",
                 options.ngrams_max
             )));
         }

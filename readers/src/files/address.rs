@@ -71,7 +71,7 @@ impl Address {
                 "'{shown}' has a password in it; credentials are read from the environment"
             )));
         }
-        let wrong = || Error::Option(format!("'{shown}' is no address: {}", example(kind)));
+        let wrong = || Error::Option(format!("'{shown}' is not an address: {}", example(kind)));
         if host.is_empty() {
             return Err(wrong());
         }

@@ -19,7 +19,7 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
         found.walk(path, 0)?;
         return match found.passed {
             Some(other) if found.files.is_empty() => Err(Error::Option(format!(
-                "no file in the folder '{name}' has an ending that tells its format, '{}' hasn't either: {}",
+                "no file in the folder '{name}' has a known file extension, '{}' hasn't either: {}",
                 other.display(),
                 known_endings()
             ))),
@@ -83,7 +83,7 @@ impl Found {
     fn walk(&mut self, folder: &Path, depth: usize) -> Result<()> {
         if depth > DEPTH_MAX {
             return Err(Error::Option(format!(
-                "'{}' lies more than {DEPTH_MAX} folders deep; does a link lead back up?",
+                "'{}' is more than {DEPTH_MAX} folders deep; does a link lead back up?",
                 folder.display()
             )));
         }
@@ -109,7 +109,7 @@ impl Found {
     fn add_named(&mut self, path: &Path) -> Result<()> {
         if self.format.is_none() && format_of(&file_name(path)).is_none() {
             return Err(Error::Option(format!(
-                "'{}' has no ending that tells its format: {}; read_csv, read_json and read_parquet read any name",
+                "'{}' has no known file extension: {}; read_csv, read_json and read_parquet read any name",
                 path.display(),
                 known_endings()
             )));
@@ -360,7 +360,7 @@ mod tests {
         assert!(tree.fails("*.csv").contains("no file matches"));
         assert!(tree.fails("a/*").contains("matches no file whose format is known"));
         assert!(tree.fails("a").contains("no file in the folder"));
-        assert!(tree.fails("a/x.txt").contains("no ending that tells its format"));
+        assert!(tree.fails("a/x.txt").contains("no known file extension"));
         fs::create_dir(tree.0.path().join("empty")).expect("made");
         assert_eq!(tree.list("empty"), [""; 0]);
     }

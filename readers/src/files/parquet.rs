@@ -83,7 +83,7 @@ impl Footer {
         names.sort_unstable();
         if let Some([name, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
             return Err(Error::Data(format!(
-                "file '{}' has two columns named '{name}'; write it with different names",
+                "file '{}' has two columns named '{name}'; rename one",
                 file.name
             )));
         }
@@ -95,7 +95,7 @@ impl Footer {
                 })
         });
         if lies {
-            return Err(unreadable(&file.name, "its footer names bytes that it doesn't have"));
+            return Err(unreadable(&file.name, "its footer refers to bytes beyond its end"));
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Footer {
 /// The error of a file that can't be read as Parquet.
 pub fn unreadable(name: &str, why: impl fmt::Display) -> Error {
     let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::Data(format!("file '{name}' can't be read as Parquet, it may be torn: {why}"))
+    Error::Data(format!("file '{name}' can't be read as Parquet, it may be truncated: {why}"))
 }
 
 /// A file as the Parquet library reads it.

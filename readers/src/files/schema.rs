@@ -326,7 +326,7 @@ mod tests {
                 let both = united(&[one.clone(), other.clone()]).expect("they unite");
                 let item = match &both {
                     List(item) | LargeList(item) | FixedSizeList(item, _) => item,
-                    other => panic!("{other} is no list"),
+                    other => panic!("{other} is not a list"),
                 };
                 assert_eq!(item.name(), ITEM);
             }

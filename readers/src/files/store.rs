@@ -49,7 +49,7 @@ pub(super) fn local_path_of(name: &str) -> Result<Option<String>> {
     }
     let path = Url::parse(name).ok().and_then(|url| url.to_file_path().ok());
     let path = path.ok_or_else(|| {
-        Error::Option(format!("'{name}' is no address of a file: file:///folder/file"))
+        Error::Option(format!("'{name}' is not the address of a file: file:///folder/file"))
     })?;
     Ok(Some(path.display().to_string()))
 }
@@ -100,7 +100,7 @@ impl Listing {
         };
         let Some(format) = self.format.or_else(|| format_of(key)) else {
             return Err(Error::Option(format!(
-                "'{shown}' has no ending that tells its format: {}; read_csv, read_json and read_parquet read any name",
+                "'{shown}' has no known file extension: {}; read_csv, read_json and read_parquet read any name",
                 known_endings()
             )));
         };
@@ -145,9 +145,9 @@ impl Listing {
             (true, _) if !patterns.is_empty() => {
                 Err(Error::Option(format!("no file matches '{shown}'")))
             }
-            (true, true) => Err(Error::Option(format!("there is nothing at '{shown}'"))),
+            (true, true) => Err(Error::Option(format!("'{shown}' does not exist"))),
             (true, false) => Err(Error::Option(format!(
-                "nothing at '{shown}' has an ending that tells its format: {}",
+                "nothing at '{shown}' has a known file extension: {}",
                 known_endings()
             ))),
         }
@@ -393,5 +393,5 @@ fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static) ->
         // Whoever waits has gone if this fails.
         let _ = sender.send(request.await);
     });
-    receiver.recv().map_err(|_| Error::Io("a request to an object store broke off".into()))
+    receiver.recv().map_err(|_| Error::Io("a request to an object store was interrupted".into()))
 }

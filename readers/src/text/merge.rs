@@ -42,7 +42,7 @@ fn check_headers(files: &[(&str, &Survey)]) -> Result<()> {
     };
     match (first(true), first(false)) {
         (Some((with, _)), Some((without, _))) => Err(Error::Data(format!(
-            "file '{with}' begins with the names of its columns, '{without}' with a row; say header => true or header => false"
+            "file '{with}' begins with a header, '{without}' with a row; use header => true or header => false"
         ))),
         _ => Ok(()),
     }

@@ -160,7 +160,7 @@ async fn supervise(
     if is_delivering {
         cancel.send_replace(true);
         if tokio::time::timeout(machine.options.stop_timeout, &mut delivery).await.is_err() {
-            tracing::warn!("the sink did not answer and is given up");
+            tracing::warn!("the sink did not answer and is abandoned");
             delivery.abort();
         }
     }

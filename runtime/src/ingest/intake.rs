@@ -158,7 +158,7 @@ impl Intake {
         let column = rows.column(column);
         let times = cast(column, &TIME_TYPE).map_err(|_| {
             Error::Option(format!(
-                "the event time of source '{}' is of type {}; it must be a timestamp",
+                "the event time of source '{}' must be a timestamp, got {}",
                 self.name,
                 column.data_type()
             ))

@@ -106,7 +106,7 @@ async fn needed(store: &dyn Store, name: &str) -> Result<Bytes> {
 fn refused(store: &dyn Store, name: &str, why: &str) -> Error {
     let why = why.replace('\n', " ");
     Error::State(format!(
-        "state '{name}' in '{}' {why}; restore the file, or start anew with --ignore-state",
+        "state '{name}' in '{}' {why}; restore the file, or start over with --ignore-state",
         store.place()
     ))
 }
@@ -159,7 +159,7 @@ pub async fn refuse_lost_progress(store: &dyn Store, pipeline: &str) -> Result<(
     let names = store.list().await?;
     match names.iter().filter_map(|name| epoch_of(name, "epoch-")).max() {
         Some(newest) if newest > 1 => Err(Error::State(format!(
-            "'{}' has the state of pipeline '{pipeline}' after {} commits, but its progress is not there: the sink, \
+            "'{}' has the state of pipeline '{pipeline}' after {} commits, but its progress is missing: the sink, \
              or the committed offsets of the group, were deleted or have expired; restore them, or start anew \
              with --ignore-state",
             store.place(),

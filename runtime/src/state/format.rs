@@ -105,7 +105,7 @@ pub(super) fn decode(file: &Bytes) -> Result<Epoch, String> {
         return Err(format!("has {} bytes only, so it is cut off", file.len()));
     }
     if rest.split_to(MAGIC.len()) != MAGIC[..] {
-        return Err("is no state of Sembla, or damaged".into());
+        return Err("is not a state file of Sembla, or is damaged".into());
     }
     let version = rest.get_u32_le();
     if version != VERSION {
@@ -138,7 +138,7 @@ pub(super) fn decode(file: &Bytes) -> Result<Epoch, String> {
         }
     }
     if !rest.is_empty() {
-        return Err(format!("has {} bytes that belong to nothing", rest.len()));
+        return Err(format!("has {} bytes that belong to no part", rest.len()));
     }
     Ok(Epoch {
         pipeline: manifest.pipeline,

@@ -155,7 +155,7 @@ fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::State(format!(
         "'{name}' is no name of a state file: it has letters, digits, '.', '_' and '-', and no dot \
-         first; --ignore-state starts anew"
+         first; --ignore-state starts over"
     )))
 }
 

@@ -145,8 +145,8 @@ impl NotedProgress {
 pub(crate) fn lost_progress(store: &dyn Store, pipeline: &str, partition: &str) -> Error {
     Error::State(format!(
         "pipeline '{pipeline}' has committed progress in partition '{partition}', as '{}' says, but that \
-         progress is not there: the sink, or the committed offsets of the group, were deleted or have \
-         expired; restore them, or start anew with --ignore-state",
+         progress is missing: the sink, or the committed offsets of the group, were deleted or have \
+         expired; restore them, or start over with --ignore-state",
         store.place()
     ))
 }

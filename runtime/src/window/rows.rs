@@ -280,7 +280,7 @@ impl<'a> Restoring<'a> {
             return Ok(self.rows);
         }
         let contradiction = "the state names late windows that have no rows";
-        Err(Error::State(format!("{contradiction}; --ignore-state starts anew")))
+        Err(Error::State(format!("{contradiction}; --ignore-state starts over")))
     }
 }
 

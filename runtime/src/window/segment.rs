@@ -87,7 +87,7 @@ impl SegmentRef {
     /// The rows of the segment from the content of its file, which has been checked.
     pub(super) fn decode(&self, bytes: &Bytes, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let refused = |why: String| {
-            Error::State(format!("state '{}' {why}; --ignore-state starts anew", self.name))
+            Error::State(format!("state '{}' {why}; --ignore-state starts over", self.name))
         };
         let batches = decode(bytes, schema).map_err(refused)?;
         let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -119,7 +119,7 @@ pub(super) fn decode_live(bytes: &Bytes, rows: &[usize]) -> Result<Vec<Option<Bo
         return Ok(vec![None; rows.len()]);
     }
     let refused = |why: &str| {
-        Error::State(format!("the list of rows that still count {why}; --ignore-state starts anew"))
+        Error::State(format!("the list of rows that still count {why}; --ignore-state starts over"))
     };
     let batches = decode(bytes, &live_schema()).map_err(|why| refused(&why))?;
     if batches.len() != rows.len() {

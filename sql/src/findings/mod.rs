@@ -59,6 +59,11 @@ pub(crate) fn declaration_of(name: &ObjectName) -> Option<&'static Declaration> 
     }
 }
 
+/// All findings, in the order in which they are shown.
+pub(crate) fn declarations() -> impl Iterator<Item = &'static Declaration> {
+    FINDINGS.iter().copied()
+}
+
 /// The name, the call and the documentation of each finding.
 pub(crate) fn documentation() -> impl Iterator<Item = (&'static str, String, String)> {
     FINDINGS.iter().map(|finding| (finding.name, finding.usage(), finding.documentation()))

@@ -64,7 +64,7 @@ macro_rules! of_each_component {
 const VECTOR: Parameter = Parameter {
     name: "vector",
     takes: Takes::Vector,
-    about: "Vector: a list of numbers of any kind, read as f32. Those that are NULL or hold a NULL are passed over.",
+    about: "Vector: a list of numbers of any kind, read as f32. NULLs, and vectors that hold a NULL, are ignored.",
 };
 
 pub(super) static VECTOR_AVG: AggregateDef =

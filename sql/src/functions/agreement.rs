@@ -63,12 +63,12 @@ const PARTITIONS: &[Parameter] = &[
     Parameter {
         name: "label",
         takes: Takes::Any,
-        about: "What the row is, as people say. Of any type.",
+        about: "The true class of the row. Of any type.",
     },
     Parameter {
         name: "cluster",
         takes: Takes::Any,
-        about: "The cluster that the row was found in. Of any type. COALESCE makes noise a cluster of its own.",
+        about: "The cluster that the row was assigned to. Of any type. COALESCE makes noise a cluster of its own.",
     },
 ];
 

@@ -30,13 +30,13 @@ pub(super) static EMBED: ScalarDef = ScalarDef {
             Parameter {
                 name: "prompt",
                 takes: Takes::Literal,
-                about: "Literal: 'query', 'document' or the name of one of the model's prompts; NULL or '' is none. Left out, it is the \
+                about: "Literal: 'query', 'document' or the name of one of the model's prompts; NULL or '' is none. If left out, it is the \
                         model's default prompt.",
             },
         ],
         required: 1,
         about: "Vector of a text as FixedSizeList<Float32, D>, where D is the model's dimension. NULL for NULL. A text that is \
-                longer than the model's limit is truncated; is_truncated tells. An unknown model or prompt is an error.",
+                longer than the model's limit is truncated; is_truncated says which. An unknown model or prompt is an error.",
         example: "> SELECT cos_sim(embed('a cat'), embed('a kitten')) > 0.7;\ntrue",
     },
     runs_model: true,

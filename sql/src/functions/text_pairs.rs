@@ -47,8 +47,12 @@ pub(super) static RERANK: ScalarDef = ScalarDef {
         name: "rerank",
         aliases: &[],
         parameters: &[
-            Parameter { name: "query", takes: Takes::Text, about: "Text that is searched for." },
-            Parameter { name: "document", takes: Takes::Text, about: "Text that may answer it." },
+            Parameter { name: "query", takes: Takes::Text, about: "The query." },
+            Parameter {
+                name: "document",
+                takes: Takes::Text,
+                about: "The text that may answer it.",
+            },
             Parameter {
                 name: "model",
                 takes: Takes::Literal,

@@ -27,7 +27,7 @@ pub(super) static TOKEN_COUNT: ScalarDef = ScalarDef {
         aliases: &[],
         parameters: PARAMETERS,
         required: 1,
-        about: "Number of tokens that a text has for a model, before truncation, special tokens included, as Int64. NULL for NULL.",
+        about: "Length of a text in a model's tokens, before truncation, special tokens included, as Int64. NULL for NULL.",
         example: "> SELECT token_count('hello world');\n4",
     },
     runs_model: true,

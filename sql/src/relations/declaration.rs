@@ -58,7 +58,7 @@ pub(crate) struct InputDef {
 /// An input whose vectors are compared, with the options that most findings have.
 pub(crate) const VECTORS: InputDef = InputDef {
     name: "input",
-    about: "A table, a file or a query.",
+    about: "A table, file or query.",
     required: true,
     texts: Need::No,
     vectors: Need::Must,
@@ -116,27 +116,27 @@ pub(crate) struct Declaration {
 const ID: OptionDef = OptionDef {
     name: "id",
     kind: OptionKind::Column,
-    about: "The column that names a row; 'id' if there is one, else rows are numbered from 0.",
+    about: "Column with the id of a row; 'id' if there is one, else rows are numbered from 0.",
 };
 const TEXT: OptionDef = OptionDef {
     name: "text",
     kind: OptionKind::Column,
-    about: "The column of texts; 'text' if there is one, else the only column of strings.",
+    about: "Column with the texts; 'text' if there is one, else the only column of strings.",
 };
 const VECTOR: OptionDef = OptionDef {
     name: "vector",
     kind: OptionKind::Column,
-    about: "The column of vectors; 'embedding' or 'vector' if there is one, else the only column of vectors. Without one, texts are embedded.",
+    about: "Column with the vectors; 'embedding' or 'vector' if there is one, else the only column of vectors. Without one, texts are embedded.",
 };
 const MODEL: OptionDef = OptionDef {
     name: "model",
     kind: OptionKind::Text,
-    about: "The model that embeds; the default model if none is named.",
+    about: "Embedding model; the session's default model if none is named.",
 };
 const PARTITION_BY: OptionDef = OptionDef {
     name: "partition_by",
     kind: OptionKind::Columns,
-    about: "A column, or several in parentheses: each group of equal values is worked on by itself.",
+    about: "A column, or several in parentheses: each group of equal values is processed separately.",
 };
 
 impl Declaration {
@@ -172,7 +172,7 @@ impl Declaration {
                     all.push(OptionDef {
                         name: input.prompt,
                         kind: OptionKind::Text,
-                        about: "'query', 'document' or the name of one of the model's prompts; NULL or '' is none.",
+                        about: "Prompt of the model to put before each text: 'query', 'document' or the name of one it has; NULL or '' for none.",
                     });
                 }
             }

@@ -16,7 +16,7 @@ use crate::SqlError;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum OptionKind {
+pub enum OptionKind {
     /// A whole number.
     Count {
         /// The least that makes sense.
@@ -72,18 +72,60 @@ pub(crate) enum OptionKind {
 
 /// A number that is a cosine.
 pub(crate) const fn cosine(default: Option<f64>) -> OptionKind {
-    OptionKind::Number { least: -1.0, most: 1.0, what: "a cosine, between -1 and 1", default }
+    OptionKind::Number { least: -1.0, most: 1.0, what: "a cosine between -1 and 1", default }
 }
 
 /// The declaration of an option.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OptionDef {
+pub struct OptionDef {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it takes.
-    pub(crate) kind: OptionKind,
-    /// What it does.
-    pub(crate) about: &'static str,
+    pub kind: OptionKind,
+    /// What it does, in sentences.
+    pub about: &'static str,
+}
+
+impl OptionDef {
+    /// What the option is when it is not given, as one would write it without quotes.
+    pub fn default(&self) -> Option<String> {
+        self.kind.default_value().map(|value| value.to_string())
+    }
+
+    /// The SQL literal of a value that a user typed outside of SQL; `None` for a kind that names
+    /// columns or conditions of the input, which only SQL can say.
+    ///
+    /// # Errors
+    /// What the option takes, for a message such as `x must be …`.
+    pub fn literal(&self, typed: &str) -> Result<Option<String>, String> {
+        let number = typed.replace('_', "");
+        let value = match &self.kind {
+            OptionKind::Count { .. } => number.parse().ok().map(|n| ScalarValue::UInt64(Some(n))),
+            OptionKind::Number { .. } => number
+                .parse()
+                .ok()
+                .filter(|number: &f64| number.is_finite())
+                .map(|number| ScalarValue::Float64(Some(number))),
+            OptionKind::Flag { .. } => {
+                typed.parse().ok().map(|flag| ScalarValue::Boolean(Some(flag)))
+            }
+            OptionKind::Choice { .. } | OptionKind::Text | OptionKind::Texts { .. } => {
+                Some(ScalarValue::from(typed))
+            }
+            OptionKind::Interval
+            | OptionKind::Column
+            | OptionKind::Time { .. }
+            | OptionKind::Columns
+            | OptionKind::Condition => return Ok(None),
+        };
+        match value.and_then(|value| self.kind.value(&value)) {
+            Some(OptionValue::Text(_) | OptionValue::Texts(_)) => {
+                Ok(Some(format!("'{}'", typed.replace('\'', "''"))))
+            }
+            Some(value) => Ok(Some(value.to_string())),
+            None => Err(self.kind.wanted()),
+        }
+    }
 }
 
 /// The value of an option.
@@ -205,18 +247,15 @@ impl OptionKind {
     }
 
     /// What the option takes, for messages.
-    fn wanted(&self) -> String {
+    pub fn wanted(&self) -> String {
         match self {
-            Self::Count { least, .. } => format!("a whole number of at least {least}"),
+            Self::Count { least, .. } => format!("a whole number >= {least}"),
             Self::Number { what, .. } => (*what).to_string(),
             Self::Flag { .. } => "true or false".into(),
-            Self::Choice { of, .. } => match of {
-                [all @ .., last] => {
-                    let all: Vec<_> = all.iter().map(|word| format!("'{word}'")).collect();
-                    format!("{} or '{last}'", all.join(", "))
-                }
-                [] => String::new(),
-            },
+            Self::Choice { of, .. } => {
+                let words: Vec<_> = of.iter().map(|word| format!("'{word}'")).collect();
+                format!("one of {}", words.join(", "))
+            }
             Self::Text => "a text".into(),
             Self::Texts { .. } => "a text or a list of texts".into(),
             Self::Interval => "an interval such as INTERVAL '1 day'".into(),
@@ -226,7 +265,16 @@ impl OptionKind {
     }
 
     fn read(&self, name: &str, given: &ScalarValue) -> Result<OptionValue, SqlError> {
-        let value = match self {
+        self.value(given).ok_or_else(|| {
+            let quote = if text(given).is_some() { "'" } else { "" };
+            let wanted = self.wanted();
+            SqlError::Statement(format!("{name} must be {wanted}, got {quote}{given}{quote}"))
+        })
+    }
+
+    /// What was given as a value of this kind; `None` for what it can't be.
+    fn value(&self, given: &ScalarValue) -> Option<OptionValue> {
+        match self {
             Self::Count { least, .. } => {
                 let count = whole_number(given).filter(|count| count >= least);
                 count.map(OptionValue::Count)
@@ -251,11 +299,7 @@ impl OptionKind {
                 is_interval.then(|| OptionValue::Interval(given.clone()))
             }
             Self::Column | Self::Time { .. } | Self::Columns | Self::Condition => None,
-        };
-        value.ok_or_else(|| {
-            let quote = if text(given).is_some() { "'" } else { "" };
-            SqlError::Statement(format!("{name} is {quote}{given}{quote}; it is {}", self.wanted()))
-        })
+        }
     }
 }
 
@@ -304,15 +348,28 @@ mod tests {
     #[test]
     fn a_mistake_says_what_the_option_takes() {
         let count = OptionKind::Count { least: 1, default: Some(10) };
-        let wanted = "it is a whole number of at least 1";
-        assert_eq!(message(count, ScalarValue::Int64(Some(0))), format!("x is 0; {wanted}"));
-        assert_eq!(message(count, ScalarValue::Int64(Some(-3))), format!("x is -3; {wanted}"));
-        assert_eq!(message(count, ScalarValue::Float64(Some(1.5))), format!("x is 1.5; {wanted}"));
-        assert_eq!(message(count, ScalarValue::from("x")), format!("x is 'x'; {wanted}"));
-        let wanted = "it is a cosine, between -1 and 1";
-        assert_eq!(message(cosine(None), ScalarValue::Int64(Some(7))), format!("x is 7; {wanted}"));
+        let wanted = "x must be a whole number >= 1, got";
+        assert_eq!(message(count, ScalarValue::Int64(Some(0))), format!("{wanted} 0"));
+        assert_eq!(message(count, ScalarValue::Int64(Some(-3))), format!("{wanted} -3"));
+        assert_eq!(message(count, ScalarValue::Float64(Some(1.5))), format!("{wanted} 1.5"));
+        assert_eq!(message(count, ScalarValue::from("x")), format!("{wanted} 'x'"));
+        let wanted = "x must be a cosine between -1 and 1, got";
+        assert_eq!(message(cosine(None), ScalarValue::Int64(Some(7))), format!("{wanted} 7"));
         let choice = OptionKind::Choice { of: &["a", "b", "c"], default: None };
-        assert_eq!(message(choice, ScalarValue::from("d")), "x is 'd'; it is 'a', 'b' or 'c'");
+        let line = message(choice, ScalarValue::from("d"));
+        assert_eq!(line, "x must be one of 'a', 'b', 'c', got 'd'");
+    }
+
+    #[test]
+    fn what_is_typed_outside_of_sql_becomes_a_literal() {
+        let literal = |kind, typed| OptionDef { name: "x", kind, about: "" }.literal(typed);
+        let count = OptionKind::Count { least: 1, default: None };
+        assert_eq!(literal(count, "1_000"), Ok(Some("1000".into())));
+        assert_eq!(literal(count, "0"), Err("a whole number >= 1".into()));
+        assert_eq!(literal(cosine(None), "-0.5"), Ok(Some("-0.5".into())));
+        assert!(literal(cosine(None), "7").is_err() && literal(cosine(None), "nan").is_err());
+        assert_eq!(literal(OptionKind::Text, "it's"), Ok(Some("'it''s'".into())));
+        assert_eq!(literal(OptionKind::Column, "a"), Ok(None));
     }
 
     #[test]

@@ -14,12 +14,12 @@ use crate::SqlError;
 /// Where state is kept when nothing is said.
 const STATE_DEFAULT: &str = ".sembla/state";
 const STATE: OptionDef =
-    OptionDef::new("state", Kind::Text, "folder or s3:// address where state is kept between runs")
+    OptionDef::new("state", Kind::Text, "folder or s3:// address for state between runs")
         .or(STATE_DEFAULT);
 const EXCHANGE: OptionDef = OptionDef::new(
     "exchange",
     Kind::Flag,
-    "whether instances share the work before windows, and hand rows on through an exchange",
+    "share the work before windows between instances, which pass rows on through an exchange",
 )
 .or("false");
 

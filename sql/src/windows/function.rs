@@ -6,44 +6,44 @@ use sembla_runtime::window::WindowKind;
 
 /// Something that a window is called with, apart from its input.
 #[derive(Debug)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
     /// What it is.
-    pub(super) about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// The column that windows go by.
 pub(super) const TIME: Parameter = Parameter {
     name: "time",
-    about: "The column that is the time of a row: a timestamp or a date, never NULL. It can be left out \
+    about: "Column with the event time of a row: a timestamp or a date, never NULL. It can be left out \
             where the input is a source with a watermark.",
 };
 pub(super) const OFFSET: Parameter = Parameter {
     name: "offset",
-    about: "How long after 1970-01-01 00:00 UTC one of the windows begins; by default one begins right then.",
+    about: "Shift of the windows from 1970-01-01 00:00 UTC; none by default.",
 };
 pub(super) const PARTITION_BY: Parameter = Parameter {
     name: "partition_by",
-    about: "A column, or several in parentheses: rows with equal values have sessions of their own.",
+    about: "A column, or several in parentheses: rows with equal values form their own sessions.",
 };
 pub(super) const EARLY: Parameter = Parameter {
     name: "early",
-    about: "In a stream, how often an open window gives a result of what it has so far; by default never.",
+    about: "In a stream, how often an open window emits an early result; never by default.",
 };
 pub(super) const LATENESS: Parameter = Parameter {
     name: "lateness",
-    about: "In a stream, how long after its end a window still takes rows and gives its result anew; by default not at all.",
+    about: "In a stream, how long after its end a window still accepts rows and emits its result again; not at all by default.",
 };
 
 /// A kind of window.
 #[derive(Debug)]
 pub(crate) struct WindowFunction {
     /// Its name in SQL.
-    pub(super) name: &'static str,
-    about: &'static str,
-    example: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) example: &'static str,
     /// The lengths of time that it needs, in the order in which they are given.
-    pub(super) lengths: &'static [Parameter],
+    pub(crate) lengths: &'static [Parameter],
     /// What else it takes, apart from what all take.
     pub(super) options: &'static [Parameter],
     /// Makes the windows of the lengths, in their order, and the offset.
@@ -54,7 +54,7 @@ pub(crate) struct WindowFunction {
 pub(super) static FUNCTIONS: &[WindowFunction] = &[
     WindowFunction {
         name: "tumble",
-        about: "The rows of the input with the window that each is in: windows of one size, one after another.",
+        about: "Fixed-size windows, one after another: the rows of the input with the window that each is in.",
         example: "SELECT window_start, count(*) FROM tumble(messages, ts, INTERVAL '10 minutes') GROUP BY window_start, window_end",
         lengths: &[Parameter { name: "size", about: "The length of a window." }],
         options: &[OFFSET],
@@ -65,10 +65,13 @@ pub(super) static FUNCTIONS: &[WindowFunction] = &[
     },
     WindowFunction {
         name: "hop",
-        about: "The rows of the input, each once for every window that it is in: windows of one size that overlap.",
+        about: "Fixed-size windows that overlap: the rows of the input, each once for every window that it is in.",
         example: "SELECT window_start, count(*) FROM hop(messages, ts, INTERVAL '5 minutes', INTERVAL '1 hour') GROUP BY window_start, window_end",
         lengths: &[
-            Parameter { name: "slide", about: "How long after one window the next one begins." },
+            Parameter {
+                name: "slide",
+                about: "Time from the start of one window to the start of the next.",
+            },
             Parameter { name: "size", about: "The length of a window." },
         ],
         options: &[OFFSET],
@@ -79,14 +82,11 @@ pub(super) static FUNCTIONS: &[WindowFunction] = &[
     },
     WindowFunction {
         name: "session",
-        about: "The rows of the input with the session that each is in: rows that follow one another sooner \
-            than a gap. A session ends a gap after its last row.",
+        about: "Sessions: the rows of the input with the session that each is in. Rows less than a gap apart \
+            share a session, which ends a gap after its last row.",
         example: "SELECT user, window_start, count(*) FROM session(visits, ts, INTERVAL '30 minutes', partition_by => user) \
             GROUP BY user, window_start, window_end",
-        lengths: &[Parameter {
-            name: "gap",
-            about: "How long it must be silent for a session to end.",
-        }],
+        lengths: &[Parameter { name: "gap", about: "Silence that ends a session." }],
         options: &[PARTITION_BY],
         kind: |lengths, _| match lengths {
             [gap] => Some(WindowKind::Session { gap_us: *gap }),
@@ -113,7 +113,7 @@ impl WindowFunction {
     }
 
     /// Everything that it takes after the input.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
         const SHARED: &[Parameter] = &[EARLY, LATENESS];
         let own = self.lengths.iter().chain(self.options);
         [&TIME].into_iter().chain(own).chain(SHARED)
@@ -125,7 +125,7 @@ impl WindowFunction {
     }
 
     /// How it is called.
-    pub(super) fn usage(&self) -> String {
+    pub(crate) fn usage(&self) -> String {
         let lengths = self.lengths.iter().map(|length| length.name.to_string());
         let options = self.options.iter().chain(&[EARLY, LATENESS]);
         let options = options.map(|option| format!("{} => …", option.name));

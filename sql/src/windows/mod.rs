@@ -31,6 +31,11 @@ pub(crate) use exec::WindowExec;
 pub(crate) use function::function_of;
 pub(crate) use node::WindowNode;
 
+/// All kinds of windows.
+pub(crate) fn functions() -> &'static [function::WindowFunction] {
+    function::FUNCTIONS
+}
+
 /// The name, the call and the documentation of each kind of window.
 pub(crate) fn documentation() -> impl Iterator<Item = (&'static str, String, String)> {
     function::FUNCTIONS

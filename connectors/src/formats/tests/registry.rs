@@ -194,7 +194,7 @@ async fn what_a_registry_can_answer() {
     for (address, id, is_transient, text) in [
         (&server.address, 1, true, "HTTP 500"),
         (&server.address, 2, false, "refuses access (HTTP 401)"),
-        (&server.address, 3, false, "answered what is no schema"),
+        (&server.address, 3, false, "returned an invalid schema"),
         (&closed, 1, true, "can't be reached"),
     ] {
         let given = [("format", "avro"), ("schema_registry", address.as_str())];

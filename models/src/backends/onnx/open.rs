@@ -89,7 +89,7 @@ fn from_onnx(
 ) -> Result<LoadedGraph> {
     if spec.precision == Some(Precision::Q8) {
         return Err(ModelError::BadOption(format!(
-            "precision q8 is made from model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
+            "precision q8 needs model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
             layout.root.display()
         )));
     }

@@ -64,26 +64,26 @@ impl ClusterOptions {
         let refuse = |message: String| Err(OperatorError::Option(message));
         if !(self.min_weight >= 0.0 && self.min_weight.is_finite()) {
             return refuse(format!(
-                "min_weight is {}; it is a number of rows, at least 0",
+                "min_weight must be a number of rows >= 0, got {}",
                 self.min_weight
             ));
         }
         if self.micro_clusters_max == 0 {
-            return refuse("micro_clusters_max is 0; at least 1 micro-cluster is needed".into());
+            return refuse("micro_clusters_max must be >= 1, got 0".into());
         }
         for (name, share) in
             [("match_share", self.match_share), ("change_share", self.change_share)]
         {
             if !(share > 0.0 && share <= 1.0) {
-                return refuse(format!("{name} is {share}; it is a share, above 0 and up to 1"));
+                return refuse(format!("{name} must be a share above 0 and up to 1, got {share}"));
             }
         }
         match self.grouping {
-            Grouping::Distance(distance) if !(0.0..=2.0).contains(&distance) => {
-                refuse(format!("distance is {distance}; it is a cosine distance, between 0 and 2"))
-            }
+            Grouping::Distance(distance) if !(0.0..=2.0).contains(&distance) => refuse(format!(
+                "distance must be a cosine distance between 0 and 2, got {distance}"
+            )),
             Grouping::Count { k: 0, .. } => {
-                refuse("k is 0; it is a number of clusters, at least 1".into())
+                refuse("k must be a number of clusters >= 1, got 0".into())
             }
             _ => Ok(()),
         }
@@ -106,31 +106,31 @@ mod tests {
         for (options, message) in [
             (
                 ClusterOptions { threshold: 7.0, ..sound() },
-                "threshold is 7; it is a cosine, between -1 and 1",
+                "threshold must be a cosine between -1 and 1, got 7",
             ),
             (
                 ClusterOptions { half_life: Some(0), ..sound() },
-                "half_life is 0 microseconds; it is a length of time above 0",
+                "half_life must be a length of time above 0, got 0 microseconds",
             ),
             (
                 ClusterOptions { min_weight: f64::NAN, ..sound() },
-                "min_weight is NaN; it is a number of rows, at least 0",
+                "min_weight must be a number of rows >= 0, got NaN",
             ),
             (
                 ClusterOptions { micro_clusters_max: 0, ..sound() },
-                "micro_clusters_max is 0; at least 1 micro-cluster is needed",
+                "micro_clusters_max must be >= 1, got 0",
             ),
             (
                 ClusterOptions { match_share: 0.0, ..sound() },
-                "match_share is 0; it is a share, above 0 and up to 1",
+                "match_share must be a share above 0 and up to 1, got 0",
             ),
             (
                 ClusterOptions { grouping: Grouping::Distance(-1.0), ..sound() },
-                "distance is -1; it is a cosine distance, between 0 and 2",
+                "distance must be a cosine distance between 0 and 2, got -1",
             ),
             (
                 ClusterOptions { grouping: Grouping::Count { k: 0, seed: 0 }, ..sound() },
-                "k is 0; it is a number of clusters, at least 1",
+                "k must be a number of clusters >= 1, got 0",
             ),
         ] {
             assert_eq!(options.check(), Err(OperatorError::Option(message.into())));

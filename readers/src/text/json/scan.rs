@@ -255,7 +255,7 @@ impl<'a> Scanner<'a> {
             b't' => '\t',
             b'u' => return self.unicode(at),
             _ => {
-                let what = format!("'\\{}' is no escape of JSON", char::from(*letter));
+                let what = format!("'\\{}' is not a JSON escape", char::from(*letter));
                 return Err(Trouble::Invalid { at, what });
             }
         };

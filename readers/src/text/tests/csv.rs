@@ -103,7 +103,7 @@ fn names_of_columns_are_different_and_not_empty() {
     let message = refused(csv_of("id,text,text\n1,a,b\n"));
     assert_eq!(
         message,
-        "file 'x.csv': two columns are called 'text'; give one another name, or say header => false"
+        "file 'x.csv': two columns are called 'text'; rename one, or use header => false"
     );
     assert_eq!(lines(csv_of("id,,\n1,a,b\n"))[0], "id Int64, column_2 Utf8, column_3 Utf8");
     assert_eq!(lines(csv_of(",column_1\n1,a\n"))[0], "column_1_ Int64, column_1 Utf8");
@@ -218,6 +218,6 @@ fn files_are_put_together_by_name() {
     let error = merge(&[("a.csv", &found[0]), ("b.csv", &data)]).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "file 'a.csv' begins with the names of its columns, 'b.csv' with a row; say header => true or header => false"
+        "file 'a.csv' begins with a header, 'b.csv' with a row; use header => true or header => false"
     );
 }

@@ -122,7 +122,7 @@ fn what_is_no_json_is_refused_with_its_line() {
         "line 3: an object names 'a' twice"
     );
     assert_eq!(refusal("{\"a\":\"\\ud83d\"}"), "line 1: '\\ud83d' is half of a character");
-    assert_eq!(refusal("{\"a\":\"\\x\"}"), "line 1: '\\x' is no escape of JSON");
+    assert_eq!(refusal("{\"a\":\"\\x\"}"), "line 1: '\\x' is not a JSON escape");
     assert_eq!(refusal("{\"a\":01}"), "line 1: expected a number, found \"01\"");
     assert_eq!(refusal("{'a':1}"), "line 1: expected the name of a field in quotes, found \"'a\"");
     let latin = b"{\"id\":1}\n{\"text\":\"gr\xf6\xdfe\"}\n".to_vec();

@@ -279,10 +279,7 @@ async fn state_without_progress_is_no_first_start() {
     let Fate::Ended(Err(Error::State(line))) = life.live(signal).await else {
         panic!("it begins anew")
     };
-    assert!(
-        line.contains("its progress is not there") && line.contains("--ignore-state"),
-        "{line}"
-    );
+    assert!(line.contains("its progress is missing") && line.contains("--ignore-state"), "{line}");
     let (life, signal) = Life::new(&world, 6, []);
     let fate = life.live_with(signal, |pipeline| pipeline.ignore_state = true).await;
     assert!(matches!(fate, Fate::Ended(Ok(_))), "{fate:?}");

@@ -51,7 +51,7 @@ async fn lost_progress_is_no_first_start() {
         world.durable().committed.clear();
         let line = refusal(&world.with_case(case.clone())).await;
         assert!(line.contains("pipeline 'sim' has committed progress in partition 'p/"), "{line}");
-        assert!(line.contains("not there") && line.contains("--ignore-state"), "{line}");
+        assert!(line.contains("missing") && line.contains("--ignore-state"), "{line}");
     }
 }
 
@@ -69,7 +69,7 @@ async fn progress_that_is_lost_after_one_commit_is_missed_too() {
             durable.files.retain(|name, _| is_first(name));
         }
         let world = world.with_case(case.clone());
-        assert!(refusal(&world).await.contains("is not there"));
+        assert!(refusal(&world).await.contains("is missing"));
         let fate = ignoring(&world).await;
         assert!(matches!(fate, Fate::Ended(Ok(_))), "{fate:?}");
         let mut results = world.results();

@@ -446,7 +446,10 @@ fn check_ids(
         let ids = rows.column(0);
         let stays = |key: &Option<u64>| key.is_some_and(|key| leaving.binary_search(&key).is_err());
         if let Some(row) = contents.ids.find(ids)?.iter().position(stays) {
-            return Err(SqlError::Data(format!("id {} is in the index already", shown(ids, row)?)));
+            return Err(SqlError::Data(format!(
+                "id {} already exists in the index",
+                shown(ids, row)?
+            )));
         }
     }
     Ok(())

@@ -13,38 +13,33 @@ pub(crate) const ALGORITHM: OptionDef = OptionDef {
         of: &["kmeans", "minibatch", "agglomerative", "dbscan", "hdbscan"],
         default: Some("kmeans"),
     },
-    about: "How clusters are found.",
+    about: "Clustering algorithm.",
 };
 pub(crate) const K: OptionDef = OptionDef {
     name: "k",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "Number of clusters; of agglomerative in place of a threshold. Of kmeans and minibatch the square root of half the rows, \
-            at most 100, if it is not given.",
+    about: "Number of clusters. For agglomerative, an alternative to threshold. For kmeans and minibatch the default is the square \
+            root of half the rows, at most 100.",
 };
 pub(crate) const THRESHOLD: OptionDef = OptionDef {
     name: "threshold",
-    kind: OptionKind::Number {
-        least: 0.0,
-        most: f64::MAX,
-        what: "a distance, of at least 0",
-        default: None,
-    },
-    about: "Of agglomerative: where merging ends, a cosine distance (with ward a euclidean one). Of dbscan: the cosine distance of neighbours.",
+    kind: OptionKind::Number { least: 0.0, most: f64::MAX, what: "a distance >= 0", default: None },
+    about: "For agglomerative: the cosine distance at which merging stops (Euclidean with ward). For dbscan: the cosine distance of neighbours.",
 };
 pub(crate) const LINKAGE: OptionDef = OptionDef {
     name: "linkage",
     kind: OptionKind::Choice { of: &["average", "complete", "single", "ward"], default: None },
-    about: "Of agglomerative: how far apart two clusters are; 'average' if it is not given.",
+    about: "For agglomerative: how the distance of two clusters is measured; 'average' by default.",
 };
 pub(crate) const MIN_SIZE: OptionDef = OptionDef {
     name: "min_size",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "Of dbscan and hdbscan: fewest rows of a dense neighbourhood or a cluster; 5 if it is not given.",
+    about: "For dbscan and hdbscan: smallest number of rows in a dense neighbourhood or a cluster; 5 by default.",
 };
 pub(crate) const SEED: OptionDef = OptionDef {
     name: "seed",
     kind: OptionKind::Count { least: 0, default: Some(0) },
-    about: "What random choices depend on.",
+    about: "Seed of the random numbers.",
 };
 
 /// How rows are clustered.

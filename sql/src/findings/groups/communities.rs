@@ -23,12 +23,12 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "threshold",
             kind: cosine(Some(0.75)),
-            about: "Least cosine of a row and the centre.",
+            about: "Smallest cosine of a row to the centre.",
         },
         OptionDef {
             name: "min_size",
             kind: OptionKind::Count { least: 1, default: Some(10) },
-            about: "Fewest rows of a community, the centre included.",
+            about: "Smallest number of rows in a community, the centre included.",
         },
     ],
     carries: true,

@@ -15,29 +15,29 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "map_2d",
-    about: "A place on a plane for each row: id, x, y (Float32, NULL for a row without a vector), and the other columns.",
+    about: "A position in the plane for each row: id, x, y (Float32, NULL for a row without a vector), and the other columns.",
     example: "SELECT x, y, text FROM map_2d('questions.parquet')",
     inputs: &[VECTORS],
     options: &[
         OptionDef {
             name: "method",
             kind: OptionKind::Choice { of: &["tsne", "pca"], default: Some("tsne") },
-            about: "'tsne' keeps neighbours together, 'pca' shows the two directions of most variance.",
+            about: "'tsne' keeps neighbours together; 'pca' projects onto the two directions of greatest variance.",
         },
         OptionDef {
             name: "perplexity",
             kind: OptionKind::Number {
                 least: 1.0,
                 most: 1000.0,
-                what: "a number of neighbours, between 1 and 1000",
+                what: "a number of neighbours between 1 and 1000",
                 default: None,
             },
-            about: "Of t-SNE: about how many neighbours count.",
+            about: "For t-SNE: roughly how many neighbours of a row count.",
         },
         OptionDef {
             name: "seed",
             kind: OptionKind::Count { least: 0, default: Some(0) },
-            about: "Another seed gives another map.",
+            about: "Seed of the random numbers; another seed gives another map.",
         },
     ],
     carries: true,

@@ -45,7 +45,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     options: &[OptionDef {
         name: "k",
         kind: OptionKind::Count { least: 1, default: Some(10) },
-        about: "Results of each query that count.",
+        about: "Cut-off: results per query that count.",
     }],
     carries: false,
     takes_index: false,

@@ -18,8 +18,8 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "online_clusters",
-    about: "The cluster of each row, window by window: window_start, window_end, id, cluster_id (it stays the same from window to \
-            window, and none is given twice; NULL for outliers and for rows without a vector), and the other columns.",
+    about: "The cluster of each row, window by window: window_start, window_end, id, cluster_id (stable from window to \
+            window, never reused; NULL for outliers and for rows without a vector), and the other columns.",
     example: "SELECT window_end, cluster_id, count(*) FROM online_clusters((SELECT * FROM tumble(messages, ts, INTERVAL '10 minutes'))) \
               GROUP BY window_end, cluster_id",
     inputs: &[WINDOWS],

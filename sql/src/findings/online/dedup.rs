@@ -25,8 +25,8 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "online_dedup",
-    about: "What becomes of each row when those are dropped that say what was said before, in their window or in an earlier one: \
-            window_start, window_end, id, representative_id (the row that stands for it: itself, if it is kept), is_kept, score (cosine \
+    about: "Which rows repeat an earlier one, in their window or in one before: \
+            window_start, window_end, id, representative_id (the kept row of its cluster: itself, if it is kept), is_kept, score (cosine \
             with the representative), reason ('exact' or 'near'; NULL if it is kept), and the other columns. A row without text or \
             vector is kept.",
     example: "SELECT * FROM online_dedup((SELECT * FROM tumble(messages, ts, INTERVAL '1 minute')), horizon => INTERVAL '1 day') WHERE is_kept",
@@ -35,7 +35,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "threshold",
             kind: cosine(Some(0.9)),
-            about: "Least cosine of two rows that say the same.",
+            about: "Similarity from which two rows are duplicates.",
         },
         HORIZON,
         rows_max(1_000_000),

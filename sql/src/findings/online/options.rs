@@ -11,48 +11,48 @@ use crate::relations::options::{OptionDef, OptionKind, OptionValue, OptionValues
 pub(crate) const THRESHOLD: OptionDef = OptionDef {
     name: "threshold",
     kind: cosine(None),
-    about: "Least cosine of a row and the centre of its micro-cluster; 0.65 if it is not given.",
+    about: "Smallest cosine of a row to the centre of its micro-cluster; 0.65 by default.",
 };
 pub(crate) const DISTANCE: OptionDef = OptionDef {
     name: "distance",
     kind: OptionKind::Number {
         least: 0.0,
         most: 2.0,
-        what: "a cosine distance, between 0 and 2",
+        what: "a cosine distance between 0 and 2",
         default: None,
     },
-    about: "Micro-clusters whose rows are in the mean nearer than this are one cluster; 0.5 if it is not given.",
+    about: "Micro-clusters whose mean distance is below this form one cluster; 0.5 by default.",
 };
 pub(crate) const K: OptionDef = OptionDef {
     name: "k",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "A fixed number of clusters, in place of threshold and distance.",
+    about: "A fixed number of clusters, instead of threshold and distance.",
 };
 pub(crate) const HALF_LIFE: OptionDef = OptionDef {
     name: "half_life",
     kind: OptionKind::Interval,
-    about: "The event time in which what was seen comes to weigh half; ten times as long as the first window if it is not given.",
+    about: "Event time after which a row counts half; ten times the length of the first window by default.",
 };
 pub(crate) const MIN_WEIGHT: OptionDef = OptionDef {
     name: "min_weight",
     kind: OptionKind::Number {
         least: 0.0,
         most: 1e9,
-        what: "a number of rows, at least 0",
+        what: "a number of rows >= 0",
         default: None,
     },
-    about: "Rows, decayed, from which on a micro-cluster makes a cluster; 2 if it is not given. Rows of lighter ones are outliers, \
+    about: "Decayed number of rows from which a micro-cluster can form a cluster; 2 by default. Rows of lighter ones are outliers, \
             unless a cluster is near.",
 };
 pub(crate) const MICRO_CLUSTERS_MAX: OptionDef = OptionDef {
     name: "micro_clusters_max",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "Most micro-clusters that are remembered, the heaviest; 2000 if it is not given.",
+    about: "Micro-clusters to remember at most, the heaviest; 2000 by default.",
 };
 pub(crate) const MATCH_SHARE: OptionDef = OptionDef {
     name: "match_share",
     kind: share(0.3),
-    about: "A cluster keeps an earlier one's id if it has at least this share of what that one weighed.",
+    about: "A cluster keeps the id of an earlier one if it holds at least this share of its weight.",
 };
 pub(crate) const CHANGE_SHARE: OptionDef = OptionDef {
     name: "change_share",
@@ -62,12 +62,12 @@ pub(crate) const CHANGE_SHARE: OptionDef = OptionDef {
 pub(crate) const HORIZON: OptionDef = OptionDef {
     name: "horizon",
     kind: OptionKind::Interval,
-    about: "The event time for which rows are remembered, from the end of their window to the end of another; for ever if it is not given.",
+    about: "Event time for which rows are remembered, from the end of their window to the end of another; without end by default.",
 };
 pub(crate) const PRECISION: OptionDef = OptionDef {
     name: "precision",
     kind: OptionKind::Choice { of: &["f32", "int8"], default: Some("f32") },
-    about: "How vectors are remembered: as they are, or in 8 bits, which take a quarter of the memory; cosines are off by about 0.001 then.",
+    about: "How vectors are remembered: as they are, or in 8 bits, which takes a quarter of the memory and changes cosines by about 0.001.",
 };
 
 const fn share(default: f64) -> OptionKind {
@@ -80,7 +80,7 @@ pub(crate) const fn rows_max(default: u64) -> OptionDef {
     OptionDef {
         name: "rows_max",
         kind: OptionKind::Count { least: 0, default: Some(default) },
-        about: "Most rows that are remembered, the latest.",
+        about: "Rows to remember at most, the latest.",
     }
 }
 

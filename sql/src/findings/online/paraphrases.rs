@@ -29,16 +29,20 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     example: "SELECT * FROM online_paraphrases((SELECT * FROM tumble(messages, ts, INTERVAL '1 minute')), horizon => INTERVAL '1 hour')",
     inputs: &[WINDOWS],
     options: &[
-        OptionDef { name: "threshold", kind: cosine(Some(0.8)), about: "Least score of a pair." },
+        OptionDef {
+            name: "threshold",
+            kind: cosine(Some(0.8)),
+            about: "Leave out pairs with a lower score.",
+        },
         OptionDef {
             name: "top_k",
             kind: OptionKind::Count { least: 1, default: Some(10) },
-            about: "Most similar rows that each row of a window looks at.",
+            about: "Nearest rows to consider for each row of a window.",
         },
         OptionDef {
             name: "max_pairs",
             kind: OptionKind::Count { least: 0, default: Some(500_000) },
-            about: "Most pairs that are given for a window.",
+            about: "Pairs to return per window at most.",
         },
         HORIZON,
         rows_max(100_000),

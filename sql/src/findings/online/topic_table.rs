@@ -23,7 +23,7 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "online_topic_table",
-    about: "What the topics of each window are about and what became of them since the last: window_start, window_end, topic_id, \
+    about: "The topics of each window and how they changed since the last one: window_start, window_end, topic_id, \
             event ('new', 'grown', 'shrunk', 'stable', 'split', 'merged' or 'died'), related_id (the topic that it was split from or \
             merged into), size (rows in the window), weight (rows of all windows, decayed), words (by c-TF-IDF, decayed, the best \
             first), label, representative_ids and representatives (texts of the window that stand for the topic), first_seen and \

@@ -16,14 +16,14 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "bitext_mining",
-    about: "Translations: score (margin), id_a, id_b, best first; each row is in one pair at most. The margin sets a pair's \
-            cosine against those of the k nearest of both its rows.",
+    about: "Translations: score (margin), id_a, id_b, best first; each row is in at most one pair. The margin compares a \
+            pair's cosine with those of the k nearest rows of both its rows.",
     example: "SELECT * FROM bitext_mining('english.csv', target => 'german.csv', threshold => 1.2)",
     inputs: &[
         InputDef { name: "source", ..VECTORS },
         InputDef {
             name: "target",
-            about: "A table, a file or a query in the other language.",
+            about: "A table, file or query in the other language.",
             ..VECTORS
         },
     ],
@@ -31,7 +31,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef { kind: OptionKind::Choice { of: MARGINS, default: Some("ratio") }, ..MARGIN },
         OptionDef { kind: OptionKind::Count { least: 1, default: Some(4) }, ..K },
         OptionDef {
-            about: "Least score of a pair; 1 for 'ratio' and 0 for the others if it is not given.",
+            about: "Leave out pairs with a lower score. By default 1 for 'ratio', 0 for the other margins.",
             ..THRESHOLD
         },
     ],
@@ -44,16 +44,12 @@ pub(crate) static DECLARATION: Declaration = Declaration {
 /// two rows are a pair from 0.5 on.
 pub(crate) static ONE_TO_ONE: Declaration = Declaration {
     name: "match_one_to_one",
-    about: "Rows of two lists that mean the same: score (cosine), id_a, id_b, best first; each row is in one pair at most. What has \
-            no partner from the threshold on is in no pair.",
+    about: "Rows of two lists that mean the same: score (cosine), id_a, id_b, best first; each row is in at most one pair. Rows \
+            without a partner above the threshold are left out.",
     example: "SELECT * FROM match_one_to_one('ours.csv', other => 'theirs.csv', threshold => 0.6)",
     inputs: &[
         VECTORS,
-        InputDef {
-            name: "other",
-            about: "A table, a file or a query of the other list.",
-            ..VECTORS
-        },
+        InputDef { name: "other", about: "A table, file or query with the other list.", ..VECTORS },
     ],
     options: &[
         OptionDef { kind: OptionKind::Choice { of: MARGINS, default: Some("absolute") }, ..MARGIN },
@@ -78,13 +74,13 @@ const MARGINS: &[&str] = &["ratio", "distance", "absolute"];
 const MARGIN: OptionDef = OptionDef {
     name: "margin",
     kind: OptionKind::Choice { of: MARGINS, default: None },
-    about: "'ratio' divides the cosine by the mean of the neighbours', 'distance' takes the mean off, 'absolute' is the cosine.",
+    about: "'ratio' divides the cosine by the mean cosine of the neighbours, 'distance' subtracts that mean, 'absolute' is the cosine itself.",
 };
 
 const K: OptionDef = OptionDef {
     name: "k",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "Nearest rows of each row that are looked at.",
+    about: "Nearest rows to consider for each row.",
 };
 
 const MARGIN_NUMBER: &str = "a number, the least margin of a pair";
@@ -97,7 +93,7 @@ const THRESHOLD: OptionDef = OptionDef {
         what: MARGIN_NUMBER,
         default: None,
     },
-    about: "Least score of a pair.",
+    about: "Leave out pairs with a lower score.",
 };
 
 #[derive(Debug)]

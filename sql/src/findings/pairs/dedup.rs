@@ -25,8 +25,8 @@ const CONFIRMED_TOGETHER: usize = 4096;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "dedup",
-    about: "What becomes of each row when those that say the same are dropped but one: id, cluster_id (the id of the first row of \
-            its cluster), representative_id (the row that stands for it: itself, if it is kept), is_kept, score (cosine with the \
+    about: "Which rows are duplicates, and which one of each cluster is kept: id, cluster_id (the id of the first row of \
+            its cluster), representative_id (the kept row of its cluster: itself, if it is kept), is_kept, score (cosine with the \
             representative), reason ('exact' or 'near'; NULL if it is kept), and the other columns. A row without text or vector \
             is kept.",
     example: "SELECT * FROM dedup('questions.parquet', threshold => 0.9) WHERE is_kept",
@@ -34,7 +34,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         InputDef { texts: Need::IfThere, vectors: Need::MustUnless("pairs"), ..VECTORS },
         InputDef {
             name: "against",
-            about: "An earlier corpus: rows that it has already are dropped.",
+            about: "An earlier corpus: rows that it already contains are dropped.",
             required: false,
             texts: Need::IfThere,
             vectors: Need::MustUnless("pairs"),
@@ -42,7 +42,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         },
         InputDef {
             name: "pairs",
-            about: "Pairs that were saved: score, id_a, id_b, at the threshold or a lower one. Nothing is embedded or compared then.",
+            about: "Saved pairs (score, id_a, id_b) at this threshold or a lower one; nothing is embedded or compared then.",
             required: false,
             vectors: Need::No,
             columns: &["id_a", "id_b", "score"],
@@ -53,22 +53,22 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "threshold",
             kind: cosine(Some(0.9)),
-            about: "Least cosine of two rows that say the same.",
+            about: "Similarity from which two rows are duplicates.",
         },
         OptionDef {
             name: "mode",
             kind: OptionKind::Choice { of: &["star", "closure"], default: Some("star") },
-            about: "'star': a dropped row is within the threshold of a kept one. 'closure': rows that similar rows connect are one cluster.",
+            about: "'star': each dropped row is within the threshold of a kept one. 'closure': duplicates of duplicates are one cluster.",
         },
         OptionDef {
             name: "keep",
             kind: OptionKind::Choice { of: &["first", "longest", "centroid"], default: None },
-            about: "Which row stands for others: the first, the one with the longest text, or the one nearest to the centre.",
+            about: "Which row of a cluster is kept: the first, the one with the longest text, or the one nearest to the centre. The first by default.",
         },
         OptionDef {
             name: "keep_by",
             kind: OptionKind::Column,
-            about: "In place of keep: a column or an expression; the row with the greatest value stands for others.",
+            about: "Instead of keep: a column or an expression; the row with the greatest value is kept.",
         },
         RERANKER,
         OptionDef {
@@ -76,10 +76,10 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             kind: OptionKind::Number {
                 least: 0.0,
                 most: 2.0,
-                what: "a difference of cosines, between 0 and 2",
+                what: "a difference of cosines between 0 and 2",
                 default: None,
             },
-            about: "With a reranker: pairs that are so near to the threshold are decided by it; 0.05 if it is not given.",
+            about: "With a reranker: it decides pairs within this distance of the threshold; 0.05 by default.",
         },
         OptionDef {
             name: "confirm_score",
@@ -89,7 +89,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
                 what: "a number",
                 default: None,
             },
-            about: "With a reranker: its least score for two texts that say the same; 0.5 if it is not given.",
+            about: "With a reranker: score from which two texts are duplicates; 0.5 by default.",
         },
     ],
     carries: true,

@@ -17,15 +17,15 @@ use crate::relations::table::Table;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "paraphrase_mining",
-    about: "Pairs of rows that mean the same: score (cosine), id_a, id_b, best first. Of each row the top_k nearest are \
-            looked at, and the max_pairs best of all pairs are given. With all_pairs, every pair with at least the threshold, \
+    about: "Pairs of rows that mean the same: score (cosine), id_a, id_b, best first. For each row the top_k nearest \
+            rows are considered, and the max_pairs best of all pairs are returned. With all_pairs, every pair with at least the threshold, \
             in no order.",
     example: "SELECT * FROM paraphrase_mining('questions.parquet', threshold => 0.8)",
     inputs: &[
         VECTORS,
         InputDef {
             name: "other",
-            about: "A table, a file or a query; pairs are then between the two inputs.",
+            about: "A table, file or query; pairs are then between the two inputs.",
             required: false,
             ..VECTORS
         },
@@ -34,23 +34,27 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "top_k",
             kind: OptionKind::Count { least: 1, default: Some(100) },
-            about: "Nearest rows of each row that are looked at.",
+            about: "Nearest rows to consider for each row.",
         },
         OptionDef {
             name: "max_pairs",
             kind: OptionKind::Count { least: 0, default: Some(500_000) },
-            about: "Most pairs that are given.",
+            about: "Pairs to return at most, the best ones.",
         },
-        OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a pair." },
+        OptionDef {
+            name: "threshold",
+            kind: cosine(None),
+            about: "Leave out pairs with a lower score.",
+        },
         OptionDef {
             name: "all_pairs",
             kind: OptionKind::Flag { default: false },
-            about: "Every pair with at least the threshold, as it is found.",
+            about: "Return every pair at or above the threshold, in no order; needs a threshold.",
         },
         OptionDef {
             name: "approximate",
             kind: OptionKind::Flag { default: false },
-            about: "Finds nearest rows by an approximate index: some pairs are missed, and a million rows take minutes, not hours.",
+            about: "Find nearest rows with an approximate index: some pairs are missed, and a million rows take minutes instead of hours.",
         },
     ],
     carries: false,

@@ -23,7 +23,7 @@ pub(crate) const CORPUS: InputDef = InputDef {
 /// What is looked for.
 pub(crate) const QUERIES: InputDef = InputDef {
     name: "queries",
-    about: "A table, a file or a query of what is looked for; or one text or vector as query => …",
+    about: "A table, file or query with the queries; or a single text or vector as query => …",
     prompt: "query_prompt",
     default_prompt: Some("query"),
     single: Some("query"),
@@ -43,14 +43,14 @@ pub(crate) const QUERIES_OF_TEXTS: InputDef =
 pub(crate) const TOP_K: OptionDef = OptionDef {
     name: "top_k",
     kind: OptionKind::Count { least: 1, default: Some(10) },
-    about: "Most rows that a query finds.",
+    about: "Hits per query.",
 };
 
 /// Which rows of the corpus are searched.
 pub(crate) const FILTER: OptionDef = OptionDef {
     name: "filter",
     kind: OptionKind::Condition,
-    about: "A condition on the columns of the corpus, such as filter => lang = 'en'; the top_k are of the rows that meet it.",
+    about: "A condition on the columns of the corpus, such as filter => lang = 'en'; only rows that meet it are searched.",
 };
 
 /// A row of the corpus that a query found.

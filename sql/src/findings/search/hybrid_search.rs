@@ -38,10 +38,10 @@ pub(crate) static DECLARATION: Declaration = Declaration {
             kind: OptionKind::Number {
                 least: 0.0,
                 most: f64::MAX,
-                what: "a number of at least 0",
+                what: "a number >= 0",
                 default: Some(RANK_CONSTANT),
             },
-            about: "What is added to ranks: the greater, the less the first ranks stand out.",
+            about: "Constant added to ranks in the fusion; the larger it is, the less the first ranks dominate.",
         },
         LANGUAGE,
     ],

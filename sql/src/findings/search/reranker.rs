@@ -15,7 +15,7 @@ const PAIRS_PER_STEP: usize = 4096;
 pub(crate) const RERANKER: OptionDef = OptionDef {
     name: "reranker",
     kind: OptionKind::Text,
-    about: "The cross-encoder: the name of a model, a directory or a hub id.",
+    about: "Cross-encoder: the name of a model, a directory or a Hugging Face id.",
 };
 
 /// A cross-encoder.

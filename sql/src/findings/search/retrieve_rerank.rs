@@ -21,7 +21,7 @@ const PAIRS_TOGETHER: usize = 1 << 16;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "retrieve_rerank",
-    about: "The top_k rows of a corpus for a query: the candidates_k nearest by vectors, in the order of a cross-encoder's score. \
+    about: "The top_k rows of a corpus for a query: the candidates_k nearest by vectors, re-ranked by a cross-encoder. \
             query_id, rank (from 1), id, score (of the cross-encoder), retrieval_score (cosine), and the other columns of the \
             corpus.",
     example: "SELECT rank, score, text FROM retrieve_rerank('questions.parquet', query => 'lost card', reranker => 'my-cross-encoder')",

@@ -21,14 +21,14 @@ const ROWS_TOGETHER: usize = 4096;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "semantic_join",
-    about: "Each row with the top_k rows of a corpus that mean most nearly the same: id, rank (from 1), match_id, match_text, score \
-            (cosine), the other columns of the match as match_…, and those of the row. A row without a match does not come. Exact.",
+    about: "Each row with the top_k rows of a corpus that are nearest in meaning: id, rank (from 1), match_id, match_text, score \
+            (cosine), the other columns of the match as match_…, and those of the row. Rows without a match are left out. Exact.",
     example: "SELECT * FROM semantic_join('news.parquet', corpus => watch_list, threshold => 0.5)",
     inputs: &[
         InputDef { by_row: true, ..VECTORS },
         InputDef {
             name: "corpus",
-            about: "A table, a file or a query of what rows are compared with.",
+            about: "A table, file or query to compare the rows with.",
             texts: Need::IfThere,
             carried_as: Some(MATCH),
             ..VECTORS
@@ -38,13 +38,17 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "top_k",
             kind: OptionKind::Count { least: 1, default: Some(1) },
-            about: "Most matches of a row.",
+            about: "Matches per row.",
         },
-        OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a match." },
+        OptionDef {
+            name: "threshold",
+            kind: cosine(None),
+            about: "Leave out matches with a lower score.",
+        },
         OptionDef {
             name: "exclude_self",
             kind: OptionKind::Flag { default: false },
-            about: "Leaves out the match that has the row's own id, for a table that is joined with itself.",
+            about: "Leave out the match with the row's own id, for a table joined with itself.",
         },
     ],
     carries: true,

@@ -20,28 +20,32 @@ const QUERIES_TOGETHER: usize = 4096;
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "semantic_search",
-    about: "The top_k rows of a corpus that mean most nearly what a query says: query_id, rank (from 1), id, score (cosine), \
-            and the other columns of the corpus. Exact, but over an index.",
+    about: "The top_k rows of a corpus that are nearest in meaning to a query: query_id, rank (from 1), id, score (cosine), \
+            and the other columns of the corpus. Exact, except over an index.",
     example: "SELECT rank, score, text FROM semantic_search('questions.parquet', query => 'my card is lost', top_k => 3)",
     inputs: &[hits::CORPUS, hits::QUERIES],
     options: &[
         hits::TOP_K,
         hits::FILTER,
-        OptionDef { name: "threshold", kind: cosine(None), about: "Least score of a row." },
+        OptionDef {
+            name: "threshold",
+            kind: cosine(None),
+            about: "Leave out rows with a lower score.",
+        },
         OptionDef {
             name: "candidates",
             kind: OptionKind::Choice { of: &["exact", "int8", "binary"], default: Some("exact") },
-            about: "'int8' and 'binary' choose candidates by small codes and compare only those exactly.",
+            about: "'int8' and 'binary' choose candidates by quantised vectors, then score those exactly.",
         },
         OptionDef {
             name: "oversample",
             kind: OptionKind::Count { least: 1, default: Some(4) },
-            about: "Candidates by codes, in multiples of top_k.",
+            about: "Candidates to score exactly, as a multiple of top_k.",
         },
         OptionDef {
             name: "expansion",
             kind: OptionKind::Count { least: 1, default: None },
-            about: "Of an index: candidates that the search holds; more find better and take time.",
+            about: "For an index: size of the candidate list; larger is more accurate and slower.",
         },
     ],
     carries: true,

@@ -22,12 +22,12 @@ const QUERIES_TOGETHER: usize = 1024;
 pub(crate) const LANGUAGE: OptionDef = OptionDef {
     name: "language",
     kind: OptionKind::Text,
-    about: "The language of the texts, as 'en'; words are cut to their stems where that is known. English if it is not given.",
+    about: "Language of the texts, such as 'en', for stemming; English by default.",
 };
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "text_search",
-    about: "The top_k rows of a corpus that have a query's words: query_id, rank (from 1), id, score (BM25), and the other \
+    about: "The top_k rows of a corpus that best match the words of a query: query_id, rank (from 1), id, score (BM25), and the other \
             columns of the corpus.",
     example: "SELECT rank, score, text FROM text_search('questions.parquet', query => 'lost card')",
     inputs: &[hits::CORPUS_OF_TEXTS, hits::QUERIES_OF_TEXTS],

@@ -21,37 +21,37 @@ use crate::relations::table::Table;
 pub(crate) const WORDS: OptionDef = OptionDef {
     name: "words",
     kind: OptionKind::Count { least: 1, default: Some(10) },
-    about: "Words of each topic.",
+    about: "Words that describe a topic.",
 };
 pub(crate) const NGRAMS: OptionDef = OptionDef {
     name: "ngrams",
     kind: OptionKind::Count { least: 1, default: Some(1) },
-    about: "The longest sequence of words that counts as one.",
+    about: "Longest sequence of words that counts as one.",
 };
 pub(crate) const STOP_WORDS: OptionDef = OptionDef {
     name: "stop_words",
     kind: OptionKind::Texts { default: Some("auto") },
-    about: "Words that don't count: 'auto' (those of the languages that the texts seem to be in), 'none', a language as 'en', or a list.",
+    about: "Words to ignore: 'auto' (those of the languages that the texts seem to be in), 'none', a language such as 'en', or a list.",
 };
 pub(crate) const REDUCE_FREQUENT_WORDS: OptionDef = OptionDef {
     name: "reduce_frequent_words",
     kind: OptionKind::Flag { default: false },
-    about: "Takes the square root of a word's share of its topic.",
+    about: "Give frequent words less weight: take the square root of a word's share of its topic.",
 };
 pub(crate) const REDUCE_TO: OptionDef = OptionDef {
     name: "reduce_to",
     kind: OptionKind::Count { least: 1, default: None },
-    about: "Similar topics are merged until there are at most so many.",
+    about: "Merge the most similar topics until at most this many are left.",
 };
 pub(crate) const MERGE_THRESHOLD: OptionDef = OptionDef {
     name: "merge_threshold",
     kind: cosine(None),
-    about: "Topics whose centres are at least this similar are merged.",
+    about: "Merge topics whose centres are at least this similar.",
 };
 pub(crate) const TOPIC: OptionDef = OptionDef {
     name: "topic",
     kind: OptionKind::Column,
-    about: "The column of topics, where they are known; nothing is clustered then.",
+    about: "Column with known topics; nothing is clustered then.",
 };
 
 /// The options of a finding about topics: its own, those of clusters, and those of words.

@@ -15,7 +15,7 @@ use crate::relations::table::Table;
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "topics",
     about: "The topic of each row: id, topic_id (from 0, the largest first; NULL for none), and the other columns. topic_table with \
-            the same options tells what the topics are about; the options about words make no difference here.",
+            the same options describes the topics; options about words have no effect here.",
     example: "SELECT topic_id, text FROM topics('questions.parquet', k => 20)",
     inputs: &[VECTORS],
     options: topic_options!(),

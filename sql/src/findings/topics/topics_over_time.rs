@@ -22,7 +22,7 @@ const BIN: &str = "bin";
 
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "topics_over_time",
-    about: "How topics come and go: topic_id, bin (its start), size (rows of the topic in the bin), words (of those rows, by \
+    about: "How topics rise and fall over time: topic_id, bin (its start), size (rows of the topic in the bin), words (of those rows, by \
             c-TF-IDF). Topics are found over all rows, or given by topic => column. Rows without a time are left out.",
     example: "SELECT bin, topic_id, size FROM topics_over_time('tickets.parquet', time => created_at, bin => INTERVAL '1 day', k => 20)",
     inputs: &[TEXTS_IN_TOPICS],
@@ -30,12 +30,12 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: TIME,
             kind: OptionKind::Time { bin: BIN },
-            about: "The column of times."
+            about: "The column with the time of a row."
         },
         OptionDef {
             name: BIN,
             kind: OptionKind::Interval,
-            about: "How wide bins are; without it each value of time is a bin.",
+            about: "Width of a time bin; by default each distinct time is a bin.",
         },
         TOPIC
     ),
