@@ -143,8 +143,8 @@ fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     (whole || nested()).then_some(folder)
 }
 
-/// The folder of a repository's files in the cache: the snapshot that `refs/main` names, or the only
-/// one where nothing names one. A line break behind the name is no part of it.
+/// The folder of a repository's files in the cache: the snapshot that `refs/main` names, or the
+/// only one where nothing names one. A line break behind the name is no part of it.
 fn snapshot(repo: &Path) -> Option<PathBuf> {
     let snapshots = repo.join("snapshots");
     if let Ok(name) = std::fs::read_to_string(repo.join("refs/main")) {

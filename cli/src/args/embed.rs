@@ -29,8 +29,8 @@ pub(crate) struct EmbedArgs {
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<String>,
 
-    /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files; an
-    /// address (s3://, gs://, az://, https://) is uploaded to at the end
+    /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files;
+    /// an address (s3://, gs://, az://, https://) is uploaded to at the end
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 

@@ -203,8 +203,8 @@ impl EmbedJob {
     }
 }
 
-/// What is read, and the column of texts. Beside a bare array of vectors stand the ids alone, unless
-/// columns are named.
+/// What is read, and the column of texts. Beside a bare array of vectors stand the ids alone,
+/// unless columns are named.
 fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(Plan, String)> {
     let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
     let has = |name: &str| table.schema.index_of(name).is_ok();

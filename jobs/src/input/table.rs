@@ -23,6 +23,7 @@ use sembla_sql::by_name::{self, is_text, is_vector};
 use sembla_sql::{Session, SqlError};
 
 use super::condition::Condition;
+use super::plan::no_text;
 use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
 use crate::failure::{Failure, Result, one_line};
 
@@ -418,25 +419,6 @@ pub fn all_columns(inputs: &[String], columns: &mut Vec<String>, notice: Notice<
     Ok(())
 }
 
-/// The failure for files without a column of text.
-fn no_text(table: &Table) -> Failure {
-    let columns = table.schema.fields().iter();
-    let columns: Vec<_> =
-        columns.map(|field| format!("{} ({})", field.name(), field.data_type())).collect();
-    let inside = table.schema.fields().iter().find_map(|field| match field.data_type() {
-        DataType::Struct(fields) => {
-            let text = fields.iter().find(|inner| is_text(inner.data_type()))?;
-            Some(format!("; --column {}.{} selects a field inside one", field.name(), text.name()))
-        }
-        _ => None,
-    });
-    Failure::user(format!(
-        "the input has no column of text; its columns: {}{}",
-        columns.join(", "),
-        inside.unwrap_or_default()
-    ))
-}
-
 /// The failure of a reader, as the engine passes it on.
 fn into_engine(failure: Failure) -> DataFusionError {
     match failure {
@@ -503,6 +485,6 @@ mod tests {
     async fn a_text_that_could_be_two_columns_is_asked_for() {
         let failure = rows("SELECT 1", None, None).await.expect_err("two columns of text");
         let message = failure.message().expect("words");
-        assert!(message.ends_with("Name it with --column: key, body"), "{message}");
+        assert!(message.ends_with("--column names it: key, body"), "{message}");
     }
 }

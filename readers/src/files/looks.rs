@@ -1,5 +1,5 @@
-//! What columns of text hold that is no text: dates and times, and vectors, by a look at their first
-//! values.
+//! What columns of text hold that is no text: dates and times, and vectors, by a look at their
+//! first values.
 
 use std::sync::Arc;
 

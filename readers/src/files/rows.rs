@@ -247,8 +247,8 @@ fn column_of(batch: &RecordBatch, field: &Field) -> arrow::error::Result<ArrayRe
     }
 }
 
-/// Values as another type: fields of structs by name, texts as the vectors that they say, everything
-/// else as Arrow casts it. A value that the type can't hold is an error.
+/// Values as another type: fields of structs by name, texts as the vectors that they say,
+/// everything else as Arrow casts it. A value that the type can't hold is an error.
 pub fn fitted(values: &ArrayRef, wanted: &DataType) -> arrow::error::Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     match (values.data_type(), wanted) {

@@ -1,8 +1,8 @@
 //! Which columns are the texts and the vectors of an input where nobody names them: for findings
 //! in SQL and for commands alike.
 //!
-//! A type says little of a column of text, which may hold dates, or vectors as CSV has them. Whoever
-//! can look at its first values says how it [looks](Looks).
+//! A type says little of a column of text, which may hold dates, or vectors as CSV has them.
+//! Whoever can look at its first values says how it [looks](Looks).
 
 use arrow::datatypes::{DataType, Field};
 use sembla_readers::files::Looks;

@@ -5,8 +5,8 @@
 //! means and what its files hold is the readers' to say; here it becomes a table that queries can
 //! scan: [`parquet`] by DataFusion's own reader, [`text`] by ours, both in the order of the files.
 //!
-//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`, [`target`] is where
-//! COPY writes.
+//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`, [`target`] is
+//! where COPY writes.
 
 pub(crate) mod calls;
 mod external;

@@ -1,5 +1,5 @@
-//! How a column of an input looks, where it comes from files as it is: its type says only that it is
-//! text.
+//! How a column of an input looks, where it comes from files as it is: its type says only that it
+//! is text.
 
 use std::any::Any;
 use std::sync::Arc;

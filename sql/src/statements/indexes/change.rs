@@ -167,8 +167,8 @@ async fn inserted(
     }
     let mut given = super::columns(connection, &query.to_string()).await?;
     let own: Vec<&str> = index.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    // Rows whose columns have the names of the index's go by them, others by their places, as VALUES
-    // and literals do.
+    // Rows whose columns have the names of the index's go by them, others by their places, as
+    // VALUES and literals do.
     let by_place =
         given.len() == own.len() && !given.iter().all(|name| own.contains(&name.as_str()));
     let names: Option<Vec<String>> = match columns.as_slice() {
