@@ -67,7 +67,7 @@ fn columns_that_do_not_fit_are_named() {
         ("mine in.csv --column txt", "column 'txt' is not in in.csv; its columns: text, id, body"),
         ("mine in.jsonl", "which column holds the text? --column names it: a, b"),
         ("mine in.jsonl --column n", "column 'n' holds Int64, not text"),
-        ("mine in.csv --vectors body", "column 'body' holds Utf8, not vectors"),
+        ("mine in.csv --vectors body", "column 'body': 'a' is not a vector such as [0.1, 0.2]"),
         ("mine none.csv", "file 'none.csv' does not exist"),
         ("mine in.csv --with none.csv", "file 'none.csv' does not exist"),
         (

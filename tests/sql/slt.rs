@@ -17,7 +17,6 @@
 use std::path::{Path, PathBuf};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use futures::TryStreamExt;
 use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
 
 /// The repository.
@@ -129,8 +128,7 @@ async fn run(session: &Session, sql: &str) -> Result<Vec<String>, SqlError> {
             Outcome::Done(line) => vec![line],
             Outcome::Stream(plan) => vec![format!("pipeline '{}'", plan.name())],
             Outcome::Rows(frame) => {
-                let rows = sembla_sql::planning::stream(frame).await?;
-                let batches: Vec<_> = rows.try_collect().await?;
+                let batches = frame.collect().await?;
                 let rows: Vec<String> = batches.iter().flat_map(show).collect();
                 let lines = rows.iter().flat_map(|row| row.lines());
                 lines.filter(|line| !line.trim().is_empty()).map(str::to_string).collect()

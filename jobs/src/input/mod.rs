@@ -7,14 +7,16 @@
 /// Gets a line that the user should see, such as a delimiter that was guessed.
 pub type Notice<'a> = &'a dyn Fn(&str);
 
+mod columns;
 mod condition;
 mod files;
 mod plan;
 mod rows;
 mod table;
 
+pub use columns::{all_columns, text_column};
 pub use files::{look_into, resolve};
 pub use plan::{Plan, Wanted};
 pub use rows::Rows;
 pub use sembla_readers::files::{DataFile, PARTIAL};
-pub use table::{InputTable, Source, all_columns, register, text_column};
+pub use table::{InputTable, Source, register};

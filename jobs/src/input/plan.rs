@@ -231,25 +231,6 @@ fn find_inside(outer: &DataType, name: &str) -> Option<(Vec<String>, DataType)> 
     })
 }
 
-/// The failure for files without a column of text.
-pub(super) fn no_text(table: &Table) -> Failure {
-    let columns = table.schema.fields().iter();
-    let columns: Vec<_> =
-        columns.map(|field| format!("{} ({})", field.name(), field.data_type())).collect();
-    let inside = table.schema.fields().iter().find_map(|field| match field.data_type() {
-        DataType::Struct(fields) => {
-            let text = fields.iter().find(|inner| is_text(inner.data_type()))?;
-            Some(format!("; --column {}.{} selects a field inside one", field.name(), text.name()))
-        }
-        _ => None,
-    });
-    Failure::user(format!(
-        "the input has no column of text; its columns: {}{}",
-        columns.join(", "),
-        inside.unwrap_or_default()
-    ))
-}
-
 /// The failure for a column that no file has, with those there are, the nearest first.
 fn missing(table: &Table, name: &str) -> Failure {
     let mut names: Vec<String> = Vec::new();

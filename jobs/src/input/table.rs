@@ -12,18 +12,19 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use sembla_readers::files::{Looks, Table, fitted, looks, vector_type};
+use sembla_readers::files::{Table, fitted, vector_type};
 use sembla_sql::by_name::{self, is_text, is_vector};
 use sembla_sql::{Session, SqlError};
 
+use super::columns::{ID, look, no_text, which_text};
 use super::condition::Condition;
-use super::plan::no_text;
 use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
 use crate::failure::{Failure, Result, one_line};
 
@@ -135,7 +136,6 @@ pub fn register(
     Ok(table)
 }
 
-const ID: &str = "id";
 const TEXT: &str = "text";
 const VECTORS: &str = "embedding";
 
@@ -248,7 +248,7 @@ impl Stream {
             let batch = batch?;
             let Some(vectors) = batch.columns().first() else { return Ok(None) };
             let vectors = fitted(vectors, self.schema.field(position).data_type())
-                .map_err(|error| Failure::user(format!("column '{name}': {}", one_line(error))))?;
+                .map_err(|error| Failure::user(format!("column '{name}': {}", in_words(error))))?;
             let lengths = length(&vectors).map_err(|error| Failure::other(one_line(error)))?;
             let lengths = cast(&lengths, &DataType::UInt64)
                 .map_err(|error| Failure::other(one_line(error)))?;
@@ -367,56 +367,12 @@ fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
     Ok(Roles { text, id, vectors })
 }
 
-/// How a column of text looks.
-fn look(table: &Arc<Table>, name: &str) -> Result<Looks> {
-    let column = table.schema.index_of(name).map_err(|error| Failure::other(one_line(error)))?;
-    Ok(looks(table, &[column])?.first().copied().unwrap_or(Looks::Texts))
-}
-
-/// The column of texts: the one that the user names, else the one that findings take.
-///
-/// # Errors
-/// When there is not exactly one that it can be.
-pub fn text_column(table: &Arc<Table>, given: Option<&str>) -> Result<String> {
-    if let Some(given) = given {
-        return Ok(given.to_string());
+/// What is wrong with a value, without the word for the kind of error before it.
+fn in_words(error: ArrowError) -> String {
+    match error {
+        ArrowError::ParseError(words) => words,
+        other => one_line(other),
     }
-    let fields = || table.schema.fields().iter().map(AsRef::as_ref);
-    let has_id = fields().any(|field: &Field| field.name() == ID);
-    let id = has_id.then_some(ID);
-    match by_name::texts(fields(), id, &|name| look(table, name))?.as_slice() {
-        [only] => Ok((*only).to_string()),
-        [] => Err(no_text(table)),
-        several => Err(which_text(several)),
-    }
-}
-
-fn which_text(several: &[&str]) -> Failure {
-    Failure::user(format!("which column holds the text? --column names it: {}", several.join(", ")))
-}
-
-/// Puts the columns of the input in place of `*`.
-///
-/// # Errors
-/// When a file can't be read.
-pub fn all_columns(inputs: &[String], columns: &mut Vec<String>, notice: Notice<'_>) -> Result<()> {
-    columns.retain(|name| !name.is_empty());
-    if !columns.iter().any(|name| name == "*") {
-        return Ok(());
-    }
-    let table = look_into(resolve(inputs, &[])?, notice)?;
-    let all: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let mut expanded: Vec<String> = Vec::with_capacity(all.len());
-    for name in columns.iter() {
-        let names = if name == "*" { all.as_slice() } else { std::slice::from_ref(name) };
-        for name in names {
-            if !expanded.contains(name) {
-                expanded.push(name.clone());
-            }
-        }
-    }
-    *columns = expanded;
-    Ok(())
 }
 
 /// The failure of a reader, as the engine passes it on.
@@ -485,6 +441,6 @@ mod tests {
     async fn a_text_that_could_be_two_columns_is_asked_for() {
         let failure = rows("SELECT 1", None, None).await.expect_err("two columns of text");
         let message = failure.message().expect("words");
-        assert!(message.ends_with("--column names it: key, body"), "{message}");
+        assert!(message.ends_with("Name it with --column: key, body"), "{message}");
     }
 }

@@ -7,7 +7,6 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use arrow::error::ArrowError;
 
 use super::rows::TableRows;
 use super::table::Table;
@@ -80,9 +79,9 @@ pub fn vector_type() -> DataType {
 /// stays NULL.
 ///
 /// # Errors
-/// The first value that is no vector.
-pub fn vectors_of(texts: &ArrayRef) -> arrow::error::Result<ArrayRef> {
-    let texts = cast(texts, &DataType::Utf8)?;
+/// The first value that is not a vector.
+pub fn vectors_of(texts: &ArrayRef) -> std::result::Result<ArrayRef, String> {
+    let texts = cast(texts, &DataType::Utf8).map_err(|error| error.to_string())?;
     let texts = texts.as_string::<i32>();
     let (mut values, mut lengths) = (Vec::new(), Vec::with_capacity(texts.len()));
     for text in texts {
@@ -90,7 +89,7 @@ pub fn vectors_of(texts: &ArrayRef) -> arrow::error::Result<ArrayRef> {
         if let Some(text) = text {
             let numbers = numbers_of(text).ok_or_else(|| {
                 let shown: String = text.chars().take(SHOWN_LETTERS_MAX).collect();
-                ArrowError::ParseError(format!("'{shown}' is no vector such as [0.1, 0.2]"))
+                format!("'{shown}' is not a vector such as [0.1, 0.2]")
             })?;
             values.extend(numbers);
         }
@@ -100,7 +99,8 @@ pub fn vectors_of(texts: &ArrayRef) -> arrow::error::Result<ArrayRef> {
     let nulls: Option<NullBuffer> = texts.nulls().cloned();
     let offsets = OffsetBuffer::from_lengths(lengths);
     let values = Arc::new(Float32Array::from(values));
-    Ok(Arc::new(ListArray::try_new(item, offsets, values, nulls)?))
+    let lists = ListArray::try_new(item, offsets, values, nulls);
+    Ok(Arc::new(lists.map_err(|error| error.to_string())?))
 }
 
 /// The numbers of a vector in the form of text; `None` for anything else.
@@ -174,8 +174,8 @@ mod tests {
     fn what_is_no_vector_is_named() {
         for text in ["a card", "", "[]", "[a, b]", "[1, inf]", "[1,,2]", "1, 2", "[1, 2"] {
             let texts: ArrayRef = Arc::new(StringArray::from(vec!["[1]", text]));
-            let error = vectors_of(&texts).expect_err(text).to_string();
-            assert!(error.contains(&format!("'{text}' is no vector")), "{error}");
+            let error = vectors_of(&texts).expect_err(text);
+            assert_eq!(error, format!("'{text}' is not a vector such as [0.1, 0.2]"));
         }
     }
 }

@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchOptions;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -265,7 +266,9 @@ pub fn fitted(values: &ArrayRef, wanted: &DataType) -> arrow::error::Result<Arra
                 StructArray::try_new_with_length(fields.clone(), columns, nulls, found.len())?;
             Ok(Arc::new(fitted))
         }
-        (DataType::Utf8, wanted) if *wanted == vector_type() => vectors_of(values),
+        (DataType::Utf8, wanted) if *wanted == vector_type() => {
+            vectors_of(values).map_err(ArrowError::ParseError)
+        }
         (DataType::List(_), DataType::List(item)) => fitted_list::<i32>(values, item),
         (DataType::LargeList(_), DataType::LargeList(item)) => fitted_list::<i64>(values, item),
         _ => cast_with_options(values, wanted, &options),

@@ -9,7 +9,6 @@ use sembla_readers::files::{vector_type, vectors_of};
 use super::declaration::{Declaration, Parameter, Takes};
 use super::kernel::{Call, ScalarDef};
 use crate::SqlError;
-use crate::error::arrow_error;
 
 pub(super) static PARSE_VECTOR: ScalarDef = ScalarDef {
     declaration: Declaration {
@@ -22,7 +21,7 @@ pub(super) static PARSE_VECTOR: ScalarDef = ScalarDef {
         }],
         required: 1,
         about: "The vector that a text says, as List<Float32>: '[0.1, 0.2]', '{0.1,0.2}' or '[0.1 0.2]'. NULL for NULL. A \
-                text that is no vector is an error that shows it.",
+                text that is not a vector is an error that shows it.",
         example: "> SELECT parse_vector('[1, 2.5]');\n[1.0, 2.5]",
     },
     runs_model: false,
@@ -35,10 +34,6 @@ fn values(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let texts: StringArray = (0..call.rows).map(|row| texts.row(row)).collect();
     let texts: ArrayRef = Arc::new(texts);
-    let parsed = vectors_of(&texts).map_err(|error| {
-        let why = arrow_error(&error).to_string();
-        let why = why.trim_start_matches("Parser error: ");
-        SqlError::Data(format!("{}: {why}", call.name))
-    });
+    let parsed = vectors_of(&texts).map_err(|why| SqlError::Data(format!("{}: {why}", call.name)));
     Ok(parsed?)
 }

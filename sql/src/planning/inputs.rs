@@ -381,8 +381,8 @@ impl Resolver<'_> {
 
     fn no_text(&self) -> datafusion::error::DataFusionError {
         let what = if self.input.texts == Need::Must { "texts" } else { "texts or vectors" };
-        let mut several = self.names(|field| is_text(field.data_type()));
-        several.retain(|name| name != "id");
+        // Of files that can't be read it is their reader that tells.
+        let several = by_name::texts(self.fields(), Some("id"), &self.look()).unwrap_or_default();
         self.mistake(if several.is_empty() {
             let columns = self.schema.fields().iter();
             let columns: Vec<_> =
