@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use sembla_models::CancelToken;
 use sembla_sql::{Engine, EngineOptions, Outcome, Session, SessionOptions, Statement};
@@ -130,7 +130,7 @@ pub(crate) async fn print(
     let plan = sembla_sql::planning::physical(rows).await?;
     let read = Arc::clone(&plan);
     stages.watch(move || rows_read(&read));
-    let mut stream = execute_stream(plan, context)?;
+    let mut stream = sembla_sql::planning::run(plan, context)?;
     let schema = stream.schema();
     if schema.fields().is_empty() {
         while let Some(batch) = stream.next().await {

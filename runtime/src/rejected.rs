@@ -115,14 +115,10 @@ impl WindowRowsGiven {
         let letter = |rejected: &RejectedRow| {
             let place = rejected.row.and_then(|row| self.place(row));
             let origin = place.and_then(|(batch, row)| hidden_of(self.origins.get(batch)?, row));
-            let content = rejected.content.clone().filter(|content| content.num_rows() > 0);
-            let in_window = || {
-                let (batch, row) = place?;
-                Some(shown_row(self.rows.get(batch)?.slice(row, 1)))
-            };
-            let content = match content {
-                Some(content) => Some(content),
-                None => in_window().transpose()?,
+            let rows = place.and_then(|(batch, row)| Some((self.rows.get(batch)?, row)));
+            let content = match rows {
+                Some((rows, row)) => Some(shown_row(rows.slice(row, 1))?),
+                None => rejected.content.clone().filter(|content| content.num_rows() > 0),
             };
             let (partition, position, time) = match origin {
                 Some((time, sequence, number)) => {

@@ -110,8 +110,8 @@ pub struct RejectedRow {
     /// Its number among all rows of the window, counted through [`ClosedWindow::rows`] from 0;
     /// `None` where the stage can't tell which row it was.
     pub row: Option<usize>,
-    /// The row, for the letter's payload; `None` for the row as it is in the window. Only the first
-    /// row of the batch is looked at.
+    /// The row as the stage has it: the letter's payload where `row` is `None`. Only the first row
+    /// of the batch is looked at.
     pub content: Option<RecordBatch>,
     /// Why, in one line.
     pub reason: String,

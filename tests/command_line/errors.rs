@@ -48,7 +48,7 @@ fn a_torn_parquet_file_is_named() {
     let bytes = fs::read(place.path("whole.parquet")).expect("a file");
     fs::write(place.path("torn.parquet"), &bytes[..bytes.len() / 2]).expect("written");
     let line = embed_fails(&place, &["torn.parquet", "-c", "text"]);
-    let start = "file 'torn.parquet' can't be read as Parquet, it may be torn";
+    let start = "file 'torn.parquet' can't be read as Parquet, it may be truncated";
     assert!(line.starts_with(start), "{line}");
 }
 

@@ -119,7 +119,7 @@ fn a_foreign_folder_is_never_touched() {
     place.write("out.parquet.partial/parts/part-000000.parquet", "precious");
     for more in [&[][..], &["--restart"], &["--overwrite", "--restart"]] {
         let line = place.run(&embed("out.parquet", more)).fails(2);
-        assert!(line.starts_with("out.parquet.partial holds 'thesis.txt'"), "{line}");
+        assert!(line.starts_with("out.parquet.partial contains 'thesis.txt'"), "{line}");
     }
     fs::remove_file(place.path("out.parquet.partial/thesis.txt")).expect("removed");
     let line = place.run(&embed("out.parquet", &["--restart"])).fails(2);

@@ -73,7 +73,11 @@ fn help_of_a_function_is_whole() {
     for word in ["threshold", "partition_by", "representative", "Example: "] {
         assert!(run.err.contains(word), "{word}: {}", run.err);
     }
-    assert!(run.err.contains("there is no function 'embde'; did you mean 'embed'?"), "{}", run.err);
+    assert!(
+        run.err.contains("function 'embde' does not exist; did you mean 'embed'?"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]

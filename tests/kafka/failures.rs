@@ -30,7 +30,7 @@ fn options_that_cannot_be_are_named() {
     };
     assert!(refusal(&[("topic", "t"), ("format", "text")]).contains("'bootstrap_servers'"));
     assert!(refusal(&[("bootstrap_servers", "b"), ("format", "text")]).contains("'topic'"));
-    assert!(with("topic_pattern", "t.*").contains("exclude each other"));
+    assert!(with("topic_pattern", "t.*").contains("can't be combined"));
     assert!(with("strat", "latest").contains("did you mean 'start'?"));
     assert!(with("start", "soon").contains("earliest, latest, a time"));
     assert!(with("kafka.enable.auto.commit", "true").contains("can't be set"));

@@ -276,7 +276,7 @@ async fn what_comes_after_the_end_of_a_bounded_run_is_read_by_the_next() {
     copy.produce(30..40);
     broker.delete_before(&copy.input, 0, 28);
     let line = line_of(copy.to_end().await);
-    assert!(line.contains("is not there: the broker has 28 to"), "{line}");
+    assert!(line.contains("does not exist: the broker has 28 to"), "{line}");
     copy.source_options = options(&[("on_missing_offset", "earliest")]);
     copy.to_end().await.expect("copied");
     let ids = copy.ids();

@@ -39,5 +39,5 @@ fn a_record_that_cannot_be_used_ends_a_query_at_rest() {
     let line = refused(&source);
     assert!(line.starts_with("error: source 'messages': record 0 of messages-"), "{line}");
     let line = refused(&topics.source("_gone"));
-    assert!(line.contains("_gone' is not there"), "{line}");
+    assert!(line.contains("_gone' does not exist"), "{line}");
 }

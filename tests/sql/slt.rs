@@ -17,6 +17,7 @@
 use std::path::{Path, PathBuf};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
 use sembla_sql::{Outcome, Session, SessionOptions, SqlError};
 
 /// The repository.
@@ -128,7 +129,8 @@ async fn run(session: &Session, sql: &str) -> Result<Vec<String>, SqlError> {
             Outcome::Done(line) => vec![line],
             Outcome::Stream(plan) => vec![format!("pipeline '{}'", plan.name())],
             Outcome::Rows(frame) => {
-                let batches = frame.collect().await?;
+                let rows = sembla_sql::planning::stream(frame).await?;
+                let batches: Vec<_> = rows.try_collect().await?;
                 let rows: Vec<String> = batches.iter().flat_map(show).collect();
                 let lines = rows.iter().flat_map(|row| row.lines());
                 lines.filter(|line| !line.trim().is_empty()).map(str::to_string).collect()

@@ -68,7 +68,8 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Run streaming pipelines, with exactly-once delivery
     Run(RunArgs),
-    /// Embed a text column of files, into Parquet, CSV, JSON lines, Arrow or .npy; resumes after a kill
+    /// Embed a text column of files, into Parquet, CSV, JSON lines, Arrow or .npy; resumes after a
+    /// kill
     Embed(Box<EmbedArgs>),
     /// Find the texts nearest in meaning to one query, or to each of many
     Search(Box<SearchArgs>),

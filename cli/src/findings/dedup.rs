@@ -67,7 +67,7 @@ async fn write_corpus(
     let plan = Plan::new(resolve(&args.finding.input.inputs, &[file.path()])?, &wanted, &notice)?;
     let mut kept: Vec<bool> = Vec::new();
     let sql = select(&VERDICT, &[], &[], &call(args, NUMBERED));
-    let mut verdicts = job.rows(&sql).await?.execute_stream().await?;
+    let mut verdicts = sembla_sql::planning::stream(job.rows(&sql).await?).await?;
     while let Some(batch) = verdicts.next().await {
         let batch = batch?;
         let rows = column(&batch, ROW, &DataType::UInt64)?;

@@ -163,7 +163,7 @@ impl<'a> Job<'a> {
     /// # Errors
     /// What the query says.
     pub(crate) async fn embed_into(&self, name: &str, sql: &str) -> Result<()> {
-        let mut stream = self.rows(sql).await?.execute_stream().await?;
+        let mut stream = sembla_sql::planning::stream(self.rows(sql).await?).await?;
         let schema = stream.schema();
         let (mut batches, mut rows) = (Vec::new(), 0);
         while let Some(batch) = stream.next().await {

@@ -270,7 +270,7 @@ mod tests {
         check(|m| m.fingerprint = "g".into(), "files or options");
         check(|m| m.inputs[0].bytes = 9, "a.csv changed");
         check(|m| m.inputs[0].contents = "d".into(), "a.csv changed");
-        check(|m| m.inputs[0].path = "b.csv".into(), "took the place");
+        check(|m| m.inputs[0].path = "b.csv".into(), "replaced a.csv");
         check(|m| m.inputs.push(m.inputs[0].clone()), "there were 1");
     }
 }

@@ -44,7 +44,7 @@ impl Stored {
         }
         let folder = std::env::temp_dir().join(format!("sembla-upload-{}", key_of(&address)));
         let mut local = folder.join(name);
-        if located.key.ends_with('/') {
+        if address.ends_with('/') {
             local.push("");
         }
         Ok(Some(Self { shown, local, folder, located }))

@@ -441,6 +441,6 @@ mod tests {
     async fn a_text_that_could_be_two_columns_is_asked_for() {
         let failure = rows("SELECT 1", None, None).await.expect_err("two columns of text");
         let message = failure.message().expect("words");
-        assert!(message.ends_with("Name it with --column: key, body"), "{message}");
+        assert!(message.ends_with("--column names it: key, body"), "{message}");
     }
 }

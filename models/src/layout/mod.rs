@@ -217,7 +217,7 @@ impl Layout {
                     return Err(ModelError::file(
                         self.root.join("modules.json"),
                         format!(
-                            "names the module '{other}', which is not supported; supported are Transformer, StaticEmbedding, Pooling, Dense, Normalize"
+                            "names the unsupported module '{other}'; supported are Transformer, StaticEmbedding, Pooling, Dense, Normalize"
                         ),
                     ));
                 }

@@ -102,7 +102,7 @@ fn eight_bits_come_with_their_scales() {
     assert!(weights.is_quantised("w") && !weights.is_quantised("bare"));
     assert!(refused(weights.matrix("bare", 2, 4)).contains("'bare.scales'"));
     assert!(refused(weights.matrix("odd", 2, 4)).contains("divides 4"));
-    assert!(refused(weights.floats("w", &[2, 4])).contains("type I8"));
+    assert!(refused(weights.floats("w", &[2, 4])).contains("got I8"));
     assert!(refused(weights.matrix("u8", 1, 1)).contains("'u8'"));
 }
 

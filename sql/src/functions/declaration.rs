@@ -83,8 +83,20 @@ impl Declaration {
     /// not fit.
     pub(crate) fn check(&self, types: &[&DataType]) -> Result<(), SqlError> {
         self.check_count(types.len())?;
-        let takes = self.parameters.iter().map(|parameter| parameter.takes);
-        takes.zip(types).try_for_each(|(takes, data_type)| takes.check(self.name, data_type))
+        for (place, (parameter, given)) in self.parameters.iter().zip(types).enumerate() {
+            let checked = parameter.takes.check(self.name, given);
+            // Of several vectors the one that is left out as a rule has to be named.
+            if let (true, Takes::Vector, Err(_)) =
+                (place >= self.required, parameter.takes, &checked)
+            {
+                return Err(SqlError::Statement(format!(
+                    "{}: {} is {given}, and must be a vector with one number for each component",
+                    self.name, parameter.name
+                )));
+            }
+            checked?;
+        }
+        Ok(())
     }
 
     /// The types that arguments are cast to before they reach the function. Those that it doesn't

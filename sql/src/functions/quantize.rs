@@ -70,15 +70,6 @@ enum Coding {
 
 fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
     let kind = Coding::parse(call.literal(KIND, 1)?.flatten())?;
-    for (position, side) in [(2, "min"), (3, "max")] {
-        if let Some(given) = call.type_of(position).filter(|given| Shape::of(side, given).is_err())
-        {
-            return Err(SqlError::Statement(format!(
-                "quantize: {side} is {given}, and must be a vector with one number for each component, such as \
-                 [-1, -1] for vectors of 2 or what vector_{side}(…) returns"
-            )));
-        }
-    }
     let item = item_field(kind.item());
     match Shape::of(call.name, call.type_of(0).unwrap_or(&DataType::Null))? {
         Shape::Fixed(dimension) => {

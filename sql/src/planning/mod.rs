@@ -26,4 +26,4 @@ pub(crate) use order::KeepOrder;
 pub(crate) use physical::Planner;
 pub(crate) use query::{plan, query};
 pub(crate) use stack::{deeply, on_deep_stack};
-pub use stack::{physical, stream};
+pub use stack::{physical, run, stream};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -63,7 +63,18 @@ pub async fn physical(frame: DataFrame) -> Result<Arc<dyn ExecutionPlan>, SqlErr
 /// What planning says; the stream gives what running says.
 pub async fn stream(frame: DataFrame) -> Result<SendableRecordBatchStream, SqlError> {
     let context = Arc::new(frame.task_ctx());
-    Ok(unwound(execute_stream(physical(frame).await?, context)?))
+    run(physical(frame).await?, context)
+}
+
+/// Runs a plan: its rows as they come. A panic of the engine is an error of the query.
+///
+/// # Errors
+/// What the plan says as it begins; the stream gives what running says.
+pub fn run(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream, SqlError> {
+    Ok(unwound(execute_stream(plan, context)?))
 }
 
 fn builder() -> thread::Builder {

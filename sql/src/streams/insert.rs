@@ -117,7 +117,7 @@ impl StreamPlan {
         let at_rest = Arc::new(at_rest);
         let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema).clone();
         let windows = self.window.as_ref().zip(per_window).map(|(window, plan)| {
-            let SplitWindow { node, keys, input, late, .. } = window;
+            let SplitWindow { node, keys, input, shown, .. } = window;
             let kept = Arc::clone(&at_rest);
             RuntimeWindow {
                 kind: node.kind,
@@ -127,7 +127,7 @@ impl StreamPlan {
                 stage: Box::new(
                     WindowPart::new(plan, input.clone(), node.has_pane(), kept)
                         .with_names(window.names())
-                        .with_late(late.clone()),
+                        .with_shown(shown.clone()),
                 ),
             }
         });

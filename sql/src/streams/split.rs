@@ -51,8 +51,9 @@ pub(super) struct SplitWindow {
     pub(super) input: SchemaRef,
     /// The window part, over feed 0.
     pub(super) above: LogicalPlan,
-    /// Of the row part's columns those that late rows are shown with, and their names.
-    pub(super) late: Vec<(usize, String)>,
+    /// Of the row part's columns those that late rows and dead letters are shown with, and their
+    /// names.
+    pub(super) shown: Vec<(usize, String)>,
 }
 
 impl SplitWindow {
@@ -85,7 +86,8 @@ pub(super) fn split(
         let (rows, sources) = feed_scans(plan)?;
         return Ok(Split { rows, sources, window: None });
     };
-    let late = if shows_late { late_names(&node) } else { Vec::new() };
+    let names = names_shown(&node);
+    let late = if shows_late { names.len() } else { 0 };
     let (plan, node) = hoist(plan, node)?;
     row_wise::check(&node.input)?;
     follows_watermark(&node)?;
@@ -110,14 +112,16 @@ pub(super) fn split(
     keyed.check(&above)?;
 
     let above = state.optimize(&above)?;
-    let wanted = wanted(&above, &node, late.len())?;
+    let wanted = wanted(&above, &node, late)?;
     let pruned = Feeding::new(&node, &wanted);
     let above = pruned.put_under(above)?;
     let rows = pruned.rows(rows)?;
     let keys = node.keys.iter().filter_map(|key| wanted.iter().position(|n| n == key)).collect();
     let input = Arc::clone(&pruned.schema);
-    let late = late.into_iter().enumerate().collect();
-    let window = SplitWindow { node: node.clone(), keys, input, above, late };
+    // Calls of models, which come behind the query's own columns, are nobody's to see.
+    let known = wanted.iter().enumerate().filter_map(|(n, from)| Some((n, names.get(*from)?)));
+    let shown = known.map(|(n, name)| (n, name.clone())).collect();
+    let window = SplitWindow { node: node.clone(), keys, input, above, shown };
     Ok(Split { rows, sources, window: Some(window) })
 }
 
@@ -233,7 +237,7 @@ impl<'a> Feeding<'a> {
 }
 
 /// The names of the columns that go into a window, each once.
-fn late_names(node: &WindowNode) -> Vec<String> {
+fn names_shown(node: &WindowNode) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for field in node.input.schema().fields() {
         let mut name = field.name().clone();

@@ -59,8 +59,8 @@ pub(super) struct WindowPart {
     slots: Arc<OnlineSlots>,
     /// The names that the row part's columns have in the query.
     names: Vec<String>,
-    /// The columns that late rows are shown with, and their names.
-    late: Vec<(usize, String)>,
+    /// The columns that late rows and dead letters are shown with, and their names.
+    shown: Vec<(usize, String)>,
     /// Holds the memory of the tables that the plan reads.
     _at_rest: Arc<AtRest>,
 }
@@ -73,8 +73,8 @@ impl WindowPart {
         at_rest: Arc<AtRest>,
     ) -> Self {
         let slots = Arc::new(OnlineSlots::new());
-        let (names, late) = (Vec::new(), Vec::new());
-        Self { plan, input, has_pane, slots, names, late, _at_rest: at_rest }
+        let (names, shown) = (Vec::new(), Vec::new());
+        Self { plan, input, has_pane, slots, names, shown, _at_rest: at_rest }
     }
 
     /// With the names that the row part's columns have in the query.
@@ -83,9 +83,9 @@ impl WindowPart {
         self
     }
 
-    /// With the columns that late rows are shown with.
-    pub(super) fn with_late(mut self, late: Vec<(usize, String)>) -> Self {
-        self.late = late;
+    /// With the columns that late rows and dead letters are shown with.
+    pub(super) fn with_shown(mut self, shown: Vec<(usize, String)>) -> Self {
+        self.shown = shown;
         self
     }
 
@@ -187,10 +187,10 @@ impl WindowStage for WindowPart {
     }
 
     fn shown(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        if self.late.is_empty() {
+        if self.shown.is_empty() {
             return Ok(rows);
         }
-        let columns = self.late.iter().filter_map(|(position, name)| {
+        let columns = self.shown.iter().filter_map(|(position, name)| {
             let field = rows.schema_ref().fields().get(*position)?.as_ref().clone();
             Some((field.with_name(name), Arc::clone(rows.columns().get(*position)?)))
         });

@@ -63,7 +63,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
         OptionDef {
             name: "keep",
             kind: OptionKind::Choice { of: &["first", "longest", "centroid"], default: None },
-            about: "Which row of a cluster is kept: the first, the one with the longest text, or the one nearest to the centre. The first by default.",
+            about: "Which row of a cluster is kept: the first (the default), the one with the longest text, or the one nearest to the centre.",
         },
         OptionDef {
             name: "keep_by",
