@@ -259,7 +259,7 @@ mod tests {
         let (a, b) = (random_rows(3, 4, 1), random_rows(3, 5, 1));
         let options = Options { k: 0, ..Options::default() };
         let error = mine(&a, &a, &options, &Unbounded).expect_err("k");
-        assert!(error.to_string().starts_with("k is 0; "), "{error}");
+        assert!(error.to_string().starts_with("k must be >= 1, got 0"), "{error}");
         assert!(mine(&a, &b, &Options::default(), &Unbounded).is_err());
         let options = Options { threshold: Some(f64::NAN), ..Options::default() };
         assert!(mine(&a, &a, &options, &Unbounded).is_err());

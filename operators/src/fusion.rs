@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(reciprocal_rank_fusion(&[&[1, 2]], 60.0, 0), Ok(Vec::new()));
         for k in [-1.0, f64::NAN, f64::INFINITY] {
             let error = reciprocal_rank_fusion(&[&[1]], k, 10).expect_err("no such k");
-            assert!(error.to_string().starts_with("rrf_k is "), "{error}");
+            assert!(error.to_string().starts_with("rrf_k must be a number >= 0, got "), "{error}");
         }
     }
 }

@@ -34,7 +34,7 @@ fn options_that_cannot_be_are_named() {
     assert!(with("strat", "latest").contains("did you mean 'start'?"));
     assert!(with("start", "soon").contains("earliest, latest, a time"));
     assert!(with("kafka.enable.auto.commit", "true").contains("can't be set"));
-    assert!(with("kafka.session.timeout.ms", "1").contains("is the option session_timeout here"));
+    assert!(with("kafka.session.timeout.ms", "1").contains("use the option session_timeout"));
     assert!(with("security.protocol", "tls").contains("one of: plaintext"));
     let sink = |pairs: &[(&str, &str)]| {
         let mut all = vec![("bootstrap_servers", "b:9092"), ("topic", "t")];

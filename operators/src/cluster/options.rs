@@ -318,13 +318,13 @@ mod tests {
     fn each_mistake_gets_its_line() {
         assert_eq!(
             refused(named("kmean")),
-            "algorithm 'kmean' is not known; did you mean 'kmeans'? \
-             Known are kmeans, minibatch, agglomerative, dbscan, hdbscan"
+            "unknown algorithm 'kmean'; did you mean 'kmeans'? \
+             Known: kmeans, minibatch, agglomerative, dbscan, hdbscan"
         );
         assert_eq!(
             refused(Options { k: Some(2), linkage: Some("wrad".into()), ..named("agglomerative") }),
-            "linkage 'wrad' is not known; did you mean 'ward'? \
-             Known are average, complete, single, ward"
+            "unknown linkage 'wrad'; did you mean 'ward'? \
+             Known: average, complete, single, ward"
         );
         assert_eq!(
             refused(Options { k: Some(0), ..Options::default() }),

@@ -125,9 +125,11 @@ fn bad_options_are_refused() {
     let default = MapOptions::default();
     let message = refused(MapOptions { perplexity: 0.0, ..default });
     assert_eq!(message, "perplexity must be a number of neighbours between 1 and 1000, got 0");
-    assert!(refused(MapOptions { perplexity: f32::NAN, ..default }).starts_with("perplexity is"));
-    assert!(refused(MapOptions { epochs: 0, ..default }).starts_with("epochs is 0"));
-    assert!(refused(MapOptions { rows_max: 3, ..default }).starts_with("rows_max is 3"));
+    assert!(refused(MapOptions { perplexity: f32::NAN, ..default }).starts_with("perplexity must"));
+    assert!(refused(MapOptions { epochs: 0, ..default }).starts_with("epochs must"));
+    assert!(
+        refused(MapOptions { rows_max: 3, ..default }).starts_with("rows_max must be >= 10, got 3")
+    );
     assert!(Method::parse("umap").is_err());
     assert_eq!(Method::parse("pca"), Ok(Method::Pca));
 }

@@ -372,7 +372,7 @@ mod tests {
     fn bad_options_are_refused() {
         let options = WordOptions { ngrams_max: 0, ..WordOptions::default() };
         let error = Words::new(&options, &[]).expect_err("0 words");
-        assert!(error.to_string().starts_with("ngrams is 0; "), "{error}");
+        assert!(error.to_string().ends_with("between 1 and 5, got 0"), "{error}");
         let error = Words::new(&in_language("klingon"), &[]).expect_err("no such language");
         assert!(error.to_string().contains("known languages: af, ar, "), "{error}");
     }

@@ -74,8 +74,8 @@ fn fraction(integer: &[u8], rest: &[u8]) -> Option<Seen> {
             Some((b'+' | b'-', after)) => after,
             _ => after,
         };
-        let is_small = after.len() <= 3 && exponent_fits(integer.len(), after);
-        return (!after.is_empty() && after.iter().all(u8::is_ascii_digit) && is_small)
+        let is_number = !after.is_empty() && after.iter().all(u8::is_ascii_digit);
+        return (is_number && after.len() <= 3 && exponent_fits(integer.len(), after))
             .then_some(Seen::FLOAT);
     }
     (rest.is_empty() && is_exact).then_some(Seen::FLOAT)
