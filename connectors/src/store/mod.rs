@@ -99,7 +99,8 @@ fn refuse_credentials(location: &str) -> Result<()> {
 /// let folder = tempfile::tempdir().expect("a folder");
 /// let options = Options::read("a store", STORE_OPTIONS, &[])?;
 /// let store = open_store(&folder.path().display().to_string(), &options)?;
-/// let names = futures::executor::block_on(async {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+/// let names = runtime.block_on(async {
 ///     store.put("epoch-1", "state".into()).await?;
 ///     store.list().await
 /// })?;
