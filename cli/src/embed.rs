@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, Stored};
+use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, shown};
 use sembla_jobs::numbers::count;
 use sembla_models::CancelToken;
 
@@ -23,31 +23,8 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
             "vectors are not written to standard output; name a file such as vectors.parquet with -o",
         ));
     }
-    let Some(stored) = Stored::of(&args.output)? else {
-        let shown = args.output.display().to_string();
-        return embed(request(args)?, &shown, interrupt, || Ok(()));
-    };
-    if args.only_new.is_some() {
-        return Err(Failure::user(format!(
-            "--only-new adds to files of this machine; {} is an address",
-            stored.shown
-        )));
-    }
-    stored.begin(args.overwrite)?;
-    let here = EmbedRequest { output: stored.local.clone(), overwrite: true, ..request(args)? };
-    embed(here, &stored.shown, interrupt, || stored.finish())
-}
-
-/// Runs a job whose output messages call `shown`, and then what is to be done with it.
-fn embed(
-    request: EmbedRequest,
-    shown: &str,
-    interrupt: &Interrupt,
-    finish: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let is_found = request.column.is_none();
-    let Some(job) = EmbedJob::begin(request, &notice)? else {
-        finish()?;
+    let shown = shown(&args.output);
+    let Some(job) = EmbedJob::begin(request(args)?, &notice)? else {
         eprintln!("{shown} was finished already");
         return Ok(());
     };
@@ -58,18 +35,14 @@ fn embed(
     let guard = interrupt.guard(CancelToken::new());
     let stages = Stages::new(guard.token());
     let ended = job.run(&stages, guard.token())?;
-    finish()?;
     drop((guard, stages));
     match ended {
-        Embedded::Written(mut summary) => {
-            // Beside what was uploaded lies what belongs to it.
-            let ids = summary.ids.take().filter(|ids| ids.exists());
-            summary.output = shown.into();
+        Embedded::Written(summary) => {
             eprintln!("{summary}");
-            if let Some(ids) = ids {
+            if let Some(ids) = &summary.ids {
                 eprintln!("the columns beside the vectors, row for row: {}", ids.display());
             }
-            if is_found {
+            if args.column.is_none() {
                 eprintln!("text: {column}");
             }
         }

@@ -72,18 +72,6 @@ impl Kind {
         }
     }
 
-    /// What stands for a value in a line of help: `N`, `json|text`.
-    pub fn placeholder(&self) -> String {
-        match *self {
-            Self::Text | Self::AnyText => "TEXT".into(),
-            Self::Flag => "true|false".into(),
-            Self::Count { .. } => "N".into(),
-            Self::Bytes { .. } => "SIZE".into(),
-            Self::Duration => "TIME".into(),
-            Self::Choice(words) => words.join("|"),
-        }
-    }
-
     /// The value that a text stands for; `None` where it stands for none.
     fn parse(&self, text: &str) -> Option<Value> {
         let trimmed = text.trim();
@@ -120,8 +108,6 @@ pub struct OptionDef {
     pub default: Option<&'static str>,
     /// What it is without a value and a default, in words: `the model's own`.
     pub unset: Option<&'static str>,
-    /// What stands for a value in a line of help, where that is not the kind's placeholder.
-    pub placeholder: Option<&'static str>,
     /// Whether it must be given.
     pub is_required: bool,
     /// Whether its value must not be shown.
@@ -139,7 +125,6 @@ impl OptionDef {
             about,
             default: None,
             unset: None,
-            placeholder: None,
             is_required: false,
             is_secret: false,
             is_deciding: false,
@@ -157,13 +142,6 @@ impl OptionDef {
     #[must_use]
     pub const fn or_else(mut self, unset: &'static str) -> Self {
         self.unset = Some(unset);
-        self
-    }
-
-    /// With its own placeholder in a line of help: `cpu|cuda:N`.
-    #[must_use]
-    pub const fn placeholder(mut self, placeholder: &'static str) -> Self {
-        self.placeholder = Some(placeholder);
         self
     }
 
@@ -186,11 +164,6 @@ impl OptionDef {
     pub const fn decides(mut self) -> Self {
         self.is_deciding = true;
         self
-    }
-
-    /// What stands for a value in a line of help.
-    pub fn describe_value(&self) -> String {
-        self.placeholder.map_or_else(|| self.kind.placeholder(), str::to_string)
     }
 
     /// What it is when none is given, in words.

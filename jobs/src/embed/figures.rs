@@ -43,10 +43,10 @@ impl<'a> Figures<'a> {
     }
 
     /// The figures of a run that reached its end.
-    pub(super) fn summary(&self, output: &Path, ids: Option<PathBuf>) -> Summary {
+    pub(super) fn summary(&self, output: &Path) -> Summary {
         Summary {
             output: output.to_path_buf(),
-            ids,
+            ids: None,
             rows: self.rows,
             resumed: self.resumed,
             nulls: self.nulls,
@@ -60,7 +60,7 @@ impl<'a> Figures<'a> {
 /// What a run did. Its text is one line for people.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// The file or folder that was written.
+    /// The file or folder that was written, or the address that it was uploaded to.
     pub output: PathBuf,
     /// The file of the other columns, beside a bare array of vectors.
     pub ids: Option<PathBuf>,

@@ -37,7 +37,8 @@ use manifest::{Columns, Manifest};
 use output::{Kind, Output};
 use pace::Pace;
 use parts::{Layout, PartWriter};
-pub use stored::Stored;
+use stored::Stored;
+pub use stored::shown;
 use work::{Begin, Work};
 
 /// Batches that wait between two threads.
@@ -49,7 +50,7 @@ pub struct EmbedRequest {
     /// Files, folders, globs or addresses to read, in this order.
     pub inputs: Vec<String>,
     /// A `.parquet`, `.csv`, `.ndjson`, `.arrow` or `.npy` file, or a folder that gets Parquet
-    /// files.
+    /// files; or the address of one (`s3://`, `gs://`, `az://`, `https://`).
     pub output: PathBuf,
     /// The column of texts; `doc.body` is a field of a column. `None` is `text`, or the only one
     /// of texts.
@@ -85,6 +86,8 @@ pub struct EmbedJob {
     column: String,
     model: Model,
     work: Work,
+    /// Where the output is uploaded to in the end, if that is an address.
+    stored: Option<Stored>,
 }
 
 /// How a job ended that did not fail.
@@ -104,7 +107,12 @@ impl EmbedJob {
     /// # Errors
     /// When the input, the model or the output are not as they should be, or another process works
     /// on the same output.
-    pub fn begin(request: EmbedRequest, notice: Notice<'_>) -> Result<Option<Self>> {
+    pub fn begin(mut request: EmbedRequest, notice: Notice<'_>) -> Result<Option<Self>> {
+        let stored = Stored::of(&request.output)?;
+        if let Some(stored) = &stored {
+            stored.begin(&request)?;
+            (request.output, request.overwrite) = (stored.local.clone(), true);
+        }
         let output = Output::new(&request.output, request.overwrite)?;
         let output = output.growing(request.only_new.is_some())?;
         if !output.folder().exists() {
@@ -122,9 +130,12 @@ impl EmbedJob {
         let manifest = manifest(&request, &plan, &column, &model);
         match Work::begin(&output, manifest, request.restart)? {
             Begin::Work(work) => {
-                Ok(Some(Self { request, output, plan, column, model, work: *work }))
+                Ok(Some(Self { request, output, plan, column, model, work: *work, stored }))
             }
-            Begin::Finished => Ok(None),
+            Begin::Finished => {
+                stored.as_ref().map_or(Ok(()), Stored::finish)?;
+                Ok(None)
+            }
         }
     }
 
@@ -155,7 +166,7 @@ impl EmbedJob {
             Failure::Interrupted(_) => interrupted(&self.work, self.plan.rows),
             other => other,
         })?;
-        let Self { request, output, work, .. } = self;
+        let Self { request, output, work, stored, .. } = self;
         if work.grows && work.parts == 0 {
             work.give_up()?;
             return Ok(Embedded::NothingNew);
@@ -167,13 +178,19 @@ impl EmbedJob {
             Kind::Npy => export::npy(&work, &request.output_column, cancel)?,
         }
         work.publish(&output)?;
-        let ids = output.ids().filter(|ids| ids.exists());
-        Ok(Embedded::Written(Box::new(figures.summary(&output.path, ids))))
+        let mut summary = figures.summary(&output.path);
+        if let Some(stored) = &stored {
+            stored.finish()?;
+            summary.output = stored.shown.clone().into();
+        }
+        // Beside what was uploaded lies what belongs to it.
+        summary.ids = output.ids().filter(|ids| ids.exists());
+        Ok(Embedded::Written(Box::new(summary)))
     }
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, output, plan, column: text, model, work } = self;
+        let Self { request, output, plan, column: text, model, work, .. } = self;
         let (request, plan, model) = (&*request, &*plan, &*model);
         let dimension = model.info().dimension;
         let mut fields: Vec<_> =

@@ -8,20 +8,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sembla_readers::files::store::{Located, holds, shown, store_of, upload};
+use sembla_readers::files::store::{self, Located, holds, store_of, upload};
 
+use super::EmbedRequest;
 use crate::failure::{Failure, Result};
+
+/// An output as messages show it: an address without credentials, or a path.
+pub fn shown(output: &Path) -> String {
+    let output = output.to_string_lossy();
+    if output.contains("://") { store::shown(&output) } else { output.into_owned() }
+}
 
 /// Where the rows go in the end.
 #[derive(Debug)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// The address, as messages show it.
-    pub shown: String,
+    pub(crate) shown: String,
     located: Located,
     /// The folder of this machine.
     folder: PathBuf,
     /// What the run writes there.
-    pub local: PathBuf,
+    pub(crate) local: PathBuf,
 }
 
 impl Stored {
@@ -29,13 +36,13 @@ impl Stored {
     ///
     /// # Errors
     /// An address that can't be, or one without a name.
-    pub fn of(output: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of(output: &Path) -> Result<Option<Self>> {
         let address = output.to_string_lossy();
         if !address.contains("://") {
             return Ok(None);
         }
         let located = store_of(&address, &|_| None)?;
-        let shown = shown(&address);
+        let shown = shown(output);
         let name = located.key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         if name.is_empty() {
             return Err(Failure::user(format!(
@@ -53,9 +60,15 @@ impl Stored {
     /// Makes the folder of this machine.
     ///
     /// # Errors
-    /// Something that is at the address already, and a disk that fails.
-    pub fn begin(&self, overwrite: bool) -> Result<()> {
-        if !overwrite && holds(&self.located)? {
+    /// A request to add rows, something that is at the address already, and a disk that fails.
+    pub(crate) fn begin(&self, request: &EmbedRequest) -> Result<()> {
+        if request.only_new.is_some() {
+            return Err(Failure::user(format!(
+                "--only-new adds to files of this machine; {} is an address",
+                self.shown
+            )));
+        }
+        if !request.overwrite && holds(&self.located)? {
             return Err(Failure::user(format!(
                 "the output {} exists; --overwrite replaces it",
                 self.shown
@@ -68,7 +81,7 @@ impl Stored {
     ///
     /// # Errors
     /// Those of the store; then everything stays, and the next run uploads it.
-    pub fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         let base = self.located.key.trim_end_matches('/');
         let parent =
             base.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));

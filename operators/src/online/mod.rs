@@ -102,14 +102,6 @@ fn directed(vectors: &crate::UnitVectors) -> Vec<u32> {
     (0..vectors.rows() as u32).filter(|row| vectors.has_direction(*row as usize)).collect()
 }
 
-/// Checks that a state is whole and in a version that can be read, whichever operator it is of.
-///
-/// # Errors
-/// [`OperatorError::Data`].
-pub fn check_state(name: &'static str, bytes: &[u8]) -> Result<()> {
-    Reader::new(name, bytes).map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

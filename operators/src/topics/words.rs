@@ -14,7 +14,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::markup::without_markup;
 use super::numbers::Numbers;
-use super::stop_words::{self, StopList, StopWords};
+use super::stop_words::{StopList, StopWords};
 use crate::error::{OperatorError, Result};
 
 /// The longest n-gram that can be asked for.
@@ -287,14 +287,6 @@ pub(super) fn is_unspaced(c: char) -> bool {
 
 fn is_hiragana(c: char) -> bool {
     unspaced(c) == Some(Unspaced::Hiragana)
-}
-
-/// Checks the name of a language that has stop words.
-///
-/// # Errors
-/// [`OperatorError::Option`] that lists the languages.
-pub fn check_language(language: &str) -> Result<()> {
-    stop_words::of_language(language).map(|_| ())
 }
 
 #[cfg(test)]

@@ -22,6 +22,17 @@ pub(crate) struct Found {
     pub(crate) rows: Vec<u32>,
 }
 
+impl Found {
+    /// All rows of a table with one column of the finding's behind their ids.
+    ///
+    /// # Errors
+    /// When the ids can't be had.
+    pub(crate) fn all(table: &Table, column: ArrayRef) -> Result<Self, SqlError> {
+        let rows: Vec<u32> = (0..table.rows() as u32).collect();
+        Ok(Self { columns: vec![table.ids(rows.iter().copied())?, column], rows })
+    }
+}
+
 /// Who runs a finding: an operator's host that also has the token that models look at.
 pub(crate) trait FindingHost: Host {
     /// What stops the query.

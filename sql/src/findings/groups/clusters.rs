@@ -46,8 +46,6 @@ impl Finding for Clusters {
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
         let found = clustering::cluster(table.vectors(), &self.clustering, host)?;
-        let rows: Vec<u32> = (0..found.len() as u32).collect();
-        let ids = table.ids(rows.iter().copied())?;
-        emit(Found { columns: vec![ids, Arc::new(clustering::numbers(&found))], rows })
+        emit(Found::all(table, Arc::new(clustering::numbers(&found)))?)
     }
 }

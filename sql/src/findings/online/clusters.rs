@@ -77,9 +77,7 @@ impl OnlineState for State {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let found = self.0.step(window, table.vectors(), host)?;
-        let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        let ids = table.ids(rows.iter().copied())?;
-        emit(Found { columns: vec![ids, Arc::new(numbers(found.cluster_of))], rows })
+        emit(Found::all(table, Arc::new(numbers(found.cluster_of)))?)
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, StringArray};
-use arrow::compute::interleave;
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, StringArray};
 use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 use sembla_operators::dedup::{Side, Verdict};
@@ -14,7 +13,6 @@ use super::ids::IdBytes;
 use super::options::{HORIZON, PRECISION, rows_max};
 use super::{ids as online_ids, options as online_options};
 use crate::SqlError;
-use crate::error::arrow_error;
 use crate::findings::pairs::dedup::reason;
 use crate::relations::declaration::{Declaration, InputDef, Need, Planning, WINDOWS};
 use crate::relations::finding::{Emit, Finding, Found};
@@ -121,13 +119,12 @@ impl State {
     fn columns(&self, table: &Table, found: &WindowVerdicts) -> Result<Vec<ArrayRef>, SqlError> {
         let verdicts = &found.verdicts;
         let here = table.ids(0..table.rows() as u32)?;
-        let earlier = self.ids.column(found.earlier.iter().map(AsRef::as_ref))?;
         let place = |verdict: &Verdict| {
             (usize::from(verdict.side == Side::Earlier), verdict.representative as usize)
         };
         let places: Vec<(usize, usize)> = verdicts.iter().map(place).collect();
-        let sides: [&dyn Array; 2] = [here.as_ref(), earlier.as_ref()];
-        let representatives = interleave(&sides, &places).map_err(|error| arrow_error(&error))?;
+        let earlier = found.earlier.iter().map(AsRef::as_ref);
+        let representatives = self.ids.of_both(&here, earlier, &places)?;
         let kept = verdicts.iter().map(|verdict| Some(verdict.is_kept()));
         Ok(vec![
             here,

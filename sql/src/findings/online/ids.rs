@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
-use arrow::compute::cast;
+use arrow::compute::{cast, interleave};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, Rows, SortField};
 
@@ -56,6 +56,21 @@ impl IdBytes {
         let column = column.ok_or_else(|| SqlError::Bug("ids became no column".into()))?;
         // Rows of a dictionary come back as its values.
         cast(&column, &self.data_type).map_err(|error| arrow_error(&error))
+    }
+
+    /// Ids of which some are of rows of the window and some of earlier ones: for each place `(0,
+    /// row)` that of a row of `here`, for `(1, position)` that of `earlier` at the position.
+    ///
+    /// # Errors
+    /// When arrow can't convert them.
+    pub(crate) fn of_both<'a>(
+        &self,
+        here: &ArrayRef,
+        earlier: impl ExactSizeIterator<Item = &'a [u8]>,
+        places: &[(usize, usize)],
+    ) -> Result<ArrayRef, SqlError> {
+        let earlier = self.column(earlier)?;
+        interleave(&[here.as_ref(), earlier.as_ref()], places).map_err(|error| arrow_error(&error))
     }
 
     /// A state with the type of its ids before it.

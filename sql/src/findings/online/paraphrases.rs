@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float32Array};
-use arrow::compute::interleave;
+use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 use sembla_operators::online::{OnlineParaphrases, ParaphraseOptions, Place, Window, WindowPairs};
@@ -13,7 +12,6 @@ use super::ids::IdBytes;
 use super::options::{HORIZON, PRECISION, rows_max};
 use super::{ids as online_ids, options as online_options};
 use crate::SqlError;
-use crate::error::arrow_error;
 use crate::relations::declaration::{Declaration, Planning, WINDOWS};
 use crate::relations::finding::{Emit, Finding, Found};
 use crate::relations::online::{Online, OnlineState, Windowed};
@@ -122,16 +120,15 @@ impl State {
     fn columns(&self, table: &Table, found: &WindowPairs) -> Result<Vec<ArrayRef>, SqlError> {
         let pairs = &found.pairs;
         let here = table.ids(0..table.rows() as u32)?;
-        let earlier = self.ids.column(found.earlier.iter().map(AsRef::as_ref))?;
         let places = pairs.iter().map(|pair| match pair.a {
             Place::Here(row) => (0, row as usize),
             Place::Earlier(place) => (1, place as usize),
         });
-        let sides: [&dyn Array; 2] = [here.as_ref(), earlier.as_ref()];
-        let first = interleave(&sides, &places.collect::<Vec<_>>());
+        let earlier = found.earlier.iter().map(AsRef::as_ref);
+        let first = self.ids.of_both(&here, earlier, &places.collect::<Vec<_>>())?;
         Ok(vec![
             Arc::new(Float32Array::from_iter_values(pairs.iter().map(|pair| pair.score))),
-            first.map_err(|error| arrow_error(&error))?,
+            first,
             table.ids(pairs.iter().map(|pair| pair.b))?,
         ])
     }

@@ -48,9 +48,6 @@ impl Finding for Topics {
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
         let topics = self.source.topics(table, host)?;
-        let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        let ids = table.ids(rows.iter().copied())?;
-        let numbers = Arc::new(clustering::numbers(&topics.of_rows));
-        emit(Found { columns: vec![ids, numbers], rows })
+        emit(Found::all(table, Arc::new(clustering::numbers(&topics.of_rows)))?)
     }
 }
