@@ -3,10 +3,10 @@
 //!
 //! It reads the sources as text. What needs a parser is clippy's work.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "tidy/circles.rs"]
 mod circles;
 
 const FILE_LINES_MAX: usize = 500;
@@ -88,6 +88,29 @@ fn files_are_short_and_say_what_they_are_for() {
         }
     }
     report(&complaints);
+}
+
+/// Of these paths, each module that is a file beside its own folder.
+fn modules_beside_their_folder<'a>(paths: &[&'a Path]) -> Vec<&'a Path> {
+    let folders: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    let has_folder = |path: &Path| {
+        let folder = path.with_extension("");
+        folders.iter().any(|other| other.starts_with(&folder))
+    };
+    paths.iter().copied().filter(|path| has_folder(path)).collect()
+}
+
+#[test]
+fn a_module_with_a_folder_is_its_mod_rs() {
+    let paths = ["src/a.rs", "src/a/deep/b.rs", "src/c/mod.rs", "src/c.rs.rs"].map(Path::new);
+    assert_eq!(modules_beside_their_folder(&paths), [Path::new("src/a.rs")]);
+    let sources = sources();
+    let paths: Vec<&Path> = sources.iter().map(|(path, _)| path.as_path()).collect();
+    let complaint = |path: &&Path| {
+        let folder = path.with_extension("");
+        format!("{}: move it to {}/mod.rs", path.display(), folder.display())
+    };
+    report(&modules_beside_their_folder(&paths).iter().map(complaint).collect::<Vec<_>>());
 }
 
 #[test]
