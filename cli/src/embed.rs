@@ -25,7 +25,7 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let shown = shown(&args.output);
     let Some(job) = EmbedJob::begin(request(args)?, &notice)? else {
-        eprintln!("{shown} was finished already");
+        eprintln!("{shown} is already complete");
         return Ok(());
     };
     if job.resumed_rows() > 0 {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
                 eprintln!("text: {column}");
             }
         }
-        Embedded::NothingNew => eprintln!("{shown} has every row of the input already"),
+        Embedded::NothingNew => eprintln!("{shown} already has every row of the input"),
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) fn missing(schema: &Schema, columns: &[ArrayRef]) -> BTreeMap<usize, 
         for row in (0..column.len()).filter(|row| nulls.is_null(*row)) {
             reasons
                 .entry(row)
-                .or_insert_with(|| format!("column '{}' is NULL, but NOT NULL", field.name()));
+                .or_insert_with(|| format!("column '{}' must not be NULL, but is", field.name()));
         }
     }
     reasons

@@ -154,7 +154,9 @@ pub fn check(path: &Path, overwrite: bool) -> Result<()> {
         return Err(Failure::user(format!("the output {shown} is a folder, not a file")));
     }
     if path.exists() && !overwrite {
-        return Err(Failure::user(format!("the output {shown} exists; --overwrite replaces it")));
+        return Err(Failure::user(format!(
+            "the output {shown} already exists; --overwrite replaces it"
+        )));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(crate) fn find(source: &str) -> Result<Found> {
         let found = builtin.path().ok_or_else(|| ModelError::UnknownModel {
             name: source.into(),
             hint: format!(
-                "it is bundled with Sembla, but its folder '{}' was not found; set SEMBLA_MODELS to the models/builtin that has it",
+                "it is bundled with Sembla, but its folder '{}' does not exist; set SEMBLA_MODELS to the models/builtin folder that has it",
                 builtin.folder
             ),
         })?;

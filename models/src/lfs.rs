@@ -19,7 +19,7 @@ pub(crate) fn refuse_pointer(path: &Path, beginning: &[u8]) -> Result<()> {
     }
     Err(ModelError::file(
         path,
-        "is a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository, or download the file",
+        "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or download the file",
     ))
 }
 

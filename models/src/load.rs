@@ -167,7 +167,7 @@ fn check_head(head: &Head, width: usize, layout: &Layout) -> Result<()> {
 fn check_truncation(spec: &ModelSpec, dimension: usize, name: &str) -> Result<()> {
     match spec.truncate_dim {
         Some(wanted) if dimension > 0 && wanted > dimension => Err(ModelError::BadOption(format!(
-            "truncate_dim {wanted} is above the {dimension} components of model '{name}'"
+            "truncate_dim must be at most {dimension}, the components of model '{name}', got {wanted}"
         ))),
         _ => Ok(()),
     }

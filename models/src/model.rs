@@ -85,7 +85,7 @@ impl Model {
     ) -> Result<Embeddings> {
         if self.info().takes != InputKind::Text {
             return Err(ModelError::Unsupported(format!(
-                "model '{}' scores pairs and can't embed; use rerank(query, document, model)",
+                "model '{}' is a cross-encoder, which can't embed; use rerank(query, document, model)",
                 self.info().name
             )));
         }
@@ -103,7 +103,7 @@ impl Model {
     pub fn score(&self, pairs: &[(&str, &str)], cancel: &CancelToken) -> Result<Vec<f32>> {
         if self.info().takes != InputKind::Pair {
             return Err(ModelError::Unsupported(format!(
-                "model '{}' embeds texts and can't score pairs; rerank needs a cross-encoder, similarity compares its vectors",
+                "model '{}' is an embedding model, which can't score pairs; rerank needs a cross-encoder, similarity compares vectors",
                 self.info().name
             )));
         }
@@ -154,7 +154,7 @@ impl Model {
         Err(ModelError::file(
             &self.info().path,
             format!(
-                "gives {what} that are no numbers (NaN or infinite); its weights are damaged: fetch the model again"
+                "returns {what} that are NaN or infinite, so its weights are damaged; fetch the model again"
             ),
         ))
     }

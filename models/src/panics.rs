@@ -50,7 +50,7 @@ pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("the library gave up without a word").to_string()
+    text.unwrap_or("the library failed without a message").to_string()
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl View for &Tensor {
 pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
     if target.exists() {
         return Err(ModelError::BadOption(format!(
-            "{} exists already; name a new folder",
+            "{} already exists; name a new folder",
             target.display()
         )));
     }
@@ -87,7 +87,7 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
     if let Some(name) = names.iter().find(|name| weights.is_quantised(name)) {
         return Err(ModelError::file(
             weights.path(),
-            format!("is quantised already ('{name}' is in 8 bits)"),
+            format!("is already quantised ('{name}' is in 8 bits)"),
         ));
     }
     let mut tensors = Vec::new();
@@ -143,7 +143,7 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
 /// When the model has no `model.safetensors`, or `target` exists.
 pub fn export(spec: &ModelSpec, target: &Path) -> Result<()> {
     if target.exists() {
-        return Err(ModelError::BadOption(format!("{} exists already", target.display())));
+        return Err(ModelError::BadOption(format!("{} already exists", target.display())));
     }
     let layout = Layout::read(&hub::find(&spec.source)?.path)?;
     let (transformer, weights) = transformer(&layout, "exported")?;

@@ -56,7 +56,7 @@ impl GivenOptions {
                 return Err(OptionError::Mistake(unknown(what, known, &key)));
             };
             if given.iter().any(|other| other.key == key) {
-                let line = format!("{what} is given '{key}' twice; give it once");
+                let line = format!("{what} has the option '{key}' twice; give it once");
                 return Err(OptionError::Mistake(line));
             }
             let text = if def.is_secret { text } else { from_environment(&key, &text)? };
@@ -231,7 +231,7 @@ mod tests {
         let line = "a source has no option 'tpoic'; did you mean 'topic'? It takes topic, servers";
         assert!(error.starts_with(line), "{error}");
         let error = given(&[("topic", "a"), ("topic", "b")]).expect_err("twice").to_string();
-        assert_eq!(error, "a source is given 'topic' twice; give it once");
+        assert_eq!(error, "a source has the option 'topic' twice; give it once");
         let error = given(&[]).expect("nothing").read().expect_err("required").to_string();
         assert_eq!(error, "a source needs the option 'topic': the topic");
     }

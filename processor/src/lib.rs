@@ -35,10 +35,10 @@ pub struct Level(Kind);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
     /// The word is not the name of a level.
-    #[error("{VARIABLE}={0} is not known; use plain, avx2 or avx512")]
+    #[error("{VARIABLE} must be plain, avx2 or avx512, got {0}")]
     Unknown(String),
     /// The processor does not have it.
-    #[error("{VARIABLE}={wanted}: this processor supports {best} at most; use that, or unset it")]
+    #[error("{VARIABLE}={wanted}: this processor supports at most {best}; use that, or unset it")]
     Missing {
         /// The level that was asked for.
         wanted: String,
@@ -182,10 +182,7 @@ mod tests {
                 }
             }
             let error = wanted("sse9", best).expect_err("no level");
-            assert_eq!(
-                error.to_string(),
-                "SEMBLA_CPU=sse9 is not known; use plain, avx2 or avx512"
-            );
+            assert_eq!(error.to_string(), "SEMBLA_CPU must be plain, avx2 or avx512, got sse9");
         }
         assert_eq!(wanted("avx512", Level(Kind::Avx512Vnni)), Ok(Level(Kind::Avx512Vnni)));
         assert_eq!(wanted("avx2", Level(Kind::Avx512)), Ok(Level(Kind::Avx2)));

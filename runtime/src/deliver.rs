@@ -166,7 +166,7 @@ impl Deliver {
         match note.write(self.store.as_ref()).await {
             Ok(()) => self.noted.add(note),
             Err(error) => tracing::warn!(
-                "the note in {} that there is progress could not be written: {error}",
+                "could not write to {} that there is progress: {error}",
                 self.store.place()
             ),
         }
@@ -184,7 +184,7 @@ impl Deliver {
         self.kept.drain(..old);
         let keep: Vec<_> = self.kept.iter().map(String::as_str).collect();
         if let Err(error) = collect_garbage(self.store.as_ref(), &keep).await {
-            tracing::warn!("old state in {} stays: {error}", self.store.place());
+            tracing::warn!("old state in {} could not be removed: {error}", self.store.place());
         }
     }
 }

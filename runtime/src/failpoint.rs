@@ -124,16 +124,16 @@ impl Trigger {
         let (place, action) = text.split_once('=').unwrap_or((text, "abort"));
         let (name, nth) = place.split_once(':').unwrap_or((place, "1"));
         if !ALL.contains(&name) {
-            return Err(wrong(&format!("'{name}' is none of {}", ALL.join(", "))));
+            return Err(wrong(&format!("'{name}' must be one of {}", ALL.join(", "))));
         }
         let nth = nth.parse().ok().filter(|nth| *nth > 0);
-        let nth = nth.ok_or_else(|| wrong("n is a number from 1 on"))?;
+        let nth = nth.ok_or_else(|| wrong("n must be a number >= 1"))?;
         let milliseconds = action.strip_prefix("sleep(").and_then(|rest| rest.strip_suffix(')'));
         let action = match (action, milliseconds.map(str::parse)) {
             ("abort", _) => Action::Abort,
             ("error", _) => Action::Error,
             (_, Some(Ok(ms))) => Action::Sleep(Duration::from_millis(ms)),
-            _ => return Err(wrong(&format!("'{action}' is no action"))),
+            _ => return Err(wrong(&format!("'{action}' is not an action"))),
         };
         Ok(Self { name: name.to_string(), nth, action })
     }

@@ -43,11 +43,11 @@ pub struct PipelineOptions {
 impl PipelineOptions {
     /// Every option that [`PipelineOptions::set`] takes.
     pub const OPTIONS: &'static [OptionDef] = &[
-        OptionDef::new("batch_rows", Kind::at_least(1), "rows per micro-batch at most").or("4096"),
+        OptionDef::new("batch_rows", Kind::at_least(1), "maximum rows per micro-batch").or("4096"),
         OptionDef::new(
             "batch_bytes",
             Kind::Bytes { least: 1 },
-            "bytes per micro-batch at most; a single row may be larger",
+            "maximum bytes per micro-batch; a single row may be larger",
         )
         .or("8 MiB"),
         OptionDef::new(
@@ -59,13 +59,13 @@ impl PipelineOptions {
         OptionDef::new(
             "queue_rows",
             Kind::at_least(1),
-            "rows in each queue between two tasks at most",
+            "maximum rows in each queue between two tasks",
         )
         .or("32768"),
         OptionDef::new(
             "queue_bytes",
             Kind::Bytes { least: 1 },
-            "bytes in each queue between two tasks at most",
+            "maximum bytes in each queue between two tasks",
         )
         .or("64 MiB"),
         OptionDef::new("row_tasks", Kind::at_least(1), "micro-batches processed in parallel")
@@ -85,7 +85,7 @@ impl PipelineOptions {
         OptionDef::new(
             "memory_limit",
             Kind::Bytes { least: 1 },
-            "most bytes of rows in open windows; more is an error",
+            "maximum bytes of rows in open windows; more is an error",
         )
         .or("4 GiB"),
         OptionDef::new(
@@ -99,7 +99,7 @@ impl PipelineOptions {
         OptionDef::new(
             "start_timeout",
             Kind::Duration,
-            "how long a pipeline that could not start so far is tried again",
+            "how long to retry a pipeline that could not start yet",
         )
         .or("1 min"),
         OptionDef::new(
@@ -146,7 +146,9 @@ impl PipelineOptions {
             ("start_timeout", Value::Duration(time)) => self.start_timeout = time,
             ("stop_timeout", Value::Duration(time)) => self.stop_timeout = time,
             (key, value) => {
-                return Err(Error::Bug(format!("the option '{key}' is set to {value} by nobody")));
+                return Err(Error::Bug(format!(
+                    "the option '{key}' is set to {value}, but nobody set it"
+                )));
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ impl RowPart {
     /// The record of a batch of one row with hidden columns.
     fn refused(&self, source: usize, row: &RecordBatch, reason: &str) -> Result<Rejected> {
         let Some((time, sequence, number)) = hidden_of(row, 0) else {
-            return Err(Error::Bug("a row without its hidden columns was refused".into()));
+            return Err(Error::Bug("a row without its hidden columns was rejected".into()));
         };
         let name = self.partitions.name(number);
         let name = name.ok_or_else(|| Error::Bug(format!("a row of partition number {number}")))?;

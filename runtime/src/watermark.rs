@@ -153,8 +153,7 @@ impl Watermarks {
         let (here, there) = (self.sources.len(), state.sources.len());
         if here != there {
             return Err(Error::State(format!(
-                "the state has watermarks of {there} sources and the query has {here}; \
-                 --ignore-state starts over"
+                "the state has watermarks of {there} sources, but the query has {here}; --ignore-state starts over"
             )));
         }
         self.combined_us = state.combined_us;

@@ -174,7 +174,7 @@ fn from_datafusion(error: &DataFusionError) -> SqlError {
         }
         DataFusionError::Execution(message) => SqlError::Data(one_line(message)),
         DataFusionError::ResourcesExhausted(message) => SqlError::Resources(format!(
-            "out of memory or disk for this query: {}; a higher memory limit would help",
+            "out of memory or disk for this query: {}; raise the memory limit",
             one_line(message)
         )),
         DataFusionError::ExecutionJoin(inner) => SqlError::Bug(one_line(&inner.to_string())),
@@ -269,19 +269,19 @@ fn from_parser(error: &ParserError) -> SqlError {
     })
 }
 
-/// What is told of a table that is not there, if a message is about one.
+/// What is said of a table that does not exist, if a message is about one.
 fn unknown_table(message: &str) -> Option<String> {
     let name = table_in(message)?;
-    Some(format!("there is no table or index '{name}'; SHOW TABLES lists those there are"))
+    Some(format!("table or index '{name}' does not exist; SHOW TABLES lists them"))
 }
 
-/// The table that a message says is not there.
+/// The table that a message says does not exist.
 fn table_in(message: &str) -> Option<&str> {
     let name = message.strip_prefix("table 'datafusion.")?.strip_suffix("' not found")?;
     Some(name.strip_prefix("public.").unwrap_or(name))
 }
 
-/// The table that a statement names and that is not there, if that is what is wrong.
+/// The table that a statement names and that does not exist, if that is what is wrong.
 pub(crate) fn missing_table(error: &DataFusionError) -> Option<&str> {
     match error.find_root() {
         DataFusionError::Plan(message) => table_in(message),
@@ -293,7 +293,7 @@ pub(crate) fn missing_table(error: &DataFusionError) -> Option<&str> {
 fn from_schema(error: &SchemaError) -> SqlError {
     SqlError::Statement(match error {
         SchemaError::FieldNotFound { field, valid_fields } if valid_fields.is_empty() => format!(
-            "there is no column '{}': nothing that FROM names has columns, as an empty file has none",
+            "column '{}' does not exist: nothing in FROM has columns (an empty file has none)",
             field.name
         ),
         error => one_line(&error.to_string()),
@@ -333,7 +333,7 @@ mod tests {
             |message: &str| SqlError::from(DataFusionError::Plan(message.into())).to_string();
         assert_eq!(
             told("table 'datafusion.public.docs' not found"),
-            "there is no table or index 'docs'; SHOW TABLES lists those there are"
+            "table or index 'docs' does not exist; SHOW TABLES lists them"
         );
         let error = DataFusionError::Plan("table 'datafusion.public.q.parquet' not found".into());
         assert_eq!(missing_table(&error.context("while planning")), Some("q.parquet"));

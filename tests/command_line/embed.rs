@@ -208,7 +208,7 @@ fn unfinished() -> Place {
 fn an_unfinished_run_goes_on_only_with_the_same_request() {
     let place = unfinished();
     let line = place.run(&embed(&["--columns", "id"])).fails(2);
-    assert!(line.contains("the list of kept columns was 'id,text' and is 'id'"), "{line}");
+    assert!(line.contains("the list of kept columns was 'id,text' and is now 'id'"), "{line}");
     assert!(line.contains("--restart discards it"), "{line}");
     let line = place.run(&embed(&["--truncate-dim", "64"])).fails(2);
     assert!(line.contains("options of model 'potion' changed"), "{line}");
@@ -228,7 +228,7 @@ fn a_run_that_was_killed_after_its_output_was_in_place_is_finished() {
     fs::create_dir(place.path("out.parquet.partial")).expect("a folder");
     fs::write(&manifest, kept).expect("written");
     let run = place.run(&EMBED);
-    assert_eq!((run.code, run.err.trim_end()), (0, "out.parquet was finished already"));
+    assert_eq!((run.code, run.err.trim_end()), (0, "out.parquet is already complete"));
     assert!(!place.path("out.parquet.partial").exists());
     assert!(place.run(&EMBED).fails(2).contains("the output out.parquet exists"));
 }
@@ -247,7 +247,7 @@ fn an_output_is_replaced_only_on_request() {
     place.write("precious/file", "x");
     let args =
         ["embed", "in.parquet", "-o", "precious", "-c", "text", "-m", "potion", "--overwrite"];
-    assert!(place.run(&args).fails(2).contains("it is not replaced"));
+    assert!(place.run(&args).fails(2).contains("is not replaced"));
     assert!(place.path("precious/file").exists());
 }
 

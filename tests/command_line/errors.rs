@@ -36,7 +36,7 @@ fn inputs_that_are_not_there_are_named() {
     let line = embed_fails(&place, &["*.csv", "-c", "text"]);
     assert_eq!(line, "no file matches '*.csv'");
     let line = embed_fails(&place, &["empty", "-c", "text"]);
-    assert_eq!(line, "no input files: the given folders are empty");
+    assert_eq!(line, "no input files: the folders are empty");
     place.write("notes.txt", "x");
     assert!(embed_fails(&place, &["notes.txt", "-c", "text"]).contains("no known file extension"));
 }

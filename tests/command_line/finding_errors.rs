@@ -75,8 +75,8 @@ fn columns_that_do_not_fit_are_named() {
             "the output out.txt does not end in .parquet, .csv, .ndjson, .jsonl, .arrow or .feather",
         ),
         ("mine in.csv -o no/out.csv", "the folder of the output no/out.csv does not exist"),
-        ("topics in.csv -o a.csv --topics a.csv", "--output and --topics name the same file"),
-        ("rerank in.csv --query x --vectors v", "rerank reads texts; leave out --vectors"),
+        ("topics in.csv -o a.csv --topics a.csv", "--output and --topics must be different files"),
+        ("rerank in.csv --query x --vectors v", "rerank needs texts, so leave out --vectors"),
     ] {
         assert_eq!(fails(&place, args), expected, "{args}");
     }

@@ -26,7 +26,7 @@ fn a_date_is_no_text_and_a_field_inside_a_column_is_one() {
          {\"ts\": \"2024-10-10T00:00:00\", \"doc\": {\"body\": \"oil prices rise\"}}\n",
     );
     let line = place.run(&[&["search", "in.jsonl"][..], &SEARCH].concat()).fails(2);
-    assert!(line.contains("no column of text"), "{line}");
+    assert!(line.contains("no text column"), "{line}");
     assert!(line.contains("--column doc.body selects a field inside one"), "{line}");
     let args = [&["search", "in.jsonl", "--column", "doc.body"][..], &SEARCH].concat();
     let run = place.run(&args);
@@ -42,7 +42,7 @@ fn vectors_of_another_model_are_refused_with_what_to_do() {
         "{\"text\": \"a\", \"embedding\": [0.5, 1.0]}\n{\"text\": \"b\", \"embedding\": [1.0, 0.5]}\n",
     );
     let line = place.run(&[&["search", "in.jsonl"][..], &SEARCH].concat()).fails(2);
-    let expected = "column 'embedding' has 2 components, model potion makes 128: name the model that made them with -m";
+    let expected = "column 'embedding' has 2 components, but model potion makes 128; name the model that made them with -m";
     assert_eq!(line, expected);
 }
 

@@ -15,7 +15,7 @@ fn run(place: &Place, level: &str, args: &[&str]) -> Run {
 fn an_unknown_level_is_one_line() {
     let place = Place::new();
     let line = run(&place, "avx9", &["sql", "SELECT 1"]).fails(2);
-    assert_eq!(line, "SEMBLA_CPU=avx9 is not known; use plain, avx2 or avx512");
+    assert_eq!(line, "SEMBLA_CPU must be plain, avx2 or avx512, got avx9");
 }
 
 #[test]

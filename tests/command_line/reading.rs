@@ -25,7 +25,7 @@ fn escaped_quotes_are_read_and_said() {
         "SELECT text FROM read_csv('caret.csv', quote => '|', escape => '^', delimiter => ',')";
     assert_eq!(place.rows(sql), ["\"a|b, c\""]);
     let line = place.run(&["sql", "SELECT * FROM read_csv('in.csv', quote => 'ab')"]).fails(2);
-    assert!(line.contains("quote must be one ASCII letter") && line.contains("'ab'"), "{line}");
+    assert!(line.contains("quote must be one ASCII character") && line.contains("'ab'"), "{line}");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn vectors_in_the_form_of_text_are_vectors() {
     // A model of another size is told by its inputs.
     let sql = "SELECT * FROM semantic_search('own.csv', query => 'card')";
     let line = place.run(&["sql", "-m", "potion", sql]).fails(2);
-    let expected = "the corpus has vectors of 2 components and the queries of 128";
+    let expected = "the vectors of the corpus have 2 components, but those of the queries have 128";
     assert!(line.contains(expected) && line.contains("model => '…'"), "{line}");
     place.write("words.csv", "id,embedding\n1,a card\n");
     let sql = "SELECT * FROM dedup('words.csv', vector => embedding)";
@@ -97,7 +97,7 @@ fn a_file_without_rows_has_no_findings() {
         assert_eq!(count(&format!("dedup('{name}')")), ["0"], "{name}");
         assert_eq!(count(&format!("semantic_search('{name}', query => 'x')")), ["0"], "{name}");
         let line = place.run(&["sql", &format!("SELECT id FROM '{name}'")]).fails(2);
-        assert!(line.contains("there is no column 'id'"), "{line}");
+        assert!(line.contains("column 'id' does not exist"), "{line}");
     }
 }
 
@@ -134,7 +134,7 @@ fn commands_work_on_the_rows_that_meet_a_condition() {
     for (condition, part) in [
         ("prize > 10", "No field named prize"),
         ("price +", "--where price +: "),
-        ("price + 1", "gives Int64; it is a condition"),
+        ("price + 1", "got price + 1, which is Int64"),
     ] {
         let line = run(&["--where", condition]).fails(2);
         assert!(line.contains(part), "{line}");
@@ -182,6 +182,6 @@ fn copy_writes_what_the_ending_says_or_names_the_place() {
     assert!(line.contains("COPY TO 'a.xlsx'") && line.contains(".parquet, .csv"), "{line}");
     if cfg!(target_os = "linux") {
         let line = copy("/proc/a.parquet").fails(2);
-        assert!(line.contains("COPY TO '/proc/a.parquet': no file can be made in /proc"), "{line}");
+        assert!(line.contains("COPY TO '/proc/a.parquet': can't make a file in /proc"), "{line}");
     }
 }

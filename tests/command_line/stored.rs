@@ -78,10 +78,10 @@ fn embed_uploads_its_output() {
     let rows = read_parquet(&place.path("copy.parquet"));
     assert_eq!((rows.num_rows(), rows.num_columns()), (2, 3));
     let line = embed(&[]).fails(2);
-    assert_eq!(line, format!("the output {output} exists; --overwrite replaces it"));
+    assert_eq!(line, format!("the output {output} already exists; --overwrite replaces it"));
     embed(&["--overwrite"]).ok();
     let line = embed(&["--only-new", "id"]).fails(2);
-    assert!(line.contains("--only-new adds to files of this machine"), "{line}");
+    assert!(line.contains("--only-new needs a local output"), "{line}");
 }
 
 #[test]

@@ -97,7 +97,7 @@ async fn a_topic_that_forgets_is_no_place_for_progress() {
         let mut sink = sink_of(broker, &topic, BTreeMap::new(), &more).expect("a sink");
         let line = sink.recover(&topic, &whole()).await.expect_err("refused").to_string();
         let wanted =
-            format!("topic '{progress}' forgets records (cleanup.policy is '{forgetful}')");
+            format!("topic '{progress}' deletes records (cleanup.policy is '{forgetful}')");
         assert!(line.contains(&wanted), "{line}");
     }
     let more = [("progress_topic", keeps.as_str())];
@@ -166,7 +166,7 @@ async fn a_login_is_taken_or_refused() {
             Err(error) => {
                 assert!(!is_right && matches!(error, Error::External(_)), "{error:?}");
                 let line = error.to_string();
-                assert!(line.contains("refuses the login") && !line.contains("hunter2"), "{line}");
+                assert!(line.contains("rejected the login") && !line.contains("hunter2"), "{line}");
             }
         }
     }

@@ -313,7 +313,7 @@ async fn a_pipeline_of_the_same_name_into_another_topic_is_refused() {
     };
     copy.produce(20..30);
     let line = line_of(to_end(copy.pipeline_into(&other, true, false)).await);
-    assert!(line.contains(&format!("writes to topic '{name}', and this one writes to '{other}'")));
+    assert!(line.contains(&format!("writes to topic '{name}', but this one writes to '{other}'")));
     assert_eq!(broker.read_committed(&other).len(), 0);
     to_end(copy.pipeline_into(&other, true, true)).await.expect("as was asked for");
     assert_eq!(broker.read_committed(&other).len(), 30);

@@ -25,7 +25,7 @@ fn everything_that_answers_is_in_order() {
     let sink = "CREATE SINK o WITH (connector = 'files', path = 'new/out', format = 'json');";
     let run = tried(&place, &format!("{FILES}{sink}{INSERT}"));
     assert_eq!(run.code, 0, "{}", run.err);
-    assert!(run.err.contains("everything answers and is in order"), "{}", run.err);
+    assert!(run.err.contains("all checks passed"), "{}", run.err);
     assert!(!place.path("new").exists(), "nothing is made");
 }
 

@@ -227,7 +227,7 @@ async fn rows_that_can_not_be_read_go_to_the_dead_letters() {
         "{}",
         reason(6)
     );
-    assert!(reason(8).contains("two columns are called 'id'"), "{}", reason(8));
+    assert!(reason(8).contains("two columns are named 'id'"), "{}", reason(8));
     assert_eq!(summary.status.rows_rejected, 10);
 }
 

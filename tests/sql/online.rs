@@ -153,7 +153,7 @@ async fn a_failed_window_changes_nothing() {
     let other =
         "(SELECT window_start, window_end, id, [1.0, 2.0, 3.0] AS vector FROM rows WHERE w = 1)";
     let refused = rows(&stream, &FINDINGS[0].replace("$ROWS", other)).await.expect_err("refused");
-    assert!(refused.to_string().contains("one model must embed all of a stream"), "{refused}");
+    assert!(refused.to_string().contains("one model must embed the whole stream"), "{refused}");
     assert_eq!(slots.snapshot(), before);
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         let model = Model::load(&spec)?;
         if model.info().kind == ModelKind::CrossEncoder {
             let message =
-                format!("model '{}' is a cross-encoder: it makes no vectors", spec.source);
+                format!("model '{}' is a cross-encoder, which makes no vectors", spec.source);
             return Err(Failure::user(message));
         }
         name.clone_from(&model.info().name);
@@ -126,7 +126,7 @@ fn texts(args: &BenchArgs) -> Result<Vec<String>> {
         None => {
             let file = example_data().ok_or_else(|| {
                 Failure::user(format!(
-                    "{EXAMPLE_DATA} was not found; name a file with texts with --input"
+                    "{EXAMPLE_DATA} does not exist; name a file of texts with --input"
                 ))
             })?;
             (texts_of(&file.to_string_lossy(), "text", usize::MAX, &notice)?, true)

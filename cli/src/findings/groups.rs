@@ -85,7 +85,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
     let topic_file = args.topics.as_deref();
     let topic_file = topic_file.map(|path| ResultFile::new(path, output.overwrite)).transpose()?;
     if topic_file.is_some() && args.topics == output.output {
-        return Err(Failure::user("--output and --topics name the same file"));
+        return Err(Failure::user("--output and --topics must be different files"));
     }
     let destination = Destination::new(output)?.and(topic_file.as_ref());
     let asked = Asked {

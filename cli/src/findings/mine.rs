@@ -20,7 +20,7 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     if args.options.has("all_pairs") && (args.options.has("top_k") || args.options.has("max_pairs"))
     {
         return Err(Failure::user(
-            "--all-pairs returns every pair; leave out --top-k and --max-pairs",
+            "--all-pairs can't be combined with --top-k or --max-pairs, as it returns every pair",
         ));
     }
     let destination = Destination::new(&finding.output)?;

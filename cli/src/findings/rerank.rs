@@ -15,7 +15,7 @@ use super::statement::{carried, literal};
 pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> {
     let finding = &args.finding;
     if finding.input.vectors.is_some() {
-        return Err(Failure::user("rerank reads texts; leave out --vectors"));
+        return Err(Failure::user("rerank needs texts, so leave out --vectors"));
     }
     if !finding.resources.model.is_named() {
         return Err(Failure::user(

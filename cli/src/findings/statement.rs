@@ -65,7 +65,7 @@ pub(crate) fn carried(own: &[&str], text: bool, names: &[String]) -> Result<Vec<
         }
         if own.contains(&name.as_str()) {
             return Err(Failure::user(format!(
-                "column '{name}' can't go along, since the rows have a '{name}' of their own"
+                "column '{name}' can't be added, as the result already has a column '{name}'"
             )));
         }
         let column = if name == "text" { name.clone() } else { identifier(name) };

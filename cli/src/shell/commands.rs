@@ -18,12 +18,12 @@ pub(crate) const HELP: &str = "\
 \\i FILE            run the statements of a file
 \\model [NAME]      list models, or make one the model of embed(text) and the like
 \\x                 show each row as a block, or as a line again
-\\rows N            show at most N rows of a table; all shows all
+\\rows N            show at most N rows of a table, or all
 \\format FORMAT     table, csv, json or ndjson
-\\o [FILE]          send results to a file; alone it sends them here again
+\\o [FILE]          send results to a file, or without FILE to the terminal again
 \\timing            turn the timing of statements on or off
 \\? or help         this help
-\\q, quit or exit   leave (Ctrl-D)
+\\q, quit or exit   quit (Ctrl-D)
 Statements end with ;   Tab completes   Ctrl-C stops the running statement";
 
 /// What `\d` runs.

@@ -39,7 +39,7 @@ pub(super) fn keep(
     }
     if holds_secret(line) {
         eprintln!(
-            "not saved in the history, because it contains a secret; 'env:NAME' keeps secrets out of statements"
+            "not saved in the history, as it contains a secret; use 'env:NAME' to keep secrets out of statements"
         );
         return;
     }

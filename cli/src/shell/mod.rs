@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &SessionArgs, interrupt: &Interrupt) -> Result<()>
     interrupt.be_patient();
     let history = history::file();
     let mut editor = editor(history.as_ref())?;
-    eprintln!("sembla {}: statements end with ;   help lists commands, exit leaves", VERSION);
+    eprintln!("sembla {}: statements end with ;   help lists commands, exit quits", VERSION);
     loop {
         if let Some(helper) = editor.helper_mut() {
             helper.refresh(&shell.session).await;

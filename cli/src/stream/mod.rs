@@ -59,7 +59,7 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
     if args.dry_run {
         let names: Vec<&str> =
             opened_pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-        eprintln!("everything answers and is in order; these would run: {}", names.join(", "));
+        eprintln!("all checks passed; these would run: {}", names.join(", "));
         return Ok(());
     }
     let running = Running::start(opened_pipelines);
@@ -118,7 +118,7 @@ async fn planned(
                 Outcome::Stream(plan) => {
                     if plans.iter().any(|other| other.name() == plan.name()) {
                         return Err(named(Failure::user(format!(
-                            "sink '{}' is inserted into twice; put both queries together with UNION ALL, or make another sink",
+                            "two INSERTs write to sink '{}'; combine their queries with UNION ALL, or make another sink",
                             plan.name()
                         ))));
                     }
@@ -150,7 +150,7 @@ async fn until_ended(mut running: Running, guard: &Presses) -> Result<()> {
                 if was_stopped {
                     running.stop(Stop::Now);
                 } else {
-                    line.say("stopping: what was read is finished and committed; Ctrl-C again leaves at once");
+                    line.say("stopping after what was read has been processed and committed; Ctrl-C again exits at once");
                     running.stop(Stop::Drain);
                     was_stopped = true;
                 }

@@ -192,8 +192,7 @@ pub(super) async fn publish_checked(folder: &dyn Folder, file: &DataFile) -> Res
         bytes.len() as u64 == file.bytes && blake3::hash(&bytes).to_hex().as_str() == file.blake3;
     if !is_whole {
         return Err(Error::State(format!(
-            "the file {} is committed, but its content is not what was committed ({} bytes of {}); \
-             restore it, or write to another path",
+            "the file {} was changed after it was committed ({} bytes of {}); restore it, or write to another path",
             folder.shown(&file.pending),
             bytes.len(),
             file.bytes
@@ -214,8 +213,7 @@ pub(super) async fn publish(folder: &dyn Folder, file: &DataFile) -> Result<()> 
     match folder.has(&file.path).await? {
         true => Ok(()),
         false => Err(Error::State(format!(
-            "the file {} is committed, but it is neither there nor at {}; restore it, or write to \
-             another path",
+            "the committed file {} is missing, and it is not at {} either; restore it, or write to another path",
             folder.shown(&file.path),
             folder.shown(&file.pending)
         ))),

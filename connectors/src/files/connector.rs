@@ -42,7 +42,7 @@ impl SourceConnector for Files {
     }
 
     fn no_metadata(&self) -> Option<&'static str> {
-        Some("rows of files don't have; without METADATA it is a column of the files")
+        Some("rows of files don't have; leave METADATA out to read a column of the files")
     }
 
     fn files(&self, options: &Options) -> Result<Option<SourceFiles>> {

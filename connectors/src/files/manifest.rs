@@ -116,8 +116,7 @@ impl Manifests {
                 return Ok(Vec::new());
             }
             return Err(Error::State(format!(
-                "the manifests in {} are missing, but lists of older ones are there; bring them \
-                 back, or write to another path",
+                "the manifests in {} are missing, but lists of older ones exist; restore them, or write to another path",
                 self.folder.shown(FOLDER)
             )));
         };
@@ -256,7 +255,7 @@ impl Manifests {
                 "the manifest {shown} is damaged ({what}); restore it, or write to another path"
             ))
         };
-        let bytes = bytes.ok_or_else(|| torn("it is gone"))?;
+        let bytes = bytes.ok_or_else(|| torn("it no longer exists"))?;
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| torn(&error.to_string()))?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);
@@ -268,7 +267,7 @@ impl Manifests {
         let sealed: T = serde_json::from_value(value).map_err(|error| torn(&error.to_string()))?;
         match sealed.is_whole()? {
             true => Ok(sealed),
-            false => Err(torn("its hash is another")),
+            false => Err(torn("its hash does not match")),
         }
     }
 }

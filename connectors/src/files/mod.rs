@@ -58,7 +58,7 @@ const SINK_OPTIONS: &[OptionDef] = &[
     OptionDef::new(
         "roll_bytes",
         Kind::BYTES,
-        "size at which a file is closed; a commit closes all",
+        "size at which a file is closed; a commit closes all of them",
     )
     .or("128 MiB"),
     OptionDef::new(

@@ -39,13 +39,13 @@ impl Partitioning {
                 let known: Vec<_> =
                     schema.fields().iter().map(|field| field.name().as_str()).collect();
                 Error::Option(format!(
-                    "partition_by names '{name}', which the rows don't have; columns: {}",
+                    "partition_by names the column '{name}', which does not exist; columns: {}",
                     known.join(", ")
                 ))
             })?;
             if schema.field(place).data_type().is_nested() {
                 return Err(Error::Option(format!(
-                    "partition_by must name columns of single values; '{name}' is {}",
+                    "partition_by must name columns of single values, but '{name}' is {}",
                     schema.field(place).data_type()
                 )));
             }
@@ -224,7 +224,7 @@ mod tests {
         let unknown = Partitioning::new(&rows.schema(), &by(&["dya"])).err().expect("unknown");
         assert_eq!(
             unknown.to_string(),
-            "partition_by names 'dya', which the rows don't have; columns: text, id, day"
+            "partition_by names the column 'dya', which does not exist; columns: text, id, day"
         );
         assert!(Partitioning::new(&rows.schema(), &by(&["text", "id", "day"])).is_err());
     }

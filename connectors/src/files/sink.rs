@@ -205,8 +205,7 @@ impl FilesSink {
             let lost = paths.iter().filter_map(|path| Some((number(path)?, path))).min();
             if let Some((number, path)) = lost {
                 return Err(Error::State(format!(
-                    "the manifest {} is missing, though the file {} of its commit is there; bring it \
-                     back, or write to another path",
+                    "the manifest {} is missing, although the file {} of its commit exists; restore it, or write to another path",
                     self.manifests.shown(number),
                     area.folder.shown(path)
                 )));
@@ -345,7 +344,7 @@ impl Sink for FilesSink {
         self.areas.iter_mut().for_each(Area::committed);
         // From here on it has happened; what can't be finished now is finished by the next start.
         let unfinished = |error: Error| {
-            Error::Fenced(format!("commit {number} is made, but not finished: {error}"))
+            Error::Fenced(format!("commit {number} is valid, but was not finished: {error}"))
         };
         failpoint::hit("files.manifest.after").map_err(unfinished)?;
         for area in &mut self.areas {
@@ -393,14 +392,13 @@ pub(super) fn check_places(options: &Options) -> Result<()> {
             || below.strip_prefix('/').is_some_and(|inside| !inside.starts_with(['_', '.']));
         if is_seen || ["/_pending", "/_sembla"].iter().any(|own| below.starts_with(own)) {
             return Err(Error::Option(format!(
-                "{key} lies in path '{rows}', where readers would take it for rows; choose a folder \
-                 beside it"
+                "{key} is inside path '{rows}', where readers would mistake it for rows; choose a folder beside it"
             )));
         }
     }
     match (place(LATE), place(REJECTED)) {
         (Some(late), Some(dead)) if late == dead => Err(Error::Option(format!(
-            "{LATE} and {REJECTED} are both '{late}'; choose different folders"
+            "{LATE} and {REJECTED} must be different folders, got '{late}' for both"
         ))),
         _ => Ok(()),
     }

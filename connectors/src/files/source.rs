@@ -38,13 +38,9 @@ const SOURCE_OPTIONS: &[OptionDef] = &[
     )
     .or("false")
     .decides(),
-    OptionDef::new(
-        "watch",
-        Kind::Flag,
-        "wait for new files, for ever, keeping the order of the files",
-    )
-    .or("false")
-    .decides(),
+    OptionDef::new("watch", Kind::Flag, "keep waiting for new files, in the order of the files")
+        .or("false")
+        .decides(),
     OptionDef::new("watch_interval", Kind::Duration, "how often to look for new files").or("1s"),
 ];
 

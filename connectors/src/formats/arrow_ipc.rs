@@ -59,7 +59,7 @@ impl PayloadReader for ArrowReader {
 }
 
 fn plain(error: arrow::error::ArrowError) -> String {
-    format!("not readable as an Arrow stream: {error}")
+    format!("can't be read as an Arrow stream: {error}")
 }
 
 /// Writes batches.

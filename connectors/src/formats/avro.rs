@@ -167,7 +167,7 @@ impl WriterSchema {
 /// An error of arrow-avro as one line.
 fn plain(error: &arrow::error::ArrowError) -> String {
     let text = error.to_string().replace('\n', " ");
-    format!("not readable as Avro: {text}")
+    format!("can't be read as Avro: {text}")
 }
 
 /// Writes Avro.

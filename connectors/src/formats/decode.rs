@@ -149,7 +149,7 @@ impl Decoder {
         let bytes = record.value.map_or(0, <[u8]>::len);
         if bytes > self.record_bytes_max {
             return Some(format!(
-                "the payload has {bytes} bytes; max_record_bytes is {}",
+                "the payload has {bytes} bytes, more than max_record_bytes = {}",
                 self.record_bytes_max
             ));
         }

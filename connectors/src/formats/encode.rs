@@ -151,8 +151,7 @@ fn check_times(name: &str, column: &ArrayRef) -> Result<()> {
     match outside.into_iter().find(|number| !SECONDS.contains(&seconds(*number))) {
         None => Ok(()),
         Some(number) => Err(Error::Data(format!(
-            "column '{name}' has the {} {number}, which is not in the years 0 to 9999, so it can't be \
-             written as JSON",
+            "column '{name}' has the {} {number}, which is outside the years 0 to 9999, so it can't be written as JSON",
             column.data_type()
         ))),
     }

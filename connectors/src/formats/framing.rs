@@ -37,7 +37,7 @@ pub(super) fn header(id: u32) -> [u8; HEADER_BYTES] {
 pub(super) fn given_schema(options: &Options) -> Result<Option<String>> {
     match (options.find_text("schema"), options.find_text("schema_file")) {
         (Some(_), Some(_)) => Err(Error::Option(format!(
-            "{} has both schema and schema_file; give one",
+            "{} has both schema and schema_file; leave one out",
             options.what()
         ))),
         (Some(text), None) => Ok(Some(text.to_string())),
@@ -181,7 +181,7 @@ impl Stamp {
         let registry = Registry::from_options(options)?;
         match (is_framed(options), registry) {
             (true, None) => Err(Error::Option(
-                "framing 'confluent' needs the option 'schema_registry', which gives schema ids"
+                "framing 'confluent' needs the option 'schema_registry', which assigns schema ids"
                     .into(),
             )),
             (true, registry) => Ok(Self { registry, subject, id: None }),

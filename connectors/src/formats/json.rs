@@ -127,8 +127,8 @@ impl JsonReader {
         if !fields.is_empty() && !self.columns.iter().any(is_there) {
             let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
             tracing::warn!(
-                "the first records have none of the fields {}, so all columns are NULL; their fields are {}: \
-                 declare those, a field within another one as a STRUCT column",
+                "the first records have none of the fields {}, so all columns are NULL; their fields are {}: declare those, \
+                 nested fields as a STRUCT column",
                 names.join(", "),
                 fields.join(", ")
             );
@@ -188,8 +188,8 @@ fn reason(error: &ArrowError, payloads: &[&[u8]]) -> String {
         if let [0, a, b, c, d, _, ..] = payload {
             let id = u32::from_be_bytes([*a, *b, *c, *d]);
             return format!(
-                "the payload begins with the header of a schema registry (schema {id}), so it is not plain \
-                 JSON; set framing = 'confluent', and format to what the schema is of"
+                "the payload begins with the header of a schema registry (schema {id}), so it is not plain JSON; set framing = \
+                 'confluent', and format to that of the schema"
             );
         }
         if let Err(error) = super::text::as_text(payload) {
@@ -280,8 +280,7 @@ fn times_in<T: ArrowTimestampType>(
             .and_then(|ns| i64::try_from(ns.div_euclid(target_ns)).ok())
             .ok_or_else(|| {
                 format!(
-                    "column '{}': '{text}' is not a time; it is a number, an RFC 3339 text or \
-                     'YYYY-MM-DD HH:MM:SS'",
+                    "column '{}': a time must be a number, an RFC 3339 text or 'YYYY-MM-DD HH:MM:SS', got '{text}'",
                     column.name
                 )
             })?;

@@ -71,8 +71,7 @@ impl Registry {
         }
         if address.contains('@') {
             return Err(Error::Option(
-                "schema_registry holds a user or a password; give them as schema_registry_user and \
-                 schema_registry_password"
+                "schema_registry contains a user or a password; give them as schema_registry_user and schema_registry_password"
                     .into(),
             ));
         }
@@ -193,7 +192,7 @@ impl Registry {
             }),
             404 => Ok(None),
             401 | 403 => Err(Error::External(format!(
-                "the schema registry {address} refuses access (HTTP {status}); see schema_registry_user"
+                "the schema registry {address} denied access (HTTP {status}); check schema_registry_user and schema_registry_password"
             ))),
             408 | 429 | 500.. => Err(Error::Transient(format!("{address}{path}: HTTP {status}"))),
             _ => {

@@ -30,7 +30,7 @@ impl ValueReader {
         match columns {
             [column] if fits(&column.data_type) => Ok(Self { data_type: column.data_type.clone() }),
             [column] => Err(Error::Option(format!(
-                "column '{}' is {}, but format '{format}' gives {wanted}",
+                "column '{}' is {}, but format '{format}' yields {wanted}",
                 column.name, column.data_type
             ))),
             _ => Err(Error::Option(format!(

@@ -134,9 +134,8 @@ impl SinkConnector for Kafka {
         match sink.transaction_timeout() {
             Some(timeout) if checkpoint_interval.saturating_mul(2) > timeout => {
                 Err(Error::Option(format!(
-                    "a transaction is open from one commit to the next, {checkpoint_interval:?} \
-                     (stream.checkpoint_interval), and ends after {timeout:?} (transaction_timeout); let it be at \
-                     least twice as long"
+                    "transaction_timeout must be at least twice stream.checkpoint_interval, for which a transaction is open \
+                     ({checkpoint_interval:?}), got {timeout:?}"
                 )))
             }
             _ => Ok(Box::new(sink)),

@@ -101,7 +101,7 @@ impl MemberContext {
     ) -> std::result::Result<(), KafkaError> {
         let partitions = partitions_of(list);
         consumer.assign(&TopicPartitionList::new())?;
-        tracing::debug!("kafka: given {} partitions", partitions.len());
+        tracing::debug!("kafka: {} partitions assigned", partitions.len());
         self.member.give(partitions);
         Ok(())
     }
@@ -119,7 +119,7 @@ impl MemberContext {
                 *standing = Standing::Waiting;
             }
         });
-        tracing::debug!("kafka: partitions given back");
+        tracing::debug!("kafka: partitions returned");
         consumer.unassign()
     }
 
@@ -140,8 +140,8 @@ impl MemberContext {
                 }
                 Err(oneshot::error::TryRecvError::Empty) => {
                     tracing::warn!(
-                        "the last commit before partitions are given back took longer than \
-                         rebalance_timeout; what was not committed is read again"
+                        "the last commit before partitions were returned took longer than rebalance_timeout; what was not \
+                         committed is read again"
                     );
                     return;
                 }
@@ -205,7 +205,7 @@ impl ConsumerThread {
         places: Vec<(TopicPartition, Place)>,
     ) -> Result<Option<Vec<Queue>>> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Error::Bug("the thread of the Kafka consumer is gone".into());
+        let gone = || Error::Bug("the thread of the Kafka consumer has ended".into());
         self.requests.send(Start { lease, places, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }

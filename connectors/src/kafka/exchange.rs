@@ -143,7 +143,7 @@ fn is_there<C: ClientContext>(
         None => Ok(false),
         Some(1) => Ok(true),
         Some(many) => Err(Error::Option(format!(
-            "topic '{topic}' has {many} partitions; an exchange has one, so that windows see all rows"
+            "topic '{topic}' must have one partition, so that windows see all rows, got {many}"
         ))),
     }
 }
@@ -281,7 +281,7 @@ pub(super) fn read(
     for message in messages {
         let refused = |why: &str| {
             Error::State(format!(
-                "record {} of topic '{}' {why}; --ignore-state skips it and starts the sources over",
+                "record {} of topic '{}' {why}; --ignore-state skips it and reads the sources from the start",
                 message.offset(),
                 origin.topic
             ))
@@ -289,7 +289,7 @@ pub(super) fn read(
         let headers = message.headers();
         let mut notes = headers.iter().flat_map(|all| all.iter().filter(|h| h.key == HEADER));
         let note = notes.next().and_then(|header| serde_json::from_slice(header.value?).ok());
-        match note.ok_or_else(|| refused("is no record of an exchange"))? {
+        match note.ok_or_else(|| refused("is not a record of an exchange"))? {
             Note::Rows => rows.extend(
                 rows_of(schema, message.payload().unwrap_or_default()).map_err(|e| refused(&e))?,
             ),

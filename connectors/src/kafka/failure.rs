@@ -88,7 +88,7 @@ impl Explainer {
         let is_unreachable = matches!(code, Code::Resolve | Code::SSL | Code::Authentication)
             || (code == Code::BrokerTransportFailure && reason.contains("Connect to "));
         if is_unreachable && !self.has_said.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Kafka at '{}' can't be reached so far: {reason}", self.servers);
+            tracing::warn!("Kafka at '{}' can't be reached yet: {reason}", self.servers);
         }
         // That all brokers are down follows from a reason; it is none.
         if code != Code::AllBrokersDown {
@@ -120,7 +120,7 @@ impl Explainer {
             }
             KafkaError::ClientCreation(description) => {
                 return Error::Option(
-                    self.redact(&format!("the Kafka client rejects these options: {description}")),
+                    self.redact(&format!("the Kafka client rejected these options: {description}")),
                 );
             }
             // A refusal by name stays one, also where it has ended the producer for good.
@@ -157,7 +157,7 @@ impl Explainer {
                  (transaction.max.timeout.ms, 15 min by default); make it shorter"
             )),
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Error::External(format!(
-                "{what}: the broker refuses the record as too large; raise max.message.bytes of the topic"
+                "{what}: the broker rejected the record as too large; raise max.message.bytes of the topic"
             )),
             Code::ProducerFenced
             | Code::InvalidProducerEpoch
@@ -226,7 +226,7 @@ impl Explainer {
 
     fn refused_login(&self, reason: &str) -> Error {
         Error::External(format!(
-            "Kafka at '{}' refuses the login: {reason}; check sasl.mechanism, sasl.username and \
+            "Kafka at '{}' rejected the login: {reason}; check sasl.mechanism, sasl.username and \
              sasl.password",
             self.servers
         ))
@@ -282,7 +282,7 @@ mod tests {
         explainer.remember(&KafkaError::Global(Code::Authentication), "bad password hunter2");
         let error =
             explainer.explain("reading", &KafkaError::MetadataFetch(Code::OperationTimedOut));
-        assert!(error.to_string().contains("refuses the login: bad password ***"), "{error}");
+        assert!(error.to_string().contains("rejected the login: bad password ***"), "{error}");
         assert!(!format!("{explainer:?} {error:?}").contains("hunter2"));
     }
 

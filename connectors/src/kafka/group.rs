@@ -157,7 +157,7 @@ impl Group {
 
     fn membership(&self) -> Result<Membership> {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
-            Error::Bug(format!("group '{}' is asked before the source has joined it", self.id))
+            Error::Bug(format!("group '{}' is used before the source has joined it", self.id))
         })
     }
 

@@ -43,7 +43,7 @@ impl Ids {
             let ids = ask(&explainer, |wait| topic_ids(consumer.client(), &topics, wait));
             let ids = match ids {
                 Ok(ids) => ids,
-                Err(error) => match explainer.explain("asking what topics are", &error) {
+                Err(error) => match explainer.explain("reading the ids of topics", &error) {
                     error if error.is_transient() => return Err(error),
                     // A cluster that has no ids, or does not tell them to this user.
                     _ => BTreeMap::new(),
@@ -51,7 +51,7 @@ impl Ids {
             };
             let unknown: Vec<_> = topics.iter().filter(|topic| !ids.contains_key(*topic)).collect();
             if !unknown.is_empty() {
-                tracing::debug!("the cluster does not tell the ids of {unknown:?}");
+                tracing::debug!("the cluster does not report the ids of {unknown:?}");
             }
             Ok(Self(ids))
         })
@@ -106,9 +106,8 @@ impl Ids {
         match other {
             None => Ok(()),
             Some((topic, _)) => Err(Error::External(format!(
-                "topic '{topic}' at '{}' was deleted and created again while it was read, so positions in it \
-                 mean other records; start the pipeline again to read the new topic, with --ignore-state if \
-                 it says so",
+                "topic '{topic}' at '{}' was deleted and created again while it was read, so positions in it mean other \
+                 records; restart the pipeline to read the new topic, with --ignore-state if it asks for that",
                 settings.connection.explainer.servers()
             ))),
         }

@@ -41,7 +41,7 @@ pub(super) type TopicLimits = BTreeMap<String, Limits>;
 
 /// The limits of topics, as far as the cluster tells them.
 pub(super) async fn limits_of(settings: &SinkSettings, topics: &[&str]) -> TopicLimits {
-    let what = "looking at the limits of topics";
+    let what = "reading the limits of topics";
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let told = match admin(&settings.connection, what) {
@@ -90,8 +90,7 @@ impl Limits {
         let (bytes, topic) = (size_of(record), record.topic);
         if let Some(max) = self.bytes_max.filter(|max| bytes > *max) {
             return Err(Error::Data(format!(
-                "the record for topic '{topic}' takes {bytes} bytes, and the topic takes {max} \
-                 (max.message.bytes)"
+                "the record for topic '{topic}' has {bytes} bytes, more than the topic allows, {max} (max.message.bytes)"
             )));
         }
         let Some(time_ms) = record.timestamp_ms else { return Ok(()) };
@@ -106,8 +105,8 @@ impl Limits {
         match (is_early, is_late) {
             (false, false) => Ok(()),
             (is_early, _) => Err(Error::Data(format!(
-                "the time of the record for topic '{topic}', {time_ms} milliseconds since 1970, is further \
-                 {} the present than the topic takes (message.timestamp.{}.max.ms)",
+                "the time of the record for topic '{topic}', {time_ms} milliseconds since 1970, is further {} the present than \
+                 the topic allows (message.timestamp.{}.max.ms)",
                 if is_early { "before" } else { "after" },
                 if is_early { "before" } else { "after" },
             ))),
@@ -180,7 +179,7 @@ mod tests {
         let limits = limits();
         assert_eq!(refusal(&limits, &[0; 800], Some(now_ms())), None);
         let line = refusal(&limits, &[0; 900], None).expect("refused");
-        assert!(line.contains("takes 1028 bytes, and the topic takes 1000"), "{line}");
+        assert!(line.contains("has 1028 bytes, more than the topic allows, 1000"), "{line}");
         let line = refusal(&limits, b"", Some(now_ms() + 7_200_000)).expect("refused");
         assert!(line.contains("message.timestamp.after.max.ms"), "{line}");
         let line = refusal(&limits, b"", Some(now_ms() - 20_000)).expect("refused");

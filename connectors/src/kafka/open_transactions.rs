@@ -34,8 +34,8 @@ pub(super) fn warn_of_hidden(connection: &Connection, places: &BTreeMap<TopicPar
         let Ok((_, end)) = ends else { return };
         if end > place.end {
             tracing::warn!(
-                "{}: a transaction is open at position {}, so up to {} records from there on are not \
-                 read now; they are once its producer has committed or aborted it, or its time-out has",
+                "{}: a transaction is open at position {}, so up to {} records from there on can't be read until it is \
+                 committed, aborted or timed out",
                 partition.name(),
                 place.end,
                 end - place.end
@@ -62,9 +62,8 @@ impl Waits {
     pub(super) fn look(&self, partition: &TopicPartition, stable: i64, end: i64, now: Instant) {
         if let Some(hidden) = self.hidden(partition, stable, end, now) {
             tracing::warn!(
-                "{}: a transaction has been open at position {stable} for more than {} s, so up to \
-                 {hidden} records from there on wait; they are read once its producer has committed or \
-                 aborted it, or its time-out has",
+                "{}: a transaction has been open at position {stable} for more than {} s, so up to {hidden} records from there \
+                 on wait until it is committed, aborted or timed out",
                 partition.name(),
                 OPEN_MAX.as_secs()
             );

@@ -123,7 +123,7 @@ const SINK: [OptionDef; 17] = [
     OptionDef::new(
         "transaction_timeout",
         Kind::Duration,
-        "after this the broker aborts a transaction; must be longer than the checkpoint interval",
+        "time after which the broker aborts a transaction; must be at least twice the checkpoint interval",
     )
     .or("2 min"),
     OptionDef::new(

@@ -76,8 +76,8 @@ impl Start {
         let offsets: Option<BTreeMap<_, _>> = text.split(',').map(offset_of).collect();
         offsets.map(Self::Offsets).ok_or_else(|| {
             Error::Option(format!(
-                "start is '{text}'; it is earliest, latest, a time ('2026-11-24T08:00:00Z' or milliseconds \
-                 since 1970), or offsets ('messages/0:42, messages/1:7')"
+                "start must be earliest, latest, a time ('2026-11-24T08:00:00Z' or milliseconds since 1970), or \
+                 offsets ('messages/0:42, messages/1:7'), got '{text}'"
             ))
         })
     }
@@ -152,7 +152,7 @@ impl<C: ConsumerContext> Places<'_, C> {
             return Ok(wanted);
         }
         if self.skips_missing {
-            tracing::warn!("{name}: position {wanted} is gone; reading resumes at {low}");
+            tracing::warn!("{name}: position {wanted} no longer exists; reading resumes at {low}");
             return Ok(low);
         }
         Err(Error::External(format!(

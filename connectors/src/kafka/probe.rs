@@ -40,7 +40,7 @@ pub(super) async fn look(
 /// The names of all topics. Asking for all of them makes none, unlike asking for one by name.
 fn topics_there(connection: &Connection, within: Duration) -> Result<Vec<String>> {
     let explainer = &connection.explainer;
-    let what = "asking for the topics";
+    let what = "listing the topics";
     let client: AdminClient<Reports> = connection
         .config()
         .create_with_context(Reports(Arc::clone(explainer)))

@@ -62,8 +62,8 @@ pub(super) fn note_of(progress: &Progress, topic: Option<&String>, to: &str) -> 
         .map_err(|error| Error::Bug(format!("progress can't be written: {error}")))?;
     if text.len() > NOTE_BYTES_MAX {
         return Err(Error::Option(format!(
-            "the names of pipeline '{}' and its state take {} bytes; Kafka keeps {NOTE_BYTES_MAX} with an \
-             offset, so set progress_topic",
+            "the names of pipeline '{}' and its state take {} bytes, but Kafka keeps at most {NOTE_BYTES_MAX} with an offset; \
+             set progress_topic",
             progress.pipeline,
             text.len()
         )));
@@ -78,7 +78,7 @@ pub(super) fn offsets_of(
 ) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (name, position) in positions {
-        let unfit = || Error::Bug(format!("'{name}' at {position} is no position of Kafka"));
+        let unfit = || Error::Bug(format!("'{name}' at {position} is not a Kafka position"));
         let partition = TopicPartition::parse(name).ok_or_else(unfit)?;
         let mut element = list.add_partition(&partition.topic, partition.number);
         element.set_offset(Offset::Offset(*position)).map_err(|_| unfit())?;
@@ -146,7 +146,7 @@ pub(super) fn progress_of(
         }
         if note.v != VERSION {
             return Err(Error::State(format!(
-                "the progress at {partition} has version {}; this program knows {VERSION}",
+                "the progress at {partition} has version {}, but this program reads version {VERSION}",
                 note.v
             )));
         }
@@ -160,9 +160,9 @@ pub(super) fn progress_of(
         if let Some(other) = note.to.as_deref().filter(|other| *other != to) {
             progress.doubt.get_or_insert_with(|| {
                 format!(
-                    "the committed offset {position} of {partition} in group '{group}' is progress of a pipeline \
-                     '{pipeline}' that writes to topic '{other}', and this one writes to '{to}': give the sink \
-                     another name, or start anew with --ignore-state once the other one has ended"
+                    "the committed offset {position} of {partition} in group '{group}' is progress of a pipeline '{pipeline}' \
+                     that writes to topic '{other}', but this one writes to '{to}'; give the sink another name, or start over with \
+                     --ignore-state once the other one has ended"
                 )
             });
         }
@@ -306,7 +306,7 @@ mod tests {
         let doubt = read("elsewhere", &note).expect("progress").expect("some").doubt;
         let doubt = doubt.expect("a doubt");
         assert!(
-            doubt.contains("writes to topic 'out', and this one writes to 'elsewhere'"),
+            doubt.contains("writes to topic 'out', but this one writes to 'elsewhere'"),
             "{doubt}"
         );
         assert!(doubt.contains("give the sink another name"), "{doubt}");

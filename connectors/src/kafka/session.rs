@@ -108,7 +108,7 @@ impl Opening<'_> {
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (here, probe) = blocking(move || {
             let cluster = ask(&explainer, |wait| probe.client().fetch_cluster_id(wait).ok_or(()));
-            let unanswered = |()| explainer.unanswered("asking for the cluster");
+            let unanswered = |()| explainer.unanswered("reading the cluster's metadata");
             Ok((cluster.map_err(unanswered)?, probe))
         })
         .await?;
@@ -133,8 +133,8 @@ impl Opening<'_> {
         let shared = assignment.iter().find(|(_, assignment)| !assignment.is_whole());
         match (shared, &topic) {
             (Some((source, _)), Some(_)) => Err(Error::Option(format!(
-                "source '{source}' is shared with another instance, but progress is in a topic of its own; \
-                 instances can share only sources in the sink's cluster, without progress_topic"
+                "source '{source}' is shared with another instance, but progress is in a separate topic; instances can share \
+                 only sources in the sink's cluster, without progress_topic"
             ))),
             _ => Ok((leases, topic)),
         }

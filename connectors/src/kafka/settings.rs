@@ -161,7 +161,7 @@ impl SourceSettings {
             }),
             (Some(_), Some(_)) => {
                 return Err(Error::Option(
-                    "topic and topic_pattern can't be combined; give one".into(),
+                    "topic and topic_pattern can't be combined; leave one out".into(),
                 ));
             }
             (None, None) => {

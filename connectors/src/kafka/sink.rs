@@ -68,7 +68,7 @@ impl KafkaSink {
         Played::new(&roles, &RecordBatch::new_empty(SchemaRef::clone(schema)))?;
         if !encoder.is_row_wise() && !roles.is_empty() {
             return Err(Error::Option(format!(
-                "format '{}' puts many rows into a record; key, headers and timestamp need one row each",
+                "format '{}' puts many rows into a record, but key, headers and timestamp need one row per record",
                 options.text("format")?
             )));
         }

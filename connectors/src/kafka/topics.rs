@@ -25,7 +25,7 @@ pub(super) fn partitions_of_topic<C: ClientContext>(
     explainer: &Explainer,
     name: &str,
 ) -> Result<Option<usize>> {
-    let what = format!("looking for topic '{name}'");
+    let what = format!("looking up topic '{name}'");
     let metadata = ask(explainer, |wait| client.fetch_metadata(Some(name), wait))
         .map_err(|error| explainer.explain(&what, &error))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
@@ -78,7 +78,7 @@ pub(super) fn admin(connection: &Connection, what: &str) -> Result<AdminClient<R
 /// Refuses a topic that forgets records by their age or its size. Where the cluster does not say,
 /// the topic is taken as it is.
 pub(super) async fn refuse_forgetful(connection: &Connection, topic: &str) -> Result<()> {
-    let what = format!("looking at the settings of topic '{topic}'");
+    let what = format!("reading the settings of topic '{topic}'");
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let asked = [ResourceSpecifier::Topic(topic)];
     let told = match admin(connection, &what)?.describe_configs(&asked, &options).await {
@@ -93,8 +93,7 @@ pub(super) async fn refuse_forgetful(connection: &Connection, topic: &str) -> Re
     let policy = settings.as_ref().and_then(|settings| settings.get(setting)?.value.as_deref());
     match policy {
         Some(policy) if policy != wanted => Err(Error::Option(format!(
-            "topic '{topic}' forgets records ({setting} is '{policy}'), so it can't keep the progress of a pipeline; \
-             set it to '{wanted}'"
+            "topic '{topic}' deletes records ({setting} is '{policy}'), so it can't keep the progress of a pipeline; set it to '{wanted}'"
         ))),
         _ => Ok(()),
     }
@@ -124,7 +123,7 @@ pub(super) async fn create(connection: &Connection, specs: &[TopicSpec]) -> Resu
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
             Err((name, code)) => {
-                let what = format!("making topic '{name}'");
+                let what = format!("creating topic '{name}'");
                 return Err(explainer.explain_code(&what, code, &code.to_string()));
             }
         }

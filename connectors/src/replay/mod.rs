@@ -416,8 +416,8 @@ impl Source for ReplaySource {
         if let Some(other) = positions.keys().find(|partition| !self.partitions.contains(partition))
         {
             return Err(Error::Option(format!(
-                "the progress names partition {other}, but the replay has {} partitions; keep the \
-                 option 'partitions' as it was, or start anew",
+                "the progress names partition {other}, but the replay has {} partitions; keep the option 'partitions' as it \
+                 was, or start over",
                 self.partitions.len()
             )));
         }
@@ -434,7 +434,7 @@ impl Source for ReplaySource {
 
     async fn unread(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<Option<String>> {
         if self.is_endless {
-            return Ok(Some("it was told to watch for more".into()));
+            return Ok(Some("watch was set".into()));
         }
         let given = positions.values().copied().max().unwrap_or(0);
         let mut all = (self.rows_from)(0);

@@ -106,7 +106,7 @@ async fn a_row_without_a_time_is_rejected() {
     assert_eq!((batch.sequences, batch.next), (vec![0, 2], 3));
     assert_eq!(batch.rejected.len(), 1);
     assert_eq!(batch.rejected[0].position, 1);
-    assert_eq!(batch.rejected[0].reason, "column 'ts' is NULL, but NOT NULL");
+    assert_eq!(batch.rejected[0].reason, "column 'ts' must not be NULL, but is");
     assert_eq!(batch.rejected[0].payload.as_deref(), Some(&br#"{"id":1}"#[..]));
 }
 

@@ -25,7 +25,7 @@ use object::ObjectFolder;
 pub const STORE_OPTIONS: &[OptionDef] = &[
     OptionDef::new("endpoint", Kind::Text, "endpoint of an S3-compatible store"),
     OptionDef::new("region", Kind::Text, "region of the bucket"),
-    OptionDef::new("access_key_id", Kind::Text, "the key's id").secret(),
+    OptionDef::new("access_key_id", Kind::Text, "id of the access key").secret(),
     OptionDef::new("secret_access_key", Kind::Text, "the key").secret(),
     OptionDef::new("session_token", Kind::Text, "session token of temporary credentials").secret(),
 ];
@@ -83,7 +83,7 @@ fn refuse_credentials(location: &str) -> Result<()> {
     match shown == location {
         true => Ok(()),
         false => Err(Error::Option(format!(
-            "'{shown}' has credentials in it; give them as access_key_id and secret_access_key, or as \
+            "'{shown}' contains credentials; give them as access_key_id and secret_access_key, or as \
              AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
         ))),
     }
@@ -175,7 +175,11 @@ impl Store for FolderStore {
 fn checked(path: &str) -> Result<&str> {
     let is_fine = path.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
         && !path.contains(['\\', '\0']);
-    if is_fine { Ok(path) } else { Err(Error::Bug(format!("'{path}' is no path inside a folder"))) }
+    if is_fine {
+        Ok(path)
+    } else {
+        Err(Error::Bug(format!("'{path}' is not a path inside a folder")))
+    }
 }
 
 #[cfg(test)]

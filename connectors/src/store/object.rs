@@ -20,8 +20,11 @@ const REFUSALS: &[(&str, &str)] = &[
     ("SignatureDoesNotMatch", "the signature is wrong; check secret_access_key"),
     ("InvalidToken", "the session token is wrong or has expired; check session_token"),
     ("ExpiredToken", "the session token has expired; give another session_token"),
-    ("AccessDenied", "the key has no access; it must list, read, write and delete objects there"),
-    ("RequestTimeTooSkewed", "the clock of this machine is wrong by minutes; set it"),
+    (
+        "AccessDenied",
+        "the key has no access; allow it to list, read, write and delete objects there",
+    ),
+    ("RequestTimeTooSkewed", "the clock of this machine is off by minutes; set it"),
     ("AuthorizationHeaderMalformed", "the region is wrong; check region"),
     ("PermanentRedirect", "the bucket is in another region or at another endpoint; check both"),
     ("incorrectly configured region", "the bucket is in another region; check region"),

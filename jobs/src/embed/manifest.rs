@@ -94,10 +94,10 @@ impl Manifest {
     /// on with it.
     pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         if self.version != now.version {
-            return Some("another version of Sembla began it".to_string());
+            return Some("it was started by another version of Sembla".to_string());
         }
         let words = |name: &str, before: &str, after: &str| {
-            (before != after).then(|| format!("{name} was '{before}' and is '{after}'"))
+            (before != after).then(|| format!("{name} was '{before}' and is now '{after}'"))
         };
         let none = "";
         let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
@@ -139,7 +139,8 @@ impl Manifest {
             }
         }
         let (before, after) = (self.inputs.len(), now.inputs.len());
-        (before != after).then(|| format!("there were {before} input files and are {after}"))
+        (before != after)
+            .then(|| format!("there were {before} input files and now there are {after}"))
     }
 
     /// What the output's metadata says of where its vectors come from.

@@ -122,7 +122,7 @@ impl EmbedJob {
         let model = Model::load(&request.model)?;
         if model.info().kind == ModelKind::CrossEncoder {
             return Err(Failure::user(format!(
-                "model '{}' is a cross-encoder: it scores pairs and makes no vectors",
+                "model '{}' is a cross-encoder, which scores pairs and makes no vectors",
                 model.info().name
             )));
         }

@@ -52,7 +52,7 @@ impl Output {
             (None, Some(_)) if path.is_dir() => Kind::Folder,
             (None, Some(ending)) => {
                 return Err(Failure::user(format!(
-                    "the output {} ends in .{ending}, which is not written; use {}, .npy, or a folder ({0}/)",
+                    "the output {} ends in .{ending}, which is not supported; use {}, .npy, or a folder ({0}/)",
                     path.display(),
                     FileKind::ENDINGS.replace(" or ", ", ")
                 )));
@@ -72,7 +72,7 @@ impl Output {
             Kind::Folder | Kind::Rows(FileKind::Parquet) => Ok(Self { grows, ..self }),
             _ if !grows => Ok(self),
             _ => Err(Failure::user(format!(
-                "--only-new adds to a .parquet file or a folder of them; {} is neither",
+                "--only-new needs a .parquet file or a folder of them as output, got {}",
                 self.path.display()
             ))),
         }
@@ -121,7 +121,7 @@ impl Output {
     pub(crate) fn check_model(&self, model: &ModelInfo) -> Result<()> {
         match self.noted("sembla.fingerprint").filter(|_| self.grows) {
             Some(before) if before != model.fingerprint => Err(Failure::user(format!(
-                "{} was embedded with model '{}' ({}), now it is '{}' ({}): --only-new needs the same model and options",
+                "{} was embedded with model '{}' ({}), but the model is now '{}' ({}); --only-new needs the same model and options",
                 self.path.display(),
                 self.noted("sembla.model").unwrap_or_default(),
                 self.noted("sembla.precision").unwrap_or_default(),
@@ -153,7 +153,9 @@ impl Output {
         }
         if let Some(ids) = self.ids().filter(|ids| ids.exists() && !self.overwrite) {
             let ids = ids.display();
-            return Err(Failure::user(format!("the output {ids} exists; --overwrite replaces it")));
+            return Err(Failure::user(format!(
+                "the output {ids} already exists; --overwrite replaces it"
+            )));
         }
         if !self.path.exists() {
             return Ok(());
@@ -164,18 +166,18 @@ impl Output {
         if !self.overwrite {
             let what = match self.run() {
                 Some(_) => {
-                    " (an earlier run embedded it); --overwrite replaces it, --only-new id adds the rows that it lacks"
+                    " (an earlier run embedded it); --overwrite replaces it, --only-new id adds the missing rows"
                 }
                 None => "; --overwrite replaces it",
             };
-            return Err(Failure::user(format!("the output {shown} exists{what}")));
+            return Err(Failure::user(format!("the output {shown} already exists{what}")));
         }
         if self.kind != Kind::Folder && self.path.is_dir() {
             return Err(Failure::user(format!("the output {shown} is a folder, not a file")));
         }
         if self.kind == Kind::Folder && !is_earlier_output(&self.path) {
             return Err(Failure::user(format!(
-                "the folder {shown} contains files that are not from an earlier output; it is not replaced"
+                "the folder {shown} is not replaced, as it contains files that are not from an earlier output"
             )));
         }
         Ok(())

@@ -207,13 +207,13 @@ fn refuse_other_columns(
     match before.iter().zip(&now).find(|(before, now)| before != now) {
         None if before.len() == now.len() => Ok(()),
         None => Err(Failure::user(format!(
-            "{} has {} columns and the new rows have {}; choose those to keep with --columns",
+            "{} has {} columns, but the new rows have {}; choose those to keep with --columns",
             path.display(),
             before.len(),
             now.len()
         ))),
         Some((before, now)) => Err(Failure::user(format!(
-            "{} has the column {before} where the new rows have {now}; choose those to keep with --columns",
+            "{} has the column {before} where the new rows have {now}; choose the columns to keep with --columns",
             path.display()
         ))),
     }

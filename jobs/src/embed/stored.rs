@@ -46,7 +46,7 @@ impl Stored {
         let name = located.key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         if name.is_empty() {
             return Err(Failure::user(format!(
-                "the output {shown} names no file; write {shown}vectors.parquet or a folder in it"
+                "the output {shown} is not a file; write to {shown}vectors.parquet or a folder in it"
             )));
         }
         let folder = std::env::temp_dir().join(format!("sembla-upload-{}", key_of(&address)));
@@ -64,13 +64,13 @@ impl Stored {
     pub(crate) fn begin(&self, request: &EmbedRequest) -> Result<()> {
         if request.only_new.is_some() {
             return Err(Failure::user(format!(
-                "--only-new adds to files of this machine; {} is an address",
+                "--only-new needs a local output, but {} is an address",
                 self.shown
             )));
         }
         if !request.overwrite && holds(&self.located)? {
             return Err(Failure::user(format!(
-                "the output {} exists; --overwrite replaces it",
+                "the output {} already exists; --overwrite replaces it",
                 self.shown
             )));
         }
@@ -132,6 +132,6 @@ mod tests {
         assert!(one.local.ends_with("x.parquet"));
         assert!(of("https://h/a/vectors/").local.to_string_lossy().ends_with('/'));
         let nameless = Stored::of(Path::new("https://h/")).expect_err("no name");
-        assert!(nameless.message().expect("words").contains("names no file"));
+        assert!(nameless.message().expect("words").contains("is not a file"));
     }
 }

@@ -88,8 +88,9 @@ fn component() -> FieldRef {
 
 /// A dimension as Arrow counts.
 fn size(dimension: usize) -> Result<i32> {
-    i32::try_from(dimension)
-        .map_err(|_| Failure::other(format!("{dimension} components are too many for a column")))
+    i32::try_from(dimension).map_err(|_| {
+        Failure::other(format!("vectors of {dimension} components are too long for a column"))
+    })
 }
 
 #[cfg(test)]

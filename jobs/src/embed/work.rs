@@ -212,7 +212,7 @@ fn own_folders(folder: &Path) -> [PathBuf; 2] {
 fn refuse_foreign(folder: &Path) -> Result<()> {
     let refused = |what: &str| {
         Err(Failure::user(format!(
-            "{} {what}; the run would keep its parts there, so move it away or name another output",
+            "{} {what}; the run keeps its parts there, so move it away or choose another output",
             folder.display()
         )))
     };
@@ -281,7 +281,7 @@ fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
             tracing::warn!(
-                "{} contains files that are not from this run, and is kept",
+                "{} is kept, as it contains files that are not from this run",
                 folder.display()
             );
             Ok(())
@@ -315,7 +315,7 @@ fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            Err(Failure::user(format!("another process works in {}", folder.display())))
+            Err(Failure::user(format!("another process is working in {}", folder.display())))
         }
         Err(fs::TryLockError::Error(error)) => Err(Failure::file(&path, &error)),
     }
@@ -330,7 +330,7 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
     let text = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
     serde_json::from_slice(&text).map(Some).map_err(|error| {
         Failure::user(format!(
-            "{} is damaged or of another version ({error}); --restart throws the unfinished run away",
+            "{} is damaged or of another version ({error}); --restart discards the unfinished run",
             path.display()
         ))
     })

@@ -78,7 +78,7 @@ pub(super) fn no_text(table: &Table) -> Failure {
         _ => None,
     });
     Failure::user(format!(
-        "the input has no column of text; its columns: {}{}",
+        "the input has no text column; its columns: {}{}",
         columns.join(", "),
         inside.unwrap_or_default()
     ))

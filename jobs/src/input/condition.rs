@@ -52,8 +52,8 @@ impl Condition {
                 table.schema.index_of(role.name()).is_ok() && *column != Some(role.name().as_str());
             if is_hidden && names.contains(role.name()) {
                 return Err(Failure::user(format!(
-                    "--where {text}: '{0}' is the command's own column here ({1}), not the one of the files that is called \
-                     '{0}'; give that another name",
+                    "--where {text}: '{0}' is the command's own column here ({1}), not the column '{0}' of the files; \
+                     rename that one",
                     role.name(),
                     column.unwrap_or("row number")
                 )));
@@ -63,7 +63,7 @@ impl Condition {
             DataType::Boolean | DataType::Null => {}
             other => {
                 return Err(Failure::user(format!(
-                    "--where {text} gives {other}; it is a condition such as \"price > 10\""
+                    "--where must be a condition such as \"price > 10\", got {text}, which is {other}"
                 )));
             }
         }

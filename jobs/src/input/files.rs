@@ -33,7 +33,7 @@ pub fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<DataFile>> 
             };
             if let Some(output) = outputs.iter().find(is_input) {
                 return Err(Failure::user(format!(
-                    "the output {} is also an input (by '{pattern}'); write it somewhere else",
+                    "the output {} is also an input (it matches '{pattern}'); write to another place",
                     output.display()
                 )));
             }

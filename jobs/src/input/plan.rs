@@ -64,7 +64,7 @@ impl Plan {
     /// When there is none, or one can't be read.
     pub fn table(inputs: Vec<DataFile>, notice: Notice<'_>) -> Result<Arc<Table>> {
         if inputs.is_empty() {
-            return Err(Failure::user("no input files: the given folders are empty"));
+            return Err(Failure::user("no input files: the folders are empty"));
         }
         Ok(Arc::new(look_into(inputs, notice)?))
     }
@@ -85,7 +85,7 @@ impl Plan {
             && kept_names.iter().any(|name| name == new)
         {
             return Err(Failure::user(format!(
-                "the input has a column '{new}' already; name the vectors' column with --output-column, or leave '{new}' \
+                "the input already has a column '{new}'; name the vectors' column with --output-column, or leave '{new}' \
                  out of --columns"
             )));
         }

@@ -99,8 +99,7 @@ impl InputTable {
     pub fn check_dimension(&self, model: &str, dimension: usize) -> Result<()> {
         match (&self.roles.vectors, self.dimension) {
             (Some(vectors), Some(found)) if found != dimension => Err(Failure::user(format!(
-                "column '{vectors}' has {found} components, model {model} makes {dimension}: name the model that made them \
-                 with -m"
+                "column '{vectors}' has {found} components, but model {model} makes {dimension}; name the model that made them with -m"
             ))),
             _ => Ok(()),
         }
@@ -323,7 +322,7 @@ fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
             Some(Some(column)) if column == name => {}
             Some(_) => {
                 return Err(Failure::user(format!(
-                    "column '{name}' can't go along, since the rows have an '{name}' of their own"
+                    "column '{name}' can't be added, as the result already has a column '{name}'"
                 )));
             }
             None if others.contains(name) => {}

@@ -29,7 +29,7 @@ impl Watched {
             return None;
         }
         Some(match &status.phase {
-            Phase::Waiting(error) => format!("{}: waits to try again after: {error}", self.name),
+            Phase::Waiting(error) => format!("{}: waiting to retry after: {error}", self.name),
             _ => format!("{}: the last commit is older than three intervals", self.name),
         })
     }

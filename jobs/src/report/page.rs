@@ -16,7 +16,7 @@ const SCRIPT: &str = include_str!("page.js");
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:";
 /// What the number says.
 const COHERENCE: &str =
-    "How often its words stand together in a text: from −1, never, to 1, always";
+    "How often its words occur together in a text: from −1, never, to 1, always";
 /// Words in the name of a group.
 const LABEL_WORDS: usize = 3;
 

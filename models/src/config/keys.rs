@@ -88,7 +88,7 @@ impl<'a> Keys<'a> {
         let name = self.text(key)?.unwrap_or(default);
         HiddenActivation::parse(name).ok_or_else(|| {
             self.bad(format!(
-                "{key} '{name}' is not known; known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu"
+                "{key} must be gelu, gelu_new, gelu_pytorch_tanh, relu or silu, got '{name}'"
             ))
         })
     }
@@ -123,7 +123,9 @@ impl<'a> Keys<'a> {
         }
         for key in ["is_decoder", "add_cross_attention"] {
             if self.flag(key)? {
-                return Err(self.bad(format!("{key} is true; only encoders are supported")));
+                return Err(
+                    self.bad(format!("{key} must be false, as only encoders are supported"))
+                );
             }
         }
         if self.get("rope_scaling").is_some() {

@@ -33,7 +33,7 @@ fn read(keys: &Keys<'_>) -> Result<Transformer> {
     let bias_rows = keys.count("relative_attention_num_buckets", BUCKETS, 4096)?;
     if bias_rows < BUCKETS {
         return Err(keys.bad(format!(
-            "relative_attention_num_buckets is {bias_rows}; MPNet needs at least {BUCKETS}"
+            "relative_attention_num_buckets must be >= {BUCKETS} for MPNet, got {bias_rows}"
         )));
     }
     Ok(Transformer::new(config, MpNet { bias_rows }))

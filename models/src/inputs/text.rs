@@ -32,7 +32,7 @@ const CHUNK_ROWS: usize = 64;
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| error.to_string())?;
     caught(|| Tokenizer::from_bytes(bytes))
-        .map_err(|_| "the file is not what a tokenizer looks like".to_string())?
+        .map_err(|_| "the file does not look like a tokenizer".to_string())?
         .map_err(|error| error.to_string())
 }
 
@@ -79,7 +79,7 @@ impl TextReader {
         if size > TOKENIZER_BYTES_MAX {
             return Err(ModelError::file(
                 path,
-                format!("is {size} bytes; a tokenizer has at most {TOKENIZER_BYTES_MAX}"),
+                format!("has {size} bytes, but a tokenizer may have at most {TOKENIZER_BYTES_MAX}"),
             ));
         }
         let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;

@@ -268,7 +268,7 @@ fn json(path: &Path) -> Result<Option<Value>> {
     if size > CONFIG_BYTES_MAX {
         return Err(ModelError::file(
             path,
-            format!("is {size} bytes; a configuration has at most {CONFIG_BYTES_MAX}"),
+            format!("has {size} bytes, but a configuration may have at most {CONFIG_BYTES_MAX}"),
         ));
     }
     let bytes = std::fs::read(path).map_err(|error| ModelError::io(path, error))?;
@@ -312,7 +312,7 @@ fn module_folder(root: &Path, module: &Value) -> Result<PathBuf> {
 fn first_module_folder(root: &Path, modules: &Value) -> Result<PathBuf> {
     let first = modules.as_array().and_then(|modules| modules.first());
     let first =
-        first.ok_or_else(|| ModelError::file(root.join("modules.json"), "has no module"))?;
+        first.ok_or_else(|| ModelError::file(root.join("modules.json"), "lists no module"))?;
     let class = class_of(first);
     if !matches!(class, "Transformer" | "StaticEmbedding") {
         return Err(ModelError::file(

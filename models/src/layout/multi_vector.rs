@@ -38,7 +38,7 @@ pub(super) fn refuse(
     Err(ModelError::file(
         root,
         format!(
-            "holds a multi-vector model (late interaction, ColBERT): {mark}. Sembla runs models that give one vector for a text; \
+            "holds a multi-vector model (late interaction, ColBERT): {mark}. Sembla runs models with one vector per text; \
              choose one of those, such as a sentence-transformers model"
         ),
     ))

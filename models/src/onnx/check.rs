@@ -49,7 +49,7 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
         return Err(ModelError::file(
             path,
             format!(
-                "is {size} bytes; an ONNX file has at most 2 GiB, larger models keep their weights beside it"
+                "has {size} bytes, but an ONNX file may have at most 2 GiB; larger models keep their weights beside it"
             ),
         ));
     }
@@ -57,12 +57,12 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     crate::lfs::refuse_pointer(path, &bytes)?;
     let bad = |problem: String| ModelError::file(path, problem);
     let mut model = ModelProto::decode(bytes.clone()).map_err(|error| {
-        bad(format!("is torn or not an ONNX model ({})", one_line(&error.to_string())))
+        bad(format!("is truncated or not an ONNX model ({})", one_line(&error.to_string())))
     })?;
     let mut folder = Folder::new(path.parent().unwrap_or(Path::new("")), bytes.len());
     walk::every_tensor(&mut model, &mut |what, tensor| folder.inline(what, tensor)).map_err(bad)?;
     let Some(graph) = &model.graph else {
-        return Err(ModelError::file(path, "is torn or not an ONNX model (it has no graph)"));
+        return Err(ModelError::file(path, "is truncated or not an ONNX model (it has no graph)"));
     };
     let inputs = inputs(graph).map_err(bad)?;
     let outputs = graph.output.iter().map(|value| (name(value), last_dimension(value))).collect();

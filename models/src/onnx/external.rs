@@ -53,7 +53,7 @@ impl Folder {
             Err(why) => return refuse(why),
         };
         if !external || tensor.raw_data.is_some() {
-            return refuse("contradicts the data that it has itself".into());
+            return refuse("contradicts the data that the file itself has".into());
         }
         let Some(bytes) = bytes_of(tensor) else {
             return refuse("has no size that can be known from the tensor's type and shape".into());
@@ -119,7 +119,7 @@ fn read(place: &Path, offset: u64, bytes: usize) -> Result<Vec<u8>, String> {
     let size = file.metadata().map_err(failed)?.len();
     if offset.checked_add(bytes as u64).is_none_or(|end| end > size) {
         return Err(format!(
-            "has only {size} bytes; {bytes} bytes from byte {offset} on are asked for"
+            "has only {size} bytes, but {bytes} bytes from byte {offset} on are needed"
         ));
     }
     let mut data = vec![0; bytes];

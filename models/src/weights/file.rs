@@ -51,7 +51,7 @@ impl TensorFile {
         let mut file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         let torn = |problem: String| {
-            ModelError::file(path, format!("{problem}; the file is torn or not safetensors"))
+            ModelError::file(path, format!("{problem}; the file is truncated or not safetensors"))
         };
         let mut length = [0; 8];
         if size < 8 {
@@ -62,7 +62,7 @@ impl TensorFile {
         let length = u64::from_le_bytes(length);
         if length > HEADER_BYTES_MAX || length > size - 8 {
             return Err(torn(format!(
-                "says that its header has {length} bytes, the file has {size}"
+                "says that its header has {length} bytes, but the file has {size}"
             )));
         }
         let mut header = vec![0; length as usize];
@@ -109,7 +109,7 @@ fn read_header(
             format!("describes tensor '{name}' wrongly ({})", one_line(&error.to_string()))
         })?;
         let entry = read_entry(info, data_start, file_bytes)
-            .ok_or_else(|| format!("gives tensor '{name}' a place or size that can't be"))?;
+            .ok_or_else(|| format!("gives tensor '{name}' an impossible place or size"))?;
         entries.insert(name, entry);
     }
     let mut order: Vec<&Entry> = entries.values().collect();
@@ -122,7 +122,7 @@ fn read_header(
         next += entry.bytes;
     }
     if next != file_bytes {
-        return Err(format!("has {file_bytes} bytes where its header describes {next}"));
+        return Err(format!("has {file_bytes} bytes, but its header describes {next}"));
     }
     Ok(entries)
 }

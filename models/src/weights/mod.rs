@@ -146,7 +146,7 @@ impl Weights {
                 if places.insert(name.clone(), index).is_some() {
                     return Err(ModelError::file(
                         &file.path,
-                        format!("tensor '{name}' is in another shard as well"),
+                        format!("tensor '{name}' is in another shard too"),
                     ));
                 }
             }
@@ -335,7 +335,7 @@ impl Weights {
             return Err(ModelError::file(
                 &file.path,
                 format!(
-                    "tensor '{name}' has shape {:?}; the configuration asks for {expected:?}",
+                    "tensor '{name}' must have shape {expected:?} by the configuration, got {:?}",
                     entry.shape
                 ),
             ));

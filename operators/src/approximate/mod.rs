@@ -132,7 +132,7 @@ impl ApproximateIndex {
         let wrong = |message: String| Err(OperatorError::Option(message));
         if dimension == 0 || dimension > 1 << 16 {
             return wrong(format!(
-                "vectors of {dimension} components can't be indexed; an index takes 1 to 65536"
+                "vectors of an index must have 1 to 65536 components, got {dimension}"
             ));
         }
         if !(CONNECTIVITY_MIN..=CONNECTIVITY_MAX).contains(&options.connectivity) {
@@ -214,7 +214,7 @@ impl ApproximateIndex {
     pub fn add(&mut self, keys: &[u64], vectors: &UnitVectors, host: &dyn Host) -> Result<()> {
         if keys.len() != vectors.rows() {
             return Err(OperatorError::Data(format!(
-                "{} keys don't go with {} vectors",
+                "{} keys don't match {} vectors",
                 keys.len(),
                 vectors.rows()
             )));
@@ -393,7 +393,7 @@ impl ApproximateIndex {
             return Ok(());
         }
         Err(OperatorError::Data(format!(
-            "the index holds vectors of {} components; these have {}",
+            "the vectors of the index have {} components, but these have {}",
             self.dimension(),
             vectors.dimension()
         )))

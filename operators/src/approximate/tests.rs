@@ -144,13 +144,13 @@ fn rows_can_be_added_later() {
 fn bad_input_is_refused() {
     let mut index = index_of(&rows(10, 4, 0, 7), &ApproximateOptions::default());
     let other = rows(2, 5, 0, 7);
-    let message = "the index holds vectors of 4 components; these have 5";
+    let message = "the vectors of the index have 4 components, but these have 5";
     let error = index.search(&other, 1, 64, &Unbounded).expect_err("another dimension");
     assert_eq!(error.to_string(), message);
     let error = index.add(&[1, 2], &other, &Unbounded).expect_err("another dimension");
     assert_eq!(error.to_string(), message);
     let error = index.add(&[1], &other, &Unbounded).expect_err("too few keys");
-    assert_eq!(error.to_string(), "1 keys don't go with 2 vectors");
+    assert_eq!(error.to_string(), "1 keys don't match 2 vectors");
     assert!(index.add(&[u64::MAX], &rows(1, 4, 0, 7), &Unbounded).is_err());
     assert!(index.search(&rows(1, 4, 0, 7), 1, 0, &Unbounded).is_err());
     let options = ApproximateOptions { connectivity: 1, ..Default::default() };

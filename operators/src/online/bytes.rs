@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         let version = reader.u32()?;
         if version != VERSION {
             return Err(OperatorError::Data(format!(
-                "the state of {name} has version {version}, and this program reads version {VERSION}"
+                "the state of {name} has version {version}, but this program reads version {VERSION}"
             )));
         }
         let other = reader.bytes()?;
@@ -318,7 +318,7 @@ pub(super) mod tests {
         newer.extend_from_slice(&checksum(&newer));
         assert_eq!(
             message(&newer),
-            "the state of words has version 2, and this program reads version 1"
+            "the state of words has version 2, but this program reads version 1"
         );
     }
 

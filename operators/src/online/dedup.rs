@@ -100,7 +100,7 @@ impl OnlineDedup {
         check_tags(rows.vectors, rows.tags)?;
         if rows.keys.len() != rows.tags.len() {
             let (keys, tags) = (rows.keys.len(), rows.tags.len());
-            return Err(OperatorError::Data(format!("{keys} keys don't go with {tags} tags")));
+            return Err(OperatorError::Data(format!("{keys} keys don't match {tags} tags")));
         }
         let horizon = self.options.horizon;
         let seen = self.kept.seen(window, rows.tags, horizon.horizon);
@@ -370,7 +370,7 @@ mod tests {
         let tags: Vec<&[u8]> = rows.tags.iter().map(Vec::as_slice).collect();
         let rows = DedupRows { vectors: &rows.vectors, keys: &rows.keys, tags: &tags };
         let refused = dedup.step(window(1), &rows, &Unbounded).expect_err("other vectors");
-        assert!(refused.to_string().contains("one model must embed all"), "{refused}");
+        assert!(refused.to_string().contains("one model must embed the whole stream"), "{refused}");
         let poor = Limited { limit: 40, ..Limited::default() };
         assert!(matches!(dedup.step(window(1), &rows, &poor), Err(OperatorError::Memory(_))));
         let uneven = DedupRows { tags: &[], ..rows };

@@ -311,11 +311,7 @@ pub(super) fn check_tags(vectors: &UnitVectors, tags: &[&[u8]]) -> Result<()> {
     if vectors.rows() == tags.len() {
         return Ok(());
     }
-    Err(OperatorError::Data(format!(
-        "{} vectors don't go with {} tags",
-        vectors.rows(),
-        tags.len()
-    )))
+    Err(OperatorError::Data(format!("{} vectors don't match {} tags", vectors.rows(), tags.len())))
 }
 
 #[cfg(test)]

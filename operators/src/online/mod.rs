@@ -80,7 +80,7 @@ impl Clock {
 fn check_duration(name: &str, microseconds: Option<i64>) -> Result<()> {
     match microseconds {
         Some(time) if time <= 0 => Err(OperatorError::Option(format!(
-            "{name} must be a length of time above 0, got {time} microseconds"
+            "{name} must be longer than 0, got {time} microseconds"
         ))),
         _ => Ok(()),
     }
@@ -92,8 +92,7 @@ fn check_same_model(dimension: usize, before: usize) -> Result<()> {
         return Ok(());
     }
     Err(OperatorError::Data(format!(
-        "the window has vectors of {dimension} components and those before had {before}; one model \
-         must embed all of a stream"
+        "the window has vectors of {dimension} components, but earlier windows had {before}; one model must embed the whole stream"
     )))
 }
 

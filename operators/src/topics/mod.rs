@@ -169,7 +169,7 @@ fn same_rows(texts: usize, others: usize, name: &str) -> Result<()> {
     if texts == others {
         return Ok(());
     }
-    Err(OperatorError::Data(format!("{texts} texts don't go with {others} {name}")))
+    Err(OperatorError::Data(format!("{texts} texts don't match {others} {name}")))
 }
 
 #[cfg(test)]

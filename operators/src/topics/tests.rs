@@ -50,7 +50,7 @@ fn with_vectors_the_nearest_to_the_centre_stand_for_it() {
     let few = vectors.select(&[0, 1]);
     let uneven = describe(&TEXTS, &TOPICS, Some(&few), &TopicOptions::default(), &Unbounded);
     let message = uneven.expect_err("uneven").to_string();
-    assert_eq!(message, "8 texts don't go with 2 vectors");
+    assert_eq!(message, "8 texts don't match 2 vectors");
 }
 
 #[test]

@@ -60,8 +60,7 @@ impl Address {
             "http" | "https" => Scheme::Web,
             _ => {
                 return Err(Error::Option(format!(
-                    "'{shown}' begins with {scheme}://; files are read from paths, s3://, gs://, az://, abfs://, \
-                     https:// and http://"
+                    "'{shown}' begins with {scheme}://; files must be paths or begin with s3://, gs://, az://, abfs://, https:// or http://"
                 )));
             }
         };
@@ -246,8 +245,8 @@ fn missing_credentials(error: &str) -> Option<&'static str> {
     let kind = error.split_whitespace().nth(1).unwrap_or_default();
     match kind {
         "S3" if asked => Some(
-            "there are no credentials; set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (and \
-             AWS_ENDPOINT_URL for another store than Amazon's), or AWS_SKIP_SIGNATURE=true for a public bucket",
+            "there are no credentials; set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (and AWS_ENDPOINT_URL for a \
+             store other than Amazon's), or AWS_SKIP_SIGNATURE=true for a public bucket",
         ),
         "GCS" if asked => Some(
             "there are no credentials; set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or \

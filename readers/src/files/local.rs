@@ -34,7 +34,7 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
         return Err(Error::Option(match fs::symlink_metadata(path) {
             Ok(_) => format!("'{name}' is a link to a file that does not exist"),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                format!("'{name}' may not be read: permission denied")
+                format!("'{name}' can't be read: permission denied")
             }
             Err(_) => format!("file '{name}' does not exist"),
         }));
@@ -62,7 +62,7 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
     }
     if found.files.is_empty() && !has_folder {
         return Err(Error::Option(format!(
-            "'{name}' matches no file whose format is known by the end of its name: {}",
+            "'{name}' matches no file with a known file extension: {}",
             known_endings()
         )));
     }
@@ -358,7 +358,7 @@ mod tests {
         let tree = Tree::new(&["a/x.txt"]);
         assert!(tree.fails("no.csv").ends_with("/no.csv' does not exist"));
         assert!(tree.fails("*.csv").contains("no file matches"));
-        assert!(tree.fails("a/*").contains("matches no file whose format is known"));
+        assert!(tree.fails("a/*").contains("matches no file with a known file extension"));
         assert!(tree.fails("a").contains("no file in the folder"));
         assert!(tree.fails("a/x.txt").contains("no known file extension"));
         fs::create_dir(tree.0.path().join("empty")).expect("made");

@@ -135,7 +135,7 @@ impl Chunks {
             .and_then(|reader| reader.take(LFS_POINTER.len() as u64).read_to_end(&mut head));
         if read.is_ok() && head == LFS_POINTER {
             return Error::Data(format!(
-                "file '{name}' is a pointer of Git LFS; git lfs pull fetches the file"
+                "file '{name}' is a Git LFS pointer; fetch the file with git lfs pull"
             ));
         }
         unreadable(name, error)
@@ -158,7 +158,7 @@ impl ChunkReader for Chunks {
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
             return Err(ParquetError::EOF(format!(
-                "{length} bytes from {start} on are behind the end of {}",
+                "{length} bytes from {start} on are beyond the end of {}",
                 self.bytes
             )));
         }

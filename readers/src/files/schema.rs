@@ -43,7 +43,7 @@ pub fn unite(files: &[FileColumns<'_>]) -> Result<Schema> {
             };
             let both = wider(known.data_type(), &found).ok_or_else(|| {
                 Error::Data(format!(
-                    "files disagree on the column '{}': it is {} in '{first}' and {} in '{}'; read them apart, or cast one",
+                    "files disagree on the column '{}': it is {} in '{first}', but {} in '{}'; read them separately, or cast one",
                     field.name(),
                     shown(known.data_type()),
                     shown(&found),

@@ -141,7 +141,7 @@ impl Columns {
             let missing = (0..rows).filter(|row| column.is_null(*row));
             misfits.extend(missing.map(|row| LateMisfit {
                 row,
-                why: format!("column '{}' is NOT NULL, and has no value", field.name()),
+                why: format!("column '{}' is NOT NULL, but has no value", field.name()),
             }));
         }
         misfits.sort_by_key(|misfit| misfit.row);

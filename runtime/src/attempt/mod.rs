@@ -185,7 +185,7 @@ impl<'a> Attempt<'a> {
             }
             if Instant::now() >= patience {
                 return Err(Error::External(format!(
-                    "the state in '{}' is in use by another process; stop it, or name another folder",
+                    "the state in '{}' is used by another process; stop that process, or use another folder",
                     self.machine.store.place()
                 )));
             }
@@ -216,8 +216,8 @@ impl<'a> Attempt<'a> {
         let mut sources = self.machine.sources.iter().zip(assignments);
         match sources.find(|(_, assignment)| takes_marks && assignment.others.is_none()) {
             Some((source, _)) => Err(Error::Option(format!(
-                "source '{}' has partitions that only other instances know, so an exchange can't say \
-                 when all have passed a window; name all that it reads",
+                "source '{}' has partitions that only other instances know, so an exchange can't say when all have passed a \
+                 window; name every topic that it reads",
                 source.name
             ))),
             None => Ok(()),
@@ -296,8 +296,8 @@ impl<'a> Attempt<'a> {
 /// The refusal to call a pipeline complete whose source has more by now.
 fn unread_error(source: &str, what: &str) -> Error {
     Error::State(format!(
-        "source '{source}' was read to its end by an earlier run, and since then {what}; --ignore-state reads \
-         all of it again, and adds the results to those there are"
+        "source '{source}' was read to its end by an earlier run, and since then {what}; --ignore-state reads all of it again \
+         and adds to the existing results"
     ))
 }
 
@@ -313,9 +313,8 @@ fn refuse_other_partitions(progress: Option<&Progress>, read: &ReadNow) -> Resul
         if let Some((name, _)) = other {
             let position = progress.positions.get(source).and_then(|all| all.get(name));
             return Err(Error::State(format!(
-                "partition '{name}' of source '{source}' is not the one that was read up to position {}: \
-                 its topic was deleted and created again under the same name; start anew with \
-                 --ignore-state to read the new one",
+                "partition '{name}' of source '{source}' is not the one that was read up to position {}: its topic was deleted \
+                 and created again under the same name; start over with --ignore-state to read the new one",
                 position.copied().unwrap_or_default()
             )));
         }
@@ -354,8 +353,8 @@ impl Machine {
                         return Err(lost_progress(self.store.as_ref(), &self.name, name));
                     }
                     Noted::Another => tracing::warn!(
-                        "partition '{name}' of source '{source}' is another one than before: its topic \
-                         was deleted and created again, so it is read from where a new pipeline begins"
+                        "partition '{name}' of source '{source}' is not the same as before: its topic was deleted and created \
+                         again, so it is read from where a new pipeline begins"
                     ),
                 }
             }
@@ -417,8 +416,8 @@ impl Machine {
                     None => ("had no windows", "has some"),
                 };
                 return Err(Error::State(format!(
-                    "the committed progress of pipeline '{}' is of a query that {was}, and this one \
-                     {is}; give the pipeline another name, or start over with --ignore-state",
+                    "the committed progress of pipeline '{}' is of a query that {was}, but this one {is}; give the pipeline \
+                     another name, or start over with --ignore-state",
                     self.name
                 )));
             }
@@ -426,8 +425,8 @@ impl Machine {
         let epoch = read_epoch(self.store.as_ref(), name, &self.name, &self.query).await?;
         if epoch.positions != progress.positions {
             return Err(Error::State(format!(
-                "state '{name}' in {} does not stand where the committed progress stands; restore \
-                 the positions that were committed with it, or start over with --ignore-state",
+                "state '{name}' in {} does not match the committed progress; restore the positions that were committed with it, \
+                 or start over with --ignore-state",
                 self.store.place()
             )));
         }

@@ -28,9 +28,8 @@ pub(super) fn on_unit(
     let Some(row) = rows.find(|row| TOO_COARSE_US.contains(&row.time_us)) else { return };
     if reporter.is_first(&format!("unit of {source}")) {
         tracing::warn!(
-            "source '{source}': the record at {partition}, position {}, has the event time {}, as if \
-             it were in a coarser unit than it is read in; if times are seconds since 1970, set \
-             timestamp_unit = 's'",
+            "source '{source}': the record at {partition}, position {}, has the event time {}, as if its unit were coarser than \
+             the one that it is read in; if times are seconds since 1970, set timestamp_unit = 's'",
             row.sequence,
             shown(row.time_us)
         );

@@ -182,7 +182,7 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             return Err(never_started(&error, limit));
         }
         let wait = backoff(failures, machine.options.retry_backoff_max, random());
-        tracing::warn!("starting again in {} ms: {error}", wait.as_millis());
+        tracing::warn!("restarting in {} ms: {error}", wait.as_millis());
         machine.reporter.restart(&error);
         tokio::select! {
             biased;
@@ -214,8 +214,8 @@ impl Takeovers {
 /// Why a pipeline leaves the work to another instance.
 fn taken_over(pipeline: &str, error: &Error) -> Error {
     Error::External(format!(
-        "pipeline '{pipeline}' was taken over by another instance {TAKEOVERS_MAX} times, so this one ends: stop the \
-         other one first, or give the sink, whose name it has, another name if they are two pipelines ({error})"
+        "pipeline '{pipeline}' was taken over by another instance {TAKEOVERS_MAX} times, so this one ends; stop the other one, \
+         or, if they are two pipelines, rename the sink, which names the pipeline ({error})"
     ))
 }
 
@@ -229,7 +229,7 @@ fn never_started(error: &Error, limit: Duration) -> Error {
 
 fn overdue(timeout: Duration) -> Error {
     Error::External(format!(
-        "what was read was not finished within {} s (option stop_timeout)",
+        "what was read could not be processed and committed within {} s (option stop_timeout)",
         timeout.as_secs_f64()
     ))
 }
@@ -255,7 +255,7 @@ fn machine(pipeline: Pipeline, reporter: Arc<Reporter>) -> Result<Machine> {
             )));
         }
         if pipeline.sources.iter().take(number).any(|other| other.name == source.name) {
-            return Err(Error::Bug(format!("two sources of the name '{}'", source.name)));
+            return Err(Error::Bug(format!("two sources have the name '{}'", source.name)));
         }
     }
     let windows = pipeline.windows.map(|part| MachineWindows {

@@ -81,9 +81,9 @@ pub async fn read_epoch(
 ) -> Result<Epoch> {
     let epoch = read(store, name).await?;
     let mismatch = if epoch.pipeline != pipeline {
-        format!("is of the pipeline '{}' and not of '{pipeline}'", epoch.pipeline)
+        format!("belongs to the pipeline '{}', not to '{pipeline}'", epoch.pipeline)
     } else if epoch.query.fingerprint != query.fingerprint {
-        format!("is of another query: {}", what_changed(&epoch.query, query))
+        format!("belongs to another query: {}", what_changed(&epoch.query, query))
     } else {
         return Ok(epoch);
     };
@@ -160,8 +160,7 @@ pub async fn refuse_lost_progress(store: &dyn Store, pipeline: &str) -> Result<(
     match names.iter().filter_map(|name| epoch_of(name, "epoch-")).max() {
         Some(newest) if newest > 1 => Err(Error::State(format!(
             "'{}' has the state of pipeline '{pipeline}' after {} commits, but its progress is missing: the sink, \
-             or the committed offsets of the group, were deleted or have expired; restore them, or start anew \
-             with --ignore-state",
+             or the committed offsets of the group, were deleted or have expired; restore them, or start over with --ignore-state",
             store.place(),
             newest - 1
         ))),

@@ -102,7 +102,7 @@ pub(super) fn encode(epoch: &Epoch) -> Result<Bytes, String> {
 pub(super) fn decode(file: &Bytes) -> Result<Epoch, String> {
     let mut rest = file.clone();
     if rest.len() < HEADER_BYTES {
-        return Err(format!("has {} bytes only, so it is cut off", file.len()));
+        return Err(format!("has only {} bytes, so it is truncated", file.len()));
     }
     if rest.split_to(MAGIC.len()) != MAGIC[..] {
         return Err("is not a state file of Sembla, or is damaged".into());
@@ -110,13 +110,13 @@ pub(super) fn decode(file: &Bytes) -> Result<Epoch, String> {
     let version = rest.get_u32_le();
     if version != VERSION {
         return Err(format!(
-            "has version {version} of the format and this program reads version {VERSION}; use the \
-             program that wrote it, unless the file is damaged"
+            "has version {version} of the format, but this program reads version {VERSION}; use the program that wrote it, \
+             unless the file is damaged"
         ));
     }
     let total = rest.get_u64_le();
     if total != file.len() as u64 {
-        return Err(format!("has {} bytes and should have {total}", file.len()));
+        return Err(format!("has {} bytes, but should have {total}", file.len()));
     }
     let (manifest_bytes, manifest_crc32) = (rest.get_u64_le(), rest.get_u32_le());
     let manifest =

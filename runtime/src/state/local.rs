@@ -154,8 +154,8 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::State(format!(
-        "'{name}' is no name of a state file: it has letters, digits, '.', '_' and '-', and no dot \
-         first; --ignore-state starts over"
+        "'{name}' is not the name of a state file, which has letters, digits, '.', '_' and '-', and no leading dot; \
+         --ignore-state starts over"
     )))
 }
 

@@ -69,7 +69,7 @@ impl ProgressNote {
             // Another instance may have it under a name that was just given up.
             let Some(bytes) = store.get(name).await? else { continue };
             if *name != name_of(&bytes) {
-                return Err(refused("is torn: its hash is another"));
+                return Err(refused("is damaged: its hash does not match"));
             }
             let note: Self =
                 serde_json::from_slice(&bytes).map_err(|_| refused("can't be read"))?;

@@ -195,7 +195,7 @@ async fn state_of_something_else_is_refused_with_what_changed() {
         assert!(is_refusal(&error, &name), "{error}");
         error.to_string()
     };
-    assert!(refusal("other", &query()).await.contains("the pipeline 'support' and not of 'other'"));
+    assert!(refusal("other", &query()).await.contains("the pipeline 'support', not to 'other'"));
 
     let other = |description: &str| Query {
         fingerprint: "f2".into(),

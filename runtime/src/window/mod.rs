@@ -178,8 +178,7 @@ fn check_length(name: &str, length_us: i64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Option(format!(
-        "the window's {name} is {length_us} microseconds; it must be more than nothing and at most \
-         1000 years"
+        "the window's {name} must be longer than 0 and at most 1000 years, got {length_us} microseconds"
     )))
 }
 
@@ -187,22 +186,23 @@ fn check_offset(offset_us: i64) -> Result<()> {
     if (-LENGTH_MAX_US..=LENGTH_MAX_US).contains(&offset_us) {
         return Ok(());
     }
-    let offset = format!("the window's offset is {offset_us} microseconds");
-    Err(Error::Option(format!("{offset}; it is at most 1000 years")))
+    Err(Error::Option(format!(
+        "the window's offset must be at most 1000 years, got {offset_us} microseconds"
+    )))
 }
 
 fn check_overlap(slide_us: i64, size_us: i64) -> Result<()> {
     if slide_us > size_us {
         return Err(Error::Option(format!(
-            "the window's slide is {slide_us} microseconds and its size {size_us}; rows between two \
-             windows would be in none, so the slide is at most the size"
+            "the window's slide must be at most its size, {size_us} microseconds, or rows between two \
+             windows would be in none, got {slide_us}"
         )));
     }
     let windows = (size_us - 1) / slide_us + 1;
     if windows > WINDOWS_PER_ROW_MAX {
         return Err(Error::Option(format!(
             "with a size of {size_us} and a slide of {slide_us} microseconds each row is in \
-             {windows} windows; at most {WINDOWS_PER_ROW_MAX} can be: make the slide longer"
+             {windows} windows, but at most {WINDOWS_PER_ROW_MAX} are possible; make the slide longer"
         )));
     }
     Ok(())
@@ -226,7 +226,7 @@ pub fn check_time(time_us: i64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Data(format!(
-        "the event time is {time_us} microseconds since 1970, which is outside of the years 1 to \
+        "the event time is {time_us} microseconds since 1970, which is outside the years 1 to \
          9999; is it in another unit?"
     )))
 }

@@ -76,7 +76,7 @@ impl SegmentRef {
     /// In a few words, what is wrong with the file: they follow its name.
     pub(crate) fn check(&self, bytes: &Bytes) -> std::result::Result<(), String> {
         if bytes.len() as u64 != self.bytes {
-            return Err(format!("has {} bytes and should have {}", bytes.len(), self.bytes));
+            return Err(format!("has {} bytes, but should have {}", bytes.len(), self.bytes));
         }
         if crc32fast::hash(bytes) != self.crc32 {
             return Err("has a wrong checksum, so it is damaged".into());
@@ -92,7 +92,7 @@ impl SegmentRef {
         let batches = decode(bytes, schema).map_err(refused)?;
         let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         if rows != self.rows {
-            return Err(refused(format!("has {rows} rows and should have {}", self.rows)));
+            return Err(refused(format!("has {rows} rows, but should have {}", self.rows)));
         }
         Ok(batches)
     }
@@ -157,7 +157,7 @@ fn decode(bytes: &Bytes, schema: &SchemaRef) -> std::result::Result<Vec<RecordBa
                 .collect::<Vec<_>>()
         };
         let (there, here) = (names(&reader.schema()).join(", "), names(schema).join(", "));
-        return Err(format!("has the columns ({there}) and the query has ({here})"));
+        return Err(format!("has the columns ({there}), but the query has ({here})"));
     }
     let batches = reader.collect::<std::result::Result<Vec<_>, _>>();
     batches.map_err(|error| format!("can't be read: {error}").replace('\n', " "))

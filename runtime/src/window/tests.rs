@@ -67,7 +67,7 @@ fn windows_that_can_not_be_are_refused() {
         (WindowKind::Tumble { size_us: 1, offset_us: i64::MIN }, "offset"),
         (WindowKind::Hop { slide_us: -1, size_us: 5, offset_us: 0 }, "slide is -1"),
         (WindowKind::Hop { slide_us: 1, size_us: i64::MAX, offset_us: 0 }, "size"),
-        (WindowKind::Hop { slide_us: 6, size_us: 5, offset_us: 0 }, "at most the size"),
+        (WindowKind::Hop { slide_us: 6, size_us: 5, offset_us: 0 }, "at most its size"),
         (WindowKind::Hop { slide_us: 1, size_us: 10_001, offset_us: 0 }, "10001 windows"),
         (WindowKind::Session { gap_us: 0 }, "gap is 0"),
     ];

@@ -86,13 +86,13 @@ pub(crate) fn watermark(
     let names: Vec<String> = columns.iter().map(|column| column.field.name().clone()).collect();
     let Some(column) = columns.iter_mut().find(|column| column.field.name() == name) else {
         return Err(SqlError::Statement(format!(
-            "{named} names no column; its columns are {}",
+            "{named}: there is no such column; the columns are {}",
             names.join(", ")
         )));
     };
     if *column.field.data_type() != TIME_TYPE {
         return Err(SqlError::Statement(format!(
-            "{named}: the column holds {}; the time of a row is a TIMESTAMP",
+            "{named}: the column must be a TIMESTAMP, got {}",
             column.field.data_type()
         )));
     }
@@ -123,12 +123,12 @@ fn delay(
         same if is_column(same) => return Ok(0),
         other => {
             return Err(SqlError::Statement(format!(
-                "{named} AS {other}: it is {column}, or {column} minus an interval: {column} - INTERVAL '5 seconds'"
+                "{named} must be AS {column}, or AS {column} minus an interval such as {column} - INTERVAL '5 seconds'; got AS {other}"
             )));
         }
     };
     let mistake =
-        |why: &str| SqlError::Statement(format!("{named}: the delay is {subtracted}; {why}"));
+        |must: &str| SqlError::Statement(format!("{named}: the delay {must}, got {subtracted}"));
     let planned = ExprWithAlias { expr: subtracted.clone(), alias: None };
     let constant = state
         .create_logical_expr_from_sql_expr(planned, &DFSchema::empty())
@@ -136,11 +136,11 @@ fn delay(
         .ok()
         .flatten();
     let Some(constant) = constant else {
-        return Err(mistake("it must be a constant interval such as INTERVAL '5 seconds'"));
+        return Err(mistake("must be a constant interval such as INTERVAL '5 seconds'"));
     };
     match interval::micros(&constant) {
         Ok(delay_us) if delay_us >= 0 => Ok(delay_us),
-        Ok(_) => Err(mistake("it must not be negative")),
+        Ok(_) => Err(mistake("must not be negative")),
         Err(why) => Err(mistake(why)),
     }
 }

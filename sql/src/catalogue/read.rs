@@ -101,7 +101,7 @@ impl FileColumn {
             .map_err(|why| SqlError::Data(format!("source '{source}': {why}")))?;
         if values.null_count() > 0 && !field.is_nullable() {
             return Err(SqlError::Data(format!(
-                "source '{source}': column '{}' is NOT NULL, and NULL in a row of the files",
+                "source '{source}': column '{}' is NOT NULL, but a row of the files has NULL",
                 field.name()
             )));
         }

@@ -78,7 +78,7 @@ impl TableProvider for StreamTable {
         _op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Err(SqlError::Statement(format!(
-            "'{}' is a source, which is read and can't be written; INSERT INTO writes to tables, indexes and sinks",
+            "'{}' is a source, which can only be read; INSERT INTO writes to tables, indexes and sinks",
             self.source.name
         ))
         .into())
@@ -118,7 +118,7 @@ impl TableProvider for SinkTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Err(SqlError::Statement(format!(
-            "'{}' is a sink, which is written by INSERT INTO and can't be read",
+            "'{}' is a sink, which can only be written to, with INSERT INTO",
             self.sink.name
         ))
         .into())

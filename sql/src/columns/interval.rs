@@ -1,6 +1,6 @@
 //! Lengths of time that SQL gives as intervals, in microseconds.
 //!
-//! A day has 24 hours here. Months are refused, because they differ in length.
+//! A day has 24 hours here. Months are rejected, because they differ in length.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ const DAY_US: i64 = 24 * HOUR_US;
 /// An interval in microseconds.
 ///
 /// # Errors
-/// Why it can't be, in words that follow "… is …; ".
+/// What it must be, to follow the name of what was given.
 pub(crate) fn micros(value: &ScalarValue) -> Result<i64, &'static str> {
-    const NO_INTERVAL: &str = "it is an interval such as INTERVAL '10 minutes'";
+    const NO_INTERVAL: &str = "must be an interval such as INTERVAL '10 minutes'";
     let (days, nanos) = match value {
         ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months != 0 => {
-            return Err("months differ in length; give days");
+            return Err("must be in days or smaller units, as months differ in length");
         }
         ScalarValue::IntervalYearMonth(Some(_)) => {
-            return Err("months differ in length; give days");
+            return Err("must be in days or smaller units, as months differ in length");
         }
         ScalarValue::IntervalMonthDayNano(Some(interval)) => (interval.days, interval.nanoseconds),
         ScalarValue::IntervalDayTime(Some(interval)) => {
@@ -31,12 +31,12 @@ pub(crate) fn micros(value: &ScalarValue) -> Result<i64, &'static str> {
         _ => return Err(NO_INTERVAL),
     };
     if nanos % 1000 != 0 {
-        return Err("it must be of whole microseconds");
+        return Err("must be a whole number of microseconds");
     }
     i64::from(days)
         .checked_mul(DAY_US)
         .and_then(|days| days.checked_add(nanos / 1000))
-        .ok_or("it is too long")
+        .ok_or("must be shorter than 292471 years")
 }
 
 /// A length of time for people, in the largest unit that it is a whole number of: `10 minutes`.
@@ -74,12 +74,15 @@ mod tests {
         assert_eq!(micros(&of(0, -1, 0)), Ok(-DAY_US));
         let day_time = ScalarValue::IntervalDayTime(Some(IntervalDayTime::new(2, 5)));
         assert_eq!(micros(&day_time), Ok(2 * DAY_US + 5000));
-        assert_eq!(micros(&of(1, 0, 0)), Err("months differ in length; give days"));
-        assert_eq!(micros(&of(0, 0, 1)), Err("it must be of whole microseconds"));
+        assert_eq!(
+            micros(&of(1, 0, 0)),
+            Err("must be in days or smaller units, as months differ in length")
+        );
+        assert_eq!(micros(&of(0, 0, 1)), Err("must be a whole number of microseconds"));
         for other in [ScalarValue::Null, ScalarValue::from("1 day"), ScalarValue::Int64(Some(5))] {
             assert!(micros(&other).is_err_and(|why| why.contains("INTERVAL")), "{other}");
         }
-        assert_eq!(micros(&of(0, i32::MAX, 0)), Err("it is too long"));
+        assert_eq!(micros(&of(0, i32::MAX, 0)), Err("must be shorter than 292471 years"));
         assert_eq!(micros(&of(0, 0, i64::MAX / 1000 * 1000)), Ok(i64::MAX / 1000));
     }
 

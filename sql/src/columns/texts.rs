@@ -76,7 +76,7 @@ pub(crate) fn literal_text<'a>(
     }
     match value.try_as_str() {
         Some(text) => Ok(text),
-        None => Err(SqlError::Statement(format!("{what} must be a text, not {value}"))),
+        None => Err(SqlError::Statement(format!("{what} must be a text, got {value}"))),
     }
 }
 

@@ -228,7 +228,7 @@ impl Bounds {
 /// The error for vectors that do not fit each other.
 pub(crate) fn mismatch(function: &str, mismatch: DimensionMismatch) -> SqlError {
     SqlError::Data(format!(
-        "{function}: a vector of {} components and one of {} do not fit",
+        "{function}: the vectors have {} and {} components; they must have the same number",
         mismatch.left, mismatch.right
     ))
 }
@@ -236,7 +236,7 @@ pub(crate) fn mismatch(function: &str, mismatch: DimensionMismatch) -> SqlError 
 fn not_a_vector(function: &str, data_type: &DataType) -> SqlError {
     let mend = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            "; embed(…) gives the vector of a text, parse_vector(…) reads one such as '[0.1, 0.2]'"
+            "; embed(…) makes the vector of a text, parse_vector(…) reads one such as '[0.1, 0.2]'"
         }
         _ => "",
     };

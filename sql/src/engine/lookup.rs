@@ -23,7 +23,7 @@ impl Models {
         let model = self.model(name)?;
         if model.info().kind == ModelKind::CrossEncoder {
             return Err(SqlError::Statement(format!(
-                "{function} needs a model that embeds; model '{}' is a cross-encoder, which rerank takes",
+                "{function} needs an embedding model, but model '{}' is a cross-encoder, which is for rerank",
                 self.called(name)
             )));
         }
@@ -44,13 +44,13 @@ impl Models {
         let info = model.info();
         if info.kind != ModelKind::CrossEncoder {
             return Err(SqlError::Statement(format!(
-                "{function} needs a cross-encoder; model '{}' embeds: name another with {argument} => '…'",
+                "{function} needs a cross-encoder, but model '{}' is an embedding model; name another with {argument} => '…'",
                 self.called(name)
             )));
         }
         if info.labels != 1 {
             return Err(SqlError::Statement(format!(
-                "{function} needs a model that gives one score; model '{}' gives {}",
+                "{function} needs a model with one score, but model '{}' has {}",
                 self.called(name),
                 info.labels
             )));
@@ -94,7 +94,7 @@ fn no_prompt(model: &str, prompts: &[(String, String)], name: &str) -> SqlError 
     let mut seen = std::collections::HashSet::new();
     known.retain(|name| seen.insert(*name));
     SqlError::Statement(format!(
-        "model '{model}' has no prompt '{name}'; it takes {}, and '' for none",
+        "model '{model}' has no prompt '{name}'; its prompts are {}, and '' for none",
         known.join(", ")
     ))
 }
@@ -109,7 +109,7 @@ mod tests {
         let prompts = [of("document"), of("query"), of("title")];
         assert_eq!(
             no_prompt("e5", &prompts, "x").to_string(),
-            "model 'e5' has no prompt 'x'; it takes query, document, title, and '' for none"
+            "model 'e5' has no prompt 'x'; its prompts are query, document, title, and '' for none"
         );
     }
 }

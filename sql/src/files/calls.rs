@@ -87,7 +87,7 @@ pub(super) struct Call {
     given: Vec<(String, Expr)>,
 }
 
-/// Reads the text of a call; `None` where a name is no call.
+/// Reads the text of a call; `None` where a name is not a call.
 pub(super) fn read(name: &str) -> Option<Result<Call, SqlError>> {
     let (function, rest) = name.split_once('(')?;
     let (_, format) = CALLS.iter().find(|(call, _)| *call == function)?;
@@ -111,14 +111,14 @@ fn parsed(function: &str, format: Format, text: &str) -> Result<Call, SqlError> 
             FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }
             | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. }
             | FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => value,
-            other => return Err(mistake(function, format!("{other} is no value"))),
+            other => return Err(mistake(function, format!("{other} is not a value"))),
         };
         match name {
             None if files.is_none() => files = Some(text_of(function, "the files", &value)?),
             None => {
                 return Err(mistake(
                     function,
-                    format!("{value} has no name; options are given as name => value"),
+                    format!("{value} needs a name: write options as name => value"),
                 ));
             }
             Some(name) if !known.contains(&name.as_str()) => {
@@ -132,13 +132,16 @@ fn parsed(function: &str, format: Format, text: &str) -> Result<Call, SqlError> 
                 ));
             }
             Some(name) if given.iter().any(|(known, _)| *known == name) => {
-                return Err(mistake(function, format!("{name} is given twice")));
+                return Err(mistake(function, format!("{name} is given more than once")));
             }
             Some(name) => given.push((name, value)),
         }
     }
     let name = files.ok_or_else(|| {
-        mistake(function, format!("it takes a file, folder or glob first: {function}('x.csv')"))
+        mistake(
+            function,
+            format!("the first argument must be a file, folder or glob: {function}('x.csv')"),
+        )
     })?;
     Ok(Call { name, format, given })
 }
@@ -201,7 +204,7 @@ fn letter(function: &str, name: &str, example: &str, value: &Expr) -> Result<u8,
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
         _ => Err(mistake(
             function,
-            format!("{name} must be one ASCII letter such as {example}, got '{text}'"),
+            format!("{name} must be one ASCII character such as {example}, got '{text}'"),
         )),
     }
 }
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn mistakes_name_the_option() {
         for (call, part) in [
-            ("read_csv()", "takes a file, folder or glob first"),
+            ("read_csv()", "the first argument must be a file, folder or glob"),
             ("read_csv('x', heder => true)", "did you mean 'header'?"),
             ("read_json('x', header => true)", "there is no option 'header'"),
             ("read_csv('x', header => true, header => true)", "given twice"),

@@ -123,7 +123,7 @@ fn letter(key: &str, value: &str) -> Result<u8> {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
         _ => {
             let key = key.trim_start_matches("format.");
-            let message = format!("{key} must be one ASCII letter such as ';', got '{value}'");
+            let message = format!("{key} must be one ASCII character such as ';', got '{value}'");
             Err(SqlError::Statement(message).into())
         }
     }
@@ -177,7 +177,7 @@ impl TableProvider for ExternalTable {
         let read = read(session, &self.command).await?;
         if read.schema() != self.schema {
             return Err(SqlError::Data(format!(
-                "the files of table '{0}' have other columns than when it was created; DROP TABLE {0} and create it again",
+                "the files of table '{0}' no longer have the columns that it was created with; DROP TABLE {0} and create it again",
                 self.command.name
             ))
             .into());

@@ -113,10 +113,12 @@ pub(crate) fn explained(error: DataFusionError) -> SqlError {
     }
 }
 
-/// A hint for a name of a table that isn't there but would be a file in quotes.
+/// A hint for the name of a table that does not exist but would be a file in quotes.
 fn in_quotes(name: &str) -> Option<String> {
     (format_of(name).is_some() || Path::new(name).is_dir()).then(|| {
-        format!("there is no table {name}; a file or folder stands in quotes: FROM '{name}'")
+        format!(
+            "table {name} does not exist; put the name of a file or folder in quotes: FROM '{name}'"
+        )
     })
 }
 

@@ -67,8 +67,8 @@ fn with_format(copy: &mut CopyToStatement) -> Result<(), SqlError> {
     let Some((ending, format)) = format else {
         let endings: Vec<&str> = ENDINGS.iter().map(|(ending, _)| *ending).collect();
         return Err(SqlError::Statement(format!(
-            "COPY TO '{}': its ending tells no format; name it {}, texts also with .gz, .bz2, .xz or .zst, or say STORED AS \
-             PARQUET, CSV or JSON",
+            "COPY TO '{}': the format can't be told from its name; end it in {}, text formats also in .gz, .bz2, .xz or .zst, or add \
+             STORED AS PARQUET, CSV or JSON",
             shown(&copy.target),
             endings.join(", ")
         )));
@@ -128,11 +128,11 @@ fn check_writable(target: &str, path: &Path) -> Result<(), SqlError> {
         let message = format!("COPY TO '{target}': {what} {}: {error}", folder.display());
         SqlError::Statement(crate::error::one_line(&message))
     };
-    fs::create_dir_all(&folder).map_err(|error| failed("there is no folder", error))?;
+    fs::create_dir_all(&folder).map_err(|error| failed("can't make the folder", error))?;
     let probe = folder.join(format!(".sembla-{}.probe", std::process::id()));
     let made = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
-    made.map_err(|error| failed("no file can be made in", error))?;
-    fs::remove_file(&probe).map_err(|error| failed("a file can't be removed from", error))
+    made.map_err(|error| failed("can't make a file in", error))?;
+    fs::remove_file(&probe).map_err(|error| failed("can't remove a file from", error))
 }
 
 #[cfg(test)]
@@ -187,6 +187,9 @@ mod tests {
         fs::write(&file, "x").expect("written");
         let target = file.join("x.parquet").display().to_string();
         let error = check_writable(&target, Path::new(&target)).expect_err("no folder").to_string();
-        assert!(error.starts_with(&format!("COPY TO '{target}': there is no folder")), "{error}");
+        assert!(
+            error.starts_with(&format!("COPY TO '{target}': can't make the folder")),
+            "{error}"
+        );
     }
 }

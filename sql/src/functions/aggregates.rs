@@ -42,7 +42,7 @@ macro_rules! of_each_component {
                 about: concat!(
                     $what,
                     " of each component over the vectors of a group, as a list of Float32 that has a fixed size if the input has. ",
-                    "Vectors that are NULL or hold a NULL are passed over; NULL if none is left. Vectors of different dimension ",
+                    "Vectors that are NULL or hold a NULL are skipped; NULL if none is left. Vectors of different dimension ",
                     "are an error that names both."
                 ),
                 example: concat!(
@@ -138,7 +138,7 @@ impl Groups {
         let range = group * dimension..(group + 1) * dimension;
         let (Some(folded), Some(seen)) = (self.folded.get_mut(range), self.counts.get_mut(group))
         else {
-            return Err(SqlError::Bug(format!("{}: group {group} is not there", self.function)));
+            return Err(SqlError::Bug(format!("{}: group {group} does not exist", self.function)));
         };
         let added: Result<(), DimensionMismatch> = match self.fold {
             Fold::Avg | Fold::Sum => componentwise::add(folded, vector),

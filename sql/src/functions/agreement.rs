@@ -1,5 +1,5 @@
 //! Aggregates that measure results: how clusters agree with labels, how separate clusters are, how
-//! scores correlate. Rows with a NULL are passed over.
+//! scores correlate. Rows with a NULL are skipped.
 //!
 //! Values of labels and clusters can be of any type; they are told apart by a 64-bit hash.
 
@@ -28,7 +28,7 @@ use crate::columns::vectors::{Vectors, item_field};
 /// What every one of them says of NULLs.
 macro_rules! about {
     ($text:literal) => {
-        concat!($text, " Float64. Rows with a NULL are passed over; NULL if none is left.")
+        concat!($text, " Float64. Rows with a NULL are skipped; NULL if none is left.")
     };
 }
 
@@ -309,7 +309,7 @@ impl Clustered {
             return Ok(());
         }
         Err(SqlError::Data(format!(
-            "silhouette: a vector of {known} components and one of {dimension} do not fit"
+            "silhouette: the vectors have {known} and {dimension} components; they must have the same number"
         )))
     }
 }

@@ -90,7 +90,7 @@ impl Declaration {
                 (place >= self.required, parameter.takes, &checked)
             {
                 return Err(SqlError::Statement(format!(
-                    "{}: {} is {given}, and must be a vector with one number for each component",
+                    "{}: {} must be a vector with one number for each component, got {given}",
                     self.name, parameter.name
                 )));
             }
@@ -113,7 +113,7 @@ impl Declaration {
             return Ok(());
         }
         Err(SqlError::Statement(format!(
-            "{} was given {given} argument{}; it is called as {}",
+            "{} got {given} argument{}; call it as {}",
             self.name,
             if given == 1 { "" } else { "s" },
             self.usage()
@@ -180,7 +180,7 @@ mod tests {
         let text = DataType::Utf8;
         assert!(DECLARATION.check(&[&text]).is_ok() && DECLARATION.check(&[&text; 2]).is_ok());
         let message = DECLARATION.check(&[&text; 3]).expect_err("too many").to_string();
-        assert_eq!(message, "embed was given 3 arguments; it is called as embed(text [, model])");
+        assert_eq!(message, "embed got 3 arguments; call it as embed(text [, model])");
     }
 
     #[test]

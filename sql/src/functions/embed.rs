@@ -60,7 +60,7 @@ fn values(call: &Call<'_>) -> Result<ArrayRef> {
     let dimension = model.info().dimension;
     if &vector_type(dimension)? != call.result() {
         return Err(SqlError::Statement(format!(
-            "model '{}' was replaced by one of another dimension; plan the query again",
+            "model '{}' was replaced by one with another dimension; run the query again",
             model.info().name
         ))
         .into());

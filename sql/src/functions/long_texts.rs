@@ -123,8 +123,8 @@ impl Bounded {
         }
         let (name, mib) = (self.name(), TEXT_BYTES_MAX >> 20);
         Err(SqlError::Resources(format!(
-            "{name} would return {bytes} bytes for {rows} rows at once; the limit is {mib} MiB, so ask for \
-             shorter texts or fewer rows at once (SET datafusion.execution.batch_size = …)"
+            "{name} would return {bytes} bytes for {rows} rows at once; the limit is {mib} MiB, so use shorter texts or fewer \
+             rows at once (SET datafusion.execution.batch_size = …)"
         ))
         .into())
     }

@@ -20,7 +20,7 @@ pub(super) static PARSE_VECTOR: ScalarDef = ScalarDef {
             about: "Text: numbers in brackets, such as '[0.1, 0.2]'.",
         }],
         required: 1,
-        about: "The vector that a text says, as List<Float32>: '[0.1, 0.2]', '{0.1,0.2}' or '[0.1 0.2]'. NULL for NULL. A \
+        about: "The vector in a text, as List<Float32>: '[0.1, 0.2]', '{0.1,0.2}' or '[0.1 0.2]'. NULL for NULL. A \
                 text that is not a vector is an error that shows it.",
         example: "> SELECT parse_vector('[1, 2.5]');\n[1.0, 2.5]",
     },

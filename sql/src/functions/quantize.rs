@@ -94,7 +94,7 @@ impl Coding {
             Some("binary") => Ok(Self::Binary),
             Some("ubinary") => Ok(Self::UBinary),
             other => Err(SqlError::Statement(format!(
-                "quantize: kind '{}' is not known; use int8, uint8, binary or ubinary",
+                "quantize: kind must be int8, uint8, binary or ubinary, got '{}'",
                 other.unwrap_or("NULL")
             ))),
         }

@@ -134,7 +134,9 @@ fn fixed(data_type: &DataType) -> Option<usize> {
 }
 
 fn too_short(has: usize, asked: usize) -> SqlError {
-    SqlError::Data(format!("truncate_vector: a vector of {has} components has no first {asked}"))
+    SqlError::Data(format!(
+        "truncate_vector: the vector has only {has} components, fewer than {asked}"
+    ))
 }
 
 fn literal_dimension(value: Option<&ScalarValue>) -> Result<usize, SqlError> {
@@ -146,7 +148,7 @@ fn literal_dimension(value: Option<&ScalarValue>) -> Result<usize, SqlError> {
     };
     number.filter(|number| *number > 0).ok_or_else(|| {
         SqlError::Statement(
-            "truncate_vector: the dimension must be a literal whole number of at least 1".into(),
+            "truncate_vector: the dimension must be a literal whole number >= 1".into(),
         )
     })
 }

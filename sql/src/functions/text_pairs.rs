@@ -29,8 +29,8 @@ pub(super) static SIMILARITY: ScalarDef = ScalarDef {
             },
         ],
         required: 2,
-        about: "How alike two texts are in meaning, as Float32, by the similarity function of the model (cosine for most; higher \
-                is nearer for all). NULL if a text is NULL.",
+        about: "How alike two texts are in meaning, as Float32, by the similarity function of the model (cosine for most; \
+         higher is always nearer). NULL if a text is NULL.",
         example: "> SELECT round(similarity('a cat', 'a cat'), 3);\n1.0",
     },
     runs_model: true,

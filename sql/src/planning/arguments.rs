@@ -80,7 +80,7 @@ impl Placed {
         })?;
         match is_distance {
             true => Err(SqlError::Statement(
-                "a <=> b asks whether two values are equal; the distance of vectors is cosine_distance(a, b), l2_distance(a, b) or \
+                "a <=> b compares two values for equality; for the distance of vectors use cosine_distance(a, b), l2_distance(a, b) or \
                  inner_product(a, b)"
                     .into(),
             )),
@@ -154,7 +154,7 @@ impl Placing<'_> {
                 _ => {
                     let parameter = parameters.get(position).map(String::as_str);
                     return Err(SqlError::Statement(format!(
-                        "{name}: {} is given twice",
+                        "{name}: {} is given more than once",
                         parameter.unwrap_or_default()
                     )));
                 }

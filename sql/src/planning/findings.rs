@@ -115,12 +115,12 @@ impl Call {
                 FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }
                 | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. }
                 | FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => value,
-                other => return Err(call.mistake(format!("{other} is no value"))),
+                other => return Err(call.mistake(format!("{other} is not a value"))),
             };
             let Some(name) = name else {
                 if position > 0 {
                     return Err(call.mistake(format!(
-                        "{value} has no name; what follows the input is given as name => value"
+                        "{value} needs a name: write what follows the input as name => value"
                     )));
                 }
                 call.set_input(0, value)?;
@@ -128,7 +128,7 @@ impl Call {
             };
             let name = name.to_lowercase();
             if call.names.contains(&name) {
-                return Err(call.mistake(format!("{name} is given twice")));
+                return Err(call.mistake(format!("{name} is given more than once")));
             }
             call.set(&name, value, context)?;
             call.names.push(name);
@@ -150,7 +150,10 @@ impl Call {
         }
         if let Some((position, input)) = self.declaration.single(name) {
             if matches!(self.inputs.get(position), Some(Some(_))) {
-                return Err(self.mistake(format!("{name} and {} don't go together", input.name)));
+                return Err(self.mistake(format!(
+                    "{name} and {} can't be combined; leave one out",
+                    input.name
+                )));
             }
             return self.put(position, GivenInput::Single(Box::new(value.clone())));
         }
@@ -185,7 +188,8 @@ impl Call {
         let Some(input) = self.declaration.inputs.get(position) else { return Ok(()) };
         if matches!(self.inputs.get(position), Some(Some(_))) {
             let single = input.single.unwrap_or_default();
-            return Err(self.mistake(format!("{single} and {} don't go together", input.name)));
+            return Err(self
+                .mistake(format!("{single} and {} can't be combined; leave one out", input.name)));
         }
         let mut value = value;
         while let SqlExpr::Nested(inner) = value {
@@ -194,7 +198,7 @@ impl Call {
         match value {
             SqlExpr::Subquery(query) => self.put(position, GivenInput::Query(query.clone())),
             other => Err(self.mistake(format!(
-                "the {} is {other}; it is a table, a file in quotes or a query in parentheses",
+                "the {} must be a table, a file in quotes or a query in parentheses, got {other}",
                 input.name
             ))),
         }
@@ -216,16 +220,17 @@ impl Call {
             }
             return Err(match (position, input.single) {
                 (0, _) => DataFusionError::from(SqlError::Statement(format!(
-                    "{0} takes a table, a file in quotes or a query in parentheses first: {0}(docs, …)",
+                    "{0}: the first argument must be a table, a file in quotes or a query in parentheses: {0}(docs, …)",
                     self.declaration.name
                 ))),
                 (_, Some(single)) => self.mistake(format!(
-                    "it needs {single} => 'text' or {0} => a table, a file or a query",
+                    "{single} is missing; give {single} => 'text', or {0} => a table, a file or a query",
                     input.name
                 )),
-                (_, None) => {
-                    self.mistake(format!("it needs {0} => a table, a file or a query", input.name))
-                }
+                (_, None) => self.mistake(format!(
+                    "{0} is missing; give {0} => a table, a file or a query",
+                    input.name
+                )),
             });
         }
         Ok(())
@@ -243,13 +248,14 @@ impl Call {
             let mut unquoted = OptionValues::default();
             return match unquoted.set(option, &word) {
                 Ok(()) => {
-                    Err(self.mistake(format!("{0} is {word}; write {0} => '{word}'", option.name)))
+                    Err(self
+                        .mistake(format!("{0} must be in quotes: {0} => '{word}'", option.name)))
                 }
                 Err(error) => Err(self.mistake(error.to_string())),
             };
         }
         let no_constant =
-            || self.mistake(format!("{} is {value}; it must be a constant", option.name));
+            || self.mistake(format!("{} must be a constant, got {value}", option.name));
         let expr = context.sql_to_expr(value.clone(), &DFSchema::empty());
         let expr = expr.map_err(|_| no_constant())?;
         constant(expr)?.ok_or_else(no_constant)
@@ -262,7 +268,8 @@ impl Call {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<FindingNode> {
         let embed = context.context_provider().get_function_meta("embed");
-        let embed = embed.ok_or_else(|| DataFusionError::Internal("embed is not there".into()))?;
+        let embed = embed
+            .ok_or_else(|| DataFusionError::Internal("the function embed is missing".into()))?;
         let index = self.index(context)?;
         let mut default_model = match index.as_ref().and_then(|index| index.model()) {
             Some(model) => model.to_string(),
@@ -343,7 +350,7 @@ impl Call {
                 let data_type = value.get_type(&DFSchema::empty())?;
                 if !data_type.is_string() && !is_vector(&data_type) {
                     return Err(self.mistake(format!(
-                        "{name} is {shown}; it is a text or a vector (a list of numbers)"
+                        "{name} must be a text or a vector (a list of numbers), got {shown}"
                     )));
                 }
                 LogicalPlanBuilder::empty(true)
@@ -364,7 +371,9 @@ impl Call {
         let condition = match filter {
             SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => {
                 parse_condition(text).map_err(|error| {
-                    self.mistake(format!("filter is '{text}'; it is a condition, and {error}"))
+                    self.mistake(format!(
+                        "filter must be a condition such as price > 10, got '{text}': {error}"
+                    ))
                 })?
             }
             expression => expression.clone(),
@@ -373,7 +382,7 @@ impl Call {
         let data_type = condition.get_type(plan.schema())?;
         if !matches!(data_type, DataType::Boolean | DataType::Null) {
             return Err(self.mistake(format!(
-                "filter is {filter}, which holds {data_type}; it is a condition such as price > 10"
+                "filter must be a condition such as price > 10, got {filter}, which is {data_type}"
             )));
         }
         LogicalPlanBuilder::from(plan).filter(condition)?.build()

@@ -47,7 +47,7 @@ impl<'a> Known<'a> {
         }
         known.sort_unstable();
         Err(SqlError::Statement(format!(
-            "there is no table function '{name}'; did you mean '{}'? SHOW FUNCTIONS lists all",
+            "table function '{name}' does not exist; did you mean '{}'? SHOW FUNCTIONS lists all",
             nearest(known.iter().copied(), name)
         )))
     }

@@ -131,7 +131,7 @@ impl Resolver<'_> {
             }
             if !is_text(&data_type) {
                 return Err(self.mistake(format!(
-                    "text is {}, which holds {data_type}; it is a column of texts",
+                    "text must be a column of texts, got {}, which is {data_type}",
                     shown(&text)
                 )));
             }
@@ -172,7 +172,7 @@ impl Resolver<'_> {
             }
             if !is_vector(&data_type) {
                 return Err(self.mistake(format!(
-                    "vector is {}, which holds {data_type}; it is a column of vectors (lists of numbers)",
+                    "vector must be a column of vectors (lists of numbers), got {}, which is {data_type}",
                     shown(&vector)
                 )));
             }
@@ -238,13 +238,13 @@ impl Resolver<'_> {
         for name in [WINDOW_START, WINDOW_END] {
             let Some(field) = self.field(name) else {
                 return Err(self.mistake(format!(
-                    "it goes from window to window, and {} has no column {name}; its input is a tumble, hop or session window",
+                    "{} must be a tumble, hop or session window, but it has no column {name}",
                     self.called()
                 )));
             };
             if !matches!(field.data_type(), DataType::Timestamp(..)) {
                 return Err(self.mistake(format!(
-                    "{name} holds {}; it is a timestamp, as tumble, hop and session give it",
+                    "{name} must be a timestamp, as tumble, hop and session return it, got {}",
                     field.data_type()
                 )));
             }
@@ -290,13 +290,14 @@ impl Resolver<'_> {
             }
             other => {
                 return Err(self.mistake(format!(
-                    "time is {}, which holds {other}; bins need a timestamp or a date",
+                    "time must be a timestamp or a date to be divided into bins, got {}, which is {other}",
                     shown(&time)
                 )));
             }
         };
         let date_bin = context.context_provider().get_function_meta("date_bin");
-        let date_bin = date_bin.ok_or_else(|| self.mistake("date_bin is not there".into()))?;
+        let date_bin =
+            date_bin.ok_or_else(|| self.mistake("the function date_bin is missing".into()))?;
         Ok(date_bin.call(vec![lit(width.clone()), time]))
     }
 
@@ -390,7 +391,7 @@ impl Resolver<'_> {
             format!("{} has no column of {what}; it has {}", self.called(), columns.join(", "))
         } else if let Some((_, given)) = self.given.iter().find(|(name, _)| *name == "text") {
             format!(
-                "{} has no column {given}, and several columns of strings: {}; give its texts that name in a query: {} => (SELECT … AS {given} …)",
+                "{} has no column {given}, but several columns of strings: {}; rename one in a query: {} => (SELECT … AS {given} …)",
                 self.called(),
                 several.join(", "),
                 self.input.name
@@ -412,7 +413,8 @@ impl Resolver<'_> {
 /// The vectors that a column of text says.
 fn parsed(context: &mut dyn RelationPlannerContext, texts: Expr) -> Result<Expr> {
     let parse = context.context_provider().get_function_meta("parse_vector");
-    let parse = parse.ok_or_else(|| DataFusionError::Internal("parse_vector is missing".into()))?;
+    let parse = parse
+        .ok_or_else(|| DataFusionError::Internal("the function parse_vector is missing".into()))?;
     Ok(parse.call(vec![texts]))
 }
 

@@ -82,5 +82,5 @@ fn builder() -> thread::Builder {
 }
 
 fn no_thread(error: &std::io::Error) -> SqlError {
-    SqlError::Resources(format!("the system gives no thread to plan on: {error}"))
+    SqlError::Resources(format!("no thread could be started for planning: {error}"))
 }

@@ -57,11 +57,11 @@ fn failure(panic: &(dyn Any + Send)) -> DataFusionError {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.contains("offset overflow") || text.contains("capacity overflow") {
         return SqlError::Resources(format!(
-            "a text or list of the query grows beyond 2 GiB, which is the longest there can be ({text})"
+            "a text or list of the query exceeds 2 GiB, the most that is possible ({text})"
         ))
         .into();
     }
-    SqlError::Bug(format!("the query engine gave up: {text}")).into()
+    SqlError::Bug(format!("the query engine failed: {text}")).into()
 }
 
 #[cfg(test)]
@@ -90,6 +90,6 @@ mod tests {
         let line = fails("byte array offset overflow").await;
         assert!(line.contains("beyond 2 GiB") && line.contains("offset overflow"), "{line}");
         let line = fails("index out of\nbounds").await;
-        assert!(line.contains("the query engine gave up: index out of bounds"), "{line}");
+        assert!(line.contains("the query engine failed: index out of bounds"), "{line}");
     }
 }

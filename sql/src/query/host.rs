@@ -69,7 +69,7 @@ impl Host for QueryHost {
     fn lend(&self, bytes: usize) -> Result<(), OperatorError> {
         self.reservation.try_grow(bytes).map_err(|_| {
             OperatorError::Memory(format!(
-                "{} needs {} beside the {} that it holds, which is over the memory limit; raise --memory-limit",
+                "{} needs {} on top of the {} that it holds, which exceeds the memory limit; raise --memory-limit",
                 self.name,
                 size(bytes),
                 size(self.reservation.size())

@@ -281,7 +281,7 @@ pub(crate) fn check_dimensions(
 /// What is said of inputs whose vectors have different dimensions.
 pub(crate) fn differ(first: (&str, usize), other: (&str, usize)) -> String {
     format!(
-        "the {} has vectors of {} components and the {} of {}; both need those of one model, which model => '…' names",
+        "the vectors of the {} have {} components, but those of the {} have {}; use one model for both, with model => '…'",
         first.0, first.1, other.0, other.1
     )
 }
@@ -299,7 +299,7 @@ fn row_numbers(pieces: &[Piece]) -> Column {
 
 fn mixed(input: &str, dimension: usize, other: usize) -> SqlError {
     SqlError::Data(format!(
-        "the {input} has vectors of {other} and of {dimension} components; all must have the same"
+        "the {input} has vectors of {other} and of {dimension} components; all must have the same number"
     ))
 }
 

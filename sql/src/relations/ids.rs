@@ -51,7 +51,7 @@ pub(crate) fn check(
         for (row, id) in rows.iter().enumerate() {
             if !seen.insert(id.data()) {
                 return Err(SqlError::Data(format!(
-                    "id {} is in the {input} twice; ids must differ: name another column with id => …, or keep one row of each",
+                    "id {} is in the {input} twice, but ids must be unique; name another column with id => …, or keep one row of each",
                     shown(piece, row)?
                 )));
             }

@@ -137,7 +137,7 @@ fn fields(
             let field = first.plan.schema().field(position);
             if fields.iter().any(|other| other.name() == field.name()) {
                 return Err(SqlError::Statement(format!(
-                    "{0}: the input has a column '{1}', and so has the result; rename it in a query: {0}((SELECT …))",
+                    "{0}: the input already has a column '{1}'; rename it in a query: {0}((SELECT …))",
                     declaration.name,
                     field.name()
                 ))

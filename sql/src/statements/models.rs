@@ -19,10 +19,10 @@ pub(crate) fn create(models: &Models, create: CreateModel) -> Result<Outcome, Sq
     let CreateModel { name, or_replace, if_not_exists, options } = create;
     if models.contains(&name) && !or_replace {
         if if_not_exists {
-            return Ok(Outcome::Done(format!("model '{name}' is there already")));
+            return Ok(Outcome::Done(format!("model '{name}' already exists")));
         }
         return Err(SqlError::Statement(format!(
-            "model '{name}' is there already; CREATE OR REPLACE MODEL replaces it"
+            "model '{name}' already exists; CREATE OR REPLACE MODEL replaces it"
         )));
     }
     let mut spec = ModelSpec::new("");
@@ -51,7 +51,7 @@ pub(crate) fn drop(models: &Models, name: &str, if_exists: bool) -> Result<Outco
         return Ok(Outcome::Done(format!("model '{name}' dropped")));
     }
     if if_exists {
-        return Ok(Outcome::Done(format!("there is no model '{name}'")));
+        return Ok(Outcome::Done(format!("model '{name}' does not exist")));
     }
     Err(models.unknown(name).into())
 }

@@ -79,19 +79,19 @@ impl PreparedStatements {
         let parameters = count(statement)?;
         if types.len() > parameters {
             return Err(refused(format!(
-                "prepared statement '{name}' declares {} types and has {parameters} parameters",
+                "prepared statement '{name}' declares {} types but has {parameters} parameters",
                 types.len()
             )));
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.contains_key(name) {
             return Err(refused(format!(
-                "prepared statement '{name}' already exists; DEALLOCATE {name} forgets it"
+                "prepared statement '{name}' already exists; DEALLOCATE {name} drops it"
             )));
         }
         if all.len() >= PREPARED_MAX {
             return Err(refused(format!(
-                "{PREPARED_MAX} statements are prepared already, which is the limit; DEALLOCATE ALL forgets them"
+                "no more than {PREPARED_MAX} statements can be prepared; DEALLOCATE ALL drops them"
             )));
         }
         let (statement, types) = (statement.clone(), types.to_vec());
@@ -107,7 +107,7 @@ impl PreparedStatements {
         drop(all);
         if values.len() != parameters {
             return Err(refused(format!(
-                "prepared statement '{name}' takes {} and was given {}",
+                "prepared statement '{name}' takes {}, got {}",
                 counted(parameters),
                 values.len()
             )));
@@ -128,10 +128,10 @@ impl PreparedStatements {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if name == "all" {
             all.clear();
-            return Ok("all prepared statements forgotten".into());
+            return Ok("all prepared statements dropped".into());
         }
         match all.remove(name) {
-            Some(_) => Ok(format!("prepared statement '{name}' forgotten")),
+            Some(_) => Ok(format!("prepared statement '{name}' dropped")),
             None => Err(unknown(name)),
         }
     }
@@ -144,7 +144,7 @@ fn parameter(expr: &Expr) -> Option<Result<usize, SqlError>> {
     };
     let number = name.strip_prefix('$').and_then(|number| number.parse().ok());
     Some(number.filter(|number| (1..=usize::from(u16::MAX)).contains(number)).ok_or_else(|| {
-        refused(format!("'{name}' is no parameter; parameters are written $1, $2, …"))
+        refused(format!("'{name}' is not a parameter; write parameters as $1, $2, …"))
     }))
 }
 
@@ -212,7 +212,7 @@ fn check_constant(position: usize, value: &Expr) -> Result<(), SqlError> {
         return Ok(());
     }
     Err(refused(format!(
-        "parameter ${} is {value}; it is a constant, and a text is in single quotes",
+        "parameter ${} must be a constant, with texts in single quotes, got {value}",
         position + 1
     )))
 }
@@ -273,7 +273,7 @@ fn counted(parameters: usize) -> String {
 }
 
 fn unknown(name: &str) -> SqlError {
-    refused(format!("there is no prepared statement '{name}'; PREPARE {name} AS … makes one"))
+    refused(format!("prepared statement '{name}' does not exist; PREPARE {name} AS … makes it"))
 }
 
 fn refused(message: String) -> SqlError {

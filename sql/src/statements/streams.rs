@@ -43,7 +43,7 @@ pub(crate) fn create_source(
     let is_there = connection.catalogue.source(&name).is_some();
     let place = place(connection, "source", &name, is_there, or_replace, if_not_exists)?;
     if matches!(place, Place::Taken) {
-        return Ok(Outcome::Done(format!("source '{name}' is there already")));
+        return Ok(Outcome::Done(format!("source '{name}' already exists")));
     }
     let what = format!("source '{name}'");
     let state = connection.context.state();
@@ -51,7 +51,9 @@ pub(crate) fn create_source(
     let connector = connector_of(&what, &mut given)?;
     let Some(kind) = connector.source() else {
         let name = connector.name();
-        return Err(SqlError::Statement(format!("{what}: '{name}' is written, and can't be read")));
+        return Err(SqlError::Statement(format!(
+            "{what}: connector '{name}' can only be written to, so it has no sources"
+        )));
     };
     let options = given_options(&what, connector, "source", kind.options(), given)?;
     let mut columns = columns(&state, &what, &declared)?;
@@ -85,13 +87,15 @@ pub(crate) fn create_sink(
     let is_there = connection.catalogue.sink(&name).is_some();
     let place = place(connection, "sink", &name, is_there, or_replace, if_not_exists)?;
     if matches!(place, Place::Taken) {
-        return Ok(Outcome::Done(format!("sink '{name}' is there already")));
+        return Ok(Outcome::Done(format!("sink '{name}' already exists")));
     }
     let what = format!("sink '{name}'");
     let connector = connector_of(&what, &mut options)?;
     let Some(kind) = connector.sink() else {
         let name = connector.name();
-        return Err(SqlError::Statement(format!("{what}: '{name}' is read, and can't be written")));
+        return Err(SqlError::Statement(format!(
+            "{what}: connector '{name}' can only be read, so it has no sinks"
+        )));
     };
     let options = given_options(&what, connector, "sink", kind.options(), options)?;
     let state = connection.context.state();
@@ -151,7 +155,7 @@ fn done(what: &str, place: &Place) -> Outcome {
     Outcome::Done(format!("{what} {verb}"))
 }
 
-/// Whether a name can be had.
+/// Whether a name is free.
 fn place(
     connection: &Connection,
     kind: &str,
@@ -164,13 +168,13 @@ fn place(
         (true, _, true) => Ok(Place::Taken),
         (true, true, false) => Ok(Place::Replaced),
         (true, false, false) => Err(SqlError::Statement(format!(
-            "{kind} '{name}' is there already; CREATE OR REPLACE {} replaces it",
+            "{kind} '{name}' already exists; CREATE OR REPLACE {} replaces it",
             kind.to_uppercase()
         ))),
         (false, ..) => match holder(connection, name)? {
             None => Ok(Place::Free),
             Some(other) => Err(SqlError::Statement(format!(
-                "there is {other} '{name}'; name the {kind} differently"
+                "{other} '{name}' already exists; choose another name for the {kind}"
             ))),
         },
     }
@@ -231,10 +235,10 @@ fn dropped(
         return Ok(Outcome::Done(format!("{kind} '{name}' dropped")));
     }
     if if_exists {
-        return Ok(Outcome::Done(format!("there is no {kind} '{name}'")));
+        return Ok(Outcome::Done(format!("{kind} '{name}' does not exist")));
     }
     Err(SqlError::Statement(format!(
-        "there is no {kind} '{name}'; SHOW {}S lists those there are",
+        "{kind} '{name}' does not exist; SHOW {}S lists them",
         kind.to_uppercase()
     )))
 }

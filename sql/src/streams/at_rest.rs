@@ -36,7 +36,7 @@ impl AtRest {
     /// Nothing yet.
     pub(super) fn new(state: &SessionState) -> Self {
         let pool = &state.runtime_env().memory_pool;
-        let memory = MemoryConsumer::new("tables at rest of a stream").register(pool);
+        let memory = MemoryConsumer::new("static tables of a stream").register(pool);
         Self { state: state.clone(), memory, kept: Vec::new() }
     }
 

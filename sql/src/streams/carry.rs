@@ -91,7 +91,7 @@ fn carry_through(node: &dyn StreamNode) -> Result<LogicalPlan, SqlError> {
 
 fn cannot(what: &str) -> SqlError {
     SqlError::Statement(format!(
-        "{what} below a window does not hand on the times of its rows; put the window into its input instead"
+        "{what} below a window does not pass on the times of its rows; move the window into its input"
     ))
 }
 

@@ -60,8 +60,8 @@ pub(super) fn exchange(
     for source in sources {
         let Some(exchange) = source.exchange(&exchange_name(pipeline), schema)? else {
             return Err(SqlError::Statement(format!(
-                "pipeline '{pipeline}' can't have an exchange: source '{}' has no partitions that are named and \
-                 that instances can share; leave stream.exchange out",
+                "pipeline '{pipeline}' can't have an exchange: source '{}' has no named partitions that instances \
+                 can share; leave stream.exchange out",
                 source.name
             )));
         };

@@ -242,7 +242,9 @@ impl StreamPlan {
             Delivery::ExactlyOnce => {
                 "exactly once: results, dead letters and progress are one commit"
             }
-            Delivery::AtLeastOnce => "at least once: after a failure some results may come twice",
+            Delivery::AtLeastOnce => {
+                "at least once: after a failure some results may be written twice"
+            }
         };
         words.into()
     }
@@ -256,7 +258,7 @@ impl StreamPlan {
         let words = match &self.window {
             None => "instances of one group share the partitions",
             Some(_) if self.exchange.is_some() => {
-                "instances share the partitions up to the exchange; one of them has the windows, which need to see \
+                "instances share the partitions up to the exchange; one of them runs the windows, which need to see \
                  the whole stream, and another takes over when it ends"
             }
             Some(_) => {
@@ -277,7 +279,7 @@ fn into_sink(
     let Some(wanted) = sink.schema() else {
         if !columns.is_empty() {
             return Err(SqlError::Statement(format!(
-                "sink '{}' declares no columns, so INSERT INTO {0} ({}) can't name them",
+                "sink '{}' declares no columns; leave the column list out of INSERT INTO {0} ({})",
                 sink.name,
                 columns.join(", ")
             )));
@@ -291,7 +293,7 @@ fn into_sink(
             columns.iter().map(|name| wanted.index_of(name)).collect::<Result<_, _>>().map_err(
                 |_| {
                     SqlError::Statement(format!(
-                        "sink '{}' has not all of the columns {}; it has {}",
+                        "sink '{}' does not have all of the columns {}; it has {}",
                         sink.name,
                         columns.join(", "),
                         names(wanted.fields().iter().map(|field| field.name().as_str()))
@@ -302,7 +304,7 @@ fn into_sink(
     };
     if given != order.len() || order.len() != wanted.fields().len() {
         return Err(SqlError::Statement(format!(
-            "sink '{}' has {} columns ({}) and the query gives {given} ({})",
+            "sink '{}' has {} columns ({}), but the query has {given} ({})",
             sink.name,
             wanted.fields().len(),
             names(wanted.fields().iter().map(|field| field.name().as_str())),

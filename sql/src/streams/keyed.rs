@@ -96,7 +96,7 @@ impl Keyed<'_> {
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.only_input(plan),
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(SqlError::Statement(
-                "LIMIT counts the rows of all windows; number the rows of each window instead: row_number() OVER (PARTITION BY \
+                "LIMIT would count the rows of all windows together; number the rows of each window instead: row_number() OVER (PARTITION BY \
                  window_start, window_end ORDER BY …) AS n … WHERE n <= 10"
                     .into(),
             )),
@@ -165,7 +165,7 @@ impl Keyed<'_> {
         let in_right = self.reads_window(&join.right)?;
         if in_left && in_right && !self.joined_on_windows(join, &left, &right) {
             return Err(SqlError::Statement(
-                "windows are joined that need not be the same; add a.window_start = b.window_start AND a.window_end = b.window_end to the \
+                "the join does not say that both windows are the same; add a.window_start = b.window_start AND a.window_end = b.window_end to the \
                  condition of JOIN … ON"
                     .into(),
             ));
@@ -180,7 +180,7 @@ impl Keyed<'_> {
         };
         if !keeps_window {
             return Err(SqlError::Statement(format!(
-                "this {} JOIN gives rows of a table at rest that no window matches; let the window be the side that is kept",
+                "this {} JOIN returns rows of a static table that no window matches; make the window the side that is kept",
                 join.join_type
             )));
         }
@@ -277,6 +277,6 @@ impl Keyed<'_> {
 
 fn across(what: &str) -> SqlError {
     SqlError::Statement(format!(
-        "{what} brings rows of several windows together, which a stream can't; do it within window_start and window_end"
+        "{what} combines rows of several windows, which is impossible in a stream; do it per window_start and window_end"
     ))
 }

@@ -46,7 +46,7 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
 
 fn needs_window(what: &str) -> SqlError {
     SqlError::Statement(format!(
-        "{what} looks at many rows and a stream has no last one; read the stream through a window: FROM tumble(source, INTERVAL '1 minute')"
+        "{what} needs all rows, but a stream never ends; read it through a window: FROM tumble(source, INTERVAL '1 minute')"
     ))
 }
 
@@ -55,7 +55,7 @@ fn check_join(join: &Join) -> Result<(), SqlError> {
     let (left, right) = (reads_stream(&join.left)?, reads_stream(&join.right)?);
     if left && right {
         return Err(SqlError::Statement(
-            "two streams are joined row by row; join windows of them on window_start and window_end instead".into(),
+            "two streams can't be joined row by row; join windows of them on window_start and window_end".into(),
         ));
     }
     let keeps_stream = match join.join_type {
@@ -66,8 +66,8 @@ fn check_join(join: &Join) -> Result<(), SqlError> {
     };
     if !keeps_stream {
         return Err(SqlError::Statement(format!(
-            "this {} JOIN gives rows of the table at rest that no row of the stream matches, which is known only when the stream ends; \
-             let the stream be the side that is kept",
+            "this {} JOIN returns rows of the static table that no row of the stream matches, which is known only when the stream ends; \
+             make the stream the side that is kept",
             join.join_type
         )));
     }
@@ -85,7 +85,7 @@ fn check_node(node: &dyn StreamNode) -> Result<(), SqlError> {
         }
         if !input.has_ids() {
             return Err(SqlError::Statement(format!(
-                "{}: rows of a stream have no number; name the column that identifies them with id => …",
+                "{}: rows of a stream have no row numbers; name the column that identifies them with id => …",
                 node.name()
             )));
         }
@@ -103,7 +103,7 @@ fn no_stream_in_expressions(plan: &LogicalPlan) -> Result<(), SqlError> {
     })?;
     match found {
         true => Err(SqlError::Statement(
-            "a sub-query in an expression reads a stream; put it into FROM, in a window".into(),
+            "a subquery in an expression can't read a stream; put it into FROM, in a window".into(),
         )),
         false => Ok(()),
     }

@@ -69,7 +69,7 @@ impl SplitWindow {
 /// Splits an analysed query. With `shows_late` late rows keep all columns that go into the window.
 ///
 /// # Errors
-/// [`SqlError::Statement`] for what a stream can't do, with the mend.
+/// [`SqlError::Statement`] for what a stream can't do, with the fix.
 pub(super) fn split(
     state: &SessionState,
     plan: LogicalPlan,
@@ -77,7 +77,7 @@ pub(super) fn split(
 ) -> Result<Split, SqlError> {
     if !reads_stream(&plan)? {
         return Err(SqlError::Statement(
-            "the query reads no source; CREATE SOURCE makes one, and INSERT INTO a table or COPY writes a query at rest".into(),
+            "the query reads no source; make one with CREATE SOURCE, or write a static query with INSERT INTO a table or COPY".into(),
         ));
     }
     let plan = filtered_early(state, plan)?;
@@ -101,7 +101,7 @@ pub(super) fn split(
         |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if is_feed(scan));
     if reads_stream(&above)? {
         return Err(SqlError::Statement(
-            "the query reads a stream both through a window and without; read it through the window everywhere".into(),
+            "the query reads a stream both with and without a window; read it through the window everywhere".into(),
         ));
     }
     let keyed = Keyed {
@@ -149,8 +149,8 @@ fn only_window(plan: &LogicalPlan) -> Result<Option<WindowNode>, SqlError> {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),
         [first, second, ..] => Err(SqlError::Statement(format!(
-            "the query has the windows {first} and {second}; a pipeline has one: name it once in WITH w AS (SELECT * FROM …) and read w, or \
-             write two INSERTs"
+            "the query has the windows {first} and {second}, but a pipeline can have one only; name it once in WITH w AS (SELECT * FROM …) and \
+             read w, or write two INSERTs"
         ))),
     }
 }

@@ -34,7 +34,7 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
             match field.is_some_and(|field| *field.name() == watermark.column) {
                 true => Ok(()),
                 false => Err(SqlError::Statement(format!(
-                    "the window goes by {}; a window over source '{}' goes by its watermark's column, {}",
+                    "the time of the window is {}, but over source '{}' it must be the column of the watermark, {}",
                     field.map_or("another column", |field| field.name()),
                     source.name,
                     watermark.column
@@ -78,6 +78,6 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
 fn elsewhere(plan: &LogicalPlan, column: usize) -> SqlError {
     let name = plan.schema().fields().get(column).map_or("its time", |field| field.name());
     SqlError::Statement(format!(
-        "the window goes by {name}, which is computed; let it go by the column of the source's watermark, as it is"
+        "the time of the window is {name}, which is computed; it must be the column of the source's watermark, unchanged"
     ))
 }

@@ -17,9 +17,9 @@ pub(crate) fn name_of(arg: &FunctionArg) -> Option<String> {
 pub(crate) fn columns_hint(option: &str, name: &str, columns: &[&str]) -> String {
     // Bare names are in lower case, so a column with capitals needs quotes.
     match columns.iter().find(|column| column.to_lowercase() == name.to_lowercase()) {
-        Some(column) => format!(
-            "did you mean {option} => \"{column}\"? A name with capitals is written in double quotes"
-        ),
+        Some(column) => {
+            format!("did you mean {option} => \"{column}\"? Names with capitals need double quotes")
+        }
         None => format!("its columns are {}", columns.join(", ")),
     }
 }

@@ -63,7 +63,9 @@ pub(super) fn parse_stream_options(
     let options = parse_options(parser)?;
     for (n, (key, _)) in options.iter().enumerate() {
         if options.iter().take(n).any(|(other, _)| other == key) {
-            return Err(ParserError::ParserError(format!("the option '{key}' is given twice")));
+            return Err(ParserError::ParserError(format!(
+                "the option '{key}' is given more than once"
+            )));
         }
     }
     Ok(options.into())

@@ -64,7 +64,7 @@ pub(super) fn parse(parser: &mut TokenParser<'_>) -> Result<CreateSource, Parser
             Element::Watermark(first) if watermark.is_none() => watermark = Some(first),
             Element::Watermark(second) => {
                 return Err(ParserError::ParserError(format!(
-                    "WATERMARK FOR {} is the second one; a source has one watermark",
+                    "WATERMARK FOR {}: a source can have one watermark only",
                     second.column
                 )));
             }

@@ -144,9 +144,12 @@ fn mistakes_are_told_where_they_are() {
         ),
         (
             "CREATE SOURCE x (a INT, WATERMARK FOR a, WATERMARK FOR b) WITH (a = 'b')",
-            "WATERMARK FOR b is the second one",
+            "WATERMARK FOR b: a source can have one watermark only",
         ),
-        ("CREATE SOURCE x (a INT) WITH (a = 'b', A = 'c')", "the option 'a' is given twice"),
+        (
+            "CREATE SOURCE x (a INT) WITH (a = 'b', A = 'c')",
+            "the option 'a' is given more than once",
+        ),
         ("CREATE SOURCE x (a INT) WITH (a 'b')", "Expected: =, found: a string"),
         ("CREATE SOURCE x (a INT) WITH (a = )", "a string, a number, true or false, found: )"),
         ("CREATE SINK x (a INT) WITH (a = 'b') AS SELECT 1", "end of statement, found: AS"),

@@ -56,8 +56,10 @@ impl Call {
         let mut lengths = Vec::with_capacity(function.lengths.len());
         for parameter in function.lengths {
             lengths.push(length(parameter, Bounds::Positive)?.ok_or_else(|| {
-                reader
-                    .mistake(format!("it needs {0}: {0} => INTERVAL '10 minutes'", parameter.name))
+                reader.mistake(format!(
+                    "{0} is missing; give it as {0} => INTERVAL '10 minutes'",
+                    parameter.name
+                ))
             })?);
         }
         let offset_us = length(&OFFSET, Bounds::Any)?.unwrap_or(0);
@@ -105,13 +107,13 @@ impl Reader {
                 FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }
                 | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. }
                 | FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => value,
-                other => return Err(self.mistake(format!("{other} is no value"))),
+                other => return Err(self.mistake(format!("{other} is not a value"))),
             };
             match name {
                 None if given.0.is_empty() => positional.push(value),
                 None => {
                     return Err(self.mistake(format!(
-                        "{value} has no name; an argument without a name can't follow one with a name"
+                        "{value} needs a name: an argument without a name can't follow one with a name"
                     )));
                 }
                 Some(name) => self.put(&mut given, &name.to_lowercase(), value)?,
@@ -127,7 +129,7 @@ impl Reader {
     fn input(&self, value: Option<&SqlExpr>) -> Result<Box<Query>> {
         let Some(mut value) = value else {
             return Err(self.mistake(format!(
-                "it takes a table, a file in quotes or a query in parentheses first: {}",
+                "the first argument must be a table, a file in quotes or a query in parentheses: {}",
                 self.function.usage()
             )));
         };
@@ -137,7 +139,7 @@ impl Reader {
         match value {
             SqlExpr::Subquery(query) => Ok(query.clone()),
             other => Err(self.mistake(format!(
-                "the input is {other}; it is a table, a file in quotes or a query in parentheses"
+                "the input must be a table, a file in quotes or a query in parentheses, got {other}"
             ))),
         }
     }
@@ -154,7 +156,7 @@ impl Reader {
         for value in values {
             let Some(name) = places.next() else {
                 return Err(self.mistake(format!(
-                    "{value} is one too many; it is called {}",
+                    "too many arguments, from {value} on; call it as {}",
                     self.function.usage()
                 )));
             };
@@ -173,7 +175,7 @@ impl Reader {
             )));
         };
         if given.get(known.name).is_some() {
-            return Err(self.mistake(format!("{name} is given twice")));
+            return Err(self.mistake(format!("{name} is given more than once")));
         }
         given.0.push((known.name, value.clone()));
         Ok(())
@@ -190,16 +192,16 @@ impl Reader {
         let planned = context.sql_to_expr(value.clone(), &DFSchema::empty());
         let Some(constant) = planned.and_then(constant).ok().flatten() else {
             return Err(self.mistake(format!(
-                "{name} is {value}; it must be a constant interval such as INTERVAL '10 minutes'"
+                "{name} must be a constant interval such as INTERVAL '10 minutes', got {value}"
             )));
         };
-        let why = match (interval::micros(&constant), bounds) {
-            (Ok(length), Bounds::Positive) if length <= 0 => "it must be longer than nothing",
-            (Ok(length), Bounds::NotNegative) if length < 0 => "it must not be negative",
+        let must = match (interval::micros(&constant), bounds) {
+            (Ok(length), Bounds::Positive) if length <= 0 => "must be longer than 0",
+            (Ok(length), Bounds::NotNegative) if length < 0 => "must not be negative",
             (Ok(length), _) => return Ok(length),
-            (Err(why), _) => why,
+            (Err(must), _) => must,
         };
-        Err(self.mistake(format!("{name} is {value}; {why}")))
+        Err(self.mistake(format!("{name} {must}, got {value}")))
     }
 
     fn mistake(&self, message: String) -> DataFusionError {

@@ -59,7 +59,7 @@ impl WindowNode {
         for (name, data_type) in own.into_iter().take(if has_pane { 3 } else { 2 }) {
             if columns.iter().any(|(_, field)| field.name() == name) {
                 return Err(SqlError::Statement(format!(
-                    "{0}: the input has a column '{name}', and so has the result; rename it in a query: {0}((SELECT …), …)",
+                    "{0}: the input already has a column '{name}'; rename it in a query: {0}((SELECT …), …)",
                     WindowFunction::of(&kind)
                 ))
                 .into());

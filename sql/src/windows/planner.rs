@@ -71,7 +71,7 @@ fn time(
     let Some(given) = &call.time else {
         return known.first().copied().ok_or_else(|| {
             call.mistake(format!(
-                "it needs the column that is the time of a row, as its input is no source with a watermark: {}",
+                "name the column with the time of a row, as the input is not a source with a watermark: {}",
                 call.function.usage()
             ))
         });
@@ -80,12 +80,12 @@ fn time(
     let data_type = schema.field(time).data_type();
     if !matches!(data_type, DataType::Timestamp(..) | DataType::Date32) {
         return Err(call.mistake(format!(
-            "time is {given}, which holds {data_type}; it is a timestamp or a date"
+            "time must be a timestamp or a date, got {given}, which is {data_type}"
         )));
     }
     match known.first() {
         Some(first) if !known.contains(&time) => Err(call.mistake(format!(
-            "time is {given}, and the watermark of the source is for {}; windows of a source go by its watermark's column",
+            "time must be {}, the column that the source has a watermark for, got {given}",
             schema.field(*first).name()
         ))),
         _ => Ok(time),
@@ -111,7 +111,7 @@ fn column(
         }
         other => {
             return Err(call.mistake(format!(
-                "{parameter} is {other}; it is a column: compute it in a query and name it, {}((SELECT …), …)",
+                "{parameter} must be a column, got {other}; compute it in a query and name it, {}((SELECT …), …)",
                 call.function.name
             )));
         }

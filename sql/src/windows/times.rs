@@ -24,13 +24,13 @@ pub(super) fn micros(
 ) -> Result<Int64Array, SqlError> {
     if times.null_count() > 0 {
         return Err(SqlError::Data(format!(
-            "{function}: {column} is NULL in a row, which is in no window then; leave such rows out: \
+            "{function}: {column} is NULL in a row, so the row is in no window; leave such rows out: \
              {function}((SELECT … WHERE {column} IS NOT NULL), …)"
         )));
     }
     converted(times).map_err(|error| {
         SqlError::Data(format!(
-            "{function}: {column} holds a time that can't be: {}",
+            "{function}: {column} has an impossible time: {}",
             arrow_error(&error)
         ))
     })

@@ -153,13 +153,13 @@ fn places_in_each_others_way_are_refused() {
     };
     for inside in ["out", "out/late", "out/_pending", "out/_sembla/x"] {
         let line = new(&[("late_path", inside)]).expect("a refusal");
-        assert!(line.starts_with("late_path lies in path 'out', where readers"), "{line}");
+        assert!(line.starts_with("late_path is inside path 'out', where readers"), "{line}");
     }
     for fine in ["late", "out2", "out/_late", "s3://b/out"] {
         assert_eq!(new(&[("late_path", fine), ("dead_letter_path", "bad")]), None, "{fine}");
     }
     assert_eq!(
         new(&[("late_path", "side"), ("dead_letter_path", "side/")]).expect("a refusal"),
-        "late_path and dead_letter_path are both 'side'; choose different folders"
+        "late_path and dead_letter_path must be different folders, got 'side' for both"
     );
 }

@@ -122,7 +122,7 @@ fn read_message(
         let (path, body) = read_index_path(body)?;
         if path != index_path(descriptor) {
             return Err(format!(
-                "the payload holds another message of the schema than {}",
+                "the payload is not a {}, but another message of the schema",
                 descriptor.full_name()
             ));
         }
@@ -131,7 +131,7 @@ fn read_message(
         body
     };
     DynamicMessage::decode(descriptor.clone(), body)
-        .map_err(|error| format!("not readable as {}: {error}", descriptor.full_name()))
+        .map_err(|error| format!("can't be read as {}: {error}", descriptor.full_name()))
 }
 
 /// Writes Protobuf.

@@ -57,7 +57,7 @@ async fn every_kind() {
         [
             (9, "column 'k': the key is not UTF-8: bad byte at 0"),
             (10, "column 'h': the header 'a' is not UTF-8: bad byte at 0"),
-            (11, "column 'at' is NULL, but NOT NULL"),
+            (11, "column 'at' must not be NULL, but is"),
         ]
     );
     assert_eq!(decoded.rejected[0].key.as_deref(), Some(&b"\xff"[..]));
@@ -132,7 +132,7 @@ fn what_can_not_be_is_refused() {
     let number = [Column::new("a", DataType::Int64, true)];
     assert_eq!(
         decoder_refusal(&number, &[("format", "text")]),
-        "column 'a' is Int64, but format 'text' gives VARCHAR"
+        "column 'a' is Int64, but format 'text' yields VARCHAR"
     );
     assert!(decoder_refusal(&number, &[("format", "avro")]).contains("needs schema, schema_file"));
     let given = [("format", "avro"), ("schema", r#"{"type":"record","name":"R","fields":[]}"#)];

@@ -175,7 +175,7 @@ async fn protobuf_schemas_by_id() {
     assert_eq!(
         reasons,
         [
-            "the payload holds another message of the schema than M",
+            "the payload is not a M, but another message of the schema",
             "the payload ends within its framing"
         ]
     );
@@ -193,7 +193,7 @@ async fn what_a_registry_can_answer() {
     let closed = format!("http://{closed}");
     for (address, id, is_transient, text) in [
         (&server.address, 1, true, "HTTP 500"),
-        (&server.address, 2, false, "refuses access (HTTP 401)"),
+        (&server.address, 2, false, "denied access (HTTP 401)"),
         (&server.address, 3, false, "returned an invalid schema"),
         (&closed, 1, true, "can't be reached"),
     ] {

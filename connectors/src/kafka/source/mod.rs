@@ -247,10 +247,9 @@ impl KafkaSource {
         let explainer = Arc::clone(&self.settings.connection.explainer);
         let (consumer, group) = (Arc::clone(consumer), self.settings.group.clone());
         blocking(move || {
-            let groups =
-                consumer.fetch_group_list(Some(&group), ANSWER_TIMEOUT).map_err(|error| {
-                    explainer.explain("asking for the members of the group", &error)
-                })?;
+            let groups = consumer
+                .fetch_group_list(Some(&group), ANSWER_TIMEOUT)
+                .map_err(|error| explainer.explain("reading the members of the group", &error))?;
             Ok(groups.groups().iter().map(|group| group.members().len()).max().unwrap_or(0))
         })
         .await
@@ -369,7 +368,8 @@ impl Source for KafkaSource {
             }
             event = reading.events.recv() => event,
         };
-        let event = event.ok_or_else(|| Error::Bug("the readers of partitions are gone".into()))?;
+        let event =
+            event.ok_or_else(|| Error::Bug("the readers of partitions have ended".into()))?;
         let event = match event {
             Ok(event) => event,
             Err(error) => {

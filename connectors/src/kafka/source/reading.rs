@@ -121,7 +121,7 @@ impl KafkaSource {
                     // Who asked may be gone.
                     let _ = answer.send(());
                     return Err(Error::Fenced(
-                        "the group has dealt its partitions anew before reading began".into(),
+                        "the group has reassigned its partitions before reading began".into(),
                     ));
                 }
                 None => break None,

@@ -161,7 +161,7 @@ impl Engine {
             [1, tokens, width] if tokens == sequences[0].ids.len() && width > 0 => width,
             _ => {
                 return Err(ModelError::Unsupported(format!(
-                    "model '{}' gives a tensor of shape {:?} for one text; expected [texts, components] or [texts, tokens, components]",
+                    "model '{}' returns a tensor of shape {:?} for one text; expected [texts, components] or [texts, tokens, components]",
                     self.model, output.shape
                 )));
             }

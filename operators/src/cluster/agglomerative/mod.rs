@@ -70,7 +70,7 @@ fn micro_count(rows: usize, rows_max: usize, cut: Cut) -> Result<usize> {
     };
     if wanted > rows_max {
         return Err(OperatorError::Option(format!(
-            "k is {wanted}, above the {rows_max} micro-clusters that {rows} rows would become; raise rows_max"
+            "k must be at most {rows_max}, the micro-clusters that {rows} rows become, got {wanted}; raise rows_max"
         )));
     }
     let count = (8.0 * (rows as f64).sqrt()) as usize;

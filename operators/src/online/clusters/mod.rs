@@ -29,7 +29,7 @@ use micro::{MicroClusters, Taken};
 /// A cluster in a window, or one that is over since the last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterInWindow {
-    /// Its number, from 0; none is given twice.
+    /// Its number, from 0; none is given more than once.
     pub id: u64,
     /// What happened to it since the last window.
     pub event: Event,

@@ -110,7 +110,7 @@ mod tests {
             ),
             (
                 ClusterOptions { half_life: Some(0), ..sound() },
-                "half_life must be a length of time above 0, got 0 microseconds",
+                "half_life must be longer than 0, got 0 microseconds",
             ),
             (
                 ClusterOptions { min_weight: f64::NAN, ..sound() },

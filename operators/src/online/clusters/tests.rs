@@ -328,7 +328,7 @@ fn a_window_that_fails_changes_nothing() {
     let before = clusters.clone();
     let other = random_rows(5, 3, 1);
     let refused = clusters.step(window(1), &other, &Unbounded).expect_err("other vectors");
-    assert!(refused.to_string().contains("3 components and those before had 2"), "{refused}");
+    assert!(refused.to_string().contains("3 components, but earlier windows had 2"), "{refused}");
     let cancelled = Limited { limit: usize::MAX, cancelled: true, ..Limited::default() };
     let refused = clusters.step(window(1), &rows(&[0.0; 9]), &cancelled);
     assert_eq!(refused, Err(OperatorError::Cancelled));

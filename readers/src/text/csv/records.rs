@@ -234,8 +234,7 @@ impl CsvRecords {
         match self.fields.iter().any(is_escaped) {
             false => Step::Record,
             true => Step::Bad(Fault::data(format!(
-                "{} has text behind a closing quote, and a \\ before it; read_csv('…', escape => '\\') takes \\\" for a \
-                 quote in a text",
+                "{} has text after a closing quote, with a \\ before the quote; read_csv('…', escape => '\\') reads \\\" as a quote in a text",
                 self.describe(self.place)
             ))),
         }

@@ -234,7 +234,7 @@ fn names(first: Vec<String>, has_header: bool) -> std::result::Result<Vec<String
         for name in first.iter().filter(|name| !name.is_empty()) {
             if !taken.insert(name.clone()) {
                 return Err(format!(
-                    "two columns are called '{name}'; rename one, or use header => false"
+                    "two columns are named '{name}'; rename one, or use header => false"
                 ));
             }
         }

@@ -215,7 +215,7 @@ impl JsonRecords {
                 (Expected::Nothing | Expected::Recovery, None) => return Ok(Some(Step::End)),
                 (_, None) => "the array isn't closed; the file may be cut off",
                 (Expected::Nothing, Some(_)) => "something follows the end of the array",
-                (Expected::Comma, Some(_)) => "expected ',' or ']' behind an element of the array",
+                (Expected::Comma, Some(_)) => "expected ',' or ']' after an element of the array",
                 _ => return Ok(None),
             };
             let fault = Fault::data(format!("line {}: {what}", self.place.line));

@@ -269,7 +269,7 @@ impl<'a> Scanner<'a> {
             return Ok((single, at + 6));
         }
         let half = || {
-            let what = format!("'\\u{first:04x}' is half of a character");
+            let what = format!("'\\u{first:04x}' is half of a surrogate pair");
             Trouble::Invalid { at, what }
         };
         for (behind, byte) in [(6, b'\\'), (7, b'u')] {

@@ -103,7 +103,7 @@ fn names_of_columns_are_different_and_not_empty() {
     let message = refused(csv_of("id,text,text\n1,a,b\n"));
     assert_eq!(
         message,
-        "file 'x.csv': two columns are called 'text'; rename one, or use header => false"
+        "file 'x.csv': two columns are named 'text'; rename one, or use header => false"
     );
     assert_eq!(lines(csv_of("id,,\n1,a,b\n"))[0], "id Int64, column_2 Utf8, column_3 Utf8");
     assert_eq!(lines(csv_of(",column_1\n1,a\n"))[0], "column_1_ Int64, column_1 Utf8");

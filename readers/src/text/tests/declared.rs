@@ -129,7 +129,7 @@ fn a_column_that_is_never_null_has_a_value_in_every_row() {
     let error = read_as(&file, &found, &schema).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "file 'x.csv': row 2 (line 3), column 'id' is NOT NULL, and has no value"
+        "file 'x.csv': row 2 (line 3), column 'id' is NOT NULL, but has no value"
     );
 }
 

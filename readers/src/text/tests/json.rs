@@ -109,7 +109,7 @@ fn what_is_no_json_is_refused_with_its_line() {
     );
     assert_eq!(
         refusal("[{\"id\":1}\n{\"id\":2}]"),
-        "line 2: expected ',' or ']' behind an element of the array"
+        "line 2: expected ',' or ']' after an element of the array"
     );
     assert_eq!(
         refusal("[{\"id\":1}]\n{\"id\":2}"),
@@ -121,7 +121,7 @@ fn what_is_no_json_is_refused_with_its_line() {
         refusal(&format!("{good}{{\"a\":1,\n\"a\":2}}")),
         "line 3: an object names 'a' twice"
     );
-    assert_eq!(refusal("{\"a\":\"\\ud83d\"}"), "line 1: '\\ud83d' is half of a character");
+    assert_eq!(refusal("{\"a\":\"\\ud83d\"}"), "line 1: '\\ud83d' is half of a surrogate pair");
     assert_eq!(refusal("{\"a\":\"\\x\"}"), "line 1: '\\x' is not a JSON escape");
     assert_eq!(refusal("{\"a\":01}"), "line 1: expected a number, found \"01\"");
     assert_eq!(refusal("{'a':1}"), "line 1: expected the name of a field in quotes, found \"'a\"");

@@ -54,7 +54,7 @@ fn bad_rows_of_csv_keep_their_bytes_and_place() {
             "2@4+46: 3,yesterday,1: file 'x.csv': row 3 (line 4), column 'ts': 'yesterday' can't be read as Timestamp(µs)",
             "3@5+60: 4: file 'x.csv': row 4 (line 5) has 1 column, the header 3",
             "4@6+62: 5,2024-01-01,x: file 'x.csv': row 5 (line 6), column 'price': the value can't be read as Decimal128(6, 2)",
-            "5@7+77: 6,,1: file 'x.csv': row 6 (line 7), column 'ts' is NOT NULL, and has no value",
+            "5@7+77: 6,,1: file 'x.csv': row 6 (line 7), column 'ts' is NOT NULL, but has no value",
         ]
     );
 }
@@ -96,7 +96,7 @@ fn bad_lines_of_json_keep_their_bytes_and_place() {
             "2@3+37: {\"id\":\"x\",\"ts\":5}: file 'x.jsonl': line 3, column 'id': 'x' can't be read as Int64",
             "3@4+55: {\"id\":2,\"ts\":\"2024: file 'x.jsonl': line 4: a string isn't closed before the end of the line",
             "4@5+74: 5: file 'x.jsonl': line 5 is a number, not an object with fields",
-            "5@6+76: {\"id\":3}: file 'x.jsonl': line 6, column 'ts' is NOT NULL, and has no value",
+            "5@6+76: {\"id\":3}: file 'x.jsonl': line 6, column 'ts' is NOT NULL, but has no value",
             "7@8+104: {\"id\":5,\"ts\":: file 'x.jsonl': line 8: a value isn't complete; the file may be cut off",
         ]
     );

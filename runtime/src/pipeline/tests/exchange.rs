@@ -241,5 +241,8 @@ async fn an_exchange_of_unknown_partitions_is_refused() {
         pipeline.sink = Box::new(Writer { life: inner, topic, instance: 0, open: Vec::new() });
     });
     let Fate::Ended(Err(Error::Option(line))) = fate.await else { panic!("it is not refused") };
-    assert!(line.contains("'source 0'") && line.contains("name all that it reads"), "{line}");
+    assert!(
+        line.contains("'source 0'") && line.contains("name every topic that it reads"),
+        "{line}"
+    );
 }

@@ -132,5 +132,5 @@ async fn progress_of_a_query_with_windows_is_refused_without() {
     let (life, signal) = Life::new(&world, 2, []);
     let fate = life.live_with(signal, |pipeline| pipeline.windows = None).await;
     let Fate::Ended(Err(Error::State(line))) = fate else { panic!("{fate:?}") };
-    assert!(line.contains("had windows, and this one has none"), "{line}");
+    assert!(line.contains("had windows, but this one has none"), "{line}");
 }

@@ -79,7 +79,7 @@ impl WindowRows {
         spec.kind.check()?;
         if !(0..=LENGTH_MAX_US).contains(&spec.lateness_us) {
             return Err(Error::Option(format!(
-                "the lateness is {} microseconds; it is not negative and at most 1000 years",
+                "the lateness must be between 0 and 1000 years, got {} microseconds",
                 spec.lateness_us
             )));
         }
@@ -126,7 +126,7 @@ impl WindowRows {
     fn over_the_limit(&self, bytes: usize) -> Error {
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         Error::Memory(format!(
-            "the rows of {} open windows take {:.1} MiB, over the limit of {:.1} MiB; raise the \
+            "the rows of {} open windows take {:.1} MiB, more than the limit of {:.1} MiB; raise the \
              memory limit, select fewer columns before the window, or make the windows or their \
              lateness shorter",
             self.windows().max(1),

@@ -70,7 +70,7 @@ fn new_files(
             Some(bytes) if *bytes == file.bytes => continue,
             Some(_) => {
                 return Err(SqlError::Data(format!(
-                    "source '{source}': file '{}' changed after it was read; a source that watches takes new files only",
+                    "source '{source}': file '{}' changed after it was read; a source with watch = true only takes new files",
                     file.name
                 )));
             }
@@ -78,8 +78,8 @@ fn new_files(
         }
         if let Some(last) = last.as_ref().filter(|last| file.name.as_bytes() < last.as_bytes()) {
             return Err(SqlError::Data(format!(
-                "source '{source}': the new file '{}' comes before '{last}', which was read; give new files names \
-                 that sort behind those there are, such as the time",
+                "source '{source}': the new file '{}' comes before '{last}', which has been read; give new files names \
+                 that sort after the existing ones, such as a time",
                 file.name
             )));
         }
@@ -236,6 +236,9 @@ mod tests {
         let error = new(&[("b", 5), ("c", 2)]).expect_err("changed");
         assert!(error.contains("file 'b' changed after it was read"), "{error}");
         let error = new(&[("a", 1), ("b", 1)]).expect_err("before others");
-        assert!(error.contains("the new file 'a' comes before 'd', which was read"), "{error}");
+        assert!(
+            error.contains("the new file 'a' comes before 'd', which has been read"),
+            "{error}"
+        );
     }
 }

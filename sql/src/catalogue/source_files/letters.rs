@@ -28,7 +28,7 @@ impl Letter {
 /// What is known of rows that can't be read, behind so many that could be.
 pub(super) fn letters_column(good: usize, letters: &[Letter]) -> Result<ArrayRef, SqlError> {
     let DataType::Struct(fields) = unreadable() else {
-        return Err(SqlError::Bug("what is known of a row is no struct".into()));
+        return Err(SqlError::Bug("what is known of a row is not a struct".into()));
     };
     let text = |of: fn(&Letter) -> &str| -> ArrayRef {
         let nothing = std::iter::repeat_n("", good);

@@ -331,7 +331,7 @@ impl FileRows {
                 None => new_null_array(field.data_type(), rows.num_rows()),
             };
             if values.null_count() > 0 && !field.is_nullable() {
-                return Err(format!("column '{}' is NOT NULL, and has no value", field.name()));
+                return Err(format!("column '{}' is NOT NULL, but has no value", field.name()));
             }
             fields.push(Arc::clone(field));
             arrays.push(values);
@@ -393,8 +393,8 @@ impl FileRows {
         let mut all = times.iter().flatten().peekable();
         if all.peek().is_some() && all.all(|time| SECONDS_AS_MILLIS_US.contains(&time)) {
             tracing::warn!(
-                "source '{}': its times in '{}' lie in early 1970; if its numbers count seconds, \
-                 say timestamp_unit = 's'",
+                "source '{}': the times in '{}' are in early 1970; if they count seconds, \
+                 set timestamp_unit = 's'",
                 self.what.source.name,
                 watermark.column
             );

@@ -25,7 +25,7 @@ pub(crate) fn conform(
             Ok(new_null_array(field.data_type(), rows.num_rows()))
         }
         None => Err(SqlError::Statement(format!(
-            "the index has a column '{}', and the rows don't",
+            "the index has a column '{}', but the rows don't",
             field.name()
         ))),
     });
@@ -42,12 +42,12 @@ fn as_type(column: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
     if !are_alike(column.data_type(), field.data_type()) {
         return Err(SqlError::Statement(match field.name().as_str() {
             "id" => format!(
-                "ids of the index are {} and those of the rows {}; cast them",
+                "ids of the index are {}, but those of the rows are {}; cast them",
                 field.data_type(),
                 column.data_type()
             ),
             name => format!(
-                "column '{name}' of the index is {} and that of the rows {}; cast it",
+                "column '{name}' of the index is {}, but that of the rows is {}; cast it",
                 field.data_type(),
                 column.data_type()
             ),
@@ -122,10 +122,10 @@ mod tests {
             conform(rows, &schema(), may_lack).map(|_| ()).expect_err("it does not fit").to_string()
         };
         let number = of(Arc::new(Int64Array::from(vec![1])));
-        assert_eq!(told(&number, false), "the index has a column 'text', and the rows don't");
+        assert_eq!(told(&number, false), "the index has a column 'text', but the rows don't");
         assert!(conform(&number, &schema(), true).is_ok());
         let word = of(Arc::new(StringArray::from(vec!["x"])));
-        let cast = "ids of the index are Int64 and those of the rows Utf8; cast them";
+        let cast = "ids of the index are Int64, but those of the rows are Utf8; cast them";
         assert_eq!(told(&word, true), cast);
         let large = of(Arc::new(UInt64Array::from(vec![u64::MAX])));
         assert!(told(&large, true).contains("column 'id' of the index is Int64: "));

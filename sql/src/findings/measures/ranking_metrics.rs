@@ -79,7 +79,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
             && ours != theirs
         {
             return Err(SqlError::Statement(format!(
-                "{name} is {ours} in the results and {theirs} in the judgements; cast one of them"
+                "{name} is {ours} in the results, but {theirs} in the judgements; cast one of them"
             )));
         }
     }

@@ -53,7 +53,7 @@ impl IdBytes {
         let rows: Vec<_> = bytes.map(|bytes| parser.parse(bytes)).collect();
         let columns = self.converter.convert_rows(rows).map_err(|error| arrow_error(&error))?;
         let column = columns.into_iter().next();
-        let column = column.ok_or_else(|| SqlError::Bug("ids became no column".into()))?;
+        let column = column.ok_or_else(|| SqlError::Bug("ids can't become a column".into()))?;
         // Rows of a dictionary come back as its values.
         cast(&column, &self.data_type).map_err(|error| arrow_error(&error))
     }
@@ -88,7 +88,7 @@ impl IdBytes {
         let (data_type, state) = bytes.split_at(end);
         if data_type != self.data_type.to_string().as_bytes() {
             return Err(SqlError::Data(format!(
-                "the ids of the state are {}, and those of the query {}; cast them, or begin with no state",
+                "the ids of the state are {}, but those of the query are {}; cast them, or start over without state",
                 String::from_utf8_lossy(data_type.get(..40).unwrap_or(data_type)),
                 self.data_type
             )));
@@ -104,7 +104,7 @@ impl IdBytes {
 pub(crate) fn named(input: Option<&InputTypes>) -> Result<Arc<IdBytes>, SqlError> {
     let Some(data_type) = input.and_then(|input| input.roles.id.clone()) else {
         return Err(SqlError::Statement(
-            "it names rows of earlier windows, and the input has no column id; name the column that does with id => …"
+            "rows of earlier windows are named by their id, but the input has no column id; name the column with id => …"
                 .into(),
         ));
     };

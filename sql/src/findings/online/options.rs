@@ -62,7 +62,7 @@ pub(crate) const CHANGE_SHARE: OptionDef = OptionDef {
 pub(crate) const HORIZON: OptionDef = OptionDef {
     name: "horizon",
     kind: OptionKind::Interval,
-    about: "Event time for which rows are remembered, from the end of their window to the end of another; without end by default.",
+    about: "Event time for which rows are remembered, from the end of their window to the end of another; forever by default.",
 };
 pub(crate) const PRECISION: OptionDef = OptionDef {
     name: "precision",
@@ -115,7 +115,7 @@ pub(crate) fn clusters(options: &OptionValues) -> Result<ClusterOptions, SqlErro
             let strangers = [THRESHOLD, DISTANCE, MIN_WEIGHT, MICRO_CLUSTERS_MAX];
             if let Some(stranger) = strangers.into_iter().find(given) {
                 return Err(SqlError::Statement(format!(
-                    "{0} means nothing to a fixed number of clusters; leave out {0} or k",
+                    "{0} and k can't be combined: with a fixed number of clusters {0} has no effect; leave one out",
                     stranger.name
                 )));
             }
@@ -157,12 +157,12 @@ pub(crate) fn horizon(options: &OptionValues) -> Result<HorizonOptions, SqlError
 /// The microseconds of an interval, if it was given.
 fn duration(options: &OptionValues, option: &OptionDef) -> Result<Option<i64>, SqlError> {
     let Some(OptionValue::Interval(interval)) = options.get(option.name) else { return Ok(None) };
-    let positive = |time: i64| if time > 0 { Ok(time) } else { Err("it is an interval above 0") };
+    let positive = |time: i64| if time > 0 { Ok(time) } else { Err("must be longer than 0") };
     match micros(interval).and_then(positive) {
         Ok(time) => Ok(Some(time)),
-        Err(what) => {
+        Err(must) => {
             let interval = shown(&interval.to_array()?, 0)?;
-            Err(SqlError::Statement(format!("{} is {interval}; {what}", option.name)))
+            Err(SqlError::Statement(format!("{} {must}, got {interval}", option.name)))
         }
     }
 }

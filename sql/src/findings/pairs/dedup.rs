@@ -133,7 +133,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     }
     let keep_by = input.extra("keep_by").is_some();
     let preference = match (options.text("keep"), keep_by) {
-        (Some(_), true) => return wrong("keep and keep_by don't go together; give one of them"),
+        (Some(_), true) => return wrong("keep and keep_by can't be combined; leave one out"),
         (_, true) => Preference::Greatest,
         (Some("longest"), _) if input.roles.text.is_none() => {
             return wrong("keep => 'longest' needs texts; name their column with text => …");
@@ -144,7 +144,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     };
     if let Some(against) = against.as_ref().filter(|against| against.id() != input.id()) {
         return Err(SqlError::Statement(format!(
-            "ids of the input are {} and those of against {}; cast one of them",
+            "ids of the input are {}, but those of against are {}; cast one of them",
             input.id(),
             against.id()
         )));
@@ -180,7 +180,8 @@ fn check_pairs(pairs: &InputTypes, against: bool) -> Result<(), SqlError> {
     match missing {
         Some(name) => Err(SqlError::Statement(format!("pairs have no column '{name}'"))),
         None if against => Err(SqlError::Statement(
-            "pairs and against don't go together; pairs are of rows of the input".into(),
+            "pairs and against can't be combined, as pairs are of rows of the input; leave one out"
+                .into(),
         )),
         None => Ok(()),
     }

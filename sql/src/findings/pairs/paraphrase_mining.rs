@@ -83,7 +83,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     let approximate = options.flag("approximate");
     if approximate && (every_pair.is_some() || matches!(planning.inputs, [_, Some(_)])) {
         return Err(SqlError::Statement(
-            "approximate goes with one input and without all_pairs; leave it out".into(),
+            "approximate needs one input and can't be combined with all_pairs; leave it out".into(),
         ));
     }
     let defaults = mining::Options::default();

@@ -37,7 +37,7 @@ pub(crate) fn plan(
     let options = planning.options;
     if options.text("candidates").is_some_and(|candidates| candidates != "exact") {
         return Err(SqlError::Statement(
-            "candidates means nothing to an index, which chooses its own; expansion => … makes it look further".into(),
+            "candidates has no effect on an index, which chooses its own; expansion => … makes it search further".into(),
         ));
     }
     let queries = planning.inputs.get(1).and_then(Option::as_ref);
@@ -46,7 +46,7 @@ pub(crate) fn plan(
         && usize::try_from(*size) != Ok(dimension)
     {
         return Err(SqlError::Statement(format!(
-            "the index has vectors of {dimension} components and the queries of {size}; use one model for both"
+            "the index has vectors of {dimension} components, but the queries have {size}; use one model for both"
         )));
     }
     Ok(Arc::new(Search {

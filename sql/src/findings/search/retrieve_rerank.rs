@@ -50,7 +50,9 @@ struct Search {
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     let options = planning.options;
     let reranker = Reranker::given(planning)?.ok_or_else(|| {
-        SqlError::Statement("it needs reranker => 'model', a cross-encoder".into())
+        SqlError::Statement(
+            "reranker is missing; name a cross-encoder with reranker => 'model'".into(),
+        )
     })?;
     Ok(Arc::new(Search {
         top_k: options.count("top_k").unwrap_or(1),

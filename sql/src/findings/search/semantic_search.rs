@@ -67,7 +67,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     }
     if planning.options.count("expansion").is_some() {
         return Err(SqlError::Statement(
-            "expansion goes with an index that is searched whole; leave it out here, where all rows are compared".into(),
+            "expansion is for searches in a whole index; leave it out here, where all rows are compared".into(),
         ));
     }
     let top_k = planning.options.count("top_k").unwrap_or(1);

@@ -173,7 +173,7 @@ impl Values {
     /// # Errors
     /// When values can't be compared.
     pub(crate) fn of(table: &Table, option: &str) -> Result<Self, SqlError> {
-        let missing = || SqlError::Bug(format!("there is no column of {option}"));
+        let missing = || SqlError::Bug(format!("there is no column for {option}"));
         let array = table.extra(option, 0..table.rows() as u32)?.ok_or_else(missing)?;
         let field = SortField::new(array.data_type().clone());
         let converter = RowConverter::new(vec![field]).map_err(|error| arrow_error(&error))?;

@@ -53,7 +53,9 @@ struct TopicsOverTime {
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     let first = planning.inputs.first().and_then(Option::as_ref);
     if first.is_none_or(|input| input.extra(TIME).is_none()) {
-        return Err(SqlError::Statement("it needs time => the column of times".into()));
+        return Err(SqlError::Statement(
+            "time is missing; name the column of times with time => …".into(),
+        ));
     }
     let options = described(planning.options)?;
     Ok(Arc::new(TopicsOverTime { source: TopicSource::of(planning)?, options }))

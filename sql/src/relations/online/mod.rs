@@ -80,7 +80,7 @@ impl<T: Online> Finding for Windowed<T> {
         _: &dyn FindingHost,
         _: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
-        Err(SqlError::Bug("a finding that goes from window to window was given no window".into()))
+        Err(SqlError::Bug("a finding that runs window by window has no window".into()))
     }
 
     fn online(&self) -> Option<&dyn Online> {
@@ -98,13 +98,13 @@ pub(crate) fn in_order(
 ) -> Result<Vec<(Window, Group)>, SqlError> {
     let bounds = |column: usize, name: &str| -> Result<TimestampMicrosecondArray, SqlError> {
         let column = whole.roles.groups.get(column);
-        let column = column.ok_or_else(|| SqlError::Bug(format!("there is no {name}")))?;
+        let column = column.ok_or_else(|| SqlError::Bug(format!("column {name} is missing")))?;
         let column = column.gather(groups.iter().map(|group| group.shown_by))?;
         let microseconds = in_microseconds(column.data_type());
         let column = cast(&column, &microseconds).map_err(|error| arrow_error(&error))?;
         if column.null_count() > 0 {
             return Err(SqlError::Data(format!(
-                "a row has no {name} (NULL), so it is in no window; leave such rows out"
+                "{name} is NULL in a row, so the row is in no window; leave such rows out"
             )));
         }
         Ok(column.as_primitive::<TimestampMicrosecondType>().clone())
@@ -126,7 +126,7 @@ pub(crate) fn times(
     microseconds: impl Iterator<Item = i64>,
 ) -> Result<ArrayRef, SqlError> {
     let wanted = table.roles.groups.get(1).map(|column| column.data_type());
-    let wanted = wanted.ok_or_else(|| SqlError::Bug("there is no window".into()))?;
+    let wanted = wanted.ok_or_else(|| SqlError::Bug("the window is missing".into()))?;
     let times = TimestampMicrosecondArray::from_iter_values(microseconds);
     let times = times.with_data_type(in_microseconds(wanted));
     cast(&times, wanted).map_err(|error| arrow_error(&error))

@@ -162,7 +162,7 @@ async fn inserted(
         && insert.partitioned.is_none();
     if !is_plain {
         return Err(refused(
-            "INSERT INTO an index takes no OVERWRITE, PARTITION, ON CONFLICT or RETURNING",
+            "INSERT INTO an index does not take OVERWRITE, PARTITION, ON CONFLICT or RETURNING",
         ));
     }
     let mut given = super::columns(connection, &query.to_string()).await?;
@@ -180,7 +180,7 @@ async fn inserted(
     if let Some(names) = names {
         if names.len() != given.len() {
             return Err(refused(&format!(
-                "the statement names {} columns ({}) and its rows have {}",
+                "the statement names {} columns ({}), but its rows have {}",
                 names.len(),
                 names.join(", "),
                 given.len()
@@ -204,7 +204,7 @@ async fn deleted(
 ) -> Result<Change, SqlError> {
     let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
     let [table] = tables.as_slice() else {
-        return Err(refused("DELETE FROM an index deletes from that one alone"));
+        return Err(refused("DELETE FROM can delete from one index only"));
     };
     let is_plain = table.joins.is_empty()
         && delete.tables.is_empty()
@@ -215,7 +215,7 @@ async fn deleted(
         && delete.limit.is_none();
     if !is_plain {
         return Err(refused(
-            "DELETE FROM an index takes WHERE and no USING, ORDER BY, LIMIT or RETURNING",
+            "DELETE FROM an index takes WHERE, but not USING, ORDER BY, LIMIT or RETURNING",
         ));
     }
     let ids = format!(
@@ -243,7 +243,7 @@ async fn updated(
         && update.limit.is_none();
     if !is_plain {
         return Err(refused(
-            "UPDATE of an index takes SET and WHERE and no FROM, ORDER BY, LIMIT or RETURNING",
+            "UPDATE of an index takes SET and WHERE, but not FROM, ORDER BY, LIMIT or RETURNING",
         ));
     }
     let own: Vec<&str> = index.schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -253,10 +253,12 @@ async fn updated(
             AssignmentTarget::ColumnName(name) => name_of(name),
             AssignmentTarget::Tuple(_) => None,
         };
-        let name = name.ok_or_else(|| refused("UPDATE of an index sets columns one by one"))?;
+        let name = name.ok_or_else(|| {
+            refused("UPDATE of an index sets one column at a time: SET a = …, b = …")
+        })?;
         check_column(&own, index, &name)?;
         if set.iter().any(|(other, _)| *other == name) {
-            return Err(refused(&format!("column '{name}' is set twice")));
+            return Err(refused(&format!("column '{name}' is set more than once")));
         }
         set.push((name, value));
     }
@@ -310,7 +312,7 @@ async fn read_rows(
             if usize::try_from(size) != Ok(dimension) =>
         {
             Err(SqlError::Statement(format!(
-                "the index has vectors of {dimension} components and the rows of {size}; use the model of the index"
+                "the index has vectors of {dimension} components, but the rows have {size}; use the model of the index"
             )))
         }
         _ => Ok(rows),

@@ -65,7 +65,7 @@ fn open_once(
     let vectors = ApproximateIndex::open(path, host)?;
     if ApproximateIndex::identity(path)? != identity {
         return Err(SqlError::Io(format!(
-            "index '{}' was changed while it was opened; try again",
+            "index '{}' was changed while it was being opened; try again",
             path.display()
         )));
     }
@@ -134,7 +134,7 @@ pub(super) fn check_replaceable(path: &Path) -> Result<(), SqlError> {
         return Ok(());
     }
     Err(SqlError::Statement(format!(
-        "'{}' exists and is no index, so it is not replaced; choose another path or remove it",
+        "'{}' already exists and is not an index, so it is not replaced; choose another path or remove it",
         path.display()
     )))
 }
@@ -200,7 +200,7 @@ fn read_rows(path: &Path) -> Result<Rows, SqlError> {
     for batch in &mut batches {
         let column = batch.remove_column(key);
         let column = column.as_primitive_opt::<UInt64Type>();
-        let column = column.ok_or_else(|| unreadable(&"its keys are no numbers"))?;
+        let column = column.ok_or_else(|| unreadable(&"its keys are not numbers"))?;
         keys.extend_from_slice(column.values());
     }
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();

@@ -37,13 +37,13 @@ const OPTIONS: &[OptionDef] = &[
     OptionDef::new(
         "connectivity",
         Kind::between(CONNECTIVITY_MIN as u64, CONNECTIVITY_MAX as u64),
-        "links of a row to others; more find better and take memory",
+        "links of a row to others; more find better but take more memory",
     )
     .or("16"),
     OptionDef::new(
         "expansion",
         Kind::between(1, EXPANSION_MAX as u64),
-        "candidates that are held while a row is added; more find better and take time",
+        "candidates considered while a row is added; more find better but take longer",
     )
     .or("128"),
     OptionDef::new("model", Kind::Text, "the model that embeds texts"),
@@ -116,7 +116,7 @@ pub(crate) async fn create(
     }
     if !is_there && connection.context.table_exist(name.as_str())? {
         return Err(SqlError::Statement(format!(
-            "there is a table '{name}'; name the index differently"
+            "a table '{name}' already exists; choose another name for the index"
         )));
     }
     let options = IndexOptions::read(&options)?;
@@ -128,7 +128,7 @@ pub(crate) async fn create(
             check_free(&name, &path, or_replace)?;
             let (index, changed) = build(connection, &path, &query, &options).await?;
             let verb = if is_there || or_replace { "replaced" } else { "created" };
-            let mut done = told(&name, verb, &index);
+            let mut done = report(&name, verb, &index);
             if changed.left_out > 0 {
                 let left_out = counted(changed.left_out);
                 done += &format!("; {left_out} without a text or vector left out");
@@ -138,7 +138,7 @@ pub(crate) async fn create(
         }
         None => {
             let index = open(connection, &path)?;
-            let done = told(&name, "opened", &index);
+            let done = report(&name, "opened", &index);
             indexes.add(&name, index);
             done
         }
@@ -147,8 +147,8 @@ pub(crate) async fn create(
     Ok(Outcome::Done(done))
 }
 
-/// What is told of an index that a statement has made known.
-fn told(name: &str, verb: &str, index: &Index) -> String {
+/// What a statement that built or opened an index reports.
+fn report(name: &str, verb: &str, index: &Index) -> String {
     format!("index '{name}' {verb}: {} in {}", counted(index.read().len()), index.path.display())
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn drop(
         return Ok(Outcome::Done(format!("index '{name}' dropped; its files stay")));
     }
     if if_exists {
-        return Ok(Outcome::Done(format!("there is no index '{name}'")));
+        return Ok(Outcome::Done(format!("index '{name}' does not exist")));
     }
     Err(unknown(name))
 }
@@ -294,7 +294,7 @@ fn counted(rows: usize) -> String {
 }
 
 fn unknown(name: &str) -> SqlError {
-    SqlError::Statement(format!("there is no index '{name}'; SHOW INDEXES lists those there are"))
+    SqlError::Statement(format!("index '{name}' does not exist; SHOW INDEXES lists them"))
 }
 
 #[cfg(test)]
