@@ -166,7 +166,7 @@ impl sembla_sql::Progress for Stages {
         let rows = (stage == EMBEDDING && rows > 0).then_some(rows);
         state.is_hidden = false;
         let texts = self.shared.texts();
-        state.stage(stage).told(done, total.or(rows), texts);
+        state.stage(stage).update(done, total.or(rows), texts);
     }
 }
 
@@ -193,18 +193,18 @@ impl State {
     fn shown(&mut self, now: Instant, texts: u64, rows: u64) -> Option<Shown<'_>> {
         match (&self.stage, &self.rows_read) {
             (None, _) if texts > 0 => {
-                self.stage(EMBEDDING).told(0, (rows > 0).then_some(rows), 0);
+                self.stage(EMBEDDING).update(0, (rows > 0).then_some(rows), 0);
             }
             (None, Some(rows_read)) => {
                 let read = rows_read();
-                self.stage(READING).told(read, None, texts);
+                self.stage(READING).update(read, None, texts);
             }
             (Some(stage), Some(rows_read)) if stage.name == READING => {
                 let read = rows_read();
                 // A query that has begun to embed goes on at the pace of the model.
                 match texts > stage.texts {
-                    true => self.stage(EMBEDDING).told(0, None, 0),
-                    false => self.stage(READING).told(read, None, texts),
+                    true => self.stage(EMBEDDING).update(0, None, 0),
+                    false => self.stage(READING).update(read, None, texts),
                 }
             }
             _ => {}
@@ -214,7 +214,7 @@ impl State {
 }
 
 impl Stage {
-    fn told(&mut self, done: u64, total: Option<u64>, texts: u64) {
+    fn update(&mut self, done: u64, total: Option<u64>, texts: u64) {
         (self.done, self.total, self.texts) = (done, total, texts);
     }
 
@@ -328,7 +328,7 @@ mod tests {
     fn texts_count_between_two_reports() {
         let begun = Instant::now();
         let mut state = State::default();
-        state.stage(EMBEDDING).told(100, Some(1000), 40);
+        state.stage(EMBEDDING).update(100, Some(1000), 40);
         assert_eq!(
             state.shown(begun, 40, 0).expect("a stage").line(false),
             "embedding: 100 of 1,000"
@@ -353,9 +353,9 @@ mod tests {
     fn a_new_stage_has_a_rate_of_its_own() {
         let begun = Instant::now();
         let mut state = State::default();
-        state.stage("comparing").told(7, Some(9), 0);
+        state.stage("comparing").update(7, Some(9), 0);
         state.shown(begun, 0, 0);
-        state.stage("sorting").told(1, None, 0);
+        state.stage("sorting").update(1, None, 0);
         let shown = state.shown(begun + Duration::from_secs(1), 0, 0).expect("a stage");
         assert_eq!(shown.line(true), "sorting  1");
     }

@@ -112,7 +112,10 @@ impl From<ModelError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Data(message) | ReadError::Option(message) | ReadError::Limit(message) => {
+            ReadError::Data(message)
+            | ReadError::Option(message)
+            | ReadError::Missing(message)
+            | ReadError::Limit(message) => {
                 Self::User(message)
             }
             ReadError::Io(message) => Self::Other(message),

@@ -27,7 +27,6 @@ pub enum Fault {
 ///
 /// let error = Model::load(&ModelSpec::new("./no/such/folder")).unwrap_err();
 /// assert_eq!(error.fault(), Fault::User);
-/// assert!(!error.is_retryable());
 /// assert!(error.to_string().contains("no such directory"));
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -144,11 +143,6 @@ impl ModelError {
             | Self::Io { .. } => Fault::External,
             Self::Bug(_) => Fault::Bug,
         }
-    }
-
-    /// Whether the same call can succeed later without a change.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Hub { .. } | Self::Io { .. })
     }
 
     /// A [`ModelError::BadModelFile`].

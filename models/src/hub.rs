@@ -14,7 +14,7 @@ use crate::builtin::{self, BUILTINS};
 use crate::{ModelError, Result};
 
 /// A model's source, found.
-pub(crate) struct Found {
+pub(crate) struct Located {
     /// The directory or `.onnx` file.
     pub(crate) path: PathBuf,
     /// A short name for messages and metrics.
@@ -26,11 +26,11 @@ pub(crate) struct Found {
 /// # Errors
 /// [`ModelError::UnknownModel`] when it is nothing of all that, [`ModelError::Hub`] when the hub
 /// can't give it.
-pub(crate) fn find(source: &str) -> Result<Found> {
+pub(crate) fn find(source: &str) -> Result<Located> {
     let path = Path::new(source);
     if path.exists() {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        return Ok(Found { path: path.into(), name: name.unwrap_or_else(|| source.into()) });
+        return Ok(Located { path: path.into(), name: name.unwrap_or_else(|| source.into()) });
     }
     if let Some(builtin) = builtin::find(source) {
         let found = builtin.path().ok_or_else(|| ModelError::UnknownModel {
@@ -40,10 +40,10 @@ pub(crate) fn find(source: &str) -> Result<Found> {
                 builtin.folder
             ),
         })?;
-        return Ok(Found { path: found, name: builtin.name.into() });
+        return Ok(Located { path: found, name: builtin.name.into() });
     }
     if is_hub_id(source) {
-        return Ok(Found { path: from_hub(source)?, name: source.into() });
+        return Ok(Located { path: from_hub(source)?, name: source.into() });
     }
     let known: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
     let hint = if source.contains(['/', '\\']) || source.starts_with('.') {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::backends::{self, Backend, Facts, Output};
 use crate::cache::VectorCache;
-use crate::hub::Found;
+use crate::hub::Located;
 use crate::info::{InputKind, ModelInfo, ModelKind};
 use crate::inputs::{Reading, Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind};
@@ -96,7 +96,7 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
 
 /// What users are told of a model.
 fn describe(
-    found: &Found,
+    found: &Located,
     layout: &Layout,
     spec: &ModelSpec,
     facts: &Facts,

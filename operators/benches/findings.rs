@@ -49,7 +49,7 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
     let host = &Unbounded;
     match finding {
         "communities" => {
-            let options = communities::Options::default();
+            let options = communities::CommunityOptions::default();
             format!("{} communities", communities(vectors, &options, host).expect("found").len())
         }
         "star" | "closure" => {
@@ -57,7 +57,7 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
             let distinct = Distinct::all_different(vectors.rows() as u32);
             let near = Near::Vectors { rows: vectors, earlier: None };
             let input = Input { distinct: &distinct, near, equal_earlier: &[] };
-            let options = dedup::Options { mode, ..dedup::Options::default() };
+            let options = dedup::DedupOptions { mode, ..dedup::DedupOptions::default() };
             let verdicts = dedup(&input, &options, host).expect("told apart");
             format!("{} kept", verdicts.iter().filter(|verdict| verdict.is_kept()).count())
         }
@@ -75,7 +75,7 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
             let coding = begun.elapsed().as_secs_f64();
             let begun = Instant::now();
             let exact = || neighbours::top_k(&queries, vectors, 10, -1.0, host).expect("found");
-            let options = search::Options::default();
+            let options = search::SearchOptions::default();
             let search = |coded: &CodedCorpus<'_>| coded.search(&queries, &options, host);
             let found = coded.as_ref().map_or_else(exact, |coded| search(coded).expect("found"));
             let seconds = begun.elapsed().as_secs_f64();
@@ -88,7 +88,7 @@ fn find(finding: &str, vectors: &UnitVectors) -> String {
         }
         "online" => online(vectors),
         _ => {
-            let options = mining::Options { top_k: 10, ..mining::Options::default() };
+            let options = mining::MiningOptions { top_k: 10, ..mining::MiningOptions::default() };
             format!("{} pairs", mining::mine(vectors, &options, host).expect("mined").len())
         }
     }

@@ -53,7 +53,7 @@ impl Margin {
 
 /// What is mined.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct BitextOptions {
     /// How scores are made.
     pub margin: Margin,
     /// Nearest rows of the other set that make a row's neighbourhood and are candidates for it; at
@@ -63,7 +63,7 @@ pub struct Options {
     pub threshold: Option<f64>,
 }
 
-impl Default for Options {
+impl Default for BitextOptions {
     fn default() -> Self {
         Self { margin: Margin::default(), k: 4, threshold: None }
     }
@@ -83,7 +83,7 @@ impl Default for Options {
 pub fn mine(
     source: &UnitVectors,
     target: &UnitVectors,
-    options: &Options,
+    options: &BitextOptions,
     host: &dyn Host,
 ) -> Result<Vec<Pair>> {
     let threshold = options.threshold.unwrap_or_else(|| options.margin.default_threshold());
@@ -158,7 +158,7 @@ mod tests {
     const MARGINS: [Margin; 3] = [Margin::Ratio, Margin::Distance, Margin::Absolute];
 
     /// The definition, word by word.
-    fn slow_mine(a: &UnitVectors, b: &UnitVectors, options: &Options) -> Vec<Pair> {
+    fn slow_mine(a: &UnitVectors, b: &UnitVectors, options: &BitextOptions) -> Vec<Pair> {
         let nearest = |from: &UnitVectors, row: usize, to: &UnitVectors| {
             let mut found: Vec<(f32, usize)> = (0..to.rows())
                 .filter(|other| from.has_direction(row) && to.has_direction(*other))
@@ -214,7 +214,7 @@ mod tests {
             let (a, b) = (random_rows(rows_a, 6, 5), random_rows(rows_b, 6, 6));
             for margin in MARGINS {
                 for (k, threshold) in [(1, None), (4, None), (4, Some(0.3)), (200, Some(-1.0))] {
-                    let options = Options { margin, k, threshold };
+                    let options = BitextOptions { margin, k, threshold };
                     let got = mine(&a, &b, &options, &Unbounded).expect("mined");
                     assert_eq!(got, slow_mine(&a, &b, &options), "{rows_a} {rows_b} {options:?}");
                 }
@@ -244,7 +244,8 @@ mod tests {
         let (source, target) = (noisy(2, &|row| row), noisy(3, &shuffled));
         let thresholds = [1.5, 0.25, 0.6];
         for (margin, threshold) in MARGINS.into_iter().zip(thresholds) {
-            let options = Options { margin, threshold: Some(threshold), ..Options::default() };
+            let options =
+                BitextOptions { margin, threshold: Some(threshold), ..BitextOptions::default() };
             let mut found = mine(&source, &target, &options, &Unbounded).expect("mined");
             found.sort_by_key(|pair| pair.a);
             let found: Vec<(usize, usize)> =
@@ -257,11 +258,11 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let (a, b) = (random_rows(3, 4, 1), random_rows(3, 5, 1));
-        let options = Options { k: 0, ..Options::default() };
+        let options = BitextOptions { k: 0, ..BitextOptions::default() };
         let error = mine(&a, &a, &options, &Unbounded).expect_err("k");
         assert!(error.to_string().starts_with("k must be >= 1, got 0"), "{error}");
-        assert!(mine(&a, &b, &Options::default(), &Unbounded).is_err());
-        let options = Options { threshold: Some(f64::NAN), ..Options::default() };
+        assert!(mine(&a, &b, &BitextOptions::default(), &Unbounded).is_err());
+        let options = BitextOptions { threshold: Some(f64::NAN), ..BitextOptions::default() };
         assert!(mine(&a, &a, &options, &Unbounded).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! widened to 16 bits. Four rows are gone over together, so that the vector is loaded once for
 //! them. Integer sums have one result in any order.
 
-use sembla_processor::{Kind, Level};
+use sembla_processor::{InstructionSet, Level};
 
 /// Rows that are gone over together.
 #[cfg(target_arch = "x86_64")]
@@ -18,13 +18,13 @@ pub(crate) fn each(a: &[u8], others: &[i8], out: &mut [i32]) {
 
 /// [`each`] at a level.
 pub(crate) fn each_at(level: Level, a: &[u8], others: &[i8], out: &mut [i32]) {
-    match level.kind() {
+    match level.instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx512Vnni => unsafe { vnni::each(a, others, out) },
+        InstructionSet::Avx512Vnni => unsafe { vnni::each(a, others, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above; both have AVX2.
-        Kind::Avx512 | Kind::Avx2 => unsafe { avx2::each(a, others, out) },
+        InstructionSet::Avx512 | InstructionSet::Avx2 => unsafe { avx2::each(a, others, out) },
         _ => each_plain(a, others, out),
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator asks of whoever runs it: leave to go on, memory, and a listener for progress.
 //!
-//! Operators have no clock, no terminal and no memory pool of their own. A table at rest, a window
+//! Operators have no clock, no terminal and no memory pool of their own. A static table, a window
 //! of a stream and a test each bring their own [`Host`].
 
 use crate::error::{OperatorError, Result};

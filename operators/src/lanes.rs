@@ -6,7 +6,7 @@
 //! enabled, and may not reorder it.
 
 #[cfg(target_arch = "x86_64")]
-use sembla_processor::Kind;
+use sembla_processor::InstructionSet;
 use sembla_processor::Level;
 
 /// Partial sums that a vector is spread over: two AVX-512 registers, four AVX2 registers.
@@ -48,11 +48,11 @@ macro_rules! dispatched {
                 #[cfg(target_arch = "x86_64")]
                 {
                     use std::arch::is_x86_feature_detected as has;
-                    if level.kind() >= Kind::Avx512 && $(has!($feature))&&+ {
+                    if level.instructions() >= InstructionSet::Avx512 && $(has!($feature))&&+ {
                         // SAFETY: the processor has all features that the function asks for.
                         return unsafe { avx512($($arg),*) };
                     }
-                    if level.kind() >= Kind::Avx2 {
+                    if level.instructions() >= InstructionSet::Avx2 {
                         // SAFETY: a level is one that the processor has, and this has AVX2.
                         return unsafe { avx2($($arg),*) };
                     }
@@ -229,12 +229,14 @@ fn fold(lanes: &Lanes) -> f64 {
 #[inline(always)]
 fn fold_at(level: Level, lanes: &Lanes) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    match level.kind() {
+    match level.instructions() {
         // SAFETY: a level is one that the processor has; these have AVX-512F.
-        Kind::Avx512 | Kind::Avx512Vnni => return unsafe { fold_avx512(lanes) },
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => {
+            return unsafe { fold_avx512(lanes) };
+        }
         // SAFETY: as above, with AVX2.
-        Kind::Avx2 => return unsafe { fold_avx2(lanes) },
-        Kind::Plain => {}
+        InstructionSet::Avx2 => return unsafe { fold_avx2(lanes) },
+        InstructionSet::Plain => {}
     }
     let _ = level;
     fold_plain(lanes)

@@ -20,7 +20,7 @@ const ROWS_PER_TASK: usize = 1024;
 
 /// What is mined.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct MiningOptions {
     /// Nearest rows of each row that are looked at; at least 1.
     pub top_k: usize,
     /// Most pairs that are given: the best. With 0 there are none.
@@ -29,13 +29,13 @@ pub struct Options {
     pub threshold: Option<f64>,
 }
 
-impl Default for Options {
+impl Default for MiningOptions {
     fn default() -> Self {
         Self { top_k: 100, max_pairs: 500_000, threshold: None }
     }
 }
 
-impl Options {
+impl MiningOptions {
     /// The least score, once all options are checked.
     fn min_score(&self) -> Result<f32> {
         if self.top_k == 0 {
@@ -53,7 +53,7 @@ impl Options {
 ///
 /// # Errors
 /// Options that can't be, what the host says.
-pub fn mine(vectors: &UnitVectors, options: &Options, host: &dyn Host) -> Result<Vec<Pair>> {
+pub fn mine(vectors: &UnitVectors, options: &MiningOptions, host: &dyn Host) -> Result<Vec<Pair>> {
     let min_score = options.min_score()?;
     if options.max_pairs == 0 {
         return Ok(Vec::new());
@@ -70,7 +70,7 @@ pub fn mine(vectors: &UnitVectors, options: &Options, host: &dyn Host) -> Result
 /// What the host says.
 pub fn mine_neighbours(
     found: &Neighbours,
-    options: &Options,
+    options: &MiningOptions,
     host: &dyn Host,
 ) -> Result<Vec<Pair>> {
     if options.max_pairs == 0 {
@@ -100,7 +100,7 @@ pub fn mine_neighbours(
 pub fn mine_between(
     a: &UnitVectors,
     b: &UnitVectors,
-    options: &Options,
+    options: &MiningOptions,
     host: &dyn Host,
 ) -> Result<Vec<Pair>> {
     let min_score = options.min_score()?;
@@ -167,7 +167,7 @@ fn contains(best_first: &[Neighbour], wanted: Neighbour) -> bool {
 /// The best pairs of those that `pairs_of` pushes for each row, which are all different.
 fn best_pairs(
     rows: usize,
-    options: &Options,
+    options: &MiningOptions,
     host: &dyn Host,
     pairs_of: impl Fn(usize, &mut Shortlist<Pair>) + Sync,
 ) -> Result<Vec<Pair>> {
@@ -200,7 +200,7 @@ mod tests {
     use crate::test_rows::random_rows;
 
     /// sentence-transformers' way, step by step: neighbours, rows in order, pairs seen once.
-    fn slow_mine(vectors: &UnitVectors, options: &Options) -> Vec<Pair> {
+    fn slow_mine(vectors: &UnitVectors, options: &MiningOptions) -> Vec<Pair> {
         let mut seen = BTreeSet::new();
         let mut pairs = Vec::new();
         for row in 0..vectors.rows() {
@@ -216,7 +216,7 @@ mod tests {
         pairs
     }
 
-    fn slow_mine_between(a: &UnitVectors, b: &UnitVectors, options: &Options) -> Vec<Pair> {
+    fn slow_mine_between(a: &UnitVectors, b: &UnitVectors, options: &MiningOptions) -> Vec<Pair> {
         let mut pairs = Vec::new();
         for row in 0..a.rows() {
             let found = slow_nearest(a, row, b, None, options);
@@ -237,7 +237,7 @@ mod tests {
         query: usize,
         corpus: &UnitVectors,
         except: Option<usize>,
-        options: &Options,
+        options: &MiningOptions,
     ) -> Vec<Neighbour> {
         let least = options.threshold.unwrap_or(-1.0) as f32;
         let mut found: Vec<Neighbour> = (0..corpus.rows())
@@ -251,9 +251,9 @@ mod tests {
         found
     }
 
-    fn settings() -> impl Iterator<Item = Options> {
+    fn settings() -> impl Iterator<Item = MiningOptions> {
         [(1, 1), (3, 10), (5, 100), (100, usize::MAX)].into_iter().flat_map(|(top_k, max_pairs)| {
-            [None, Some(0.2)].map(|threshold| Options { top_k, max_pairs, threshold })
+            [None, Some(0.2)].map(|threshold| MiningOptions { top_k, max_pairs, threshold })
         })
     }
 
@@ -288,7 +288,7 @@ mod tests {
         every_pair(&vectors, 0.5, &Unbounded, &sink).expect("emitted");
         let mut pairs = pairs.into_inner().expect("whole");
         pairs.sort_by(Pair::best_first);
-        let all = Options { top_k: 120, max_pairs: usize::MAX, threshold: Some(0.5) };
+        let all = MiningOptions { top_k: 120, max_pairs: usize::MAX, threshold: Some(0.5) };
         assert_eq!(pairs, slow_mine(&vectors, &all));
         assert!(!pairs.is_empty());
         assert!(every_pair(&vectors, 7.0, &Unbounded, &|_| Ok(())).is_err());
@@ -297,14 +297,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_in_one_line() {
         let vectors = random_rows(10, 4, 1);
-        let message = |options: Options| {
+        let message = |options: MiningOptions| {
             mine(&vectors, &options, &Unbounded).expect_err("refused").to_string()
         };
-        let options = Options { threshold: Some(7.0), ..Options::default() };
+        let options = MiningOptions { threshold: Some(7.0), ..MiningOptions::default() };
         assert_eq!(message(options), "threshold must be a cosine between -1 and 1, got 7");
-        let options = Options { top_k: 0, ..Options::default() };
+        let options = MiningOptions { top_k: 0, ..MiningOptions::default() };
         assert_eq!(message(options), "top_k must be >= 1, got 0");
-        let none = Options { max_pairs: 0, ..Options::default() };
+        let none = MiningOptions { max_pairs: 0, ..MiningOptions::default() };
         assert_eq!(mine(&vectors, &none, &Unbounded), Ok(vec![]));
     }
 
@@ -312,10 +312,10 @@ mod tests {
     fn the_host_can_stop_and_limit_it() {
         let vectors = random_rows(100, 4, 1);
         let stopped = Limited { limit: usize::MAX, cancelled: true, ..Limited::default() };
-        let got = mine(&vectors, &Options::default(), &stopped);
+        let got = mine(&vectors, &MiningOptions::default(), &stopped);
         assert_eq!(got, Err(OperatorError::Cancelled));
         let poor = Limited { limit: 100, ..Limited::default() };
-        let got = mine(&vectors, &Options::default(), &poor);
+        let got = mine(&vectors, &MiningOptions::default(), &poor);
         assert!(matches!(got, Err(OperatorError::Memory(_))), "{got:?}");
     }
 }

@@ -43,7 +43,7 @@ pub enum Coding {
 
 /// How a search goes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct SearchOptions {
     /// Rows that are found for each query, at most; at least 1.
     pub k: usize,
     /// Least cosine of a row that is found.
@@ -52,7 +52,7 @@ pub struct Options {
     pub oversample: usize,
 }
 
-impl Default for Options {
+impl Default for SearchOptions {
     fn default() -> Self {
         Self { k: 10, min_score: -1.0, oversample: 4 }
     }
@@ -137,10 +137,10 @@ impl<'a> CodedCorpus<'a> {
     pub fn search(
         &self,
         queries: &UnitVectors,
-        options: &Options,
+        options: &SearchOptions,
         host: &dyn Host,
     ) -> Result<Neighbours> {
-        let Options { k, oversample, .. } = *options;
+        let SearchOptions { k, oversample, .. } = *options;
         if k == 0 || oversample == 0 {
             let name = if k == 0 { "top_k" } else { "oversample" };
             return Err(OperatorError::Option(format!("{name} must be >= 1, got 0")));
@@ -165,7 +165,7 @@ impl<'a> CodedCorpus<'a> {
         queries: &UnitVectors,
         batch: std::ops::Range<usize>,
         limit: usize,
-        options: &Options,
+        options: &SearchOptions,
         host: &dyn Host,
     ) -> Result<Vec<Vec<Neighbour>>> {
         let segments = segments(batch.len());
@@ -236,7 +236,7 @@ impl<'a> CodedCorpus<'a> {
         queries: &UnitVectors,
         query: usize,
         candidates: &[Candidate],
-        options: &Options,
+        options: &SearchOptions,
     ) -> Vec<Neighbour> {
         if !queries.has_direction(query) {
             return Vec::new();
@@ -359,7 +359,7 @@ mod tests {
         corpus: &UnitVectors,
         queries: &UnitVectors,
         coding: Coding,
-        options: &Options,
+        options: &SearchOptions,
     ) -> Vec<Vec<Neighbour>> {
         let largest = corpus.values().iter().fold(0.0_f32, |max, x| x.abs().max(max));
         let dimension = corpus.dimension();
@@ -413,12 +413,12 @@ mod tests {
             for coding in CODINGS {
                 let coded = CodedCorpus::new(corpus.clone(), coding, &Unbounded).expect("coded");
                 for (k, oversample, min_score) in [(1, 1, -1.0), (5, 4, 0.3), (1000, 1, -1.0)] {
-                    let options = Options { k, oversample, min_score };
+                    let options = SearchOptions { k, oversample, min_score };
                     let found = coded.search(&queries, &options, &Unbounded).expect("found");
                     let wanted = slow_search(&corpus, &queries, coding, &options);
                     assert_eq!(rows(&found), wanted, "{corpus_rows} {coding:?} {options:?}");
                 }
-                let all = Options { k: 5, oversample: 1000, min_score: -1.0 };
+                let all = SearchOptions { k: 5, oversample: 1000, min_score: -1.0 };
                 let found = coded.search(&queries, &all, &Unbounded).expect("found");
                 let exact = neighbours::top_k(&queries, &corpus, 5, -1.0, &Unbounded);
                 assert_eq!(found, exact.expect("found"), "all rows are candidates");
@@ -434,7 +434,8 @@ mod tests {
         let exact = neighbours::top_k(&queries, &corpus, 10, -1.0, &Unbounded).expect("found");
         for (coding, recall_min) in [(Coding::Int8, 0.995), (Coding::Binary, 0.6)] {
             let coded = CodedCorpus::new(corpus.clone(), coding, &Unbounded).expect("coded");
-            let found = coded.search(&queries, &Options::default(), &Unbounded).expect("found");
+            let found =
+                coded.search(&queries, &SearchOptions::default(), &Unbounded).expect("found");
             let common = |row: usize| {
                 found.of(row).iter().filter(|found| exact.of(row).contains(found)).count()
             };
@@ -448,15 +449,15 @@ mod tests {
         let coded =
             CodedCorpus::new(random_rows(9, 4, 1), Coding::Int8, &Unbounded).expect("coded");
         let queries = random_rows(2, 4, 2);
-        let refused = |options: &Options| {
+        let refused = |options: &SearchOptions| {
             coded.search(&queries, options, &Unbounded).expect_err("refused").to_string()
         };
-        let options = Options { k: 0, ..Options::default() };
+        let options = SearchOptions { k: 0, ..SearchOptions::default() };
         assert_eq!(refused(&options), "top_k must be >= 1, got 0");
-        let options = Options { oversample: 0, ..Options::default() };
+        let options = SearchOptions { oversample: 0, ..SearchOptions::default() };
         assert_eq!(refused(&options), "oversample must be >= 1, got 0");
         let other = random_rows(2, 5, 2);
-        assert!(coded.search(&other, &Options::default(), &Unbounded).is_err());
+        assert!(coded.search(&other, &SearchOptions::default(), &Unbounded).is_err());
         let poor = Limited { limit: 10, ..Limited::default() };
         assert!(CodedCorpus::new(random_rows(9, 4, 1), Coding::Binary, &poor).is_err());
     }

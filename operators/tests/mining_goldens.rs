@@ -37,8 +37,11 @@ fn banking77() -> Option<UnitVectors> {
 fn paraphrases_are_those_of_sentence_transformers() {
     let (Some(vectors), Some(golden)) = (banking77(), golden("paraphrase_mining")) else { return };
     let number = |name: &str| golden[name].as_u64().expect("a number") as usize;
-    let options =
-        mining::Options { top_k: number("top_k"), max_pairs: number("max_pairs"), threshold: None };
+    let options = mining::MiningOptions {
+        top_k: number("top_k"),
+        max_pairs: number("max_pairs"),
+        threshold: None,
+    };
     let mut wanted: Vec<(u64, u64, f64)> = golden["pairs"]
         .as_array()
         .expect("pairs")
@@ -74,7 +77,7 @@ fn communities_are_those_of_sentence_transformers() {
         return;
     };
     for setting in golden.as_array().expect("settings") {
-        let options = communities::Options {
+        let options = communities::CommunityOptions {
             threshold: setting["threshold"].as_f64().expect("a cosine"),
             min_size: setting["min_community_size"].as_u64().expect("a number") as usize,
         };
@@ -114,7 +117,8 @@ fn candidates_by_codes_hold_nearly_all_nearest_rows() {
     let exact = neighbours::top_k(&queries, &vectors, 10, -1.0, &Unbounded).expect("found");
     for (coding, recall_min) in [(Coding::Int8, 0.9999), (Coding::Binary, 0.95)] {
         let coded = CodedCorpus::new(vectors.clone(), coding, &Unbounded).expect("coded");
-        let found = coded.search(&queries, &search::Options::default(), &Unbounded).expect("found");
+        let found =
+            coded.search(&queries, &search::SearchOptions::default(), &Unbounded).expect("found");
         let common =
             |row: usize| found.of(row).iter().filter(|found| exact.of(row).contains(found)).count();
         let recall = (0..500).map(common).sum::<usize>() as f64 / 5_000.0;

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use crate::{Kind, Level};
+use crate::{InstructionSet, Level};
 
 /// A kernel over made-up data.
 pub struct Kernel {
@@ -75,16 +75,20 @@ pub fn peak(peak: Peak, level: Level) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     {
         // Operations of a step; a multiplication and an addition are two.
-        let (lanes, run): (usize, fn()) = match (peak, level.kind()) {
+        let (lanes, run): (usize, fn()) = match (peak, level.instructions()) {
             // SAFETY: a level is one that the processor has.
-            (Peak::Floats, Kind::Avx512 | Kind::Avx512Vnni) => (16, || unsafe { floats_avx512() }),
+            (Peak::Floats, InstructionSet::Avx512 | InstructionSet::Avx512Vnni) => {
+                (16, || unsafe { floats_avx512() })
+            }
             // SAFETY: as above.
-            (Peak::Floats, Kind::Avx2) => (8, || unsafe { floats_avx2() }),
+            (Peak::Floats, InstructionSet::Avx2) => (8, || unsafe { floats_avx2() }),
             // SAFETY: as above.
-            (Peak::Bytes, Kind::Avx512Vnni) => (64, || unsafe { bytes_vnni() }),
+            (Peak::Bytes, InstructionSet::Avx512Vnni) => (64, || unsafe { bytes_vnni() }),
             // SAFETY: as above; 512 bits of 16-bit numbers are no faster than these everywhere.
-            (Peak::Bytes, Kind::Avx512 | Kind::Avx2) => (16, || unsafe { words_avx2() }),
-            (_, Kind::Plain) => return None,
+            (Peak::Bytes, InstructionSet::Avx512 | InstructionSet::Avx2) => {
+                (16, || unsafe { words_avx2() })
+            }
+            (_, InstructionSet::Plain) => return None,
         };
         let name = match peak {
             Peak::Floats => "peak of f32",

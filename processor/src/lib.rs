@@ -16,7 +16,7 @@ pub const VARIABLE: &str = "SEMBLA_CPU";
 
 /// Sets of instructions, each a superset of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum InstructionSet {
     /// What every processor of the architecture has.
     Plain,
     /// AVX2 and FMA: 256 bits.
@@ -29,7 +29,7 @@ pub enum Kind {
 
 /// A set of instructions that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Level(Kind);
+pub struct Level(InstructionSet);
 
 /// What [`VARIABLE`] asks for can't be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +49,10 @@ pub enum LevelError {
 
 impl Level {
     /// What every processor has.
-    pub const PLAIN: Self = Self(Kind::Plain);
+    pub const PLAIN: Self = Self(InstructionSet::Plain);
 
     /// The instructions.
-    pub fn kind(self) -> Kind {
+    pub fn instructions(self) -> InstructionSet {
         self.0
     }
 
@@ -64,9 +64,9 @@ impl Level {
             if has!("avx2") && has!("fma") {
                 let wide = has!("avx512f") && has!("avx512bw");
                 return Self(match wide {
-                    true if has!("avx512vnni") => Kind::Avx512Vnni,
-                    true => Kind::Avx512,
-                    false => Kind::Avx2,
+                    true if has!("avx512vnni") => InstructionSet::Avx512Vnni,
+                    true => InstructionSet::Avx512,
+                    false => InstructionSet::Avx2,
                 });
             }
         }
@@ -75,7 +75,12 @@ impl Level {
 
     /// All levels of this processor, from plain to the best.
     pub fn available() -> Vec<Self> {
-        let all = [Kind::Plain, Kind::Avx2, Kind::Avx512, Kind::Avx512Vnni];
+        let all = [
+            InstructionSet::Plain,
+            InstructionSet::Avx2,
+            InstructionSet::Avx512,
+            InstructionSet::Avx512Vnni,
+        ];
         all.into_iter().map(Self).filter(|level| *level <= Self::best()).collect()
     }
 
@@ -85,9 +90,9 @@ impl Level {
     #[inline]
     pub fn active() -> Self {
         match ACTIVE.load(Ordering::Relaxed) {
-            AVX2 => Self(Kind::Avx2),
-            AVX512 => Self(Kind::Avx512),
-            AVX512_VNNI => Self(Kind::Avx512Vnni),
+            AVX2 => Self(InstructionSet::Avx2),
+            AVX512 => Self(InstructionSet::Avx512),
+            AVX512_VNNI => Self(InstructionSet::Avx512Vnni),
             PLAIN => Self::PLAIN,
             _ => decide(),
         }
@@ -104,11 +109,11 @@ const AVX512_VNNI: u8 = 4;
 #[cold]
 fn decide() -> Level {
     let level = check().unwrap_or_else(|_| Level::best());
-    let number = match level.kind() {
-        Kind::Plain => PLAIN,
-        Kind::Avx2 => AVX2,
-        Kind::Avx512 => AVX512,
-        Kind::Avx512Vnni => AVX512_VNNI,
+    let number = match level.instructions() {
+        InstructionSet::Plain => PLAIN,
+        InstructionSet::Avx2 => AVX2,
+        InstructionSet::Avx512 => AVX512,
+        InstructionSet::Avx512Vnni => AVX512_VNNI,
     };
     ACTIVE.store(number, Ordering::Relaxed);
     level
@@ -130,10 +135,10 @@ pub fn check() -> Result<Level, LevelError> {
 fn wanted(word: &str, best: Level) -> Result<Level, LevelError> {
     let kind = match word.trim().to_ascii_lowercase().as_str() {
         "" => return Ok(best),
-        "plain" => Kind::Plain,
-        "avx2" => Kind::Avx2,
+        "plain" => InstructionSet::Plain,
+        "avx2" => InstructionSet::Avx2,
         // VNNI is used with it wherever the processor has both.
-        "avx512" => best.kind().max(Kind::Avx512),
+        "avx512" => best.instructions().max(InstructionSet::Avx512),
         _ => return Err(LevelError::Unknown(word.to_string())),
     };
     let level = Level(kind);
@@ -146,10 +151,10 @@ fn wanted(word: &str, best: Level) -> Result<Level, LevelError> {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::Plain => "plain",
-            Kind::Avx2 => "avx2",
-            Kind::Avx512 => "avx512",
-            Kind::Avx512Vnni => "avx512 (VNNI)",
+            InstructionSet::Plain => "plain",
+            InstructionSet::Avx2 => "avx2",
+            InstructionSet::Avx512 => "avx512",
+            InstructionSet::Avx512Vnni => "avx512 (VNNI)",
         })
     }
 }
@@ -164,18 +169,25 @@ impl fmt::Debug for Level {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 4] = [Kind::Plain, Kind::Avx2, Kind::Avx512, Kind::Avx512Vnni];
+    const ALL: [InstructionSet; 4] = [
+        InstructionSet::Plain,
+        InstructionSet::Avx2,
+        InstructionSet::Avx512,
+        InstructionSet::Avx512Vnni,
+    ];
 
     #[test]
     fn a_word_gives_its_level_or_says_why_not() {
         for best in ALL.map(Level) {
             assert_eq!(wanted(" ", best), Ok(best));
             assert_eq!(wanted("Plain", best), Ok(Level::PLAIN));
-            for (word, least) in [("avx2", Kind::Avx2), ("AVX512", Kind::Avx512)] {
+            for (word, least) in
+                [("avx2", InstructionSet::Avx2), ("AVX512", InstructionSet::Avx512)]
+            {
                 let level = wanted(word, best);
-                if best.kind() >= least {
+                if best.instructions() >= least {
                     let level = level.expect(word);
-                    assert!(level <= best && level.kind() >= least, "{word} on {best}");
+                    assert!(level <= best && level.instructions() >= least, "{word} on {best}");
                 } else {
                     let word = word.to_string();
                     assert_eq!(level, Err(LevelError::Missing { wanted: word, best }));
@@ -184,8 +196,11 @@ mod tests {
             let error = wanted("sse9", best).expect_err("no level");
             assert_eq!(error.to_string(), "SEMBLA_CPU must be plain, avx2 or avx512, got sse9");
         }
-        assert_eq!(wanted("avx512", Level(Kind::Avx512Vnni)), Ok(Level(Kind::Avx512Vnni)));
-        assert_eq!(wanted("avx2", Level(Kind::Avx512)), Ok(Level(Kind::Avx2)));
+        assert_eq!(
+            wanted("avx512", Level(InstructionSet::Avx512Vnni)),
+            Ok(Level(InstructionSet::Avx512Vnni))
+        );
+        assert_eq!(wanted("avx2", Level(InstructionSet::Avx512)), Ok(Level(InstructionSet::Avx2)));
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub enum Error {
     #[error("{0}")]
     Option(String),
 
+    /// There is no file or folder of that name.
+    #[error("{0}")]
+    Missing(String),
+
     /// The disk, the network or the object store failed; another try may succeed.
     #[error("{0}")]
     Io(String),

@@ -161,7 +161,7 @@ pub(crate) fn failure(name: &str, compression: Compression, error: &io::Error) -
         None => error,
     };
     match error.kind() {
-        io::ErrorKind::NotFound => Error::Option(format!("file '{name}' does not exist")),
+        io::ErrorKind::NotFound => Error::Missing(format!("file '{name}' does not exist")),
         _ if of_store.is_some() || compression == Compression::None => {
             Error::Io(format!("file '{name}' can't be read: {error}"))
         }

@@ -29,7 +29,7 @@ pub fn with_hidden_columns(source: &Schema) -> SchemaRef {
 }
 
 /// The part of a query below its window, or all of a query without one: filters, projections,
-/// functions, joins with tables at rest. It treats each row by itself.
+/// functions, joins with static tables. It treats each row by itself.
 #[async_trait]
 pub trait RowStage: Send + Sync {
     /// The schema of what comes out, hidden columns included where there is a window.

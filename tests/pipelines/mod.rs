@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::place::Place;
 
-mod at_rest;
 mod dry_run;
 mod files;
 mod instances;
@@ -19,6 +18,7 @@ mod kafka;
 mod panes;
 #[cfg(unix)]
 mod serve;
+mod static_tables;
 mod topics;
 
 /// Rows of the stream.

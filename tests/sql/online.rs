@@ -60,7 +60,7 @@ fn of_window(finding: &str, number: i64) -> String {
     finding.replace("$ROWS", &format!("(SELECT * FROM rows WHERE w = {number})"))
 }
 
-fn at_rest(finding: &str) -> String {
+fn batch(finding: &str) -> String {
     finding.replace("$ROWS", "(SELECT * FROM rows ORDER BY id)")
 }
 
@@ -73,7 +73,7 @@ async fn windows_one_by_one_give_what_the_table_gives() {
         for number in 0..WINDOWS {
             found.extend(lines(&stream, &of_window(finding, number)).await);
         }
-        let wanted = lines(&session(None).await, &at_rest(finding)).await;
+        let wanted = lines(&session(None).await, &batch(finding)).await;
         assert!(!wanted.is_empty());
         assert_eq!(found, wanted, "{finding}");
         assert_eq!(slots.snapshot().len(), 1, "one state");
@@ -99,7 +99,7 @@ async fn a_stream_goes_on_from_a_snapshot() {
         for number in 3..WINDOWS {
             found.extend(lines(&second, &of_window(finding, number)).await);
         }
-        assert_eq!(found, lines(&session(None).await, &at_rest(finding)).await, "{finding}");
+        assert_eq!(found, lines(&session(None).await, &batch(finding)).await, "{finding}");
     }
 }
 
@@ -168,7 +168,7 @@ async fn the_same_finding_twice_in_a_query_has_two_states() {
     for number in 0..WINDOWS {
         found.extend(lines(&stream, &of_window(twice, number)).await);
     }
-    assert_eq!(found, lines(&session(None).await, &at_rest(twice)).await);
+    assert_eq!(found, lines(&session(None).await, &batch(twice)).await);
     let names: Vec<String> = slots.snapshot().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names[0].starts_with("online_dedup: id=id, vector=vector, text=text, "), "{names:?}");

@@ -1,4 +1,4 @@
-//! A stream gives, window by window, what the same query gives at rest.
+//! A stream gives, window by window, what the same query gives over a static table.
 //!
 //! Each query runs twice: as it is, over a file; and as a pipeline that replays the file, in
 //! several partitions, stopped in the middle and started again, or in an order that the watermark
@@ -82,7 +82,7 @@ fn write_parquet(path: &Path, rows: &RecordBatch) {
     writer.close().expect("the end");
 }
 
-/// A session with the stream as `messages`, and tables at rest.
+/// A session with the stream as `messages`, and static tables.
 async fn session(folder: &Path, source_options: &str) -> Session {
     let session = Session::new(SessionOptions { target_partitions: Some(2), ..Default::default() });
     let session = session.expect("a session");
@@ -201,10 +201,10 @@ fn queries() -> impl Iterator<Item = String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_gives_what_the_query_gives_at_rest() {
+async fn a_stream_gives_what_the_batch_query_gives() {
     let folder = tempfile::tempdir().expect("a folder");
     write_parquet(&folder.path().join("messages.parquet"), &rows());
-    let at_rest = session(folder.path(), "").await;
+    let batch = session(folder.path(), "").await;
     for partitions in [1, 2, 4] {
         let session = session(folder.path(), &format!(", partitions = '{partitions}'")).await;
         for (n, query) in queries().enumerate() {
@@ -212,7 +212,7 @@ async fn a_stream_gives_what_the_query_gives_at_rest() {
             let sink = format!("found_{partitions}_{n}");
             let summary = to_the_end(pipeline(&session, &sink, &into, &query).await).await;
             assert_eq!(summary.status.rows_late, 0, "{query}");
-            let wanted = lines(&at_rest, &query).await;
+            let wanted = lines(&batch, &query).await;
             assert!(!wanted.is_empty(), "{query} finds nothing");
             assert_eq!(written(&session, &into).await, wanted, "{partitions} partitions: {query}");
         }
@@ -241,7 +241,7 @@ async fn the_order_within_the_watermark_makes_no_difference() {
     let folder = tempfile::tempdir().expect("a folder");
     let rows = rows();
     write_parquet(&folder.path().join("messages.parquet"), &rows);
-    let at_rest = session(folder.path(), "").await;
+    let batch = session(folder.path(), "").await;
     let shuffled = tempfile::tempdir().expect("a folder");
     write_parquet(&shuffled.path().join("messages.parquet"), &within_the_watermark(&rows));
     let session = session(shuffled.path(), ", in_order = 'true', partitions = '2'").await;
@@ -250,7 +250,7 @@ async fn the_order_within_the_watermark_makes_no_difference() {
         let sink = format!("found_{n}");
         let summary = to_the_end(pipeline(&session, &sink, &into, &query).await).await;
         assert_eq!(summary.status.rows_late, 0, "{query}");
-        assert_eq!(written(&session, &into).await, lines(&at_rest, &query).await, "{query}");
+        assert_eq!(written(&session, &into).await, lines(&batch, &query).await, "{query}");
     }
 }
 

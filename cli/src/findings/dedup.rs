@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
         .await
     })
     .await?;
-    job.told(&format!("{}: {duplicates}", counted(table.rows, "row")), table.rows);
+    job.report(&format!("{}: {duplicates}", counted(table.rows, "row")), table.rows);
     Ok(())
 }
 

@@ -29,7 +29,7 @@ const DESCRIBED: &str = "described";
 
 /// How clusters and topics differ.
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+struct GroupKind {
     /// The finding.
     function: &'static str,
     /// The column that says which group a row is in.
@@ -38,8 +38,8 @@ struct Kind {
     name: &'static str,
 }
 
-const CLUSTERS: Kind = Kind { function: "clusters", id: "cluster_id", name: "cluster" };
-const TOPICS: Kind = Kind { function: "topics", id: "topic_id", name: "topic" };
+const CLUSTERS: GroupKind = GroupKind { function: "clusters", id: "cluster_id", name: "cluster" };
+const TOPICS: GroupKind = GroupKind { function: "topics", id: "topic_id", name: "topic" };
 
 /// `sembla cluster`.
 ///
@@ -134,7 +134,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
 /// What the user asked for, as far as clusters and topics have it alike.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    kind: Kind,
+    kind: GroupKind,
     finding: &'a FindingArgs,
     /// Adds the options that were given to a call of the finding.
     options: &'a dyn Fn(Call) -> Call,
@@ -291,9 +291,9 @@ impl<'a> Grouping<'a> {
     }
 
     /// Ends with a line on what was found.
-    fn tell(&self) {
+    fn report(&self) {
         let words = format!("{}: {}", counted(self.table.rows, "row"), self.groups);
-        self.job.told(&words, self.table.rows);
+        self.job.report(&words, self.table.rows);
     }
 }
 
@@ -311,7 +311,7 @@ const TOPIC_COLUMNS: [&str; 7] =
 const WORD_OPTIONS: [&str; 4] = ["words", "ngrams", "stop_words", "reduce_frequent_words"];
 
 /// The query for the map: at most `points` texts, evenly picked.
-fn map_query(kind: Kind, points: usize) -> String {
+fn map_query(kind: GroupKind, points: usize) -> String {
     let columns = format!("{}, text, embedding", kind.id);
     let numbered = format!(
         "SELECT {columns}, row_number() OVER () - 1 AS place, count(*) OVER () AS total FROM {GROUPED} \

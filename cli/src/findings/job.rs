@@ -268,7 +268,7 @@ impl<'a> Job<'a> {
     }
 
     /// Ends a line about `rows` rows with the time that they took.
-    pub(crate) fn told(&self, words: &str, rows: u64) {
+    pub(crate) fn report(&self, words: &str, rows: u64) {
         self.stages.clear();
         let seconds = self.begun.elapsed().as_secs_f64();
         eprintln!("{words}; {seconds:.1} s, {} rows/s", rate(rows, seconds));

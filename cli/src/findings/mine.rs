@@ -49,7 +49,7 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     })
     .await?;
     let rows = table.rows + other.map_or(0, |other| other.rows);
-    job.told(&format!("{}: {}", counted(rows, "row"), counted(pairs, "pair")), rows);
+    job.report(&format!("{}: {}", counted(rows, "row"), counted(pairs, "pair")), rows);
     Ok(())
 }
 

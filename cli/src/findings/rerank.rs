@@ -31,7 +31,7 @@ pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> 
         job.write(job.rows(&sql).await?, &destination, Ok).await
     })
     .await?;
-    job.told(&format!("{} scored", counted(table.rows, "row")), table.rows);
+    job.report(&format!("{} scored", counted(table.rows, "row")), table.rows);
     Ok(())
 }
 

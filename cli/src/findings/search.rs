@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
         counted(table.rows, "row"),
         counted(hits, "hit")
     );
-    job.told(&words, table.rows);
+    job.report(&words, table.rows);
     Ok(())
 }
 

@@ -85,7 +85,7 @@ impl Shell {
         let command = match Command::read(line) {
             Ok(command) => command,
             Err(failure) => {
-                tell(&failure);
+                print_error(&failure);
                 return true;
             }
         };
@@ -95,7 +95,7 @@ impl Shell {
             other => self.obey(other).await,
         };
         if let Err(failure) = result {
-            tell(&failure);
+            print_error(&failure);
         }
         true
     }
@@ -192,7 +192,7 @@ impl Shell {
     }
 }
 
-fn tell(failure: &Failure) {
+fn print_error(failure: &Failure) {
     if let Some(message) = failure.message() {
         eprintln!("{message}");
     }

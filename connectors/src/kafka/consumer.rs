@@ -82,8 +82,8 @@ impl ConsumerContext for MemberContext {
         list: &mut TopicPartitionList,
     ) {
         let result = match code {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.give(consumer, list),
-            _ => self.take_back(consumer),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ => self.revoke(consumer),
         };
         if let Err(error) = result {
             let error = self.member.explainer.explain("the consumer group", &error);
@@ -94,7 +94,7 @@ impl ConsumerContext for MemberContext {
 
 impl MemberContext {
     /// Says which partitions there are. Nothing is fetched before the source knows where to begin.
-    fn give(
+    fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
@@ -102,12 +102,12 @@ impl MemberContext {
         let partitions = partitions_of(list);
         consumer.assign(&TopicPartitionList::new())?;
         tracing::debug!("kafka: {} partitions assigned", partitions.len());
-        self.member.give(partitions);
+        self.member.assign(partitions);
         Ok(())
     }
 
     /// Gives the partitions back once what was read is committed or given up.
-    fn take_back(&self, consumer: &BaseConsumer<Self>) -> std::result::Result<(), KafkaError> {
+    fn revoke(&self, consumer: &BaseConsumer<Self>) -> std::result::Result<(), KafkaError> {
         if let Err(error) = failpoint::hit("kafka.rebalance") {
             self.member.standing.send_replace(Standing::Failed(error));
         }

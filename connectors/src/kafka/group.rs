@@ -94,7 +94,7 @@ impl Member {
     }
 
     /// Gives partitions, if there are some, under a new lease.
-    pub(super) fn give(&self, partitions: Vec<TopicPartition>) {
+    pub(super) fn assign(&self, partitions: Vec<TopicPartition>) {
         self.standing.send_modify(|standing| {
             if !partitions.is_empty() && !matches!(standing, Standing::Failed(_)) {
                 *standing = Standing::Given { lease: next_lease(), partitions };

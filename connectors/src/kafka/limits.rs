@@ -44,16 +44,16 @@ pub(super) async fn limits_of(settings: &SinkSettings, topics: &[&str]) -> Topic
     let what = "reading the limits of topics";
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let told = match admin(&settings.connection, what) {
+    let configs = match admin(&settings.connection, what) {
         Ok(admin) => admin.describe_configs(&asked, &options).await,
         Err(_) => return TopicLimits::new(),
     };
-    let told = told.unwrap_or_else(|error| {
+    let configs = configs.unwrap_or_else(|error| {
         tracing::debug!("{}", settings.connection.explainer.explain(what, &error));
         Vec::new()
     });
-    let limits = topics.iter().zip(told).map(|(topic, told)| {
-        let limits = told.ok().map(|told| Limits::of(&told, settings.is_compressed()));
+    let limits = topics.iter().zip(configs).map(|(topic, configs)| {
+        let limits = configs.ok().map(|config| Limits::of(&config, settings.is_compressed()));
         let mut limits = limits.unwrap_or_default();
         let client_max = settings.record_bytes_max();
         limits.bytes_max = Some(limits.bytes_max.map_or(client_max, |max| max.min(client_max)));
@@ -69,8 +69,8 @@ pub(super) fn smallest_batch(limits: &TopicLimits) -> Option<usize> {
 }
 
 impl Limits {
-    fn of(told: &ConfigResource, is_compressed: bool) -> Self {
-        let text = |key| told.get(key).and_then(|entry| entry.value.as_deref());
+    fn of(config: &ConfigResource, is_compressed: bool) -> Self {
+        let text = |key| config.get(key).and_then(|entry| entry.value.as_deref());
         let number = |key| text(key).and_then(|text| text.parse::<i64>().ok());
         let takes_times = text("message.timestamp.type") != Some("LogAppendTime");
         let bytes_max = number("max.message.bytes").and_then(|max| usize::try_from(max).ok());

@@ -81,15 +81,15 @@ pub(super) async fn refuse_forgetful(connection: &Connection, topic: &str) -> Re
     let what = format!("reading the settings of topic '{topic}'");
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let asked = [ResourceSpecifier::Topic(topic)];
-    let told = match admin(connection, &what)?.describe_configs(&asked, &options).await {
-        Ok(told) => told,
+    let configs = match admin(connection, &what)?.describe_configs(&asked, &options).await {
+        Ok(configs) => configs,
         Err(error) => {
             tracing::warn!("{}", connection.explainer.explain(&what, &error));
             return Ok(());
         }
     };
     let (setting, wanted) = KEEPS_LAST_RECORDS;
-    let settings = told.into_iter().flatten().next();
+    let settings = configs.into_iter().flatten().next();
     let policy = settings.as_ref().and_then(|settings| settings.get(setting)?.value.as_deref());
     match policy {
         Some(policy) if policy != wanted => Err(Error::Option(format!(

@@ -1,4 +1,4 @@
-//! A table at rest as a stream: its rows in the order of time, dealt to partitions, at full speed
+//! A static table as a stream: its rows in the order of time, dealt to partitions, at full speed
 //! or at a multiple of real time.
 //!
 //! Who has the table gives a function that reads it in the order of the time column with the number

@@ -18,7 +18,7 @@ pub(crate) struct Output {
     /// The file or folder.
     pub path: PathBuf,
     /// What is written there.
-    pub kind: Kind,
+    pub kind: OutputKind,
     /// Whether one that exists is replaced.
     pub overwrite: bool,
     /// Whether rows are added to one that exists.
@@ -27,7 +27,7 @@ pub(crate) struct Output {
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OutputKind {
     /// A folder of Parquet files.
     Folder,
     /// One file of all columns.
@@ -45,11 +45,11 @@ impl Output {
         let ending = path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
         let says_folder = path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
         let kind = match (FileKind::of(path), ending.as_deref()) {
-            _ if says_folder => Kind::Folder,
-            (Some(kind), _) => Kind::Rows(kind),
-            (None, None) => Kind::Folder,
-            (None, Some("npy")) => Kind::Npy,
-            (None, Some(_)) if path.is_dir() => Kind::Folder,
+            _ if says_folder => OutputKind::Folder,
+            (Some(kind), _) => OutputKind::Rows(kind),
+            (None, None) => OutputKind::Folder,
+            (None, Some("npy")) => OutputKind::Npy,
+            (None, Some(_)) if path.is_dir() => OutputKind::Folder,
             (None, Some(ending)) => {
                 return Err(Failure::user(format!(
                     "the output {} ends in .{ending}, which is not supported; use {}, .npy, or a folder ({0}/)",
@@ -69,7 +69,7 @@ impl Output {
     /// When its format can't take more rows.
     pub(crate) fn growing(self, grows: bool) -> Result<Self> {
         match self.kind {
-            Kind::Folder | Kind::Rows(FileKind::Parquet) => Ok(Self { grows, ..self }),
+            OutputKind::Folder | OutputKind::Rows(FileKind::Parquet) => Ok(Self { grows, ..self }),
             _ if !grows => Ok(self),
             _ => Err(Failure::user(format!(
                 "--only-new needs a .parquet file or a folder of them as output, got {}",
@@ -83,7 +83,7 @@ impl Output {
         if !self.grows || !self.path.exists() {
             return Vec::new();
         }
-        if self.kind != Kind::Folder {
+        if self.kind != OutputKind::Folder {
             return vec![self.path.clone()];
         }
         let mut files: Vec<_> = fs::read_dir(&self.path)
@@ -105,7 +105,7 @@ impl Output {
 
     /// The file of the columns beside an array of vectors.
     pub(crate) fn ids(&self) -> Option<PathBuf> {
-        (self.kind == Kind::Npy).then(|| self.path.with_extension("ids.csv"))
+        (self.kind == OutputKind::Npy).then(|| self.path.with_extension("ids.csv"))
     }
 
     /// The run that wrote what is at the output now; `None` when there is nothing, or nothing that
@@ -135,9 +135,9 @@ impl Output {
     /// What a run has noted in the output.
     fn noted(&self, key: &str) -> Option<String> {
         let file = match self.kind {
-            Kind::Folder => self.path.join(part_name(0)),
-            Kind::Rows(FileKind::Parquet) => self.path.clone(),
-            Kind::Rows(_) | Kind::Npy => return None,
+            OutputKind::Folder => self.path.join(part_name(0)),
+            OutputKind::Rows(FileKind::Parquet) => self.path.clone(),
+            OutputKind::Rows(_) | OutputKind::Npy => return None,
         };
         let reader = SerializedFileReader::new(File::open(file).ok()?).ok()?;
         let pairs = reader.metadata().file_metadata().key_value_metadata()?;
@@ -160,7 +160,7 @@ impl Output {
         if !self.path.exists() {
             return Ok(());
         }
-        if self.grows && self.path.is_dir() == (self.kind == Kind::Folder) {
+        if self.grows && self.path.is_dir() == (self.kind == OutputKind::Folder) {
             return Ok(());
         }
         if !self.overwrite {
@@ -172,10 +172,10 @@ impl Output {
             };
             return Err(Failure::user(format!("the output {shown} already exists{what}")));
         }
-        if self.kind != Kind::Folder && self.path.is_dir() {
+        if self.kind != OutputKind::Folder && self.path.is_dir() {
             return Err(Failure::user(format!("the output {shown} is a folder, not a file")));
         }
-        if self.kind == Kind::Folder && !is_earlier_output(&self.path) {
+        if self.kind == OutputKind::Folder && !is_earlier_output(&self.path) {
             return Err(Failure::user(format!(
                 "the folder {shown} is not replaced, as it contains files that are not from an earlier output"
             )));
@@ -197,17 +197,17 @@ fn is_earlier_output(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn kind(path: &str) -> Result<Kind> {
+    fn kind(path: &str) -> Result<OutputKind> {
         Output::new(Path::new(path), false).map(|output| output.kind)
     }
 
     #[test]
     fn the_ending_tells_what_is_written() {
-        assert_eq!(kind("a.parquet").ok(), Some(Kind::Rows(FileKind::Parquet)));
-        assert_eq!(kind("a.CSV").ok(), Some(Kind::Rows(FileKind::Csv)));
-        assert_eq!(kind("a.npy").ok(), Some(Kind::Npy));
-        assert_eq!(kind("vectors").ok(), Some(Kind::Folder));
-        assert_eq!(kind("vectors.v2/").ok(), Some(Kind::Folder));
+        assert_eq!(kind("a.parquet").ok(), Some(OutputKind::Rows(FileKind::Parquet)));
+        assert_eq!(kind("a.CSV").ok(), Some(OutputKind::Rows(FileKind::Csv)));
+        assert_eq!(kind("a.npy").ok(), Some(OutputKind::Npy));
+        assert_eq!(kind("vectors").ok(), Some(OutputKind::Folder));
+        assert_eq!(kind("vectors.v2/").ok(), Some(OutputKind::Folder));
         let line = kind("a.xlsx").expect_err("no format").message().expect("words");
         assert!(line.contains("a.xlsx ends in .xlsx") && line.contains("(a.xlsx/)"), "{line}");
         let output = Output::new(Path::new("in/vectors.v2/"), false).expect("a folder");

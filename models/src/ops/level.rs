@@ -5,17 +5,17 @@
 //! has none of the level's instructions, and each `mul_add` in it becomes a call of the library;
 //! so hand over closures. A test reads the compiled code for such calls.
 
-use sembla_processor::{Kind, Level};
+use sembla_processor::{InstructionSet, Level};
 
 /// Runs `body` compiled for a level.
 pub(super) fn run(level: Level, body: impl FnOnce()) {
-    match level.kind() {
+    match level.instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx512Vnni | Kind::Avx512 => unsafe { with_avx512(body) },
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512 => unsafe { with_avx512(body) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx2 => unsafe { with_avx2(body) },
+        InstructionSet::Avx2 => unsafe { with_avx2(body) },
         _ => with_plain(body),
     }
 }

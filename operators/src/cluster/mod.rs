@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 pub(crate) use agglomerative::merge_weighted;
 pub(crate) use minibatch::moved_from;
-pub use options::{Algorithm, Cut, Linkage, Options, default_k};
+pub use options::{Algorithm, ClusteringOptions, Cut, Linkage, default_k};
 pub use silhouette::{silhouette, silhouettes};
 
 use crate::error::{OperatorError, Result};

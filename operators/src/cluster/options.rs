@@ -79,9 +79,9 @@ pub enum Algorithm {
     },
 }
 
-/// Options by name, none of them checked. [`Options::algorithm`] checks them.
+/// ClusteringOptions by name, none of them checked. [`ClusteringOptions::algorithm`] checks them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
+pub struct ClusteringOptions {
     /// `kmeans` (default), `minibatch`, `agglomerative`, `dbscan` or `hdbscan`.
     pub algorithm: Option<String>,
     /// Number of clusters: kmeans, minibatch and, instead of a threshold, agglomerative.
@@ -125,7 +125,7 @@ const LINKAGES: [(&str, Linkage); 4] = [
     ("ward", Linkage::Ward),
 ];
 
-impl Options {
+impl ClusteringOptions {
     /// The algorithm that these options describe.
     ///
     /// # Errors
@@ -287,19 +287,20 @@ fn refusal(message: impl Into<String>) -> OperatorError {
 mod tests {
     use super::*;
 
-    fn named(algorithm: &str) -> Options {
-        Options { algorithm: Some(algorithm.into()), ..Options::default() }
+    fn named(algorithm: &str) -> ClusteringOptions {
+        ClusteringOptions { algorithm: Some(algorithm.into()), ..ClusteringOptions::default() }
     }
 
-    fn refused(options: Options) -> String {
+    fn refused(options: ClusteringOptions) -> String {
         options.algorithm().expect_err("refused").to_string()
     }
 
     #[test]
     fn names_and_defaults_become_algorithms() {
-        let kmeans = Options { k: Some(7), seed: 3, ..Options::default() }.algorithm();
+        let kmeans =
+            ClusteringOptions { k: Some(7), seed: 3, ..ClusteringOptions::default() }.algorithm();
         assert_eq!(kmeans, Ok(Algorithm::KMeans { k: 7, runs: 1, seed: 3 }));
-        let ward = Options {
+        let ward = ClusteringOptions {
             linkage: Some("Ward".into()),
             threshold: Some(1.5),
             ..named("AGGLOMERATIVE")
@@ -322,20 +323,24 @@ mod tests {
              Known: kmeans, minibatch, agglomerative, dbscan, hdbscan"
         );
         assert_eq!(
-            refused(Options { k: Some(2), linkage: Some("wrad".into()), ..named("agglomerative") }),
+            refused(ClusteringOptions {
+                k: Some(2),
+                linkage: Some("wrad".into()),
+                ..named("agglomerative")
+            }),
             "unknown linkage 'wrad'; did you mean 'ward'? \
              Known: average, complete, single, ward"
         );
         assert_eq!(
-            refused(Options { k: Some(0), ..Options::default() }),
+            refused(ClusteringOptions { k: Some(0), ..ClusteringOptions::default() }),
             "k must be a number of clusters >= 1, got 0"
         );
         assert_eq!(
-            refused(Options { threshold: Some(7.0), ..named("agglomerative") }),
+            refused(ClusteringOptions { threshold: Some(7.0), ..named("agglomerative") }),
             "threshold must be a cosine distance between 0 and 2, got 7"
         );
         assert_eq!(
-            refused(Options { k: Some(3), ..named("dbscan") }),
+            refused(ClusteringOptions { k: Some(3), ..named("dbscan") }),
             "dbscan has no option k; it belongs to kmeans and minibatch and agglomerative"
         );
         assert!(refused(named("kmeans")).contains("needs k"));
@@ -346,14 +351,14 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused() {
         for options in [
-            Options { threshold: Some(f64::NAN), ..named("dbscan") },
-            Options { threshold: Some(-0.1), ..named("dbscan") },
-            Options { threshold: Some(0.3), min_size: Some(0), ..named("dbscan") },
-            Options { min_size: Some(1), ..named("hdbscan") },
-            Options { k: Some(3), threshold: Some(0.3), ..named("agglomerative") },
-            Options { k: Some(3), rows_max: Some(1), ..named("agglomerative") },
-            Options { k: Some(3), runs: Some(0), ..named("kmeans") },
-            Options {
+            ClusteringOptions { threshold: Some(f64::NAN), ..named("dbscan") },
+            ClusteringOptions { threshold: Some(-0.1), ..named("dbscan") },
+            ClusteringOptions { threshold: Some(0.3), min_size: Some(0), ..named("dbscan") },
+            ClusteringOptions { min_size: Some(1), ..named("hdbscan") },
+            ClusteringOptions { k: Some(3), threshold: Some(0.3), ..named("agglomerative") },
+            ClusteringOptions { k: Some(3), rows_max: Some(1), ..named("agglomerative") },
+            ClusteringOptions { k: Some(3), runs: Some(0), ..named("kmeans") },
+            ClusteringOptions {
                 threshold: Some(f64::INFINITY),
                 linkage: Some("ward".into()),
                 ..named("agglomerative")

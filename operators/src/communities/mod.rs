@@ -34,14 +34,14 @@ const CANDIDATES_PER_CHECK: usize = 256;
 
 /// What makes a community.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct CommunityOptions {
     /// Least cosine of a row and the centre.
     pub threshold: f64,
     /// Fewest rows of a community, the centre included; at least 1.
     pub min_size: usize,
 }
 
-impl Default for Options {
+impl Default for CommunityOptions {
     fn default() -> Self {
         Self { threshold: 0.75, min_size: 10 }
     }
@@ -60,7 +60,7 @@ impl Default for Options {
 /// Options that can't be, what the host says.
 pub fn communities(
     vectors: &UnitVectors,
-    options: &Options,
+    options: &CommunityOptions,
     host: &dyn Host,
 ) -> Result<Vec<Vec<Neighbour>>> {
     communities_within(vectors, options, KEPT_BYTES_MAX, host)
@@ -68,7 +68,7 @@ pub fn communities(
 
 fn communities_within(
     vectors: &UnitVectors,
-    options: &Options,
+    options: &CommunityOptions,
     kept_bytes_max: usize,
     host: &dyn Host,
 ) -> Result<Vec<Vec<Neighbour>>> {

@@ -6,7 +6,7 @@ use crate::host::tests::Limited;
 use crate::test_rows::{random_rows, random_topics};
 
 /// The definition, word by word: all lists first, then one candidate after the other.
-fn slow_communities(vectors: &UnitVectors, options: &Options) -> Vec<Vec<u32>> {
+fn slow_communities(vectors: &UnitVectors, options: &CommunityOptions) -> Vec<Vec<u32>> {
     let rows = vectors.rows();
     let mut candidates = Vec::new();
     for row in (0..rows).filter(|row| vectors.has_direction(*row)) {
@@ -40,7 +40,7 @@ fn rows_of(communities: &[Vec<Neighbour>]) -> Vec<Vec<u32>> {
     communities.iter().map(|found| found.iter().map(|member| member.row).collect()).collect()
 }
 
-fn agree(vectors: &UnitVectors, options: &Options) -> usize {
+fn agree(vectors: &UnitVectors, options: &CommunityOptions) -> usize {
     let wanted = slow_communities(vectors, options);
     for kept_bytes_max in [KEPT_BYTES_MAX, 0] {
         let got = communities_within(vectors, options, kept_bytes_max, &Unbounded).expect("found");
@@ -57,7 +57,7 @@ fn communities_are_what_the_definition_says() {
     for rows in [0, 1, 2, 60, 300] {
         let vectors = random_rows(rows, 5, 21);
         for (threshold, min_size) in [(0.75, 1), (0.75, 4), (0.9, 2), (0.5, 10), (1.0, 2)] {
-            agree(&vectors, &Options { threshold, min_size });
+            agree(&vectors, &CommunityOptions { threshold, min_size });
         }
     }
 }
@@ -66,16 +66,16 @@ fn communities_are_what_the_definition_says() {
 #[test]
 fn topics_are_found_block_by_block() {
     let vectors = random_topics(1500, 40, 16, 0.6, 3);
-    let found = agree(&vectors, &Options { threshold: 0.8, min_size: 5 });
+    let found = agree(&vectors, &CommunityOptions { threshold: 0.8, min_size: 5 });
     assert!(found >= 30, "{found}");
-    agree(&vectors, &Options { threshold: 0.6, min_size: 3 });
-    agree(&vectors, &Options { threshold: 0.95, min_size: 2 });
+    agree(&vectors, &CommunityOptions { threshold: 0.6, min_size: 3 });
+    agree(&vectors, &CommunityOptions { threshold: 0.95, min_size: 2 });
 }
 
 #[test]
 fn pairs_are_kept_only_as_far_as_the_host_lends() {
     let vectors = random_topics(2400, 4, 16, 0.3, 5);
-    let options = Options { threshold: 0.5, min_size: 3 };
+    let options = CommunityOptions { threshold: 0.5, min_size: 3 };
     let wanted = slow_communities(&vectors, &options);
     let rich = Limited { limit: usize::MAX, ..Limited::default() };
     let poor = Limited { limit: 6 << 20, ..Limited::default() };
@@ -94,7 +94,7 @@ fn pairs_are_kept_only_as_far_as_the_host_lends() {
 fn what_cannot_be_is_refused() {
     let vectors = random_rows(10, 4, 1);
     let refused = |threshold, min_size| {
-        let options = Options { threshold, min_size };
+        let options = CommunityOptions { threshold, min_size };
         communities(&vectors, &options, &Unbounded).expect_err("refused").to_string()
     };
     assert_eq!(refused(7.0, 10), "threshold must be a cosine between -1 and 1, got 7");

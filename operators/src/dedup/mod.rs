@@ -148,7 +148,7 @@ pub struct Confirmation<'a> {
 
 /// How duplicates are found.
 #[derive(Clone)]
-pub struct Options<'a> {
+pub struct DedupOptions<'a> {
     /// Least cosine of two similar rows.
     pub threshold: f64,
     /// How similar rows make a cluster.
@@ -159,7 +159,7 @@ pub struct Options<'a> {
     pub confirmation: Option<Confirmation<'a>>,
 }
 
-impl Default for Options<'_> {
+impl Default for DedupOptions<'_> {
     fn default() -> Self {
         Self { threshold: 0.9, mode: Mode::Star, keep: Keep::First, confirmation: None }
     }
@@ -222,7 +222,11 @@ struct Dropped {
 /// # Errors
 /// Options that can't be, vectors or ranks that don't match the rows, pairs of rows that are not
 /// there, what the host or the judge says.
-pub fn dedup(input: &Input<'_>, options: &Options<'_>, host: &dyn Host) -> Result<Vec<Verdict>> {
+pub fn dedup(
+    input: &Input<'_>,
+    options: &DedupOptions<'_>,
+    host: &dyn Host,
+) -> Result<Vec<Verdict>> {
     let threshold = neighbours::check_threshold(options.threshold)?;
     check_input(input, options)?;
     let distinct = input.distinct;
@@ -251,7 +255,7 @@ pub fn dedup(input: &Input<'_>, options: &Options<'_>, host: &dyn Host) -> Resul
     verdicts(distinct, &drops, host)
 }
 
-fn check_input(input: &Input<'_>, options: &Options<'_>) -> Result<()> {
+fn check_input(input: &Input<'_>, options: &DedupOptions<'_>) -> Result<()> {
     let rows = input.distinct.rows();
     options.keep.check(rows)?;
     if !input.equal_earlier.is_empty() && input.equal_earlier.len() != rows {
@@ -301,7 +305,7 @@ fn tell_apart(
     similar: Similar<'_>,
     distinct: &Distinct,
     mut open: Vec<u32>,
-    options: &Options<'_>,
+    options: &DedupOptions<'_>,
     host: &dyn Host,
 ) -> Result<Vec<(u32, Dropped)>> {
     let clusters = if options.mode == Mode::Closure || options.keep == Keep::Centroid {

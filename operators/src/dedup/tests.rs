@@ -44,7 +44,7 @@ impl Case {
     }
 
     /// The score of a pair if it is similar, by the options.
-    fn similar(&self, side: Side, a: u32, b: u32, options: &Options<'_>) -> Option<f32> {
+    fn similar(&self, side: Side, a: u32, b: u32, options: &DedupOptions<'_>) -> Option<f32> {
         let score = self.cosine(side, a, b)?;
         let (threshold, margin) = (options.threshold as f32, |x: Confirmation<'_>| x.margin as f32);
         let Some(confirmation) = options.confirmation else {
@@ -79,7 +79,7 @@ fn best(candidates: impl Iterator<Item = (u32, Option<f32>)>) -> Option<(u32, f3
 }
 
 /// Which of the rows each row is connected with: the smallest row that can be reached.
-fn slow_roots(case: &Case, open: &[u32], options: &Options<'_>) -> Vec<u32> {
+fn slow_roots(case: &Case, open: &[u32], options: &DedupOptions<'_>) -> Vec<u32> {
     let mut roots: Vec<u32> = (0..case.vectors.rows() as u32).collect();
     loop {
         let before = roots.clone();
@@ -97,7 +97,7 @@ fn slow_roots(case: &Case, open: &[u32], options: &Options<'_>) -> Vec<u32> {
     }
 }
 
-fn slow_order(case: &Case, open: &[u32], roots: &[u32], options: &Options<'_>) -> Vec<u32> {
+fn slow_order(case: &Case, open: &[u32], roots: &[u32], options: &DedupOptions<'_>) -> Vec<u32> {
     let nearness = |row: u32| {
         let members = open.iter().filter(|other| roots[**other as usize] == roots[row as usize]);
         let mut sum = vec![0.0_f64; case.vectors.dimension()];
@@ -127,7 +127,7 @@ fn slow_order(case: &Case, open: &[u32], roots: &[u32], options: &Options<'_>) -
 }
 
 /// The definition: for each distinct row its side, representative, score and whether it is exact.
-fn slow_dedup(case: &Case, options: &Options<'_>) -> Vec<Verdict> {
+fn slow_dedup(case: &Case, options: &DedupOptions<'_>) -> Vec<Verdict> {
     let standing = case.distinct.standing();
     let groups = standing.len() as u32;
     let mut drops: Vec<Option<Dropped>> = vec![None; groups as usize];
@@ -200,7 +200,8 @@ fn verdicts_are_what_the_definition_says() {
                 (Mode::Closure, 0.9, true),
             ] {
                 let case = Case::new(rows, &keep, with_earlier);
-                let options = Options { threshold, mode, keep: keep.clone(), confirmation: None };
+                let options =
+                    DedupOptions { threshold, mode, keep: keep.clone(), confirmation: None };
                 let got = dedup(&case.input(), &options, &Unbounded).expect("told apart");
                 let wanted = slow_dedup(&case, &options);
                 assert_eq!(got, wanted, "{rows} rows, {mode:?}, {keep:?}, {threshold}");
@@ -234,7 +235,7 @@ fn saved_pairs_give_the_same_verdicts() {
     for keep in [first, ranked] {
         for (mode, threshold) in [(Mode::Star, 0.5), (Mode::Star, 0.9), (Mode::Closure, 0.8)] {
             let case = Case::new(150, &keep, true);
-            let options = Options { threshold, mode, keep: keep.clone(), confirmation: None };
+            let options = DedupOptions { threshold, mode, keep: keep.clone(), confirmation: None };
             let near = Near::Pairs { within: &within, earlier: &earlier };
             let input = Input { near, ..case.input() };
             let got = dedup(&input, &options, &Unbounded).expect("told apart");
@@ -246,7 +247,7 @@ fn saved_pairs_give_the_same_verdicts() {
             assert_eq!(got, wanted, "{mode:?} {keep:?} {threshold}");
         }
     }
-    let options = Options { keep: centroid, ..Options::default() };
+    let options = DedupOptions { keep: centroid, ..DedupOptions::default() };
     let near = Near::Pairs { within: &within, earlier: &[] };
     let error = dedup(&Input { near, ..saver.input() }, &options, &Unbounded).expect_err("centre");
     assert!(error.to_string().contains("needs vectors"), "{error}");
@@ -264,7 +265,7 @@ fn pairs_near_the_threshold_are_confirmed_in_batches() {
             };
             let confirmation = Some(Confirmation { margin: 0.1, batch: 16, judge: &judge });
             let case = Case::new(120, &keep, true);
-            let options = Options { threshold: 0.8, mode, keep: keep.clone(), confirmation };
+            let options = DedupOptions { threshold: 0.8, mode, keep: keep.clone(), confirmation };
             let got = dedup(&case.input(), &options, &Unbounded).expect("told apart");
             assert_eq!(got, slow_dedup(&case, &options), "{mode:?} {keep:?}");
             let asked = asked.into_inner().expect("whole");
@@ -283,7 +284,7 @@ fn large_stars_have_their_properties() {
     let input = Input { distinct: &distinct, near, equal_earlier: &[] };
     let ranks: Vec<u32> = (0..5000).map(|row| row * 7919 % 5000).collect();
     let keep = Keep::Ranked(ranks.clone());
-    let options = Options { threshold: 0.85, keep, ..Options::default() };
+    let options = DedupOptions { threshold: 0.85, keep, ..DedupOptions::default() };
     let verdicts = dedup(&input, &options, &Unbounded).expect("told apart");
     let kept: Vec<usize> = (0..5000).filter(|row| verdicts[*row].is_kept()).collect();
     assert!((500..4500).contains(&kept.len()), "{} kept", kept.len());
@@ -317,7 +318,7 @@ fn rows_that_are_all_similar_need_little_memory() {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     for mode in [Mode::Star, Mode::Closure] {
         let host = Limited { limit: 96 << 20, ..Limited::default() };
-        let options = Options { mode, ..Options::default() };
+        let options = DedupOptions { mode, ..DedupOptions::default() };
         let verdicts = threads.install(|| dedup(&input, &options, &host)).expect("lent enough");
         assert!(verdicts.iter().all(|verdict| verdict.representative == 0));
         assert_eq!(verdicts.iter().filter(|verdict| verdict.is_kept()).count(), 1);
@@ -329,26 +330,26 @@ fn rows_that_are_all_similar_need_little_memory() {
 fn what_cannot_be_is_refused() {
     let case = Case::new(20, &Keep::First, false);
     let input = case.input();
-    let refused = |input: &Input<'_>, options: Options<'_>| {
+    let refused = |input: &Input<'_>, options: DedupOptions<'_>| {
         dedup(input, &options, &Unbounded).expect_err("refused").to_string()
     };
-    let options = Options { threshold: 7.0, ..Options::default() };
+    let options = DedupOptions { threshold: 7.0, ..DedupOptions::default() };
     assert_eq!(refused(&input, options), "threshold must be a cosine between -1 and 1, got 7");
-    let options = Options { keep: Keep::Ranked(vec![1, 2]), ..Options::default() };
+    let options = DedupOptions { keep: Keep::Ranked(vec![1, 2]), ..DedupOptions::default() };
     let message = "2 ranks were given for 20 rows; each row needs one";
     assert_eq!(refused(&input, options), message);
     let pairs = [Pair { a: 3, b: 20, score: 1.0 }];
     let near = Near::Pairs { within: &pairs, earlier: &[] };
     let message = "a pair has row 20; there are 20 rows";
-    assert_eq!(refused(&Input { near, ..input }, Options::default()), message);
+    assert_eq!(refused(&Input { near, ..input }, DedupOptions::default()), message);
     let vectors = random_rows(3, 5, 1);
     let near = Near::Vectors { rows: &vectors, earlier: None };
-    let error = refused(&Input { near, ..input }, Options::default());
+    let error = refused(&Input { near, ..input }, DedupOptions::default());
     assert!(error.starts_with("3 vectors were given for "), "{error}");
     let judge = |_, _: &[Pair]| Ok(Vec::new());
     for (margin, batch) in [(-0.1, 1), (f64::NAN, 1), (0.1, 0), (0.5, 9)] {
         let confirmation = Some(Confirmation { margin, batch, judge: &judge });
-        let options = Options { confirmation, ..Options::default() };
+        let options = DedupOptions { confirmation, ..DedupOptions::default() };
         assert!(dedup(&input, &options, &Unbounded).is_err(), "{margin} {batch}");
     }
 }

@@ -122,8 +122,10 @@ impl OnlineDedup {
             nearest.into_iter().map(|found| found.first().copied()).collect();
         let near = Near::Searched { rows: &vectors, earlier: &earlier };
         let input = Input { distinct: &distinct, near, equal_earlier: &equal_earlier };
-        let options =
-            dedup::Options { threshold: self.options.threshold, ..dedup::Options::default() };
+        let options = dedup::DedupOptions {
+            threshold: self.options.threshold,
+            ..dedup::DedupOptions::default()
+        };
         let verdicts = dedup::dedup(&input, &options, host)?;
         let found = self.with_tags(&seen, verdicts);
 

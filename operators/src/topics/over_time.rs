@@ -1,7 +1,7 @@
 //! Topics over time: how large each topic is in each bin of time, and its words there.
 //!
 //! The words of a bin are weighed by the counts of that bin alone, so that a bin gives the same
-//! words whatever comes later, and a window of a stream gives what its bin gives at rest. Only the
+//! words whatever comes later, and a window of a stream gives what its bin gives in a static table. Only the
 //! languages of stop words, when they are guessed, are guessed from all texts.
 
 use std::collections::BTreeMap;

@@ -31,13 +31,13 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
         return Ok(found.files);
     }
     if !glob::is_pattern(name) {
-        return Err(Error::Option(match fs::symlink_metadata(path) {
-            Ok(_) => format!("'{name}' is a link to a file that does not exist"),
+        return Err(match fs::symlink_metadata(path) {
+            Ok(_) => Error::Missing(format!("'{name}' is a link to a file that does not exist")),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                format!("'{name}' can't be read: permission denied")
+                Error::Option(format!("'{name}' can't be read: permission denied"))
             }
-            Err(_) => format!("file '{name}' does not exist"),
-        }));
+            Err(_) => Error::Missing(format!("file '{name}' does not exist")),
+        });
     }
     // Braces of a folder that is called so are meant literally.
     let mut matches = matched(name)?;
@@ -255,7 +255,7 @@ pub(super) fn failed(path: &Path, error: &IoError) -> Error {
         text.find(" (os error").map_or(text.as_str(), |end| text.get(..end).unwrap_or_default());
     let message = format!("'{shown}' can't be read: {}", text.to_lowercase());
     match error.kind() {
-        ErrorKind::NotFound => Error::Option(format!("file '{shown}' does not exist")),
+        ErrorKind::NotFound => Error::Missing(format!("file '{shown}' does not exist")),
         ErrorKind::PermissionDenied => Error::Option(message),
         _ => Error::Io(message),
     }

@@ -145,7 +145,7 @@ impl Listing {
             (true, _) if !patterns.is_empty() => {
                 Err(Error::Option(format!("no file matches '{shown}'")))
             }
-            (true, true) => Err(Error::Option(format!("'{shown}' does not exist"))),
+            (true, true) => Err(Error::Missing(format!("'{shown}' does not exist"))),
             (true, false) => Err(Error::Option(format!(
                 "nothing at '{shown}' has a known file extension: {}",
                 known_endings()
@@ -220,7 +220,7 @@ fn fits(pattern: &str, location: &str) -> bool {
 fn failed(shown: &str, error: &StoreError) -> Error {
     let error = io_error(error);
     match error.kind() {
-        io::ErrorKind::NotFound => Error::Option(format!("file '{shown}' does not exist")),
+        io::ErrorKind::NotFound => Error::Missing(format!("file '{shown}' does not exist")),
         io::ErrorKind::PermissionDenied => {
             Error::Option(format!("file '{shown}' can't be read: {error}"))
         }

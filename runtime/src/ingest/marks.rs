@@ -8,9 +8,9 @@ use crate::{Mark, Standing};
 
 /// What has been told.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<i32, Mark>);
+pub(super) struct ReportedMarks(BTreeMap<i32, Mark>);
 
-impl Told {
+impl ReportedMarks {
     /// The marks that differ from what was told, which are told now. The first call gives all
     /// partitions, those of other instances too.
     pub(super) fn news(
@@ -46,23 +46,26 @@ mod tests {
         let rule = WatermarkRule { delay_us: 5, idle_timeout_ms: Some(100), max_ahead_us: None };
         let mut watermarks = Watermarks::new(vec![rule]);
         watermarks.assign(0, partitions.of(0), 0);
-        let mut told = Told::default();
+        let mut reported = ReportedMarks::default();
         let mark = |partition, watermark_us, standing| Mark { partition, watermark_us, standing };
         let unknown = i64::MIN;
         assert_eq!(
-            told.news(&partitions, &watermarks, 0),
+            reported.news(&partitions, &watermarks, 0),
             [
                 mark(0, unknown, Standing::Awake),
                 mark(1, unknown, Standing::Elsewhere),
                 mark(2, unknown, Standing::Awake)
             ]
         );
-        assert_eq!(told.news(&partitions, &watermarks, 1), []);
+        assert_eq!(reported.news(&partitions, &watermarks, 1), []);
         let row = Ahead { time_us: 25, sequence: 0 };
         watermarks.observe(0, &"t/2".into(), [row].into_iter(), 50, None);
-        assert_eq!(told.news(&partitions, &watermarks, 50), [mark(2, 20, Standing::Awake)]);
-        assert_eq!(told.news(&partitions, &watermarks, 120), [mark(0, unknown, Standing::Idle)]);
+        assert_eq!(reported.news(&partitions, &watermarks, 50), [mark(2, 20, Standing::Awake)]);
+        assert_eq!(
+            reported.news(&partitions, &watermarks, 120),
+            [mark(0, unknown, Standing::Idle)]
+        );
         watermarks.end(0, &"t/2".into());
-        assert_eq!(told.news(&partitions, &watermarks, 130), [mark(2, 20, Standing::Ended)]);
+        assert_eq!(reported.news(&partitions, &watermarks, 130), [mark(2, 20, Standing::Ended)]);
     }
 }

@@ -38,7 +38,7 @@ use advice::clock_us;
 use batcher::{Batcher, Limits, MicroBatch};
 use clock::ListeningClock;
 pub(crate) use intake::Intake;
-use marks::Told;
+use marks::ReportedMarks;
 pub(crate) use reader::{SharedSource, read};
 
 /// Bounds of the time between two looks at the clocks of partitions.
@@ -74,7 +74,7 @@ pub(crate) struct Ingest {
     watermarks: Watermarks,
     /// The last watermark that was told.
     watermark_us: i64,
-    told: Told,
+    reported: ReportedMarks,
     batcher: Batcher,
     /// Calls of the row part that may still begin.
     slots: Arc<Semaphore>,
@@ -122,7 +122,7 @@ impl Ingest {
             positions: Positions::new(),
             watermarks: Watermarks::new(Vec::new()),
             watermark_us: i64::MIN,
-            told: Told::default(),
+            reported: ReportedMarks::default(),
             slots: Arc::new(Semaphore::new(options.row_tasks)),
             calls: JoinSet::new(),
             clock: ListeningClock::new(now, tick),
@@ -365,7 +365,9 @@ impl Ingest {
     /// What an exchange has not been told of event time.
     fn news(&mut self) -> Vec<Mark> {
         match self.edges.tells_marks {
-            true => self.told.news(&self.rows.partitions, &self.watermarks, self.clock.now_ms()),
+            true => {
+                self.reported.news(&self.rows.partitions, &self.watermarks, self.clock.now_ms())
+            }
             false => Vec::new(),
         }
     }

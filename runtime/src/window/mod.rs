@@ -3,7 +3,7 @@
 //! - *Invariant:* a window is `[start, end)`; it closes when the watermark reaches its end.
 //! - *Invariant:* times are within the years 1 to 9999 ([`check_time`]) and lengths within
 //!   [`LENGTH_MAX_US`], so no sum overflows.
-//! - *Absent:* clocks, files, tasks. The same assignment serves tables at rest.
+//! - *Absent:* clocks, files, tasks. The same assignment serves static tables.
 //!
 //! [`WindowRows`] is the front; `bins` knows which row is in which open window, `slots` keeps the
 //! rows in memory, `held` decides what a checkpoint writes, `segment` writes it down.

@@ -1,4 +1,4 @@
-//! Sessions of rows at rest: a sort and one pass, where a stream merges row by row.
+//! Sessions of static rows: a sort and one pass, where a stream merges row by row.
 
 use super::{Window, WindowKind, check_time};
 use crate::{Error, Result};

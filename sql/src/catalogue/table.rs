@@ -18,7 +18,7 @@ use super::source::SourceDef;
 use super::{bounded, read};
 use crate::SqlError;
 
-/// A source as a table. A query that runs at rest reads the rows there are; a pipeline finds the
+/// A source as a table. A batch query reads the rows that exist; a pipeline finds the
 /// source in the query's plan instead.
 #[derive(Debug)]
 pub(crate) struct StreamTable {

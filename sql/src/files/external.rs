@@ -13,6 +13,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{CreateExternalTable, Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use sembla_readers::Error as ReadError;
 use sembla_readers::files::{Format, TableOptions};
 
 use crate::SqlError;
@@ -57,17 +58,12 @@ async fn read(
 ) -> Result<Arc<dyn TableProvider>> {
     let options = options(command)?;
     let is_declared = options.columns.is_some();
-    match super::open_with(session, command.locations.clone(), options.clone()).await {
-        Err(error) if is_declared && is_missing(&error) => {
+    match super::try_open(session, command.locations.clone(), options.clone()).await? {
+        Err(ReadError::Missing(_)) if is_declared => {
             super::open_with(session, Vec::new(), options).await
         }
-        read => read,
+        read => Ok(read.map_err(SqlError::from)?),
     }
-}
-
-fn is_missing(error: &DataFusionError) -> bool {
-    let message = error.to_string();
-    message.contains("does not exist") || message.contains("there is nothing at")
 }
 
 /// What the statement says of the files.

@@ -139,6 +139,15 @@ pub(crate) async fn open_with(
     names: Vec<String>,
     options: TableOptions,
 ) -> Result<Arc<dyn TableProvider>> {
+    Ok(try_open(state, names, options).await?.map_err(SqlError::from)?)
+}
+
+/// The same, with what the readers say of the files apart from other errors.
+async fn try_open(
+    state: &SessionState,
+    names: Vec<String>,
+    options: TableOptions,
+) -> Result<std::result::Result<Arc<dyn TableProvider>, ReadError>> {
     let reading = FileReading::of(state);
     let (cancel, shared) = (cancel_of(state.config_options()), Arc::clone(&reading));
     let opened = tokio::task::spawn_blocking(move || {
@@ -149,18 +158,19 @@ pub(crate) async fn open_with(
         Table::open(files, &options, &shared.surveys, &cancel)
     });
     let opened = opened.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?;
-    let table = Arc::new(opened.map_err(SqlError::from)?);
-    for notice in table.notices() {
-        reading.notices.say(&notice);
-    }
-    Ok(Arc::new(FilesTable::new(table)))
+    Ok(opened.map(|table| -> Arc<dyn TableProvider> {
+        for notice in table.notices() {
+            reading.notices.say(&notice);
+        }
+        Arc::new(FilesTable::new(Arc::new(table)))
+    }))
 }
 
 impl From<ReadError> for SqlError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Data(message) => Self::Data(message),
-            ReadError::Option(message) => Self::Statement(message),
+            ReadError::Option(message) | ReadError::Missing(message) => Self::Statement(message),
             ReadError::Io(message) => Self::Io(message),
             ReadError::Limit(message) => Self::Data(message),
             ReadError::Cancelled => Self::Cancelled,

@@ -1,5 +1,5 @@
 //! What every finding is: a function from tables to rows. It knows nothing of queries and plans, so
-//! that a table at rest and a closed window of a stream go through the same code.
+//! that a static table and a closed window of a stream go through the same code.
 
 use std::fmt::Debug;
 

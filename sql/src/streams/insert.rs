@@ -16,12 +16,12 @@ use sembla_runtime::{
     WindowPart as RuntimeWindow,
 };
 
-use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::connect;
 use super::settings::StreamSettings;
 use super::split::{Split, SplitWindow, split};
 use super::stages::{RowPart, WindowPart};
+use super::static_tables::StaticTables;
 use crate::SqlError;
 use crate::catalogue::{SinkDef, SourceDef};
 
@@ -63,7 +63,7 @@ impl StreamPlan {
         let options = state.config_options();
         let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
         let Split { rows, sources, window } = split(&state, plan, sink.shows_late())?;
-        // Made again when the tables at rest are in memory; here for what it says of mistakes.
+        // Made again when the static tables are in memory; here for what it says of mistakes.
         BoundPlan::new(&state, &rows).await?;
         if let Some(window) = &window {
             BoundPlan::new(&state, &window.above).await?;
@@ -98,27 +98,27 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Reads the tables at rest, and connects to sources, sink and state: the pipeline, or two of
+    /// Reads the static tables, and connects to sources, sink and state: the pipeline, or two of
     /// them with an exchange between. Nothing of a stream is read or written yet.
     ///
     /// # Errors
     /// Options of connectors that can't be, and what the outside world says.
     pub async fn open(mut self, ignore_state: bool) -> Result<Vec<Pipeline>, SqlError> {
-        let mut at_rest = AtRest::new(&self.state);
-        let rows = at_rest.settle(self.row_plan.clone()).await?;
+        let mut tables = StaticTables::new(&self.state);
+        let rows = tables.settle(self.row_plan.clone()).await?;
         let rows = BoundPlan::new(&self.state, &rows).await?;
         let per_window = match &self.window {
             Some(window) => {
-                let plan = at_rest.settle(window.above.clone()).await?;
+                let plan = tables.settle(window.above.clone()).await?;
                 Some(BoundPlan::new(&self.state, &plan).await?)
             }
             None => None,
         };
-        let at_rest = Arc::new(at_rest);
+        let tables = Arc::new(tables);
         let schema = per_window.as_ref().map_or(rows.schema(), BoundPlan::schema).clone();
         let windows = self.window.as_ref().zip(per_window).map(|(window, plan)| {
             let SplitWindow { node, keys, input, shown, .. } = window;
-            let kept = Arc::clone(&at_rest);
+            let kept = Arc::clone(&tables);
             RuntimeWindow {
                 kind: node.kind,
                 keys: keys.clone(),
@@ -131,7 +131,7 @@ impl StreamPlan {
                 ),
             }
         });
-        let rows = RowPart::new(rows, at_rest);
+        let rows = RowPart::new(rows, tables);
         if let Some(exchange) = self.exchange.take() {
             return self.exchanging(exchange.as_ref(), rows, windows, &schema, ignore_state).await;
         }

@@ -7,11 +7,10 @@
 //! opens sources, sink and state, and [`probe`] asks them before that.
 //!
 //! - *Invariant:* a closed window is a small table, and the plan that runs on it is the plan that
-//!   runs on a table at rest. So a stream gives, window by window, what the same query gives at
-//!   rest.
+//!   runs on a static table. So a stream gives, window by window, what the same batch
+//!   query gives.
 //! - *Absent:* tasks, queues, watermarks, checkpoints. Those are the runtime's.
 
-mod at_rest;
 mod bound;
 mod carry;
 mod columns;
@@ -27,6 +26,7 @@ mod scans;
 mod settings;
 mod split;
 mod stages;
+mod static_tables;
 mod traced;
 
 pub use insert::StreamPlan;

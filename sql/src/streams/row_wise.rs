@@ -1,5 +1,5 @@
 //! Whether a plan treats each row of a stream by itself: filters, projections, functions, unions,
-//! joins with tables at rest, and searches in a table at rest.
+//! joins with static tables, and searches in a static table.
 //!
 //! Only such a plan gives the same rows whether its input comes whole or in micro-batches. What
 //! looks at many rows needs a window below it; the messages say so.
@@ -50,7 +50,7 @@ fn needs_window(what: &str) -> SqlError {
     ))
 }
 
-/// A stream may be joined with tables at rest, and its rows decide what comes out.
+/// A stream may be joined with static tables, and its rows decide what comes out.
 fn check_join(join: &Join) -> Result<(), SqlError> {
     let (left, right) = (reads_stream(&join.left)?, reads_stream(&join.right)?);
     if left && right {
@@ -94,7 +94,7 @@ fn check_node(node: &dyn StreamNode) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Sub-queries in expressions read tables at rest only.
+/// Sub-queries in expressions read static tables only.
 fn no_stream_in_expressions(plan: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = false;
     plan.apply_subqueries(|subquery| {

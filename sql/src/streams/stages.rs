@@ -14,9 +14,9 @@ use sembla_runtime::{
     ClosedWindow, Error, RejectedRow, Result, RowStage, StateTable, WindowOut, WindowStage,
 };
 
-use super::at_rest::AtRest;
 use super::bound::BoundPlan;
 use super::feed::Feeds;
+use super::static_tables::StaticTables;
 use crate::SqlError;
 use crate::query::Rejections;
 use crate::relations::OnlineSlots;
@@ -29,12 +29,12 @@ const REJECTED_ROWS_MAX: usize = 100;
 pub(super) struct RowPart {
     plan: BoundPlan,
     /// Holds the memory of the tables that the plan reads.
-    _at_rest: Arc<AtRest>,
+    _tables: Arc<StaticTables>,
 }
 
 impl RowPart {
-    pub(super) fn new(plan: BoundPlan, at_rest: Arc<AtRest>) -> Self {
-        Self { plan, _at_rest: at_rest }
+    pub(super) fn new(plan: BoundPlan, tables: Arc<StaticTables>) -> Self {
+        Self { plan, _tables: tables }
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) struct WindowPart {
     /// The columns that late rows and dead letters are shown with, and their names.
     shown: Vec<(usize, String)>,
     /// Holds the memory of the tables that the plan reads.
-    _at_rest: Arc<AtRest>,
+    _tables: Arc<StaticTables>,
 }
 
 impl WindowPart {
@@ -70,11 +70,11 @@ impl WindowPart {
         plan: BoundPlan,
         input: SchemaRef,
         has_pane: bool,
-        at_rest: Arc<AtRest>,
+        tables: Arc<StaticTables>,
     ) -> Self {
         let slots = Arc::new(OnlineSlots::new());
         let (names, shown) = (Vec::new(), Vec::new());
-        Self { plan, input, has_pane, slots, names, shown, _at_rest: at_rest }
+        Self { plan, input, has_pane, slots, names, shown, _tables: tables }
     }
 
     /// With the names that the row part's columns have in the query.

@@ -1,4 +1,4 @@
-//! A window in a physical plan, over rows at rest.
+//! A window in a physical plan, over static rows.
 //!
 //! Tumbling and hopping windows are computed batch by batch in each partition; sessions read the
 //! input to its end and come in one partition.

@@ -1,4 +1,4 @@
-//! Sessions over rows at rest. They depend on all rows of a key, so the input is read to its end
+//! Sessions over static rows. They depend on all rows of a key, so the input is read to its end
 //! first; then each row comes with its session, in the order of the input.
 
 use std::sync::Arc;

@@ -171,7 +171,7 @@ impl KafkaSource {
                         "a static query needs topics by name; topic_pattern works only in pipelines".into(),
                     ));
                 };
-                thread.member.give(partitions);
+                thread.member.assign(partitions);
                 self.thread = Some(thread);
                 return Ok(());
             }

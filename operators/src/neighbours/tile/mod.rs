@@ -12,7 +12,7 @@ mod avx2;
 mod avx512;
 mod plain;
 
-use sembla_processor::{Kind, Level};
+use sembla_processor::{InstructionSet, Level};
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
@@ -91,22 +91,22 @@ impl Machine {
 
     /// Its tiles in 8 bits, if they are faster than those in f32.
     pub(super) fn byte_tiles(self) -> Option<ByteTiles> {
-        match self.0.kind() {
+        match self.0.instructions() {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni => Some(ByteTiles(Way::Vnni)),
+            InstructionSet::Avx512Vnni => Some(ByteTiles(Way::Vnni)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => Some(ByteTiles(Way::Avx2)),
+            InstructionSet::Avx2 => Some(ByteTiles(Way::Avx2)),
             _ => None,
         }
     }
 
     /// Rows of a tile in f32.
     pub(super) fn tile_rows(self) -> usize {
-        match self.0.kind() {
+        match self.0.instructions() {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 | Kind::Avx512Vnni => TILE_ROWS_MAX,
+            InstructionSet::Avx512 | InstructionSet::Avx512Vnni => TILE_ROWS_MAX,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2::ROWS,
+            InstructionSet::Avx2 => avx2::ROWS,
             _ => plain::ROWS,
         }
     }
@@ -121,15 +121,15 @@ impl Machine {
         out: &mut Survivors<'_>,
     ) {
         assert_eq!(rows.len() / self.tile_rows(), columns.len() / PANEL, "components");
-        match self.0.kind() {
+        match self.0.instructions() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is one that the processor has.
-            Kind::Avx512 | Kind::Avx512Vnni => unsafe {
+            InstructionSet::Avx512 | InstructionSet::Avx512Vnni => unsafe {
                 avx512::floats(rows, columns, limits, out);
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is one that the processor has.
-            Kind::Avx2 => unsafe { avx2::floats(rows, columns, limits, out) },
+            InstructionSet::Avx2 => unsafe { avx2::floats(rows, columns, limits, out) },
             _ => plain::floats(rows, columns, limits, out),
         }
     }

@@ -295,7 +295,7 @@ fn lead(
     let earlier = (centres.rows() > 0).then_some(centres);
     let near = Near::Vectors { rows: vectors, earlier };
     let input = Input { distinct: &distinct, near, equal_earlier: &[] };
-    let options = dedup::Options { threshold, ..dedup::Options::default() };
+    let options = dedup::DedupOptions { threshold, ..dedup::DedupOptions::default() };
     let verdicts = dedup(&input, &options, host)?;
     let mut founded = 0;
     let mut place_of = vec![0_u32; vectors.rows()];

@@ -14,7 +14,7 @@ use crate::text::dialect::CsvDialect;
 use crate::text::records::{Fault, Place, Records, Step};
 use crate::text::survey::Range;
 
-use super::split::{self, Field, Found, Marks};
+use super::split::{self, Field, Marks, Scanned};
 
 /// The records of a CSV file, or of a range of it, without the header.
 pub(crate) struct CsvRecords {
@@ -153,8 +153,8 @@ impl CsvRecords {
             let (data, is_last) = (self.buffer.data(), self.buffer.is_ended());
             let found = split::record(data, self.marks, is_last, &mut self.fields);
             match found {
-                Found::Nothing => return Ok(Step::End),
-                Found::Record { length, with_break, lines } => {
+                Scanned::Nothing => return Ok(Step::End),
+                Scanned::Record { length, with_break, lines } => {
                     (self.length, self.with_break) = (length, with_break);
                     self.lines = lines as u64;
                     return Ok(match length > self.limits.record_bytes_max {
@@ -162,15 +162,15 @@ impl CsvRecords {
                         false => Step::Record,
                     });
                 }
-                Found::Unclosed { lines } => {
+                Scanned::Unclosed { lines } => {
                     let line = self.place.line + lines as u64;
                     return Ok(self.first_line(Fault::data(format!(
                         "the quote opened in row {} (line {line}) is never closed",
                         self.place.row + 1
                     ))));
                 }
-                Found::Incomplete if self.buffer.is_full() => return Ok(self.too_long()),
-                Found::Incomplete => self.buffer.fill()?,
+                Scanned::Incomplete if self.buffer.is_full() => return Ok(self.too_long()),
+                Scanned::Incomplete => self.buffer.fill()?,
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::text::buffer::Buffer;
 use crate::text::dialect::{CsvDialect, TextOptions};
 use crate::text::guess::{Guess, Seen};
 
-use super::split::{self, Field, Found, Marks};
+use super::split::{self, Field, Marks, Scanned};
 
 /// What may be between fields, in the order of preference.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -48,7 +48,7 @@ pub(crate) fn sniff(
             (marks.delimiter, marks.quote, marks.escape);
         match rows(buffer, marks, 1) {
             (mut rows, _) if !rows.is_empty() => break rows.swap_remove(0),
-            (_, Found::Unclosed { .. }) => {
+            (_, Scanned::Unclosed { .. }) => {
                 return Err(wrong(buffer, "the quote opened in the first row is never closed"));
             }
             _ if buffer.is_ended() => return Ok(dialect),
@@ -86,7 +86,7 @@ fn wrong(buffer: &Buffer, what: &str) -> Error {
 type Row = Vec<Field>;
 
 /// The first rows of what is in the buffer, and what was found behind them.
-fn rows(buffer: &Buffer, marks: Marks, rows_max: usize) -> (Vec<Row>, Found) {
+fn rows(buffer: &Buffer, marks: Marks, rows_max: usize) -> (Vec<Row>, Scanned) {
     let (data, is_last) = (buffer.data(), buffer.is_ended());
     let (mut rows, mut at) = (Vec::new(), 0);
     while rows.len() < rows_max {
@@ -96,7 +96,7 @@ fn rows(buffer: &Buffer, marks: Marks, rows_max: usize) -> (Vec<Row>, Found) {
         let rest = data.get(at..).unwrap_or_default();
         let mut fields = Vec::new();
         match split::record(rest, marks, is_last, &mut fields) {
-            Found::Record { with_break, .. } => {
+            Scanned::Record { with_break, .. } => {
                 let moved = fields.iter().map(|field| Field {
                     start: field.start + at,
                     end: field.end + at,
@@ -108,7 +108,7 @@ fn rows(buffer: &Buffer, marks: Marks, rows_max: usize) -> (Vec<Row>, Found) {
             other => return (rows, other),
         }
     }
-    (rows, Found::Incomplete)
+    (rows, Scanned::Incomplete)
 }
 
 /// The values of a row; `None` unless they are UTF-8.
@@ -162,7 +162,7 @@ fn are_sound(buffer: &Buffer, marks: Marks) -> bool {
     let (rows, end) = rows(buffer, marks, ROWS_MAX);
     let width = rows.first().map_or(0, Vec::len);
     let is_torn = |field: &Field| split::has_tail(buffer.data(), field, marks.quote);
-    !matches!(end, Found::Unclosed { .. })
+    !matches!(end, Scanned::Unclosed { .. })
         && rows.iter().all(|row| row.len() == width && !row.iter().any(is_torn))
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Field {
 
 /// What was found at the beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Scanned {
     /// A whole record.
     Record {
         /// Bytes up to its line break.
@@ -79,10 +79,15 @@ pub(crate) fn empty_lines(bytes: &[u8], is_last: bool) -> Option<(usize, usize)>
 
 /// Takes a record from bytes that don't begin with a line break, and puts its fields into `fields`.
 /// `is_last` says that nothing follows the bytes.
-pub(crate) fn record(bytes: &[u8], marks: Marks, is_last: bool, fields: &mut Vec<Field>) -> Found {
+pub(crate) fn record(
+    bytes: &[u8],
+    marks: Marks,
+    is_last: bool,
+    fields: &mut Vec<Field>,
+) -> Scanned {
     fields.clear();
     if bytes.is_empty() {
-        return if is_last { Found::Nothing } else { Found::Incomplete };
+        return if is_last { Scanned::Nothing } else { Scanned::Incomplete };
     }
     let breaks = Breaks::new(marks);
     let (mut at, mut inner_lines) = (0, 0);
@@ -90,8 +95,8 @@ pub(crate) fn record(bytes: &[u8], marks: Marks, is_last: bool, fields: &mut Vec
         let end = if bytes.get(at) == Some(&marks.quote) {
             let Some(quoted) = quoted(bytes, at, &breaks, is_last) else {
                 return match is_last {
-                    true => Found::Unclosed { lines: inner_lines },
-                    false => Found::Incomplete,
+                    true => Scanned::Unclosed { lines: inner_lines },
+                    false => Scanned::Incomplete,
                 };
             };
             let text = bytes.get(at..quoted.end).unwrap_or_default();
@@ -105,18 +110,18 @@ pub(crate) fn record(bytes: &[u8], marks: Marks, is_last: bool, fields: &mut Vec
         };
         match (bytes.get(end), bytes.get(end + 1)) {
             (Some(b'\r'), Some(b'\n')) => return whole(end, 2, inner_lines),
-            (Some(b'\r'), None) if !is_last => return Found::Incomplete,
+            (Some(b'\r'), None) if !is_last => return Scanned::Incomplete,
             (Some(b'\r' | b'\n'), _) => return whole(end, 1, inner_lines),
             (Some(_), _) => at = end + 1,
             (None, _) if is_last => return whole(end, 0, inner_lines),
-            (None, _) => return Found::Incomplete,
+            (None, _) => return Scanned::Incomplete,
         }
     }
 }
 
-fn whole(length: usize, line_break: usize, inner_lines: usize) -> Found {
+fn whole(length: usize, line_break: usize, inner_lines: usize) -> Scanned {
     let lines = inner_lines + usize::from(line_break > 0);
-    Found::Record { length, with_break: length + line_break, lines }
+    Scanned::Record { length, with_break: length + line_break, lines }
 }
 
 /// A field in quotes, and where its delimiter or line break is.

@@ -256,7 +256,7 @@ fn failures_of_a_store_are_told_apart_from_those_of_a_file() {
         survey(&Failing(is_missing), &TextOptions::csv(), &Limits::default(), &Cancel::never())
             .map(|found| found.rows)
     };
-    assert_eq!(of(true), Err(Error::Option("file 's3://b/x.csv.gz' does not exist".into())));
+    assert_eq!(of(true), Err(Error::Missing("file 's3://b/x.csv.gz' does not exist".into())));
     let failed = "file 's3://b/x.csv.gz' can't be read: connection reset";
     assert_eq!(of(false), Err(Error::Io(failed.into())));
 }

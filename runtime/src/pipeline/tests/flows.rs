@@ -18,7 +18,7 @@ fn results(world: &World) -> Vec<String> {
     results
 }
 
-/// All rows are in one committed result each, as computed at rest, and nothing was late.
+/// All rows are in one committed result each, as a batch query computes them, and nothing was late.
 pub(super) fn assert_exact(world: &World, told: &str) {
     assert_eq!(results(world), world.case.expected(), "{} {told}", world.case.describe());
     let durable = world.durable();

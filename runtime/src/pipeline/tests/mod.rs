@@ -2,7 +2,7 @@
 //! store, and a failure at any one operation of theirs.
 //!
 //! What holds in all of them: every row is in exactly one committed result, and the results are
-//! those of a plain computation over the same rows at rest.
+//! those of a plain computation over the same static rows.
 
 mod crashes;
 mod exchange;

@@ -1,4 +1,4 @@
-//! Cases, and what comes of them by plain computation over all rows at rest.
+//! Cases, and what comes of them by plain computation over all static rows.
 
 use std::collections::BTreeMap;
 

@@ -214,7 +214,7 @@ fn windows_are_those_of_the_plain_sibling_through_barriers_and_restores() {
     }
 }
 
-/// Without late rows a stream's windows are those of the rows at rest, in whatever order rows come.
+/// Without late rows a stream's windows are those of the static rows, in whatever order rows come.
 #[test]
 fn windows_of_a_stream_are_those_at_rest() {
     for seed in 0..100 {

@@ -59,14 +59,14 @@ pub(crate) fn algorithm(options: &OptionValues) -> Result<Clustering, SqlError> 
     let (k, threshold) = (options.count("k"), options.number("threshold"));
     let needs_k = matches!(options.text("algorithm"), None | Some("kmeans" | "minibatch"));
     let guesses_k = needs_k && k.is_none();
-    let named = cluster::Options {
+    let named = cluster::ClusteringOptions {
         algorithm: text("algorithm"),
         k: if guesses_k { Some(1) } else { k },
         threshold,
         linkage: text("linkage"),
         min_size: options.count("min_size"),
         seed: options.count("seed").unwrap_or_default() as u64,
-        ..cluster::Options::default()
+        ..cluster::ClusteringOptions::default()
     };
     Ok(Clustering { algorithm: named.algorithm()?, guesses_k })
 }

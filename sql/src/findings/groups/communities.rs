@@ -38,12 +38,12 @@ pub(crate) static DECLARATION: Declaration = Declaration {
 
 #[derive(Debug)]
 struct Communities {
-    options: communities::Options,
+    options: communities::CommunityOptions,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
-    let defaults = communities::Options::default();
-    let options = communities::Options {
+    let defaults = communities::CommunityOptions::default();
+    let options = communities::CommunityOptions {
         threshold: planning.options.number("threshold").unwrap_or(defaults.threshold),
         min_size: planning.options.count("min_size").unwrap_or(defaults.min_size),
     };

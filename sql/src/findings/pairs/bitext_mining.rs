@@ -98,18 +98,18 @@ const THRESHOLD: OptionDef = OptionDef {
 
 #[derive(Debug)]
 struct Translations {
-    options: bitext::Options,
+    options: bitext::BitextOptions,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
     let options = planning.options;
-    let defaults = bitext::Options::default();
+    let defaults = bitext::BitextOptions::default();
     let margin = match options.text("margin") {
         Some("distance") => Margin::Distance,
         Some("absolute") => Margin::Absolute,
         _ => Margin::Ratio,
     };
-    let options = bitext::Options {
+    let options = bitext::BitextOptions {
         margin,
         k: options.count("k").unwrap_or(defaults.k),
         threshold: options.number("threshold"),
@@ -130,6 +130,6 @@ impl Finding for Translations {
     ) -> Result<(), SqlError> {
         let [Some(source), Some(target)] = tables else { return Ok(()) };
         let found = bitext::mine(source.vectors(), target.vectors(), &self.options, host)?;
-        pairs::give(source, target, &found, emit)
+        pairs::emit_pairs(source, target, &found, emit)
     }
 }

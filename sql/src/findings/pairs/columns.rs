@@ -26,7 +26,7 @@ pub(crate) fn columns(inputs: &[Option<InputTypes>]) -> Vec<Field> {
 ///
 /// # Errors
 /// What `emit` says.
-pub(crate) fn give(
+pub(crate) fn emit_pairs(
     a: &Table,
     b: &Table,
     pairs: &[Pair],
@@ -53,7 +53,7 @@ pub(crate) fn stream(
     let failed: Mutex<Option<SqlError>> = Mutex::new(None);
     let found = find(&|pairs| {
         let mut emit = emit.lock().unwrap_or_else(PoisonError::into_inner);
-        give(a, b, pairs, &mut **emit).map_err(|error| {
+        emit_pairs(a, b, pairs, &mut **emit).map_err(|error| {
             let message = error.to_string();
             failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             OperatorError::Caller(message)

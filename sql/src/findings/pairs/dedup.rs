@@ -250,7 +250,7 @@ impl Finding for Dedup {
             judge: &judge,
         });
         let options =
-            dedup::Options { threshold: self.threshold, mode: self.mode, keep, confirmation };
+            dedup::DedupOptions { threshold: self.threshold, mode: self.mode, keep, confirmation };
         let verdicts = dedup::dedup(&input, &options, host)?;
         emit(found(table, against.as_ref(), &verdicts)?)
     }

@@ -64,7 +64,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
 
 #[derive(Debug)]
 struct Paraphrases {
-    options: mining::Options,
+    options: mining::MiningOptions,
     /// The threshold of all pairs, if those are wanted.
     every_pair: Option<f64>,
     approximate: bool,
@@ -86,8 +86,8 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
             "approximate needs one input and can't be combined with all_pairs; leave it out".into(),
         ));
     }
-    let defaults = mining::Options::default();
-    let options = mining::Options {
+    let defaults = mining::MiningOptions::default();
+    let options = mining::MiningOptions {
         top_k: options.count("top_k").unwrap_or(defaults.top_k),
         max_pairs: options.count("max_pairs").unwrap_or(defaults.max_pairs),
         threshold,
@@ -110,15 +110,15 @@ impl Finding for Paraphrases {
         match (other, self.every_pair) {
             (None, None) if self.approximate => {
                 let found = self.approximately(a.vectors(), host)?;
-                pairs::give(a, a, &found, emit)
+                pairs::emit_pairs(a, a, &found, emit)
             }
             (None, None) => {
                 let found = mining::mine(a.vectors(), &self.options, host)?;
-                pairs::give(a, a, &found, emit)
+                pairs::emit_pairs(a, a, &found, emit)
             }
             (Some(b), None) => {
                 let found = mining::mine_between(a.vectors(), b.vectors(), &self.options, host)?;
-                pairs::give(a, b, &found, emit)
+                pairs::emit_pairs(a, b, &found, emit)
             }
             (None, Some(threshold)) => pairs::stream(a, a, emit, |sink| {
                 mining::every_pair(a.vectors(), threshold, host, sink)

@@ -118,9 +118,9 @@ impl Finding for Search {
 }
 
 impl Search {
-    fn coded_options(&self) -> search::Options {
+    fn coded_options(&self) -> search::SearchOptions {
         let oversample = self.candidates.map_or(1, |(_, oversample)| oversample);
-        search::Options { k: self.top_k, min_score: self.min_score, oversample }
+        search::SearchOptions { k: self.top_k, min_score: self.min_score, oversample }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Findings that go from window to window: what one is, and the windows of its input.
 //!
 //! *Invariant:* windows go to a state in the order of their ends, then of their starts, so that a
-//! table at rest and a stream take the same way.
+//! static table and a stream take the same way.
 
 use std::fmt::Debug;
 

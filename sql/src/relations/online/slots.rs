@@ -2,7 +2,7 @@
 //!
 //! A window of a stream is one run of a plan. The session's configuration carries [`OnlineSlots`];
 //! a finding takes its state from there when it runs and puts it back. Without slots, as over a
-//! table at rest, a finding begins with nothing and forgets at the end.
+//! static table, a finding begins with nothing and forgets at the end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

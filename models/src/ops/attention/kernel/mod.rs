@@ -9,7 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use sembla_processor::{Kind, Level};
+use sembla_processor::{InstructionSet, Level};
 
 use crate::ops::math;
 
@@ -90,13 +90,15 @@ pub(super) fn run(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    match level.kind() {
+    match level.instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx512Vnni | Kind::Avx512 => unsafe { run_avx512(shape, qkv, bias, out, scratch) },
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512 => unsafe {
+            run_avx512(shape, qkv, bias, out, scratch)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
+        InstructionSet::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
         _ => run_plain(shape, qkv, bias, out, scratch),
     }
 }

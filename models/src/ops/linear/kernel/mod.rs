@@ -6,7 +6,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use sembla_processor::{Kind, Level};
+use sembla_processor::{InstructionSet, Level};
 
 use super::{LINES, Line, PackedLinear};
 use crate::ops::{Function, math};
@@ -41,13 +41,17 @@ pub(super) fn run(
     function: Function,
     scratch: &mut Scratch,
 ) {
-    match level.kind() {
+    match level.instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        Kind::Avx512Vnni => unsafe { avx512::run(linear, x, out, function, &mut scratch.rows) },
+        InstructionSet::Avx512Vnni => unsafe {
+            avx512::run(linear, x, out, function, &mut scratch.rows)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has, and these include AVX2 and FMA.
-        Kind::Avx512 | Kind::Avx2 => unsafe { avx2::run(linear, x, out, function, scratch) },
+        InstructionSet::Avx512 | InstructionSet::Avx2 => unsafe {
+            avx2::run(linear, x, out, function, scratch)
+        },
         _ => run_plain(linear, x, out, function, &mut scratch.rows),
     }
 }

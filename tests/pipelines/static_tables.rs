@@ -5,7 +5,7 @@ use super::topics::Topics;
 use crate::place::Place;
 
 #[test]
-fn a_query_at_rest_reads_what_the_topics_have() {
+fn a_batch_query_reads_what_the_topics_have() {
     let place = Place::new();
     let topics = Topics::empty();
     topics.fill(0..ROWS / 2);
@@ -27,7 +27,7 @@ fn a_query_at_rest_reads_what_the_topics_have() {
 }
 
 #[test]
-fn a_record_that_cannot_be_used_ends_a_query_at_rest() {
+fn a_record_that_cannot_be_used_ends_a_batch_query() {
     let place = Place::new();
     let topics = Topics::filled();
     let source = topics.source("");

@@ -1,8 +1,8 @@
-//! Reads the tables at rest of a pipeline once, when it starts.
+//! Reads the static tables of a pipeline once, when it starts.
 //!
 //! A plan of a stream runs for every micro-batch. What it joins with or searches in does not change
 //! between runs, so it is read, and embedded, once and kept in memory, borrowed from the session's
-//! memory pool. A pipeline sees its tables at rest as they were when it started.
+//! memory pool. A pipeline sees its static tables as they were when it started.
 
 use std::sync::Arc;
 
@@ -21,18 +21,18 @@ use crate::SqlError;
 use crate::relations::{Input, Roles, stream_node};
 
 /// The name of a kept table in plans.
-const KEPT: &str = "at_rest";
+const KEPT: &str = "static_table";
 
-/// The tables at rest of a pipeline, in memory.
+/// The static tables of a pipeline, in memory.
 #[derive(Debug)]
-pub(super) struct AtRest {
+pub(super) struct StaticTables {
     state: SessionState,
     memory: MemoryReservation,
     /// What was read, by its plan; one that is read twice is kept once.
     kept: Vec<(LogicalPlan, LogicalPlan)>,
 }
 
-impl AtRest {
+impl StaticTables {
     /// Nothing yet.
     pub(super) fn new(state: &SessionState) -> Self {
         let pool = &state.runtime_env().memory_pool;
