@@ -29,8 +29,8 @@ WHERE lower(a.text) <> lower(b.text)
 ORDER BY score DESC, a.id, b.id LIMIT 5;
 
 -- Duplicates: how many questions repeat an earlier one, word for word or nearly?
-SELECT coalesce(reason, 'kept') AS fate, count(*) AS questions
-FROM dedup(questions, threshold => 0.95) GROUP BY fate ORDER BY questions DESC;
+SELECT coalesce(reason, 'kept') AS result, count(*) AS questions
+FROM dedup(questions, threshold => 0.95) GROUP BY result ORDER BY questions DESC;
 
 -- Topics: what are these questions about?
 SELECT size, array_to_string(words, ', ') AS words, representatives[1] AS example

@@ -79,12 +79,12 @@ impl Args for ModelFlags {
                 command.arg(
                     Arg::new(option.key)
                         .long(Self::flag(option.key))
-                        .value_name(option.value)
+                        .value_name(option.describe_value())
                         .help_heading(HEADING)
                         .help(format!(
                             "{} [default: {}]",
-                            capitalised(option.help),
-                            option.default
+                            capitalised(option.about),
+                            option.describe_default()
                         )),
                 )
             },

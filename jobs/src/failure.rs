@@ -115,9 +115,7 @@ impl From<ReadError> for Failure {
             ReadError::Data(message)
             | ReadError::Option(message)
             | ReadError::Missing(message)
-            | ReadError::Limit(message) => {
-                Self::User(message)
-            }
+            | ReadError::Limit(message) => Self::User(message),
             ReadError::Io(message) => Self::Other(message),
             ReadError::Cancelled => Self::Interrupted(None),
         }

@@ -48,4 +48,4 @@ pub use info::{
 };
 pub use model::Model;
 pub use quantize::{QuantizeReport, export, quantize};
-pub use spec::{Device, ModelOption, ModelSpec, Precision};
+pub use spec::{Device, ModelSpec, Precision};

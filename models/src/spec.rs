@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use sembla_options::{Kind, OptionDef, OptionError, Value};
+
 use crate::{ModelError, Result};
 
 /// How the weights and the arithmetic of a model are represented.
@@ -79,19 +81,6 @@ impl FromStr for Device {
     }
 }
 
-/// One option: its key, what it takes, its default in words, and what it is for.
-#[derive(Clone, Copy, Debug)]
-pub struct ModelOption {
-    /// The key, as SQL and the command line spell it.
-    pub key: &'static str,
-    /// What a value looks like.
-    pub value: &'static str,
-    /// The default, in words.
-    pub default: &'static str,
-    /// One line of help.
-    pub help: &'static str,
-}
-
 /// Where a model is and how to run it. Everything but the source has a default.
 ///
 /// # Examples
@@ -136,73 +125,48 @@ pub struct ModelSpec {
 
 impl ModelSpec {
     /// Every option that [`ModelSpec::set`] takes.
-    pub const OPTIONS: &'static [ModelOption] = &[
-        ModelOption {
-            key: "path",
-            value: "PATH or ID",
-            default: "required",
-            help: "directory, .onnx file, built-in name or hub id",
-        },
-        ModelOption {
-            key: "precision",
-            value: "f32|q8|f16",
-            default: "what the directory holds",
-            help: "representation of weights and arithmetic",
-        },
-        ModelOption {
-            key: "device",
-            value: "cpu|cuda:N",
-            default: "cpu",
-            help: "where the model runs; a missing device is an error",
-        },
-        ModelOption {
-            key: "max_length",
-            value: "TOKENS",
-            default: "the model's own",
-            help: "longest input; longer texts are truncated and counted",
-        },
-        ModelOption {
-            key: "truncate_dim",
-            value: "N",
-            default: "the model's own",
-            help: "keep the first N components of each vector",
-        },
-        ModelOption {
-            key: "normalize",
-            value: "true|false",
-            default: "false",
-            help: "scale each vector to length 1",
-        },
-        ModelOption {
-            key: "workers",
-            value: "N",
-            default: "one per core",
-            help: "inference sessions that run in parallel",
-        },
-        ModelOption {
-            key: "threads",
-            value: "N",
-            default: "1",
-            help: "threads inside each session",
-        },
-        ModelOption {
-            key: "batch_tokens",
-            value: "N",
-            default: "256 on a CPU",
-            help: "tokens per inference batch, padding included",
-        },
-        ModelOption {
-            key: "cache",
-            value: "DIR",
-            default: "none",
-            help: "folder in which vectors are cached by content",
-        },
-        ModelOption {
-            key: "cache_mib",
-            value: "MIB",
-            default: "1024",
-            help: "size limit of the cache folder",
-        },
+    pub const OPTIONS: &'static [OptionDef] = &[
+        OptionDef::new("path", Kind::Text, "directory, .onnx file, built-in name or hub id")
+            .value_name("PATH or ID")
+            .required(),
+        OptionDef::new(
+            "precision",
+            Kind::Choice(&["f32", "q8", "f16"]),
+            "representation of weights and arithmetic",
+        )
+        .value_name("f32|q8|f16")
+        .or_else("what the directory holds"),
+        OptionDef::new("device", Kind::Text, "where the model runs; a missing device is an error")
+            .value_name("cpu|cuda:N")
+            .or("cpu"),
+        OptionDef::new(
+            "max_length",
+            Kind::at_least(1),
+            "longest input; longer texts are truncated and counted",
+        )
+        .value_name("TOKENS")
+        .or_else("the model's own"),
+        OptionDef::new(
+            "truncate_dim",
+            Kind::at_least(1),
+            "keep the first N components of each vector",
+        )
+        .or_else("the model's own"),
+        OptionDef::new("normalize", Kind::Flag, "scale each vector to length 1").or("false"),
+        OptionDef::new("workers", Kind::at_least(1), "inference sessions that run in parallel")
+            .or_else("one per core"),
+        OptionDef::new("threads", Kind::at_least(1), "threads inside each session").or("1"),
+        OptionDef::new(
+            "batch_tokens",
+            Kind::at_least(1),
+            "tokens per inference batch, padding included",
+        )
+        .or_else("256 on a CPU"),
+        OptionDef::new("cache", Kind::Text, "folder in which vectors are cached by content")
+            .value_name("DIR"),
+        OptionDef::new("cache_mib", Kind::at_least(1), "size limit of the cache folder")
+            .value_name("MIB")
+            .or("1024"),
     ];
 
     /// A model at `source` with every option at its default.
@@ -228,48 +192,38 @@ impl ModelSpec {
     /// [`ModelError::BadOption`] when the key is unknown (the message names the nearest known one)
     /// or the value can't be read.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        match key.to_ascii_lowercase().as_str() {
-            "path" => self.source = value.to_string(),
-            "precision" => self.precision = Some(value.parse()?),
-            "device" => self.device = value.parse()?,
-            "max_length" => self.max_length = Some(positive(key, value)?),
-            "truncate_dim" => self.truncate_dim = Some(positive(key, value)?),
-            "normalize" => {
-                self.normalize = value.to_ascii_lowercase().parse().map_err(|_| {
-                    ModelError::BadOption(format!(
-                        "option '{key}' must be true or false, got '{value}'"
-                    ))
-                })?;
+        let lower = key.to_ascii_lowercase();
+        let option = Self::OPTIONS.iter().find(|option| option.key == lower).ok_or_else(|| {
+            let known = Self::OPTIONS.iter().map(|option| option.key);
+            ModelError::BadOption(sembla_options::unknown("a model", known, key))
+        })?;
+        let value = option.parse(value).map_err(|error| match error {
+            OptionError::Mistake(message) => ModelError::BadOption(message),
+            OptionError::Bug(message) => ModelError::Bug(message),
+        })?;
+        match (option.key, value) {
+            ("path", Value::Text(path)) => self.source = path,
+            ("precision", Value::Choice(precision)) => self.precision = Some(precision.parse()?),
+            ("device", Value::Text(device)) => self.device = device.parse()?,
+            ("max_length", Value::Count(tokens)) => self.max_length = Some(size(tokens)),
+            ("truncate_dim", Value::Count(width)) => self.truncate_dim = Some(size(width)),
+            ("normalize", Value::Flag(flag)) => self.normalize = flag,
+            ("workers", Value::Count(count)) => self.workers = Some(size(count)),
+            ("threads", Value::Count(count)) => self.threads = size(count),
+            ("batch_tokens", Value::Count(tokens)) => self.batch_tokens = Some(size(tokens)),
+            ("cache", Value::Text(folder)) => self.cache = Some(PathBuf::from(folder)),
+            ("cache_mib", Value::Count(mib)) => self.cache_mib = mib,
+            (key, _) => {
+                return Err(ModelError::Bug(format!("the option '{key}' is declared but not set")));
             }
-            "workers" => self.workers = Some(positive(key, value)?),
-            "threads" => self.threads = positive(key, value)?,
-            "batch_tokens" => self.batch_tokens = Some(positive(key, value)?),
-            "cache" => self.cache = Some(PathBuf::from(value)),
-            "cache_mib" => self.cache_mib = positive(key, value)? as u64,
-            _ => return Err(unknown_key(key)),
         }
         Ok(())
     }
 }
 
-/// Reads a whole number of at least one.
-fn positive(key: &str, value: &str) -> Result<usize> {
-    value.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| {
-        ModelError::BadOption(format!("option '{key}' must be a whole number >= 1, got '{value}'"))
-    })
-}
-
-/// The error for a key that no option has, with the nearest one that there is.
-fn unknown_key(key: &str) -> ModelError {
-    let known = || ModelSpec::OPTIONS.iter().map(|option| option.key);
-    let nearest = known()
-        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-    let all: Vec<_> = known().collect();
-    ModelError::BadOption(format!(
-        "unknown model option '{key}'; did you mean '{}'? Known options: {}",
-        nearest.unwrap_or_default(),
-        all.join(", ")
-    ))
+/// A count as a size; one beyond the address space is as good as none.
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ pub struct OptionDef {
     pub kind: Kind,
     /// What it is for, in one sentence without a full stop.
     pub about: &'static str,
+    /// How help calls a value, where its kind does not say enough: `DIR`.
+    pub value_name: Option<&'static str>,
     /// The value where none is given, as a user would write it.
     pub default: Option<&'static str>,
     /// What it is without a value and a default, in words: `the model's own`.
@@ -123,12 +125,20 @@ impl OptionDef {
             key,
             kind,
             about,
+            value_name: None,
             default: None,
             unset: None,
             is_required: false,
             is_secret: false,
             is_deciding: false,
         }
+    }
+
+    /// With a name for its value in help.
+    #[must_use]
+    pub const fn value_name(mut self, name: &'static str) -> Self {
+        self.value_name = Some(name);
+        self
     }
 
     /// With a value for when none is given.
@@ -164,6 +174,28 @@ impl OptionDef {
     pub const fn decides(mut self) -> Self {
         self.is_deciding = true;
         self
+    }
+
+    /// What a value looks like, for help.
+    ///
+    /// ```
+    /// use sembla_options::{Kind, OptionDef};
+    ///
+    /// let cache = OptionDef::new("cache", Kind::Text, "folder of the cache");
+    /// assert_eq!(cache.value_name("DIR").describe_value(), "DIR");
+    /// let level = OptionDef::new("level", Kind::Choice(&["low", "high"]), "how much");
+    /// assert_eq!(level.describe_value(), "WORD");
+    /// ```
+    pub fn describe_value(&self) -> &'static str {
+        match (self.value_name, self.kind) {
+            (Some(name), _) => name,
+            (None, Kind::Choice(_)) => "WORD",
+            (None, Kind::Text | Kind::AnyText) => "TEXT",
+            (None, Kind::Flag) => "true|false",
+            (None, Kind::Count { .. }) => "N",
+            (None, Kind::Bytes { .. }) => "SIZE",
+            (None, Kind::Duration) => "TIME",
+        }
     }
 
     /// What it is when none is given, in words.

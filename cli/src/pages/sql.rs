@@ -109,7 +109,8 @@ pub(super) fn statement_options(session: &Session) -> String {
     text += &table(
         &["option", "takes", "default", "is"],
         ModelSpec::OPTIONS.iter().map(|option| {
-            vec![code(option.key), code(option.value), cell(option.default), cell(option.help)]
+            let (takes, default) = (option.describe_value(), option.describe_default());
+            vec![code(option.key), code(takes), cell(default), cell(option.about)]
         }),
     );
     text += "## SET stream\n\nHow pipelines of a session run: `SET stream.linger = '10 ms'`, or `sembla run --set linger='10 ms'`.\n\n";

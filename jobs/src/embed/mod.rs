@@ -34,7 +34,7 @@ use figures::Figures;
 pub use figures::{STAGE, Summary};
 use fresh::Known;
 use manifest::{Columns, Manifest};
-use output::{Kind, Output};
+use output::{Output, OutputKind};
 use pace::Pace;
 use parts::{Layout, PartWriter};
 use stored::Stored;
@@ -172,10 +172,12 @@ impl EmbedJob {
             return Ok(Embedded::NothingNew);
         }
         match output.kind {
-            Kind::Folder => {}
-            Kind::Rows(FileKind::Parquet) => parts::join(&work, output.earlier_files().first())?,
-            Kind::Rows(kind) => export::rows(&work, kind, cancel)?,
-            Kind::Npy => export::npy(&work, &request.output_column, cancel)?,
+            OutputKind::Folder => {}
+            OutputKind::Rows(FileKind::Parquet) => {
+                parts::join(&work, output.earlier_files().first())?
+            }
+            OutputKind::Rows(kind) => export::rows(&work, kind, cancel)?,
+            OutputKind::Npy => export::npy(&work, &request.output_column, cancel)?,
         }
         work.publish(&output)?;
         let mut summary = figures.summary(&output.path);
@@ -227,7 +229,7 @@ fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(
     let has = |name: &str| table.schema.index_of(name).is_ok();
     let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
     let columns = match &request.columns {
-        None if output.kind == Kind::Npy => Some(ids.as_slice()),
+        None if output.kind == OutputKind::Npy => Some(ids.as_slice()),
         Some(names) if names.iter().any(|name| name == "*") => None,
         columns => columns.as_deref(),
     };

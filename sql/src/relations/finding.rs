@@ -23,13 +23,17 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// All rows of a table with one column of the finding's behind their ids.
+    /// All rows of a table, with columns of the finding's own after their ids.
     ///
     /// # Errors
-    /// When the ids can't be had.
-    pub(crate) fn all(table: &Table, column: ArrayRef) -> Result<Self, SqlError> {
+    /// When the ids can't be read.
+    pub(crate) fn all(
+        table: &Table,
+        own: impl IntoIterator<Item = ArrayRef>,
+    ) -> Result<Self, SqlError> {
         let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        Ok(Self { columns: vec![table.ids(rows.iter().copied())?, column], rows })
+        let ids = table.ids(rows.iter().copied())?;
+        Ok(Self { columns: std::iter::once(ids).chain(own).collect(), rows })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 
 use super::clustering::{self, ALGORITHM, Clustering, K, LINKAGE, MIN_SIZE, SEED, THRESHOLD};
@@ -46,6 +47,6 @@ impl Finding for Clusters {
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
         let found = clustering::cluster(table.vectors(), &self.clustering, host)?;
-        emit(Found::all(table, Arc::new(clustering::numbers(&found)))?)
+        emit(Found::all(table, [Arc::new(clustering::numbers(&found)) as ArrayRef])?)
     }
 }

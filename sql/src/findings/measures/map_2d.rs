@@ -82,8 +82,6 @@ impl Finding for Map {
             let values = places.iter().map(|place| place.and_then(|xy| xy.get(which).copied()));
             Arc::new(values.collect::<Float32Array>())
         };
-        let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        let columns = vec![table.ids(rows.iter().copied())?, component(0), component(1)];
-        emit(Found { columns, rows })
+        emit(Found::all(table, [component(0), component(1)])?)
     }
 }

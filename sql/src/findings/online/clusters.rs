@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field};
 use sembla_operators::Host;
 use sembla_operators::online::{ClusterOptions, OnlineClusters, Window};
@@ -77,7 +77,7 @@ impl OnlineState for State {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let found = self.0.step(window, table.vectors(), host)?;
-        emit(Found::all(table, Arc::new(numbers(found.cluster_of)))?)
+        emit(Found::all(table, [Arc::new(numbers(found.cluster_of)) as ArrayRef])?)
     }
 
     fn to_bytes(&self) -> Vec<u8> {

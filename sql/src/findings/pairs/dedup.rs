@@ -321,16 +321,14 @@ fn saved_pairs<'h>(
 
 /// The columns of the verdicts.
 fn found(table: &Table, earlier: Option<&Table>, verdicts: &[Verdict]) -> Result<Found, SqlError> {
-    let rows: Vec<u32> = (0..verdicts.len() as u32).collect();
-    let columns: Vec<ArrayRef> = vec![
-        table.ids(rows.iter().copied())?,
+    let own: [ArrayRef; 5] = [
         table.ids(verdicts.iter().map(|verdict| verdict.cluster))?,
         representatives(table, earlier, verdicts)?,
         Arc::new(verdicts.iter().map(|verdict| Some(verdict.is_kept())).collect::<BooleanArray>()),
         Arc::new(verdicts.iter().map(|verdict| verdict.score).collect::<Float32Array>()),
         Arc::new(verdicts.iter().map(reason).collect::<StringArray>()),
     ];
-    Ok(Found { columns, rows })
+    Found::all(table, own)
 }
 
 /// Why a row is dropped, in a word.

@@ -58,21 +58,19 @@ impl Finding for IndexRows {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
-        let rows: Vec<u32> = (0..table.rows() as u32).collect();
         let values = table.vectors().values().iter().copied();
         let mut values: Vec<f32> = values.collect();
         // Without any vector, the collected ones have no dimension.
-        values.resize(rows.len() * self.dimension, 0.0);
+        values.resize(table.rows() * self.dimension, 0.0);
         let vectors = FixedSizeListArray::try_new_with_length(
             item_field(DataType::Float32),
             i32::try_from(self.dimension).unwrap_or_default(),
             Arc::new(Float32Array::from(values)),
             None,
-            rows.len(),
+            table.rows(),
         );
         let vectors: ArrayRef = Arc::new(vectors.map_err(|error| arrow_error(&error))?);
-        let ids = table.ids(rows.iter().copied())?;
-        emit(Found { columns: vec![ids, vectors], rows })
+        emit(Found::all(table, [vectors])?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 
 use super::options::{TopicSource, described, topic_options};
@@ -48,6 +49,6 @@ impl Finding for Topics {
     ) -> Result<(), SqlError> {
         let [Some(table)] = tables else { return Ok(()) };
         let topics = self.source.topics(table, host)?;
-        emit(Found::all(table, Arc::new(clustering::numbers(&topics.of_rows)))?)
+        emit(Found::all(table, [Arc::new(clustering::numbers(&topics.of_rows)) as ArrayRef])?)
     }
 }
