@@ -1,5 +1,5 @@
 //! What a person sees while long work goes on, on standard error: on a terminal a line that is
-//! drawn anew four times a second, elsewhere a plain line every half minute.
+//! redrawn four times a second, elsewhere a plain line every half minute.
 //!
 //! A thread of its own writes it, so that it moves while a query or a model is busy. It is told
 //! stages by findings ([`sembla_sql::Progress`]), and between two of their reports it counts the
@@ -31,7 +31,7 @@ const BAR_LETTERS: u64 = 24;
 
 /// The stage in which each row is embedded once.
 pub(crate) use sembla_jobs::embed::STAGE as EMBEDDING;
-/// The stage of a query that reads and has told of no other.
+/// The stage of a query that reads and has reported no other.
 const READING: &str = "reading";
 
 /// Counts the rows that a query has read so far.
@@ -57,7 +57,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stage: Option<Stage>,
-    /// Counts rows where no stage is told.
+    /// Counts rows where no stage is reported.
     rows_read: Option<RowsRead>,
     /// The line on the terminal, if there is one.
     line: Option<Line>,
@@ -112,7 +112,7 @@ impl Stages {
         self.shared.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Asks `rows_read` how far a query is, as long as no stage is told.
+    /// Asks `rows_read` how far a query is, as long as no stage is reported.
     pub(crate) fn watch(&self, rows_read: impl Fn() -> u64 + Send + 'static) {
         self.shared.lock().rows_read = Some(Box::new(rows_read));
     }

@@ -29,14 +29,14 @@ pub(crate) struct Printing {
     pub(crate) format: Format,
     /// The look of a table.
     pub(crate) look: Look,
-    /// Whether the seconds of each statement are told.
+    /// Whether the time of each statement is shown.
     pub(crate) timing: bool,
 }
 
 /// Opens a session.
 ///
 /// # Errors
-/// When an option can't be had.
+/// When an option can't be applied.
 pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
     let memory_limit_bytes = args.memory_limit;
     let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
@@ -151,7 +151,7 @@ pub(crate) async fn print(
 }
 
 /// The rows that a query still has to give; `None` where it takes long to count them, or where one
-/// of them, which nobody wants to see, can't be had.
+/// of them, which would be useless, is an error.
 async fn left(mut stream: SendableRecordBatchStream) -> Option<usize> {
     let counting = async {
         let mut rows = 0;

@@ -1,4 +1,4 @@
-//! How wide the terminal is, and a line on it that is drawn anew.
+//! How wide the terminal is, and a line on it that is redrawn.
 
 use std::io::{IsTerminal, Write};
 

@@ -1,4 +1,4 @@
-//! Runs the pipelines of a file of SQL from a program, as `sembla run` does, and shows how they are.
+//! Runs the pipelines of a file of SQL from a program, as `sembla run` does, and shows their state.
 //!
 //! ```text
 //! cargo run --release -p sembla-jobs --example run_pipeline -- examples/streams/topics.sql

@@ -19,7 +19,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// Why a job ends early.
 #[derive(Debug)]
 pub enum Failure {
-    /// The request or the input is wrong; the user can mend it.
+    /// The request or the input is wrong; the user can fix it.
     User(String),
     /// The outside world failed, or Sembla did.
     Other(String),
@@ -41,7 +41,7 @@ impl Failure {
     }
 
     /// A failure that concerns the file or folder `path`. A missing or forbidden file is the user's
-    /// to mend.
+    /// to fix.
     pub fn file(path: &Path, error: &io::Error) -> Self {
         let message = format!("{}: {}", path.display(), plain(error));
         match error.kind() {

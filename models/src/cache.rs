@@ -350,7 +350,8 @@ mod tests {
         assert!(size <= 2 << 20, "{size} bytes");
     }
 
-    /// Flips and cuts lose vectors, or are refused in one line; they change none and crash nothing.
+    /// Flips and cuts lose vectors, or are rejected in one line; they change none and crash
+    /// nothing.
     #[test]
     fn a_damaged_file_gives_no_wrong_vector() {
         let whole = tempfile::tempdir().expect("folder");

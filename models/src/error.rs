@@ -9,7 +9,7 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 /// Whose fault an error is. Decides exit codes, retries and the tone of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The request or the input is wrong; the user can mend it.
+    /// The request or the input is wrong; the user can fix it.
     User,
     /// The outside world failed (disk, network, a missing library); a retry or an installation can
     /// help.
@@ -53,7 +53,7 @@ pub enum ModelError {
     BadModelFile {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it and what would mend it.
+        /// What is wrong with it and what would fix it.
         problem: String,
     },
 
@@ -70,7 +70,7 @@ pub enum ModelError {
         reason: String,
     },
 
-    /// ONNX Runtime refused the graph or failed while running it.
+    /// ONNX Runtime rejected the graph or failed while running it.
     #[error("model '{model}': ONNX Runtime: {message}")]
     Inference {
         /// The model.
@@ -93,7 +93,7 @@ pub enum ModelError {
     Hub {
         /// The hub id.
         id: String,
-        /// What the hub client said, with the mend.
+        /// What the hub client said, with the fix.
         message: String,
     },
 

@@ -8,7 +8,7 @@ use crate::{ModelError, Result};
 /// What a pointer begins with: `version https://git-lfs.github.com/spec/v1`.
 const BEGINNING: &[u8] = b"version https://git-lfs";
 
-/// Refuses a file that is a pointer; `beginning` is what it begins with, 8 bytes or more.
+/// Rejects a file that is a pointer; `beginning` is what it begins with, 8 bytes or more.
 ///
 /// # Errors
 /// [`ModelError::BadModelFile`] that says how to get the file.

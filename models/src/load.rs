@@ -94,7 +94,7 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
     Ok(Loaded { counters: Counters::new(&info.name), info, reader, backend, finish, cache })
 }
 
-/// What users are told of a model.
+/// What users see of a model.
 fn describe(
     found: &Located,
     layout: &Layout,

@@ -14,7 +14,7 @@ thread_local! {
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the panics that are caught silent; all others are told as before.
+/// Makes the panics that are caught silent; all others are reported as before.
 static HOOK: Once = Once::new();
 
 /// Calls a library that may panic. The panic is not printed.

@@ -1,11 +1,11 @@
-//! The one error type of the operators: what was wrong, and whether the caller can mend it.
+//! The one error type of the operators: what was wrong, and whether the caller can fix it.
 
 use crate::DimensionMismatch;
 
 /// Shorthand for results of operators.
 pub type Result<T, E = OperatorError> = std::result::Result<T, E>;
 
-/// Why an operator gave no result. Each message is one line that names the thing and the mend.
+/// Why an operator gave no result. Each message is one line that names the thing and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
     /// An option has a value that it can't have.

@@ -3,7 +3,7 @@
 //!
 //! Cost: one pass over the components, no allocation. Sums run in f32 lanes that are folded in f64
 //! (see `lanes`), with a relative error of about 1e-6 at a thousand components. Where squares leave
-//! the range of f32, the sums are taken anew in f64.
+//! the range of f32, the sums are taken again in f64.
 
 use crate::{DimensionMismatch, lanes, same_dimension};
 

@@ -31,7 +31,7 @@ pub enum InstructionSet {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level(InstructionSet);
 
-/// What [`VARIABLE`] asks for can't be had.
+/// What [`VARIABLE`] asks for is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
     /// The word is not the name of a level.
@@ -86,7 +86,7 @@ impl Level {
 
     /// The level that kernels run at: what [`VARIABLE`] says, else the best. Read once.
     ///
-    /// A value that [`check`] refuses counts as none, so call that first.
+    /// A value that [`check`] rejects counts as none, so call that first.
     #[inline]
     pub fn active() -> Self {
         match ACTIVE.load(Ordering::Relaxed) {
@@ -119,8 +119,8 @@ fn decide() -> Level {
     level
 }
 
-/// The level that kernels run at, or why what [`VARIABLE`] asks for can't be had. Programs call it
-/// when they start.
+/// The level that kernels run at, or why what [`VARIABLE`] asks for is not available. Programs call
+/// it when they start.
 ///
 /// # Errors
 /// [`LevelError`].

@@ -30,7 +30,7 @@ pub(crate) struct Deliver {
     pub(crate) sink: OwnedMutexGuard<Box<dyn Sink>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) reporter: Arc<Reporter>,
-    /// Where the number of each barrier that is done is told.
+    /// Where the number of each finished barrier is sent.
     pub(crate) done: watch::Sender<u64>,
     /// Told when the attempt ends before its last barrier.
     pub(crate) cancelled: watch::Receiver<bool>,
@@ -92,7 +92,7 @@ impl Deliver {
         }
     }
 
-    /// Writes rows and gives the number of those that were. A batch that the sink refuses with
+    /// Writes rows and gives the number of those that were. A batch that the sink rejects with
     /// [`Error::Data`] is halved until the rows are found that are to blame; those become dead
     /// letters.
     async fn write(&mut self, rows: RecordBatch, what: Written) -> Result<usize> {
@@ -177,7 +177,7 @@ impl Deliver {
         write_epoch(self.store.as_ref(), &snapshot.epoch, &segments).await
     }
 
-    /// Removes what only older commits needed. It can wait, so a failure is told and no more.
+    /// Removes what only older commits needed. It can wait, so a failure is only logged.
     async fn collect(&mut self, committed: String) {
         self.kept.push(committed);
         let old = self.kept.len().saturating_sub(STATES_KEPT);

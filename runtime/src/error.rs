@@ -14,7 +14,7 @@ pub enum Fault {
     Bug,
 }
 
-/// What went wrong. Each message is one line that names the thing and the mend.
+/// What went wrong. Each message is one line that names the thing and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// An option or a statement that can't be.

@@ -58,7 +58,7 @@ pub(crate) struct Barrier {
 pub(crate) enum Last {
     /// The pipeline stops.
     Drain,
-    /// Partitions are dealt anew; the answer is due after the commit.
+    /// Partitions are reassigned; the answer is due after the commit.
     Reassign(oneshot::Sender<()>),
     /// All sources have ended.
     Complete,

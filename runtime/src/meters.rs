@@ -32,7 +32,7 @@ impl Seconds {
     }
 }
 
-/// What is told of a queue.
+/// What is reported about a queue.
 pub(crate) struct EdgeMeter {
     rows: Gauge,
     bytes: Gauge,
@@ -73,7 +73,7 @@ impl EdgeMeter {
     }
 }
 
-/// What is told of one source.
+/// What is reported about one source.
 pub(crate) struct SourceMeter {
     pub(crate) rows: Counter,
     pub(crate) bytes: Counter,
@@ -93,7 +93,7 @@ impl SourceMeter {
     }
 }
 
-/// What is told of the pipeline as a whole.
+/// What is reported about the pipeline as a whole.
 pub(crate) struct PipelineMeter {
     pub(crate) rows_out: Counter,
     pub(crate) batches_out: Counter,

@@ -1,4 +1,4 @@
-//! How long a pipeline waits before it starts anew after a failure.
+//! How long a pipeline waits before it restarts after a failure.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The row part: a micro-batch through the stage, and the search for the rows that it refuses.
+//! The row part: a micro-batch through the stage, and the search for the rows that it rejects.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct RowPart {
 }
 
 impl RowPart {
-    /// Runs rows of a source through the stage. A batch that is refused with [`Error::Data`] is
+    /// Runs rows of a source through the stage. A batch that is rejected with [`Error::Data`] is
     /// halved until the rows are found that are to blame; those become rejected records, the others
     /// go through. A row to blame among n costs about 2·log₂ n more calls.
     ///

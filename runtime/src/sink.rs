@@ -26,7 +26,7 @@ pub struct Progress {
     pub identities: Identities,
     /// Whether every bounded source had ended and every window was closed.
     pub is_complete: bool,
-    /// Why it can't be taken for progress of this pipeline; it is refused then, unless it is to be
+    /// Why it can't be taken for progress of this pipeline; it is rejected then, unless it is to be
     /// ignored. Never written down.
     #[serde(skip)]
     pub doubt: Option<String>,
@@ -112,7 +112,7 @@ pub trait Sink: Send {
 
     /// Whether its progress lies apart from its results and can be lost without them, as the
     /// committed offsets of a consumer group that expire. Then a pipeline that has committed before
-    /// does not begin anew unasked.
+    /// does not start over unasked.
     fn keeps_progress_apart(&self) -> bool {
         false
     }

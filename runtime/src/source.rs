@@ -90,7 +90,7 @@ pub enum SourceEvent {
 }
 
 /// A source of rows. Its life: `assigned`, `start`, any number of `next`; and again from `assigned`
-/// whenever the pipeline starts anew from committed progress: after [`SourceEvent::Reassign`], and
+/// whenever the pipeline restarts from committed progress: after [`SourceEvent::Reassign`], and
 /// after a failure anywhere in the pipeline. What was given out and not committed comes again.
 #[async_trait]
 pub trait Source: Send {

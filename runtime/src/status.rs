@@ -65,7 +65,7 @@ pub struct Status {
     pub epoch: u64,
     /// When the last checkpoint of this attempt was done, or the attempt began to run.
     pub checkpoint_at: Option<Instant>,
-    /// How often it was started anew after a failure.
+    /// How often it was restarted after a failure.
     pub restarts: u64,
 }
 

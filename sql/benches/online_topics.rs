@@ -1,5 +1,5 @@
 //! How good the topics of a stream are, on a drifting mix of labelled texts, against clustering
-//! each window anew and matching its clusters with those of the window before by their centres.
+//! each window again and matching its clusters with those of the window before by their centres.
 //!
 //! `cargo bench -p sembla-sql -p sembla --bench online_topics -- [MODEL [FILE]]`; MODEL is
 //! `potion` and FILE `examples/data/banking77.parquet` if not said, else a table with `id`, `text`
@@ -30,7 +30,7 @@ use sembla_sql::{Outcome, Session, SessionOptions};
 const UNSCORED: usize = 2;
 
 /// The cosine of centres from which on a cluster of a window is one of the window before, for the
-/// way that begins anew: what BERTopic's `merge_models` takes.
+/// way that starts over: what BERTopic's `merge_models` takes.
 const MATCHED_FROM: f32 = 0.7;
 
 /// Labelled vectors.

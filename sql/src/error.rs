@@ -21,7 +21,7 @@ pub enum SqlError {
     #[error("SQL syntax: {0}")]
     Syntax(String),
 
-    /// The statement asks for something that isn't there or does not fit: a name, a type, an
+    /// The statement asks for something that does not exist or does not fit: a name, a type, an
     /// option, a file.
     #[error("{0}")]
     Statement(String),

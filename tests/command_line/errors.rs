@@ -1,4 +1,4 @@
-//! Mistakes and failures: one line that names the thing and the mend, and an exit code that tells
+//! Mistakes and failures: one line that names the thing and the fix, and an exit code that tells
 //! whose they are.
 
 use std::fs;

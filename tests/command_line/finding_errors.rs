@@ -1,4 +1,4 @@
-//! Mistakes in the commands on findings: one line that names the thing and the mend.
+//! Mistakes in the commands on findings: one line that names the thing and the fix.
 
 use crate::place::Place;
 

@@ -1,4 +1,4 @@
-//! The command line: what each command prints, writes and refuses.
+//! The command line: what each command prints, writes and rejects.
 
 mod bench;
 #[cfg(unix)]

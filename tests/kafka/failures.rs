@@ -1,4 +1,4 @@
-//! What goes wrong is told in one line that names the thing and the mend, and no secret.
+//! What goes wrong is reported in one line that names the thing and the fix, and no secret.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Whole pipelines of rows: what of a topic, a group or a record they refuse, and what they do not
+//! Whole pipelines of rows: what of a topic, a group or a record they reject, and what they do not
 //! lose by it.
 
 use std::collections::BTreeMap;

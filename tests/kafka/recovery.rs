@@ -78,7 +78,7 @@ async fn an_abort_gives_up_what_was_written() {
     let mut copier = copier(broker, &input, &output);
     half_a_run(&mut copier).await;
     copier.sink.abort().await.expect("aborted");
-    // The same source and sink begin anew, without a rebalance.
+    // The same source and sink start over, without a rebalance.
     copier.copy().await.expect("copied");
     assert_eq!(results(broker, &output), sent);
 }

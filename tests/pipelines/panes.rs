@@ -1,4 +1,4 @@
-//! Early results of windows that are open, and results made anew by rows that come late.
+//! Early results of windows that are open, and results made again by rows that come late.
 
 use std::time::{Duration, Instant};
 

@@ -260,7 +260,7 @@ async fn what_another_process_has_changed_is_not_written_over() {
     );
 }
 
-/// Files written by hand are refused, and another file is not replaced.
+/// Files written by hand are rejected, and another file is not replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_files_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -295,7 +295,7 @@ async fn a_column_that_calls_a_model_is_called_as_it_was_written() {
     assert_eq!(names[0], "embed('hello', 'potion', prompt => 'query')");
 }
 
-/// Statements at the limits of depth, which overflowed the stack or were refused without a number.
+/// Statements at the limits of depth, which overflowed the stack or were rejected without a number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deep_statements_run_or_are_told_their_depth() {
     let session = session();

@@ -12,7 +12,7 @@
 //!   there.
 //!
 //! `$TMP` stands for a fresh folder, `$ROOT` for the repository. With `UPDATE_SLT=1` the expected
-//! rows are written anew.
+//! rows are rewritten.
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 /// rustfmt holds code to this; comments it leaves alone.
 const COMMENT_COLUMNS_MAX: usize = 100;
-/// A line with a string that is told to a user and better not broken.
+/// A line with a message to a user, which is better not broken.
 const STRING_COLUMNS_MAX: usize = 150;
 /// Names that say nothing about what is inside.
 const BANNED_NAMES: [&str; 4] = ["utils", "util", "common", "helpers"];

@@ -37,7 +37,7 @@ impl<'a> Job<'a> {
     /// models and findings use all cores by themselves.
     ///
     /// # Errors
-    /// When an option can't be had.
+    /// When an option can't be applied.
     pub(crate) fn begin(resources: &ResourceArgs, interrupt: &'a Interrupt) -> Result<Self> {
         let memory_limit_bytes = resources.memory_limit;
         let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
@@ -81,7 +81,7 @@ impl<'a> Job<'a> {
         self.check_dimensions(tables)
     }
 
-    /// Refuses vectors that the model that was loaded can't have made.
+    /// Rejects vectors that the model that was loaded can't have made.
     ///
     /// # Errors
     /// [`Failure::User`] with what to do.
@@ -100,7 +100,7 @@ impl<'a> Job<'a> {
     }
 
     /// Makes the inputs of a command the table [`INPUT`]; `others` are further columns of it. Which
-    /// columns were taken for what is told at the end.
+    /// columns were taken for what is reported at the end.
     ///
     /// # Errors
     /// When a file or a column is not what it should be.

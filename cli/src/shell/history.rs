@@ -26,7 +26,7 @@ const SECRET_WORDS: [&str; 9] = [
 /// Lines that the history keeps.
 pub(super) const LINES_MAX: usize = 10_000;
 
-/// Keeps what was typed, unless it holds a secret. It is a convenience: when the disk refuses, the
+/// Keeps what was typed, unless it holds a secret. It is a convenience: when the disk fails, the
 /// shell goes on.
 pub(super) fn keep(
     editor: &mut Editor<ShellHelper, FileHistory>,

@@ -28,7 +28,7 @@ use commands::Command;
 use complete::ShellHelper;
 use sembla_jobs::output::{Format, Look};
 
-/// Rows of a table that the shell prints unless it is told otherwise.
+/// Rows of a table that the shell prints unless set otherwise.
 const ROWS_SHOWN: usize = 40;
 
 /// Runs the shell until the user leaves.

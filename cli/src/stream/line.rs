@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use sembla_jobs::pipelines::Watched;
 
-/// How often the line is written anew.
+/// How often the line is rewritten.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// The lines of all pipelines.

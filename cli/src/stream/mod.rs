@@ -71,7 +71,7 @@ pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
 }
 
 /// # Errors
-/// The last of several failures; those before it are told here.
+/// The last of several failures; those before it are printed here.
 fn report(mut failures: Vec<Failure>) -> Result<()> {
     let Some(last) = failures.pop() else { return Ok(()) };
     for message in failures.iter().filter_map(Failure::message) {

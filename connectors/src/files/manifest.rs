@@ -5,7 +5,7 @@
 //!   finds its number taken has a successor.
 //! - *Invariant:* every start takes a number too. So what an instance wrote without committing it
 //!   can be removed once its successor has started.
-//! - *Invariant:* a manifest carries a hash of itself; one that is torn is refused by name.
+//! - *Invariant:* a manifest carries a hash of itself; one that is torn is rejected by name.
 //! - Every [`LIST_EVERY`]th commit writes the files of those before it into one list and removes
 //!   them, so a start reads few files whatever the age of the data set.
 

@@ -137,7 +137,7 @@ impl FilesSink {
             .ok_or_else(|| Error::Bug(format!("there is no place for {place:?}")))
     }
 
-    /// Refuses a data set of another pipeline, or of other rows.
+    /// Rejects a data set of another pipeline, or of other rows.
     fn check(&self, last: &Manifest) -> Result<()> {
         if last.pipeline != self.pipeline {
             return Err(Error::Option(format!(
@@ -196,7 +196,7 @@ impl FilesSink {
         Err(refusal.unwrap_or_else(|| Error::Bug("a start without a try".into())))
     }
 
-    /// Refuses a data set that has files of a commit whose manifest is gone: its rows would come a
+    /// Rejects a data set that has files of a commit whose manifest is gone: its rows would come a
     /// second time.
     async fn refuse_lost_commit(&mut self, newest: u64) -> Result<()> {
         for area in &mut self.areas {
@@ -382,7 +382,7 @@ impl Sink for FilesSink {
     }
 }
 
-/// Refuses side outputs that would lie among the rows, or in each other's way.
+/// Rejects side outputs that would lie among the rows, or in each other's way.
 pub(super) fn check_places(options: &Options) -> Result<()> {
     let place = |key| options.find_text(key).map(|path: &str| path.trim_end_matches('/'));
     let rows = place("path").unwrap_or_default();

@@ -38,7 +38,7 @@ struct WriterSchema {
     json: String,
     /// The fields that are declared columns, by their places in the schema.
     projection: Vec<usize>,
-    /// Made when first used, and anew after an error has left it in the middle of a record.
+    /// Made when first used, and again after an error has left it in the middle of a record.
     decoder: Option<Decoder>,
 }
 

@@ -243,7 +243,7 @@ impl Decoder {
             .collect()
     }
 
-    /// The rows whose NOT NULL columns have values; the records of the others are refused.
+    /// The rows whose NOT NULL columns have values; the records of the others are rejected.
     fn without_nulls(
         &self,
         arrays: Vec<ArrayRef>,

@@ -129,7 +129,7 @@ pub fn json_lines(rows: &RecordBatch) -> Result<Bytes> {
     Ok(writer.into_inner().into())
 }
 
-/// Refuses times outside of the years 0 to 9999, for which arrow-json would write a text that tells
+/// Rejects times outside of the years 0 to 9999, for which arrow-json would write a text that tells
 /// of an error.
 fn check_times(name: &str, column: &ArrayRef) -> Result<()> {
     /// The first and the last second of those years.

@@ -4,7 +4,7 @@
 //! second tape as texts, because arrow-json cuts fractions off silently, and takes the unit of a
 //! time from its type; a second tape costs less than anything that looks at records one by one.
 //!
-//! - *Invariant:* each payload is exactly one object; two objects, or half of one, are refused, so
+//! - *Invariant:* each payload is exactly one object; two objects, or half of one, are rejected, so
 //!   that rows and payloads can't shift against each other.
 //! - Fields that aren't declared are skipped. A declared field that is missing is NULL.
 //! - A number may be written as text ("5" for 5, 5.0 for 5), a text not as a number. Bytes are

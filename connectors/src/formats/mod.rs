@@ -181,7 +181,7 @@ trait PayloadReader: Send {
     /// Gets what the payloads refer to and isn't here yet: schemas.
     ///
     /// # Errors
-    /// [`sembla_runtime::Error::Transient`] where it can't be had at the moment.
+    /// [`sembla_runtime::Error::Transient`] where it is not available at the moment.
     async fn prepare(&mut self, payloads: &[&[u8]]) -> Result<()> {
         let _ = payloads;
         Ok(())

@@ -96,7 +96,7 @@ impl Registry {
     /// The schema with that id; `None` when the registry doesn't know it.
     ///
     /// # Errors
-    /// [`Error::Transient`] when it can't be reached, [`Error::External`] when it refuses.
+    /// [`Error::Transient`] when it can't be reached, [`Error::External`] when it rejects.
     pub(super) async fn schema(&self, id: u32) -> Result<Option<RegisteredSchema>> {
         let registry = self.clone();
         blocking(move || {

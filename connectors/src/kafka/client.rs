@@ -15,7 +15,7 @@ use super::failure::Explainer;
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long the tries of one question wait for an answer, [`ANSWER_TIMEOUT`] together. Between two
-/// of them it is looked whether the login was refused, which no waiting changes.
+/// of them it is looked whether the login was rejected, which no waiting changes.
 const TRIES: [Duration; 4] = [
     Duration::from_millis(700),
     Duration::from_millis(1300),
@@ -23,7 +23,7 @@ const TRIES: [Duration; 4] = [
     Duration::from_secs(14),
 ];
 
-/// Asks the cluster, and again until it answers, refuses the login or the time is over.
+/// Asks the cluster, and again until it answers, rejects the login or the time is over.
 pub(super) fn ask<T, E>(
     explainer: &Explainer,
     mut question: impl FnMut(Duration) -> std::result::Result<T, E>,

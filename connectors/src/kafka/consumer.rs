@@ -170,7 +170,7 @@ impl ConsumerThread {
     /// Makes a consumer, which does not connect yet.
     ///
     /// # Errors
-    /// [`Error::Option`] for a configuration that the client refuses.
+    /// [`Error::Option`] for a configuration that the client rejects.
     pub(super) fn new(
         config: &ClientConfig,
         explainer: &Arc<Explainer>,
@@ -198,7 +198,7 @@ impl ConsumerThread {
     /// ended in the meantime.
     ///
     /// # Errors
-    /// When the client refuses.
+    /// When the client rejects.
     pub(super) async fn start(
         &self,
         lease: u64,

@@ -6,7 +6,7 @@
 //!
 //! - *Invariant:* what one instance commits is in the topic in its order, so the marks of a
 //!   partition are behind the rows that they are about.
-//! - *Invariant:* a record of another origin, or of another query, is refused by its place.
+//! - *Invariant:* a record of another origin, or of another query, is rejected by its place.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the client library reports, as errors that name the thing and the mend.
+//! What the client library reports, as errors that name the thing and the fix.
 //!
 //! - *Invariant:* no message holds a secret; every text of the library goes through [`Secrets`].
 
@@ -96,7 +96,7 @@ impl Explainer {
         }
     }
 
-    /// The error that stops a client for good, if there was one: a login that is refused, or a
+    /// The error that stops a client for good, if there was one: a login that is rejected, or a
     /// certificate that nobody known has signed.
     pub(super) fn refusal(&self) -> Option<Error> {
         let (code, reason) = self.last()?;
@@ -259,7 +259,7 @@ fn is_not_allowed(code: Code) -> bool {
     )
 }
 
-/// Whether a broker refuses what is asked for, so that asking again changes nothing.
+/// Whether a broker rejects what is asked for, so that asking again changes nothing.
 pub(super) fn is_refusal(code: Code) -> bool {
     is_not_allowed(code) || matches!(code, Code::InvalidTransactionTimeout)
 }

@@ -1,9 +1,9 @@
 //! What records a topic takes: how large they may be and of what time. A record that a broker
-//! refuses fails the whole transaction and comes again after a restart, so it is checked before it
+//! rejects fails the whole transaction and comes again after a restart, so it is checked before it
 //! is sent.
 //!
-//! - *Invariant:* a record that is checked here and refused is an [`Error::Data`] of its row; a
-//!   letter is never refused, but cut.
+//! - *Invariant:* a record that is checked here and rejected is an [`Error::Data`] of its row; a
+//!   letter is never rejected, but cut.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

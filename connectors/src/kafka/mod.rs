@@ -10,7 +10,7 @@
 //!   Whoever is given a partition initialises its id, so what a predecessor left open is aborted
 //!   before its progress is read, whoever it was and whatever else it had.
 //! - *The consumer group is the lock.* A commit carries the group's generation as it was when the
-//!   partitions were given; a broker refuses it from an instance that has lost them.
+//!   partitions were given; a broker rejects it from an instance that has lost them.
 //!
 //! Partitions are never paused. Each has a queue of its own inside the client, bounded by rows and
 //! bytes, and the client fetches no more for a full one; the group is served by a thread that does

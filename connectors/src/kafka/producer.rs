@@ -188,7 +188,7 @@ impl Producer {
         }
     }
 
-    /// The first record that the broker refused, as an error.
+    /// The first record that the broker rejected, as an error.
     pub(super) fn check(&self) -> Result<()> {
         match self.inner.context().failure() {
             Some((topic, error)) => Err(self.fate(&format!("writing to '{topic}'"), &error)),
@@ -266,7 +266,7 @@ impl Producer {
         result.map_err(|error| self.fate(what, &error))
     }
 
-    /// What an error means for the pipeline. In a transaction nothing that is refused can be made
+    /// What an error means for the pipeline. In a transaction nothing that is rejected can be made
     /// good, so the answer is to begin again, unless that would fail for the same reason.
     fn fate(&self, what: &str, error: &KafkaError) -> Error {
         let explained = if let Some((code, text)) = self.inner.client().fatal_error() {

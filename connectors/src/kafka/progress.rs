@@ -1,7 +1,7 @@
 //! Progress in Kafka: beside the committed offsets of a consumer group, or as a record of a
 //! compacted topic.
 //!
-//! - *Invariant:* what is read back is what one commit wrote, or it is refused; positions that
+//! - *Invariant:* what is read back is what one commit wrote, or it is rejected; positions that
 //!   another program has committed are no progress.
 
 use std::collections::BTreeMap;
@@ -35,10 +35,11 @@ struct Note {
     state: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     complete: bool,
-    /// The id of the topic, so that another one of its name is told from it.
+    /// The id of the topic, so that another one of its name can be distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
-    /// The topic that the results went to, so that another pipeline of this name is told from it.
+    /// The topic that the results went to, so that another pipeline of this name can be
+    /// distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! What the options of Kafka sources and sinks come to, and the client configurations that they
 //! make.
 //!
-//! - *Invariant:* what the protocol rests on can't be set by a user; such a property is refused.
+//! - *Invariant:* what the protocol rests on can't be set by a user; such a property is rejected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +101,7 @@ fn check_file(key: &str, path: &str) -> Result<()> {
     }
 }
 
-/// Refuses the properties that are not the user's.
+/// Rejects the properties that are not the user's.
 fn check_property(key: &str) -> Result<()> {
     if FIXED_PROPERTIES.contains(&key) {
         let line = format!("kafka.{key} can't be set: exactly-once delivery depends on it");

@@ -75,7 +75,7 @@ pub(super) fn admin(connection: &Connection, what: &str) -> Result<AdminClient<R
         .map_err(|error| explainer.explain(what, &error))
 }
 
-/// Refuses a topic that forgets records by their age or its size. Where the cluster does not say,
+/// Rejects a topic that forgets records by their age or its size. Where the cluster does not say,
 /// the topic is taken as it is.
 pub(super) async fn refuse_forgetful(connection: &Connection, topic: &str) -> Result<()> {
     let what = format!("reading the settings of topic '{topic}'");

@@ -175,7 +175,7 @@ fn write_unfinished(root: &Path, bytes: &[u8]) -> Result<PathBuf> {
         file.sync_all()
     });
     if let Err(error) = written {
-        // What is left of it is in nobody's way, and the disk has just refused to work.
+        // What is left of it is in nobody's way, and the disk has just failed.
         let _ = fs::remove_file(&unfinished);
         return Err(failed(&unfinished, &error));
     }

@@ -76,7 +76,7 @@ pub(crate) fn open_folder(location: &str, options: &Options) -> Result<Arc<dyn F
     })
 }
 
-/// Refuses an address with credentials in it: they would be part of the bucket's name, and of every
+/// Rejects an address with credentials in it: they would be part of the bucket's name, and of every
 /// message.
 fn refuse_credentials(location: &str) -> Result<()> {
     let shown = without_credentials(location);

@@ -13,7 +13,7 @@ use sembla_runtime::{Error, Result};
 use super::{Folder, checked};
 use crate::options::Options;
 
-/// What a server refuses for good, by a word of its answer, and what to do about it.
+/// What a server rejects for good, by a word of its answer, and what to do about it.
 const REFUSALS: &[(&str, &str)] = &[
     ("NoSuchBucket", "the bucket does not exist; create it, or check its name and the endpoint"),
     ("InvalidAccessKeyId", "the store does not know the key; check access_key_id"),

@@ -114,7 +114,7 @@ impl Output {
         self.noted("sembla.run")
     }
 
-    /// Refuses to add vectors to those of another model.
+    /// Rejects to add vectors to those of another model.
     ///
     /// # Errors
     /// When the output says that another model, or the same with other options, made it.

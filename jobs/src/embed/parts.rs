@@ -192,7 +192,7 @@ pub(crate) fn join(work: &Work, earlier: Option<&PathBuf>) -> Result<()> {
     })
 }
 
-/// Refuses to put rows behind those of a file that has other columns.
+/// Rejects to put rows behind those of a file that has other columns.
 fn refuse_other_columns(
     earlier: &ParquetMetaData,
     parts: &ParquetMetaData,

@@ -208,7 +208,7 @@ fn own_folders(folder: &Path) -> [PathBuf; 2] {
     [PARTS, OLD].map(|name| folder.join(name))
 }
 
-/// Refuses a work folder that is not ours, or that somebody has put other things into.
+/// Rejects a work folder that is not ours, or that somebody has put other things into.
 fn refuse_foreign(folder: &Path) -> Result<()> {
     let refused = |what: &str| {
         Err(Failure::user(format!(

@@ -27,7 +27,7 @@ impl Condition {
     /// has the latter, each with the column of the files that it is.
     ///
     /// # Errors
-    /// What is no condition, and a column that isn't there.
+    /// What is no condition, and a column that does not exist.
     pub(super) fn read(
         session: &Session,
         text: &str,

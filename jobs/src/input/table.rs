@@ -2,7 +2,7 @@
 //! and any others after them.
 //!
 //! The table has one partition, so that its rows come in the order of the files, and a row number
-//! is an id that a person can find again. Each scan reads the files anew, and only a few batches
+//! is an id that a person can find again. Each scan reads the files again, and only a few batches
 //! are in memory.
 
 use std::path::Path;
@@ -92,7 +92,7 @@ impl InputTable {
         words.join(", ")
     }
 
-    /// Refuses vectors that are not of the model's dimension.
+    /// Rejects vectors that are not of the model's dimension.
     ///
     /// # Errors
     /// [`Failure::User`] with what to do.

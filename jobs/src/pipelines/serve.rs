@@ -77,7 +77,7 @@ struct Shown {
 /// was bound, which matters where port 0 was asked for.
 ///
 /// # Errors
-/// When the address can't be had.
+/// When the address is not available.
 pub async fn serve(
     address: SocketAddr,
     metrics: PrometheusHandle,

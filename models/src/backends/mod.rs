@@ -105,7 +105,8 @@ pub(crate) fn length_limit(layout: &Layout, spec: &ModelSpec, name: &str) -> Res
 /// that its operators take.
 ///
 /// # Errors
-/// Files that don't fit each other, a precision or device that can't be had, the engine's refusal.
+/// Files that don't fit each other, a precision or device that is not available, the engine's
+/// refusal.
 pub(crate) fn load(
     layout: &Layout,
     spec: &ModelSpec,

@@ -2,7 +2,7 @@
 //! numbered.
 //!
 //! The contents are untrusted: every number has a bound, and what this crate can't compute exactly
-//! is refused with a line that names the key. Families differ in how they spell this and in what
+//! is rejected with a line that names the key. Families differ in how they spell this and in what
 //! they have besides; both are theirs to say (see `families`). Reading the file is left to the
 //! layout; whether the weights agree is checked where the graph is built. Formulas and defaults are
 //! those of the Python library `transformers`.

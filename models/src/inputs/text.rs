@@ -71,8 +71,8 @@ impl TextReader {
     /// Reads `tokenizer.json` and sets the limits.
     ///
     /// # Errors
-    /// [`ModelError::BadModelFile`] for a file that is no tokenizer, and [`ModelError::BadOption`]
-    /// for a limit that has no room for the special tokens.
+    /// [`ModelError::BadModelFile`] for a file that is not a tokenizer, and
+    /// [`ModelError::BadOption`] for a limit that has no room for the special tokens.
     pub(crate) fn load(path: &Path, model: &str, reading: Reading) -> Result<Self> {
         let Reading { max_length, add_special_tokens, lowercase, .. } = reading;
         let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();

@@ -1,5 +1,5 @@
 //! Models with a vector for each token (late interaction, ColBERT): told from those with one vector
-//! for a text, so that they are refused and not taken for what they are not.
+//! for a text, so that they are rejected and not taken for what they are not.
 //!
 //! They are saved in several ways, and each leaves marks: PyLate and Sentence-Transformers name
 //! their similarity, ColBERT names its architecture and keeps a file of its own, and all have a
@@ -23,7 +23,7 @@ const ARTIFACT: &str = "artifact.metadata";
 /// The projection of ColBERT's checkpoints.
 const PROJECTION: &str = "linear.weight";
 
-/// Refuses a directory whose model has several vectors for a text.
+/// Rejects a directory whose model has several vectors for a text.
 ///
 /// # Errors
 /// [`ModelError::BadModelFile`] that says what gives it away.

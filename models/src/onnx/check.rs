@@ -1,7 +1,7 @@
 //! Checks a foreign `.onnx` file before ONNX Runtime sees it, and makes it complete in itself.
 //!
 //! ONNX lets any tensor keep its data in another file. Such references are found wherever the
-//! format allows a tensor (see [`super::walk`]), refused when they could leave the model's folder
+//! format allows a tensor (see [`super::walk`]), rejected when they could leave the model's folder
 //! (see [`super::external`]), and the allowed ones are read into the model, so that ONNX Runtime
 //! opens no file. Whether the operators make sense is left to it.
 
@@ -42,7 +42,7 @@ pub(crate) struct CheckedModel {
 ///
 /// # Errors
 /// [`ModelError::BadModelFile`] with one line that names the reference or the input that is
-/// refused, or says why the file is not a model.
+/// rejected, or says why the file is not a model.
 pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
     if size > MODEL_BYTES_MAX as u64 {

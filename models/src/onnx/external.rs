@@ -3,7 +3,7 @@
 //!
 //! A reference names a regular file in the model's folder or below it, by plain folder and file
 //! names. Absolute paths, `..`, symbolic links, other kinds of files, and places that don't lie in
-//! the file or don't fit the tensor's shape are refused. All of that is checked before memory for
+//! the file or don't fit the tensor's shape are rejected. All of that is checked before memory for
 //! the data is taken.
 
 use std::fs::File;
@@ -81,7 +81,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The file that a location names, or why it is refused.
+    /// The file that a location names, or why it is rejected.
     fn resolve(&self, location: &str) -> Result<PathBuf, String> {
         if location.is_empty() {
             return Err("names no file".into());

@@ -99,7 +99,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Checks that a model is refused in one line that names `named` and says `why`.
+/// Checks that a model is rejected in one line that names `named` and says `why`.
 fn assert_refused(folder: &Path, model: &ModelProto, named: &str, why: &str) {
     let error = checked(folder, model).expect_err(why);
     assert!(matches!(error, ModelError::BadModelFile { .. }), "{error:?}");

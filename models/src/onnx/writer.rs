@@ -13,7 +13,7 @@ use super::proto::{
 };
 use crate::{ModelError, Result};
 
-/// Bytes that a protobuf message may have; every reader refuses more.
+/// Bytes that a protobuf message may have; every reader rejects more.
 pub(crate) const MODEL_BYTES_MAX: usize = (1 << 31) - 1;
 
 /// The file format's version: the one that came with operator set 17 and later.

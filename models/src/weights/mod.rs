@@ -316,7 +316,7 @@ impl Weights {
         }
     }
 
-    /// The error for a tensor that isn't there.
+    /// The error for a tensor that does not exist.
     pub(crate) fn missing(&self, name: &str) -> ModelError {
         ModelError::file(
             &self.path,

@@ -174,7 +174,7 @@ fn every_truncation_and_every_flipped_header_byte_is_survived() {
             let mut flipped = whole.clone();
             flipped[place] ^= flip;
             std::fs::write(&path, &flipped).expect("written");
-            // Most are refused; a flipped letter of a name is another name.
+            // Most are rejected; a flipped letter of a name is another name.
             let Ok(weights) = Weights::open(&path) else { continue };
             for name in weights.names() {
                 let shape = weights.shape(name).expect("a listed tensor");

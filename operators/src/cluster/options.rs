@@ -160,7 +160,7 @@ impl ClusteringOptions {
         Ok(algorithm)
     }
 
-    /// Refuses options that mean nothing to the method.
+    /// Rejects options that mean nothing to the method.
     fn refuse_strangers(&self, method: Method, name: &str) -> Result<()> {
         use Method::{Agglomerative, Dbscan, Hdbscan, KMeans, MiniBatch};
         let given: [(&str, bool, &[Method]); 6] = [

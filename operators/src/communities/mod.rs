@@ -175,7 +175,7 @@ impl<'a> FirstPass<'a> {
 }
 
 /// The similar pairs, as long as they fit. Scores are not kept; those that are needed are few and
-/// taken anew.
+/// taken again.
 struct Kept<'a> {
     chunks: Vec<Vec<[u32; 2]>>,
     chunks_max: usize,

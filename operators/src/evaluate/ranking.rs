@@ -171,7 +171,7 @@ mod tests {
         near(none, [0.0; 5]);
     }
 
-    /// Each measure by its definition, counting anew at every rank.
+    /// Each measure by its definition, counting again at every rank.
     fn slow(ranked: &[u32], judgements: &HashMap<u32, f64>, k: usize) -> [f64; 5] {
         let gain = |rank: usize| {
             let first = !ranked[..rank - 1].contains(&ranked[rank - 1]);

@@ -1,4 +1,4 @@
-//! What is done with candidates: they are computed anew, exactly, and kept if they are among the
+//! What is done with candidates: they are recomputed, exactly, and kept if they are among the
 //! best of a row, or given away if they are similar enough.
 
 use super::best::Best;
@@ -7,7 +7,7 @@ use super::{Neighbour, Pair, PairSink};
 use crate::error::Result;
 use crate::unit::UnitVectors;
 
-/// Candidates that are worth looking at together before they are computed anew.
+/// Candidates that are worth looking at together before they are recomputed.
 const PRUNE_MIN: usize = 1024;
 
 /// Pairs that are given to a sink at a time.
@@ -30,7 +30,7 @@ impl KeepBest<'_> {
             || self.within && most >= self.best.bound(candidate.column as usize)
     }
 
-    /// Raises bounds by what many candidates are at least, without computing any of them anew: the
+    /// Raises bounds by what many candidates are at least, without recomputing any of them: the
     /// `k`-th best of them less the error is a bound. Of more than one it does nothing where
     /// there are fewer candidates than that to a row, or to a column, on average.
     fn prune(&self, candidates: &mut [Candidate], error: f32, key: fn(&Candidate) -> u32) {

@@ -25,7 +25,7 @@ const COLUMN_BLOCKS: usize = 8;
 /// Survivors that are waited for before they are handed over.
 const SURVIVORS_MIN: usize = 4096;
 
-/// In 8 bits, the share of all pairs that may be computed anew in vain before f32 is faster.
+/// In 8 bits, the share of all pairs that may be recomputed in vain before f32 is faster.
 const VAIN_SHARE_MAX: f64 = 0.05;
 
 /// The share of all pairs, at least, that vain ones are weighed against. Bounds are low when a
@@ -52,7 +52,7 @@ pub(super) trait Collect: Sync {
     fn column_bound(&self, column: usize) -> f32;
 
     /// Takes candidates whose cosine is within `error` of their score; the list may be changed.
-    /// Says how many were computed anew in vain.
+    /// Says how many were recomputed in vain.
     fn take(&self, candidates: &mut Vec<Candidate>, error: f32) -> Result<usize>;
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Sweep<'a> {
     /// Per row 1, or NaN without a direction.
     directed: Sides<Vec<f32>>,
     error: f32,
-    /// Pairs in 8 bits, and how many of them were computed anew in vain.
+    /// Pairs in 8 bits, and how many of them were recomputed in vain.
     pairs: AtomicU64,
     vain: AtomicU64,
     host: &'a dyn Host,
@@ -327,7 +327,7 @@ impl<'a, 'b> Worker<'a, 'b> {
         Ok(())
     }
 
-    /// Panel after panel of a block of columns. Says how much was computed anew in vain.
+    /// Panel after panel of a block of columns. Says how much was recomputed in vain.
     fn panels(
         &mut self,
         columns: Range<usize>,
@@ -369,7 +369,7 @@ impl<'a, 'b> Worker<'a, 'b> {
         }
     }
 
-    /// Reads the bounds of the block's rows anew.
+    /// Reads the bounds of the block's rows again.
     fn limit_rows(&mut self, scales: &[f32], error: f32, tile_rows: usize) {
         self.row_limits.clear();
         for start in self.rows.clone().step_by(tile_rows) {

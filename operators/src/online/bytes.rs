@@ -1,7 +1,7 @@
 //! States as bytes: a header that says whose state it is and in which version, numbers with the
 //! least significant byte first, and a checksum over all of it.
 //!
-//! *Invariant:* bytes that were changed or cut off anywhere are refused with a message, and no
+//! *Invariant:* bytes that were changed or cut off anywhere are rejected with a message, and no
 //! bytes make the reader panic or allocate more than a few times their own length.
 
 use crate::error::{OperatorError, Result};
@@ -254,7 +254,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 pub(super) mod tests {
     use super::*;
 
-    /// Every byte changed in every bit pattern of some, and every length cut off, must be refused.
+    /// Every byte changed in every bit pattern of some, and every length cut off, must be rejected.
     pub(in crate::online) fn every_damage_is_refused<T>(
         state: &[u8],
         read: impl Fn(&[u8]) -> Result<T>,

@@ -3,7 +3,7 @@
 //!
 //! Words are counted by micro-cluster, and counts decay as weights do. So the words of a topic go
 //! with its micro-clusters wherever these go when topics merge and split, and each window weighs
-//! them anew, by c-TF-IDF among the topics that are there. Words of outliers and of forgotten
+//! them again, by c-TF-IDF among the topics that are there. Words of outliers and of forgotten
 //! micro-clusters count as the class of no topic.
 
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub struct OnlineTopics {
     clusters: OnlineClusters,
     /// By the place of a micro-cluster.
     words: TopicWords,
-    /// What was last told of each topic that is there.
+    /// What was last reported about each topic that is there.
     told: BTreeMap<u64, Vec<ScoredWord>>,
 }
 
@@ -127,8 +127,8 @@ impl OnlineTopics {
         Ok(WindowTopics { topic_of: found.cluster_of, topics })
     }
 
-    /// What is told of the clusters of a window. `group` tells of a micro-cluster the place of its
-    /// cluster among them.
+    /// What is reported about the clusters of a window. `group` tells of a micro-cluster the place
+    /// of its cluster among them.
     fn told(
         &mut self,
         clusters: Vec<ClusterInWindow>,

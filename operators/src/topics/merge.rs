@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(by_vectors(&[None], &vectors.select(&[0]), None, Some(1)), [None]);
     }
 
-    /// The plain way: all pairs anew for every merge.
+    /// The plain way: all pairs again for every merge.
     fn slow(vectors: &UnitVectors, reduce_to: usize) -> Vec<Option<u32>> {
         let mut topics: Vec<Option<u32>> = (0..vectors.rows() as u32).map(Some).collect();
         loop {

@@ -34,16 +34,16 @@ use crate::unit::UnitVectors;
 /// Words in a label.
 const LABEL_WORDS: usize = 4;
 
-/// What is told about topics.
+/// What is reported about topics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicOptions {
     /// Which words count.
     pub words: WordOptions,
     /// How words are weighted.
     pub weighting: Weighting,
-    /// Words told of each topic.
+    /// Words reported for each topic.
     pub top_words: usize,
-    /// Texts told of each topic.
+    /// Texts reported for each topic.
     pub representatives: usize,
     /// Different words that are counted at the same time; more than these and the rarest go.
     pub vocabulary_max: usize,
@@ -86,7 +86,7 @@ pub struct Topic {
 /// Cost: two passes over the texts' words; memory for the different words of each topic.
 ///
 /// # Errors
-/// [`OperatorError::Data`] when the inputs have different lengths, options that the words refuse,
+/// [`OperatorError::Data`] when the inputs have different lengths, options that the words reject,
 /// what the host says.
 pub fn describe(
     texts: &[&str],

@@ -1,8 +1,8 @@
 //! Topics over time: how large each topic is in each bin of time, and its words there.
 //!
 //! The words of a bin are weighed by the counts of that bin alone, so that a bin gives the same
-//! words whatever comes later, and a window of a stream gives what its bin gives in a static table. Only the
-//! languages of stop words, when they are guessed, are guessed from all texts.
+//! words whatever comes later, and a window of a stream gives what its bin gives in a static table.
+//! Only the languages of stop words, when they are guessed, are guessed from all texts.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub fn bin_start(time: i64, width: i64, origin: i64) -> Option<i64> {
 ///
 /// # Errors
 /// [`crate::OperatorError::Data`] when the inputs have different lengths, options that the words
-/// refuse, what the host says.
+/// reject, what the host says.
 pub fn over_time(
     texts: &[&str],
     topics: &[Option<u32>],

@@ -1,4 +1,4 @@
-//! Topics as a whole: what is told about constructed texts, and bounds.
+//! Topics as a whole: what is reported about constructed texts, and bounds.
 
 use super::*;
 use crate::host::Unbounded;

@@ -1,4 +1,4 @@
-//! What columns of text hold that is no text: dates and times, and vectors, by a look at their
+//! What columns of text hold that is not a text: dates and times, and vectors, by a look at their
 //! first values.
 
 use std::sync::Arc;

@@ -348,7 +348,7 @@ fn delimiter_shown(delimiter: u8) -> String {
     }
 }
 
-/// Columns of CSV files without a header are told by their place.
+/// Columns of CSV files without a header are identified by their place.
 fn name_by_place(files: &mut [TableFile], columns: &Schema) {
     for file in files {
         let Content::Text(survey) = &mut file.content else { continue };

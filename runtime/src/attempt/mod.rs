@@ -1,5 +1,5 @@
 //! One attempt to run a pipeline: from committed progress to an end, a failure, or partitions that
-//! are dealt anew.
+//! are reassigned.
 //!
 //! Partitions are assigned, the sink is recovered and says what is committed, the state that this
 //! names is read, the sources begin there, and the tasks run: readers, ingest, flow, delivery.
@@ -87,7 +87,7 @@ pub(crate) enum Ended {
     Complete,
     AlreadyComplete,
     Drained,
-    /// Partitions were dealt anew.
+    /// Partitions were reassigned.
     Reassigned,
 }
 
@@ -301,7 +301,7 @@ fn unread_error(source: &str, what: &str) -> Error {
     ))
 }
 
-/// Refuses positions in partitions that others of their names have taken the place of.
+/// Rejects positions in partitions that others of their names have taken the place of.
 fn refuse_other_partitions(progress: Option<&Progress>, read: &ReadNow) -> Result<()> {
     let Some(progress) = progress else { return Ok(()) };
     for (source, partitions) in read {
@@ -333,7 +333,7 @@ impl Machine {
         sources.collect()
     }
 
-    /// Refuses to begin anew where there was progress that is not there any more.
+    /// Rejects to start over where there was progress that no longer exists.
     async fn refuse_lost(
         &self,
         noted: &NotedProgress,

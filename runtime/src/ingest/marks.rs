@@ -1,4 +1,4 @@
-//! What an exchange is told of event time: the marks of partitions that have moved.
+//! What an exchange hears of event time: the marks of partitions that have moved.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::{Mark, Standing};
 pub(super) struct ReportedMarks(BTreeMap<i32, Mark>);
 
 impl ReportedMarks {
-    /// The marks that differ from what was told, which are told now. The first call gives all
-    /// partitions, those of other instances too.
+    /// The marks that differ from what was reported, which are reported now. The first call gives
+    /// all partitions, those of other instances too.
     pub(super) fn news(
         &mut self,
         partitions: &Partitions,

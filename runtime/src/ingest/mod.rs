@@ -60,7 +60,7 @@ pub(crate) struct IngestEdges {
     pub(crate) output: Sender<Step>,
     /// The number of the last barrier that is done.
     pub(crate) done: watch::Receiver<u64>,
-    /// Whether the sink is an exchange, which is told of each partition's event time.
+    /// Whether the sink is an exchange, which hears of each partition's event time.
     pub(crate) tells_marks: bool,
 }
 
@@ -222,7 +222,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Takes in what a source said; the answer that it waits for when partitions are dealt anew.
+    /// Takes in what a source said; the answer that it waits for when partitions are reassigned.
     async fn take(&mut self, input: Input) -> Result<Option<oneshot::Sender<()>>> {
         match input {
             Input::Event(source, SourceEvent::Batch(batch)) => self.accept(source, batch)?,
@@ -362,7 +362,7 @@ impl Ingest {
         }
     }
 
-    /// What an exchange has not been told of event time.
+    /// What an exchange has not yet heard of event time.
     fn news(&mut self) -> Vec<Mark> {
         match self.edges.tells_marks {
             true => {

@@ -1,4 +1,4 @@
-//! The task that reads one source, until it ends, partitions are dealt anew, or the pipeline stops.
+//! The task that reads one source, until it ends, partitions are reassigned, or the pipeline stops.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A pipeline and how it runs: one attempt after another, each from committed progress, until all
 //! sources have ended, it is stopped, or a failure is not worth another attempt.
 //!
-//! - *Invariant:* start, failure, being replaced, and partitions dealt anew are one mechanism, the
+//! - *Invariant:* start, failure, being replaced, and reassigned partitions are one mechanism, the
 //!   attempt.
 //! - *Invariant:* a stop whose last checkpoint fails ends well, with the progress before it, and
 //!   says so: nothing is lost, the rows since come again.
@@ -24,7 +24,7 @@ use crate::{Error, Result, RowStage, Sink, Source, WindowStage};
 
 /// After so many takeovers by others an instance that nothing else keeps apart from them ends.
 const TAKEOVERS_MAX: usize = 2;
-/// After this time without one, takeovers are counted anew.
+/// After this time without one, takeovers are counted again.
 const TAKEOVERS_WITHIN: Duration = Duration::from_secs(600);
 
 /// A source of a pipeline.
@@ -61,7 +61,7 @@ pub struct WindowPart {
 pub struct Pipeline {
     /// Its name, which progress and metrics carry.
     pub name: String,
-    /// Which query it is, so that state of another one is refused.
+    /// Which query it is, so that state of another one is rejected.
     pub query: Query,
     /// Where rows come from.
     pub sources: Vec<SourceInput>,
@@ -75,7 +75,7 @@ pub struct Pipeline {
     pub store: Arc<dyn Store>,
     /// How it runs.
     pub options: PipelineOptions,
-    /// Begin anew: neither the committed progress nor its state is taken up.
+    /// Start over: neither the committed progress nor its state is taken up.
     pub ignore_state: bool,
 }
 

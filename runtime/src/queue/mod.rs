@@ -3,7 +3,7 @@
 //! - *Invariant:* what lies in it is at most `rows_max` rows and `bytes_max` bytes; only an item
 //!   that is larger than that by itself passes, and alone.
 //! - *Invariant:* items come out in the order in which sends were finished; items without weight
-//!   (barriers, watermarks) keep their place but are never refused one.
+//!   (barriers, watermarks) keep their place but are never refused a place.
 //! - A queue whose senders are gone gives what it has and then ends. A queue whose receiver is gone
 //!   hands every item back.
 //! - Dropping the future of a send or a receive loses nothing: the item is in the queue or it is

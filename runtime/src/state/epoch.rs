@@ -149,7 +149,7 @@ async fn read_segment(store: &dyn Store, reference: &SegmentRef) -> Result<Bytes
     Ok(bytes)
 }
 
-/// Refuses to begin anew where epochs say that there were commits: the progress of the pipeline is
+/// Rejects to start over where epochs say that there were commits: the progress of the pipeline is
 /// lost, and its state is of no use without it. The first epoch alone may be one that no commit
 /// named; whether one did is in the note that is written after it (`note`).
 ///

@@ -5,7 +5,7 @@
 //!   before the sink's commit names it.
 //! - *Invariant:* names carry a hash of the content, so an instance that was replaced can't
 //!   overwrite what its successor relies on.
-//! - *Invariant:* state that is torn, missing or of another query is refused, never replaced by an
+//! - *Invariant:* state that is torn, missing or of another query is rejected, never replaced by an
 //!   empty start.
 
 mod epoch;

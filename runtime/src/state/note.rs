@@ -2,12 +2,12 @@
 //! what these were.
 //!
 //! The truth about progress is the sink's. The note only says that there was some: committed
-//! offsets expire and topics are deleted, and without it a pipeline would begin anew and write
+//! offsets expire and topics are deleted, and without it a pipeline would start over and write
 //! everything a second time.
 //!
 //! - *Invariant:* a note is written after the commit that it is about, so it never says too much.
 //! - *Invariant:* each note adds a partition to those before it, so there are never more notes than
-//!   partitions. A note's name has a hash of its content; one that is torn is refused.
+//!   partitions. A note's name has a hash of its content; one that is torn is rejected.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ impl NotedProgress {
     }
 }
 
-/// The refusal to begin anew where there was progress.
+/// The refusal to start over where there was progress.
 pub(crate) fn lost_progress(store: &dyn Store, pipeline: &str, partition: &str) -> Error {
     Error::State(format!(
         "pipeline '{pipeline}' has committed progress in partition '{partition}', as '{}' says, but that \

@@ -306,7 +306,7 @@ async fn nothing_is_removed_when_a_kept_epoch_can_not_be_read() {
     assert_eq!(collect_garbage(&store, &[]).await.unwrap(), 0);
 }
 
-/// A manifest that is whole as JSON but contradicts itself: refused, and no panic.
+/// A manifest that is whole as JSON but contradicts itself: rejected, and no panic.
 #[tokio::test]
 async fn random_bytes_are_refused() {
     let mut dice = Dice::new(7);

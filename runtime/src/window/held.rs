@@ -20,7 +20,7 @@ use crate::Result;
 /// numbers of rows in which the greatest is this many times the least.
 const FANOUT: usize = 16;
 
-/// A segment of which less than this part is still needed is written anew.
+/// A segment of which less than this part is still needed is rewritten.
 const SPARSE: usize = 4;
 
 pub(super) struct Held {

@@ -52,7 +52,7 @@ pub(crate) fn columns(
     Ok(columns)
 }
 
-/// Refuses metadata where records have none, or there are none. `why` follows "which".
+/// Rejects metadata where records have none, or there are none. `why` follows "which".
 ///
 /// # Errors
 /// [`SqlError::Statement`] for the first column of metadata.
@@ -73,8 +73,8 @@ pub(crate) fn refuse_metadata(
 /// Finds the column of a watermark and makes it NOT NULL.
 ///
 /// # Errors
-/// [`SqlError::Statement`] for a column that isn't there or is no TIMESTAMP, and for a delay that
-/// is no constant interval of 0 or more.
+/// [`SqlError::Statement`] for a column that does not exist or is not a TIMESTAMP, and for a delay
+/// that is not a constant interval of 0 or more.
 pub(crate) fn watermark(
     state: &SessionState,
     what: &str,

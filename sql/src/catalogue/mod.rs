@@ -5,7 +5,7 @@
 //! is written by `INSERT INTO` only. Opening connections belongs to the connectors, running
 //! pipelines to the runtime.
 //!
-//! - *Invariant:* a definition is whole and consistent, its options too; [`statements`] refuses all
+//! - *Invariant:* a definition is whole and consistent, its options too; [`statements`] rejects all
 //!   others.
 //! - *Absent:* the names of connectors and of their options. A definition holds its connector, and
 //!   asks it.

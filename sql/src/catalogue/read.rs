@@ -25,7 +25,7 @@ use crate::{SqlError, files};
 /// Plans the reading of a source's files.
 ///
 /// # Errors
-/// Files that are not there or can't be read, and columns that they lack.
+/// Files that do not exist or can't be read, and columns that they lack.
 pub(super) async fn scan(
     state: &SessionState,
     source: &Arc<SourceDef>,

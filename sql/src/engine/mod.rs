@@ -61,7 +61,7 @@ impl Engine {
     /// An engine with the built-in models, none of them loaded yet.
     ///
     /// # Errors
-    /// When an option can't be had, such as a spill folder that can't be written.
+    /// When an option can't be applied, such as a spill folder that can't be written.
     pub fn new(options: EngineOptions) -> Result<Self, SqlError> {
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = options.memory_limit_bytes {
@@ -70,7 +70,7 @@ impl Engine {
         if let Some(folder) = options.spill_folder {
             runtime = runtime.with_temp_file_path(folder);
         }
-        // A folder that a query has just written to must be listed anew.
+        // A folder that a query has just written to must be listed again.
         let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
         let (models, indexes) = (Arc::new(Registry::new()), Indexes::default());
         Ok(Self { models, indexes, runtime })

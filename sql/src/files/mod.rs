@@ -125,7 +125,7 @@ fn in_quotes(name: &str) -> Option<String> {
 /// Opens what a name means.
 ///
 /// # Errors
-/// Files that are not there, can't be read, or disagree on a column.
+/// Files that do not exist, can't be read, or disagree on a column.
 pub(crate) async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn TableProvider>> {
     open_with(state, vec![name.to_string()], TableOptions::default()).await
 }
@@ -133,7 +133,7 @@ pub(crate) async fn open(state: &SessionState, name: &str) -> Result<Arc<dyn Tab
 /// Opens what names mean, one after another, with what the user says of the files.
 ///
 /// # Errors
-/// Files that are not there, can't be read, or disagree on a column.
+/// Files that do not exist, can't be read, or disagree on a column.
 pub(crate) async fn open_with(
     state: &SessionState,
     names: Vec<String>,

@@ -1,8 +1,8 @@
 //! Where `COPY … TO` writes: the very name that is given, in the format that its ending says, on
 //! this machine or in an object store.
 //!
-//! What can't be written is told before the query runs. The engine's own writer would make folders
-//! and try again for ever where a file can't be made, as in `/proc`.
+//! What can't be written is reported before the query runs. The engine's own writer would make
+//! folders and try again for ever where a file can't be made, as in `/proc`.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -100,7 +100,7 @@ impl Declaration {
     }
 
     /// The types that arguments are cast to before they reach the function. Those that it doesn't
-    /// take stay as they are, for [`Declaration::check`] to refuse: DataFusion would put words of
+    /// take stay as they are, for [`Declaration::check`] to reject: DataFusion would put words of
     /// its own around an error here.
     pub(crate) fn coerced(&self, types: &[DataType]) -> Vec<DataType> {
         let takes = self.parameters.iter().map(|parameter| parameter.takes);

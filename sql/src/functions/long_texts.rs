@@ -105,7 +105,7 @@ struct Bounded {
 }
 
 impl Bounded {
-    /// Refuses what would be too long.
+    /// Rejects what would be too long.
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
         let wanted = |at: usize| match (self.length, at) {
             (Length::Repeated | Length::Padded, 1) => DataType::Int64,

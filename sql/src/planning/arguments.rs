@@ -1,6 +1,6 @@
 //! Named arguments of Sembla's functions: `embed(text, prompt => 'query')`.
 //!
-//! DataFusion resolves names too, but refuses a call that leaves out a parameter before a given
+//! DataFusion resolves names too, but rejects a call that leaves out a parameter before a given
 //! one. So calls of Sembla's functions are rewritten in the parsed statement: arguments go to their
 //! places, and what is left out becomes NULL, which these functions take for their default.
 //!

@@ -1,5 +1,5 @@
-//! The items of FROM before a statement is planned: a call of a function that isn't there names the
-//! nearest that is. Names of files are `files::calls`'s to see.
+//! The items of FROM before a statement is planned: a call of a function that does not exist names
+//! the nearest that is. Names of files are `files::calls`'s to see.
 
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::TableFactor;
@@ -23,7 +23,7 @@ impl<'a> Known<'a> {
     /// Checks an item of FROM.
     ///
     /// # Errors
-    /// [`SqlError::Statement`] for a function that isn't there.
+    /// [`SqlError::Statement`] for a function that does not exist.
     pub(crate) fn check(&self, relation: &TableFactor) -> Result<(), SqlError> {
         let TableFactor::Table { name, args, .. } = relation else { return Ok(()) };
         let [part] = name.0.as_slice() else { return Ok(()) };

@@ -46,7 +46,7 @@ impl Resolver<'_> {
     /// The roles, and the same in words for EXPLAIN.
     ///
     /// # Errors
-    /// [`SqlError::Statement`] for columns that are not there, of the wrong type, or in doubt.
+    /// [`SqlError::Statement`] for columns that do not exist, of the wrong type, or in doubt.
     pub(crate) fn roles(
         &self,
         context: &mut dyn RelationPlannerContext,

@@ -20,8 +20,8 @@ use crate::SqlError;
 use crate::columns::vectors::Vectors;
 use crate::query::{QueryHost, blocking};
 
-/// Rows that are embedded together: enough to fill every core, few enough that progress is told and
-/// a stop is seen every second or so.
+/// Rows that are embedded together: enough to fill every core, few enough that progress is reported
+/// and a stop is seen every second or so.
 const EMBEDDED_ROWS: usize = 1024;
 
 /// An input that can be read.
@@ -251,7 +251,7 @@ pub(crate) fn one_dimension(
     Ok(())
 }
 
-/// Refuses inputs whose vectors can't be compared.
+/// Rejects inputs whose vectors can't be compared.
 ///
 /// # Errors
 /// [`SqlError::Data`] with the two inputs and what to do.

@@ -243,7 +243,7 @@ fn dropped(
     )))
 }
 
-/// Refuses a statement of DataFusion that would take the table of a source or a sink away.
+/// Rejects a statement of DataFusion that would take the table of a source or a sink away.
 ///
 /// # Errors
 /// [`SqlError::Statement`] with the statement that does it.

@@ -1,6 +1,6 @@
 //! `INSERT INTO sink SELECT …`: from a planned query to a pipeline that can run.
 //!
-//! Everything that can be wrong without touching the outside world is told when the pipeline is
+//! Everything that can be wrong without touching the outside world is reported when the pipeline is
 //! planned; [`StreamPlan::open`] connects to source, sink and state.
 
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl StreamPlan {
             options: self.settings.options.clone(),
             ignore_state,
         };
-        // What was handed on before is not for a pipeline that begins anew.
+        // What was handed on before is not for a pipeline that starts over.
         let start = if ignore_state { Some(exchange.end().await?) } else { None };
         let OpenSource { source, handle } = exchange.source(&self.name, start)?;
         let handles = [(EXCHANGE.to_string(), handle)].into();

@@ -68,7 +68,7 @@ impl Keyed<'_> {
     ///
     /// # Errors
     /// [`SqlError::Statement`] that names the first step that brings windows together, and the
-    /// mend.
+    /// fix.
     pub(super) fn check(&self, plan: &LogicalPlan) -> Result<(), SqlError> {
         self.marks(plan).map(|_| ())
     }

@@ -15,7 +15,7 @@ use crate::relations::{StreamNode, stream_node};
 /// Checks that a plan treats rows one by one.
 ///
 /// # Errors
-/// [`SqlError::Statement`] that names the first part of the plan that doesn't, and the mend.
+/// [`SqlError::Statement`] that names the first part of the plan that doesn't, and the fix.
 pub(super) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
     if !reads_stream(plan)? {
         return Ok(());

@@ -110,7 +110,7 @@ impl StaticTables {
     }
 }
 
-/// Whether a plan reads any table; what doesn't is cheaper to make anew.
+/// Whether a plan reads any table; what doesn't is cheaper to make again.
 fn reads_tables(plan: &LogicalPlan) -> Result<bool, SqlError> {
     any_input(plan, |step| matches!(step, LogicalPlan::TableScan(TableScan { .. })))
 }

@@ -3,8 +3,8 @@
 //! Whoever reads a statement goes down into it: each pair of parentheses is a level, and so is each
 //! operator of a chain, since `a OR b OR c` is `(a OR b) OR c`, and each SELECT of a chain of
 //! unions. The levels are counted in the words of the text, before anything goes down, so that a
-//! statement that is too deep is told and ends nothing. What is within the limits fits the stack
-//! that statements are planned on (`planning`).
+//! statement that is too deep is reported and ends nothing. What is within the limits fits the
+//! stack that statements are planned on (`planning`).
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 

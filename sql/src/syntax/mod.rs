@@ -42,7 +42,7 @@ pub enum Statement {
     DropModel {
         /// The name.
         name: String,
-        /// Whether it is no mistake when there is none.
+        /// Whether it is not a mistake when there is none.
         if_exists: bool,
     },
     /// `SHOW MODELS`.
@@ -53,7 +53,7 @@ pub enum Statement {
     DropIndex {
         /// The name.
         name: String,
-        /// Whether it is no mistake when there is none.
+        /// Whether it is not a mistake when there is none.
         if_exists: bool,
     },
     /// `SHOW INDEXES`.
@@ -64,7 +64,7 @@ pub enum Statement {
     DropSource {
         /// The name.
         name: String,
-        /// Whether it is no mistake when there is none.
+        /// Whether it is not a mistake when there is none.
         if_exists: bool,
     },
     /// `SHOW SOURCES`.
@@ -75,7 +75,7 @@ pub enum Statement {
     DropSink {
         /// The name.
         name: String,
-        /// Whether it is no mistake when there is none.
+        /// Whether it is not a mistake when there is none.
         if_exists: bool,
     },
     /// `SHOW SINKS`.

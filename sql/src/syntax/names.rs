@@ -13,7 +13,7 @@ pub(crate) fn name_of(arg: &FunctionArg) -> Option<String> {
     }
 }
 
-/// The end of a message about a column that is not there: the one that is meant, or all.
+/// The end of a message about a column that does not exist: the one that is meant, or all.
 pub(crate) fn columns_hint(option: &str, name: &str, columns: &[&str]) -> String {
     // Bare names are in lower case, so a column with capitals needs quotes.
     match columns.iter().find(|column| column.to_lowercase() == name.to_lowercase()) {

@@ -1,4 +1,4 @@
-//! The chain of manifests: fences, tears, lists, and what a start refuses.
+//! The chain of manifests: fences, tears, lists, and what a start rejects.
 
 use sembla_runtime::Error;
 

@@ -15,7 +15,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescri
 /// Messages inside messages; a type that contains itself has no end.
 const DEPTH_MAX: usize = 32;
 
-/// A field of all messages as an array; `None` is a message that isn't there.
+/// A field of all messages as an array; `None` is a message that does not exist.
 ///
 /// # Errors
 /// When the field's type has no form as a column.

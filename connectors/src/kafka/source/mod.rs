@@ -188,7 +188,7 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Leaves the group, so that another attempt joins anew.
+    /// Leaves the group, so that another attempt joins again.
     async fn leave(&mut self) -> Result<()> {
         let thread = self.thread.take();
         let leave = move || {

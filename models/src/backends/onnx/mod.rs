@@ -121,7 +121,7 @@ impl Engine {
     /// Builds or reads the graph, checks it against the tokenizer, and opens the first session.
     ///
     /// # Errors
-    /// Files that don't fit each other, a precision or device that can't be had, ONNX Runtime's
+    /// Files that don't fit each other, a precision or device that is not available, ONNX Runtime's
     /// refusal.
     pub(super) fn load(
         layout: &Layout,

@@ -58,7 +58,7 @@ impl Sessions {
     /// Opens the first session.
     ///
     /// # Errors
-    /// A device that isn't there, or a graph that ONNX Runtime refuses.
+    /// A device that does not exist, or a graph that ONNX Runtime rejects.
     pub(crate) fn open(
         source: GraphSource,
         spec: &ModelSpec,

@@ -1,4 +1,4 @@
-//! What is taken from a `config.json`, and what is refused.
+//! What is taken from a `config.json`, and what is rejected.
 
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 //! A tile never writes its products to memory. Each is compared with the row's limit and with the
 //! column's, and only survivors are put down, with their approximate value. Approximate, because a
 //! tile adds up in another order than [`crate::unit::cosine`], or in 8 bits; by how much it can be
-//! wrong is known (`codes`), limits are lowered by it, and survivors are computed anew.
+//! wrong is known (`codes`), limits are lowered by it, and survivors are recomputed.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -338,7 +338,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The trouble of a number that ends too early, which more bytes may mend.
+    /// The trouble of a number that ends too early, which more bytes may fix.
     fn unless_cut<T>(&mut self, start: usize) -> Scan<T> {
         if self.at == self.bytes.len() {
             return Err(Trouble::Incomplete);

@@ -240,7 +240,7 @@ fn json_is_valid_where_serde_says_so() {
                 assert_eq!(found.rows, 1, "{text}");
                 read(&file, &TextOptions::json()).expect(&text);
             }
-            // Keys that appear twice are refused.
+            // Keys that appear twice are rejected.
             (Err(error), Ok(_)) => assert!(error.to_string().contains("twice"), "{text}: {error}"),
             (Ok(found), Err(error)) => {
                 // Objects may follow each other, and a number of any size is a text.

@@ -1,4 +1,4 @@
-//! Text files as a user has them: what is found in them, what is read, and what is refused.
+//! Text files as a user has them: what is found in them, what is read, and what is rejected.
 
 mod against_plain;
 mod csv;

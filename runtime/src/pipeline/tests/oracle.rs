@@ -11,7 +11,7 @@ pub(super) struct Row {
     pub(super) id: i64,
     pub(super) key: i64,
     pub(super) time_us: i64,
-    /// Whether the row part refuses it.
+    /// Whether the row part rejects it.
     pub(super) is_poison: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Progress that can't be trusted is refused by name, with windows and without.
+//! Progress that can't be trusted is rejected by name, with windows and without.
 
 use std::sync::Arc;
 

@@ -107,7 +107,7 @@ impl Source for SimSource {
 
     async fn assigned(&mut self) -> Result<Assignment> {
         if let Some(answer) = self.answer.take() {
-            // Nothing that was read may still be on its way when partitions are dealt anew.
+            // Nothing that was read may still be on its way when partitions are reassigned.
             let _ = answer.await;
         }
         self.life.gate("source.assigned").await?;

@@ -1,4 +1,4 @@
-//! Stops in the middle, and partitions that are dealt anew in the middle.
+//! Stops in the middle, and partitions that are reassigned in the middle.
 
 use std::sync::atomic::Ordering;
 

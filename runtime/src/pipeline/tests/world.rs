@@ -30,7 +30,7 @@ pub(super) enum Trouble {
     Fail(Error),
     /// The pipeline is asked to stop.
     Stop(Stop),
-    /// The partitions of one source are dealt anew.
+    /// The partitions of one source are reassigned.
     Reassign,
 }
 

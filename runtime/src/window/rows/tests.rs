@@ -325,7 +325,7 @@ fn a_barrier_writes_what_is_new() {
     assert!(rows.barrier(9999).unwrap().segment.is_none(), "nothing is new");
 }
 
-/// What is left of a segment is written anew when it is little, so that neither disk nor memory
+/// What is left of a segment is rewritten when it is little, so that neither disk nor memory
 /// holds much more than what is needed.
 #[test]
 fn what_is_left_of_a_segment_does_not_hold_the_rest() {

@@ -26,7 +26,7 @@ pub(super) type Known = BTreeMap<String, u64>;
 /// The files of a source that hold anything, in order, without those known before.
 ///
 /// # Errors
-/// Files that are not there; columns that none of them has; a new file that doesn't come behind the
+/// Files that do not exist; columns that none of them has; a new file that doesn't come behind the
 /// known ones, and a known one that has changed. Unless rows that can't be read are handed on, also
 /// a file that can't be.
 pub(super) fn find(
@@ -134,7 +134,7 @@ pub(super) fn search(what: &FileColumns, path: &str, found: &[Found]) -> Result<
     })
 }
 
-/// Refuses a column that no file has.
+/// Rejects a column that no file has.
 fn check_columns(
     what: &FileColumns,
     path: &str,
@@ -171,7 +171,7 @@ fn check_columns(
     }
 }
 
-/// Columns of CSV files without a header are told by their place.
+/// Columns of CSV files without a header are identified by their place.
 fn name_by_place(columns: &[SourceColumn], found: &mut [Found]) {
     for found in found {
         let Found::Text(_, Dialect::Csv(csv)) = found else { continue };
@@ -186,7 +186,7 @@ fn name_by_place(columns: &[SourceColumn], found: &mut [Found]) {
 /// Whether all files of a source are Parquet, which queries read in parallel.
 ///
 /// # Errors
-/// Files that are not there.
+/// Files that do not exist.
 pub(crate) fn is_parquet(path: &str) -> Result<bool, SqlError> {
     let files = list(path, None)?;
     Ok(!files.is_empty() && files.iter().all(|file| file.format == Format::Parquet))

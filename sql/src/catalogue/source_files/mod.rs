@@ -91,7 +91,7 @@ impl FileColumns {
 /// Looks at a source's files, for columns in all of JSON.
 ///
 /// # Errors
-/// Files that are not there, and columns that none of them has.
+/// Files that do not exist, and columns that none of them has.
 pub(crate) fn check(source: &Arc<SourceDef>, files: &SourceFiles) -> Result<(), SqlError> {
     let what = FileColumns::tolerant(source, files);
     let found = found::find(&what, &Cancel::never(), &mut Known::new())?;
@@ -178,7 +178,7 @@ impl FileRows {
     /// Looks for the files and at the beginning of each.
     ///
     /// # Errors
-    /// Files that are not there; columns that none of them has; and unless rows that can't be read
+    /// Files that do not exist; columns that none of them has; and unless rows that can't be read
     /// are handed on, a file that can't be.
     pub(crate) fn open(what: FileColumns, cancel: Cancel) -> Result<Self, SqlError> {
         let mut known = Known::new();

@@ -10,10 +10,10 @@ use crate::SqlError;
 use crate::columns::by_name::is_text;
 use crate::error::arrow_error;
 
-/// The rows with the columns of an index. `may_lack` makes a column that is not there NULL.
+/// The rows with the columns of an index. `may_lack` makes a column that does not exist NULL.
 ///
 /// # Errors
-/// A column that is not there or of another kind, and a value that its type can't hold.
+/// A column that does not exist or of another kind, and a value that its type can't hold.
 pub(crate) fn conform(
     rows: &RecordBatch,
     schema: &SchemaRef,

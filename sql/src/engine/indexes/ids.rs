@@ -38,7 +38,7 @@ impl IndexIds {
         Ok(())
     }
 
-    /// The key of each id; `None` for one that is not there.
+    /// The key of each id; `None` for one that does not exist.
     ///
     /// # Errors
     /// Ids that can't be cast.

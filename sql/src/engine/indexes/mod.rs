@@ -3,7 +3,7 @@
 //!
 //! The graph numbers vectors by keys from 0 and never forgets one; which keys have a row is said by
 //! the rows alone. So a row goes by leaving the list of rows, and searches pass over keys without
-//! one. When most keys are without, the graph is built anew. Files are `statements::indexes`' work.
+//! one. When most keys are without, the graph is rebuilt. Files are `statements::indexes`' work.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ const READING: &str = "sembla.";
 /// How the options of reading are called.
 pub(crate) const READING_OPTIONS: &[&str] = &["model", "prompt", "id", "text", "vector"];
 
-/// The graph is built anew when it has so many times the keys that have rows.
+/// The graph is rebuilt when it has so many times the keys that have rows.
 const KEYS_PER_ROW_MAX: usize = 2;
 
 /// A smaller graph is left as it is.
@@ -135,7 +135,7 @@ pub(crate) struct Saved {
 /// What a statement does to an index: the rows with some ids go, then others come.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
-    /// Ids of rows that go. One that is not there is passed over.
+    /// Ids of rows that go. One that does not exist is passed over.
     pub(crate) gone: Vec<ArrayRef>,
     /// Rows as `index_rows` gives them.
     pub(crate) come: Vec<RecordBatch>,
@@ -228,7 +228,7 @@ impl Contents {
         interleave_record_batch(&batches, &places).map_err(|error| arrow_error(&error))
     }
 
-    /// The stored vectors of the rows with some ids; rows that are not there have none.
+    /// The stored vectors of the rows with some ids; rows that do not exist have none.
     ///
     /// # Errors
     /// Ids of another type, what the host says.
@@ -291,7 +291,7 @@ impl Contents {
         self.account()
     }
 
-    /// Builds the graph anew if most of its keys have no row.
+    /// Rebuilds the graph if most of its keys have no row.
     fn compact(&mut self, host: &dyn Host) -> Result<(), SqlError> {
         let (keys, rows) = (self.vectors.rows(), self.keys.len());
         if keys < COMPACTED_KEYS_MIN || keys <= rows.saturating_mul(KEYS_PER_ROW_MAX) {

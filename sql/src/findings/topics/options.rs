@@ -102,7 +102,7 @@ impl TopicSource {
     /// The source that options ask for.
     ///
     /// # Errors
-    /// Options that the clusters refuse.
+    /// Options that the clusters reject.
     pub(crate) fn of(planning: &Planning<'_>) -> Result<Self, SqlError> {
         let first = planning.inputs.first().and_then(Option::as_ref);
         if first.is_some_and(|input| input.extra(TOPIC.name).is_some()) {

@@ -118,7 +118,7 @@ impl Call<'_> {
     /// The same for one that may be left out.
     ///
     /// # Errors
-    /// When it is no vector.
+    /// When it is not a vector.
     pub(crate) fn optional_vectors(&self, position: usize) -> Result<Option<Vectors>> {
         self.args.args.get(position).map(Vectors::new).transpose()
     }

@@ -62,14 +62,14 @@ impl OnlineSlots {
     }
 
     /// Replaces all states by those of a snapshot. Each is read when its finding runs next, which
-    /// is refused if it is damaged.
+    /// is rejected if it is damaged.
     pub fn restore(&self, snapshot: &[(String, Vec<u8>)]) {
         let states =
             snapshot.iter().map(|(name, bytes)| (name.clone(), State::Bytes(bytes.clone())));
         *self.states() = states.collect();
     }
 
-    /// Whether the windows that follow are early, or come again late: they are told from what is
+    /// Whether the windows that follow are early, or come again late: they are known by what is
     /// known, and leave the states alone.
     pub fn set_early(&self, is_early: bool) {
         self.is_early.store(is_early, Ordering::Relaxed);

@@ -8,7 +8,7 @@
 //! removed when the next change is done.
 //!
 //! A lock beside them keeps two processes from writing at once, and a change of files that another
-//! process has changed meanwhile is refused.
+//! process has changed meanwhile is rejected.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const TRIES_MAX: usize = 5;
 /// Opens an index.
 ///
 /// # Errors
-/// Files that are not there, are no index, are damaged or don't belong together.
+/// Files that do not exist, are no index, are damaged or don't belong together.
 pub(super) fn open(
     path: &Path,
     (pool, host): (&Arc<dyn MemoryPool>, &dyn Host),
