@@ -8,6 +8,14 @@ use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 /// A text in which every character can be seen, on one line.
+///
+/// # Examples
+/// ```
+/// use sembla_jobs::printable::printable;
+///
+/// assert_eq!(printable("plain"), "plain");
+/// assert!(!printable("a\u{1b}[31mb").contains('\u{1b}'));
+/// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) {
         return Cow::Borrowed(text);

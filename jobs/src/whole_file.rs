@@ -74,6 +74,24 @@ pub fn remove_unfinished() {
 ///
 /// # Errors
 /// Those of `write` and of the disk.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+///
+/// use sembla_jobs::Failure;
+/// use sembla_jobs::whole_file::write_whole;
+///
+/// # fn main() -> Result<(), Failure> {
+/// # let failed = |error: std::io::Error| Failure::other(error.to_string());
+/// let folder = tempfile::tempdir().map_err(failed)?;
+/// let path = folder.path().join("result.txt");
+/// // A reader sees nothing of the file before it is complete.
+/// write_whole(&path, |file| file.write_all(b"done").map_err(failed))?;
+/// assert_eq!(std::fs::read(&path).map_err(failed)?, b"done");
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_whole<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     written(Unfinished::create(path)?, write)
 }

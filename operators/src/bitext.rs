@@ -80,6 +80,20 @@ impl Default for BitextOptions {
 ///
 /// # Errors
 /// Options that can't be, different dimensions, what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::bitext::{self, BitextOptions, Margin};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let english = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0])?;
+/// let german = UnitVectors::new(2, vec![0.1, 0.9, 0.9, 0.1])?;
+/// let options = BitextOptions { margin: Margin::Absolute, ..BitextOptions::default() };
+/// let pairs = bitext::mine(&english, &german, &options, &Unbounded)?;
+/// let rows: Vec<(u32, u32)> = pairs.iter().map(|pair| (pair.a, pair.b)).collect();
+/// assert_eq!(rows, [(0, 1), (1, 0)]);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn mine(
     source: &UnitVectors,
     target: &UnitVectors,

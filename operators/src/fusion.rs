@@ -27,6 +27,17 @@ pub struct Fused<R> {
 ///
 /// # Errors
 /// [`OperatorError::Option`] when `k` is negative or not a number.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::fusion::{RANK_CONSTANT, reciprocal_rank_fusion};
+///
+/// let (by_meaning, by_words) = ([7, 3, 5], [3, 9]);
+/// let fused = reciprocal_rank_fusion(&[&by_meaning[..], &by_words], RANK_CONSTANT, 2)?;
+/// assert_eq!((fused[0].row, &fused[0].ranks[..]), (3, &[Some(2), Some(1)][..]));
+/// assert_eq!((fused[1].row, &fused[1].ranks[..]), (7, &[Some(1), None][..]));
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn reciprocal_rank_fusion<R: Copy + Eq + Hash + Ord>(
     rankings: &[&[R]],
     k: f64,

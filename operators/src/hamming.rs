@@ -6,6 +6,12 @@ use crate::{DimensionMismatch, lanes, same_dimension};
 ///
 /// # Errors
 /// [`DimensionMismatch`], counted in bytes.
+///
+/// # Examples
+/// ```
+/// assert_eq!(sembla_operators::hamming::distance(&[0b1010], &[0b0110])?, 2);
+/// # Ok::<(), sembla_operators::DimensionMismatch>(())
+/// ```
 pub fn distance(a: &[u8], b: &[u8]) -> Result<u64, DimensionMismatch> {
     same_dimension(a, b)?;
     Ok(lanes::differing_bits(a, b))

@@ -53,6 +53,18 @@ impl MiningOptions {
 ///
 /// # Errors
 /// Options that can't be, what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::mining::{self, MiningOptions};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let vectors = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.9, 0.1])?;
+/// let options = MiningOptions { threshold: Some(0.5), ..MiningOptions::default() };
+/// let pairs = mining::mine(&vectors, &options, &Unbounded)?;
+/// assert_eq!((pairs.len(), pairs[0].a, pairs[0].b), (1, 0, 2));
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn mine(vectors: &UnitVectors, options: &MiningOptions, host: &dyn Host) -> Result<Vec<Pair>> {
     let min_score = options.min_score()?;
     if options.max_pairs == 0 {

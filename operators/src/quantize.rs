@@ -17,6 +17,16 @@ struct Range {
 }
 
 /// The ranges of all components of a kind of vectors.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::quantize::Ranges;
+///
+/// let mut codes = Vec::new();
+/// Ranges::unit(3).uint8(&[-1.0, 0.0, 2.0], &mut codes)?;
+/// assert_eq!(codes, [0, 127, 255]);
+/// # Ok::<(), sembla_operators::DimensionMismatch>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranges(Vec<Range>);
 
@@ -83,6 +93,13 @@ fn signed(code: u8) -> i8 {
 
 /// Appends one bit for each component, set where it is greater than 0, eight to a byte, the first
 /// in the top bit. The last byte is filled up with zeros.
+///
+/// # Examples
+/// ```
+/// let mut bits = Vec::new();
+/// sembla_operators::quantize::ubinary(&[0.5, -0.5, 1.0], &mut bits);
+/// assert_eq!(bits, [0b1010_0000]);
+/// ```
 pub fn ubinary(vector: &[f32], out: &mut Vec<u8>) {
     out.extend(vector.chunks(8).map(pack));
 }

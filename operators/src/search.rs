@@ -59,6 +59,19 @@ impl Default for SearchOptions {
 }
 
 /// A corpus with its codes.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::search::{CodedCorpus, Coding, SearchOptions};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let corpus = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.9, 0.1])?;
+/// let corpus = CodedCorpus::new(corpus, Coding::Int8, &Unbounded)?;
+/// let query = UnitVectors::new(2, vec![0.0, 1.0])?;
+/// let found = corpus.search(&query, &SearchOptions::default(), &Unbounded)?;
+/// assert_eq!(found.of(0)[0].row, 1);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub struct CodedCorpus<'a> {
     vectors: UnitVectors,
     /// The rows that have a direction; only they have codes.

@@ -38,6 +38,16 @@ pub fn squares(a: &[f32]) -> f64 {
 ///
 /// # Errors
 /// [`DimensionMismatch`].
+///
+/// # Examples
+/// ```
+/// use sembla_operators::similarity::cosine;
+///
+/// assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0])?, Some(0.0));
+/// assert_eq!(cosine(&[1.0, 0.0], &[0.0, 0.0])?, None);
+/// assert!(cosine(&[1.0], &[1.0, 2.0]).is_err());
+/// # Ok::<(), sembla_operators::DimensionMismatch>(())
+/// ```
 pub fn cosine(a: &[f32], b: &[f32]) -> Result<Option<f64>, DimensionMismatch> {
     Direction::new(b).cosine(a)
 }

@@ -57,6 +57,19 @@ pub struct TextHit {
 }
 
 /// Texts that can be searched by words.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::Unbounded;
+/// use sembla_operators::text_index::{TextIndex, TextIndexOptions};
+///
+/// let texts = ["I lost my card", "hello", "cards get lost"];
+/// let index = TextIndex::build(&texts, &TextIndexOptions::default(), &Unbounded)?;
+/// let hits = index.search("lost cards", 2, &Unbounded)?;
+/// let rows: Vec<u32> = hits.iter().map(|hit| hit.row).collect();
+/// assert_eq!(rows, [2, 0]);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub struct TextIndex {
     searcher: Searcher,
     analyzer: TextAnalyzer,

@@ -14,6 +14,17 @@ const ROWS_PER_TASK: usize = 1024;
 
 /// Vectors of one dimension, each of length one. A row that has no direction (all zeros, or a
 /// component that is not finite) is kept as zeros, and no operator finds it similar to anything.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::UnitVectors;
+///
+/// // Two rows of two components, one after another.
+/// let vectors = UnitVectors::new(2, vec![3.0, 4.0, 0.0, 2.0])?;
+/// assert_eq!(vectors.row(0), [0.6, 0.8]);
+/// assert_eq!(vectors.cosine(0, &vectors, 1), 0.8);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnitVectors {
     values: Vec<f32>,

@@ -96,6 +96,16 @@ impl Kind {
 }
 
 /// The declaration of one option.
+///
+/// # Examples
+/// ```
+/// use sembla_options::{Kind, OptionDef, Value};
+///
+/// let days = OptionDef::new("days", Kind::between(1, 14), "days to forecast").or("7");
+/// assert_eq!(days.parse("3"), Ok(Value::Count(3)));
+/// let error = days.parse("30").unwrap_err();
+/// assert_eq!(error.to_string(), "days must be a whole number between 1 and 14, got '30'");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionDef {
     /// Its name. A name that ends in `.*` stands for all keys that begin so: `kafka.*`.

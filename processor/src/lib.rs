@@ -28,6 +28,16 @@ pub enum InstructionSet {
 }
 
 /// A set of instructions that this processor has.
+///
+/// # Examples
+/// ```
+/// use sembla_processor::Level;
+///
+/// // From plain code to the best that this processor has.
+/// let levels = Level::available();
+/// assert_eq!(levels.first(), Some(&Level::PLAIN));
+/// assert_eq!(levels.last(), Some(&Level::best()));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level(InstructionSet);
 

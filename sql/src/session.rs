@@ -37,6 +37,23 @@ pub struct SessionOptions {
 
 /// A session: one user's sources, sinks, tables, settings and default model. Clones share
 /// everything.
+///
+/// # Examples
+/// ```
+/// use sembla_sql::{Outcome, Session, SessionOptions};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let session = Session::new(SessionOptions::default())?;
+/// for statement in session.parse("SELECT cos_sim([1.0, 0.0], [1.0, 0.0]) AS score")? {
+///     if let Outcome::Rows(rows) = session.execute(statement).await? {
+///         let batches = rows.collect().await?;
+///         assert_eq!(batches[0].num_rows(), 1);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,

@@ -74,6 +74,20 @@ impl Clustering {
 ///
 /// # Errors
 /// [`OperatorError::Option`] for options out of range and a `k` above the rows, what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::cluster::{ClusteringOptions, cluster};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let vectors = UnitVectors::new(2, vec![1.0, 0.0, 0.9, 0.1, 0.1, 0.9, 0.0, 1.0, 0.95, 0.05])?;
+/// let options = ClusteringOptions { k: Some(2), ..ClusteringOptions::default() };
+/// let found = cluster(&vectors, &options.algorithm()?, &Unbounded)?;
+/// // The largest cluster is number 0.
+/// let expected = [Some(0), Some(0), Some(1), Some(1), Some(0)];
+/// assert_eq!(found.cluster_of, expected);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn cluster(
     vectors: &UnitVectors,
     algorithm: &Algorithm,

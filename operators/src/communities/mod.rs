@@ -58,6 +58,19 @@ impl Default for CommunityOptions {
 ///
 /// # Errors
 /// Options that can't be, what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::communities::{CommunityOptions, communities};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let vectors = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.9, 0.1])?;
+/// let options = CommunityOptions { threshold: 0.9, min_size: 2 };
+/// let found = communities(&vectors, &options, &Unbounded)?;
+/// assert_eq!(found.len(), 1);
+/// assert_eq!(found[0].len(), 2);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn communities(
     vectors: &UnitVectors,
     options: &CommunityOptions,

@@ -222,6 +222,23 @@ struct Dropped {
 /// # Errors
 /// Options that can't be, vectors or ranks that don't match the rows, pairs of rows that are not
 /// there, what the host or the judge says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::dedup::{DedupOptions, Distinct, Input, Keep, Near, Reason, dedup};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// // Equal rows are found by their texts, so only distinct rows need vectors.
+/// let distinct = Distinct::of(["lost card", "hello", "lost card", "card lost"], &Keep::First)?;
+/// assert_eq!(distinct.standing(), [0, 1, 3]);
+/// let vectors = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.99, 0.01])?;
+/// let near = Near::Vectors { rows: &vectors, earlier: None };
+/// let input = Input { distinct: &distinct, near, equal_earlier: &[] };
+/// let verdicts = dedup(&input, &DedupOptions::default(), &Unbounded)?;
+/// let reasons: Vec<_> = verdicts.iter().map(|verdict| verdict.reason).collect();
+/// assert_eq!(reasons, [None, None, Some(Reason::Exact), Some(Reason::Near)]);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn dedup(
     input: &Input<'_>,
     options: &DedupOptions<'_>,

@@ -38,6 +38,15 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Result<Option<f64>, DimensionMismatch> {
 ///
 /// # Errors
 /// [`DimensionMismatch`] for series of different lengths.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::evaluate::spearman;
+///
+/// assert_eq!(spearman(&[1.0, 2.0, 3.0], &[10.0, 100.0, 1000.0])?, Some(1.0));
+/// assert_eq!(spearman(&[1.0, 2.0], &[5.0, 5.0])?, None);
+/// # Ok::<(), sembla_operators::DimensionMismatch>(())
+/// ```
 pub fn spearman(x: &[f64], y: &[f64]) -> Result<Option<f64>, DimensionMismatch> {
     same_dimension(x, y)?;
     if x.iter().chain(y).any(|value| value.is_nan()) {

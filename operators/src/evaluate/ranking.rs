@@ -28,6 +28,17 @@ pub struct RankingMetrics {
 /// A document is relevant if `judgements` gives it a relevance above 0. A result that was there
 /// before takes a rank and gains nothing. `None` if no document is relevant or `k` is 0: such a
 /// query measures nothing. Cost: one pass over the results, a sort of the judgements.
+///
+/// # Examples
+/// ```
+/// use std::collections::HashMap;
+///
+/// use sembla_operators::evaluate::ranking_metrics;
+///
+/// let judgements = HashMap::from([("a", 1.0), ("b", 1.0)]);
+/// let metrics = ranking_metrics(&["x", "a"], &judgements, 10);
+/// assert_eq!(metrics.map(|metrics| (metrics.mrr, metrics.recall)), Some((0.5, 0.5)));
+/// ```
 pub fn ranking_metrics<T: Eq + Hash>(
     ranked: &[T],
     judgements: &HashMap<T, f64>,

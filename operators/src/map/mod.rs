@@ -69,6 +69,18 @@ impl Default for MapOptions {
 /// # Errors
 /// [`OperatorError::Option`] for a perplexity outside 1..=1000, 0 epochs, or fewer than 10 rows at
 /// most; what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::map::{self, MapOptions, Method};
+/// use sembla_operators::{Unbounded, UnitVectors};
+///
+/// let vectors = UnitVectors::new(3, vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])?;
+/// let options = MapOptions { method: Method::Pca, ..MapOptions::default() };
+/// let places = map::map(&vectors, &options, &Unbounded)?;
+/// assert!(places[0].is_some() && places[2].is_none());
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn map(
     vectors: &UnitVectors,
     options: &MapOptions,

@@ -115,6 +115,18 @@ pub type PairSink<'a> = dyn Fn(&[Pair]) -> Result<()> + Sync + 'a;
 ///
 /// # Errors
 /// Different dimensions, what the host says.
+///
+/// # Examples
+/// ```
+/// use sembla_operators::{Unbounded, UnitVectors, neighbours};
+///
+/// let corpus = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.9, 0.1])?;
+/// let query = UnitVectors::new(2, vec![1.0, 0.0])?;
+/// let nearest = neighbours::top_k(&query, &corpus, 2, -1.0, &Unbounded)?;
+/// let rows: Vec<u32> = nearest.of(0).iter().map(|hit| hit.row).collect();
+/// assert_eq!(rows, [0, 2]);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn top_k(
     queries: &UnitVectors,
     corpus: &UnitVectors,
@@ -160,6 +172,23 @@ pub fn pairs_between(
 ///
 /// # Errors
 /// What the host or the sink says.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use sembla_operators::{Unbounded, UnitVectors, neighbours};
+///
+/// let vectors = UnitVectors::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.9, 0.1])?;
+/// // The sink is called from many threads.
+/// let found = AtomicUsize::new(0);
+/// neighbours::pairs_within(&vectors, 0.9, &Unbounded, &|pairs| {
+///     found.fetch_add(pairs.len(), Ordering::Relaxed);
+///     Ok(())
+/// })?;
+/// assert_eq!(found.into_inner(), 1);
+/// # Ok::<(), sembla_operators::OperatorError>(())
+/// ```
 pub fn pairs_within(
     vectors: &UnitVectors,
     threshold: f32,

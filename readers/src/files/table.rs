@@ -102,6 +102,23 @@ impl TableFile {
 }
 
 /// Files as one table.
+///
+/// # Examples
+/// ```
+/// use sembla_readers::Cancel;
+/// use sembla_readers::files::{Surveys, Table, TableOptions, list};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("a.csv"), "id,text\n1,hello\n")?;
+/// std::fs::write(folder.path().join("b.jsonl"), "{\"text\": \"world\", \"id\": 2}\n")?;
+///
+/// let files = list(&folder.path().display().to_string(), None)?;
+/// let options = TableOptions::default();
+/// let table = Table::open(files, &options, &Surveys::default(), &Cancel::never())?;
+/// assert_eq!(table.rows(), 2);
+/// assert_eq!(table.schema.field(0).name(), "id");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The files, in order.
