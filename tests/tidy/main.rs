@@ -193,6 +193,37 @@ fn banned_calls_and_words_stay_out() {
     report(&complaints);
 }
 
+/// What messages don't say, and what they say instead. Whole sentences of documentation may.
+const BANNED_PHRASES: [(&str, &str); 5] = [
+    ("; it is ", "must be …, got …"),
+    ("; it must be ", "must be …, got …"),
+    ("is there already", "already exists"),
+    ("is not there", "does not exist"),
+    ("at rest", "static, bounded or batch"),
+];
+
+#[test]
+fn messages_use_the_common_phrases() {
+    let mut complaints = Vec::new();
+    for (path, text) in sources() {
+        if is_test(&path) {
+            continue;
+        }
+        for (number, line) in code(&text).filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for (phrase, instead) in BANNED_PHRASES {
+                if literals(line).iter().any(|(_, text)| text.contains(phrase)) {
+                    complaints.push(format!(
+                        "{}:{}: '{phrase}': say '{instead}'",
+                        path.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    report(&complaints);
+}
+
 /// Options of connectors that others have too, under the same name.
 const SHARED_KEYS: [(&str, &str); 6] = [
     ("access_key_id", "readers open S3 too"),

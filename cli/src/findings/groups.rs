@@ -72,7 +72,7 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
         work.write_report().await
     })
     .await?;
-    work.tell();
+    work.report();
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
         work.write_report().await
     })
     .await?;
-    work.tell();
+    work.report();
     Ok(())
 }
 

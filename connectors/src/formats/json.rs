@@ -163,7 +163,7 @@ impl Tape {
             if decoder.len() != row + 1 || read != payload.len() {
                 let found = if decoder.len() == row { "is empty" } else { "has several values" };
                 return Err(ArrowError::JsonError(format!(
-                    "the payload {found}; it must be one JSON object"
+                    "the payload must be one JSON object, but it {found}"
                 )));
             }
         }

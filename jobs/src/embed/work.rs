@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::manifest::Manifest;
-use super::output::{Kind, Output};
+use super::output::{Output, OutputKind};
 use super::parts::damaged;
 use crate::failure::{Failure, Result};
 use crate::whole_file::{sync_parent, unfinished, write_whole_in_work};
@@ -126,9 +126,9 @@ impl Work {
     /// When the disk fails; a later start of the same run goes on from there.
     pub(crate) fn publish(self, output: &Output) -> Result<()> {
         let fail = |error: std::io::Error| Failure::file(&output.path, &error);
-        if output.kind == Kind::Folder && output.grows && output.path.exists() {
+        if output.kind == OutputKind::Folder && output.grows && output.path.exists() {
             self.add_parts(&output.path)?;
-        } else if output.kind == Kind::Folder {
+        } else if output.kind == OutputKind::Folder {
             if output.path.exists() {
                 let old = self.folder.join(OLD);
                 fs::rename(&output.path, &old).map_err(fail)?;

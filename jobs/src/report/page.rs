@@ -70,7 +70,7 @@ fn chart_library() -> Result<String> {
         .split_once("<script type=\"text/javascript\">")
         .and_then(|(_, rest)| rest.split_once("</script>"))
         .map(|(library, _)| library.to_string());
-    library.ok_or_else(|| Failure::other("internal error: the chart library is not there"))
+    library.ok_or_else(|| Failure::other("internal error: the chart library is missing"))
 }
 
 fn header(html: &mut String, page: &Page, title: &str) {

@@ -78,6 +78,6 @@ fn follow(plan: &LogicalPlan, column: usize) -> Result<(), SqlError> {
 fn elsewhere(plan: &LogicalPlan, column: usize) -> SqlError {
     let name = plan.schema().fields().get(column).map_or("its time", |field| field.name());
     SqlError::Statement(format!(
-        "the time of the window is {name}, which is computed; it must be the column of the source's watermark, unchanged"
+        "the time of the window must be the column of the source's watermark, unchanged, got {name}, which is computed"
     ))
 }
