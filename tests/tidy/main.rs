@@ -172,7 +172,7 @@ fn banned_calls_and_words_stay_out() {
     let words = [
         (["to", "do!("].concat(), "finish it"),
         (["TO", "DO"].concat(), "do it, or leave it out"),
-        (["FIX", "ME"].concat(), "mend it"),
+        (["FIX", "ME"].concat(), "fix it"),
         ([".unw", "rap()"].concat(), "say what failed"),
         (["db", "g!("].concat(), "use tracing"),
         (["#[al", "low("].concat(), "use #[expect(…, reason = …)]"),
@@ -183,9 +183,9 @@ fn banned_calls_and_words_stay_out() {
             continue;
         }
         for (number, line) in code(&text) {
-            for (word, mend) in &words {
+            for (word, instead) in &words {
                 if line.contains(word.as_str()) {
-                    complaints.push(format!("{}:{}: {word}: {mend}", path.display(), number + 1));
+                    complaints.push(format!("{}:{}: {word}: {instead}", path.display(), number + 1));
                 }
             }
         }

@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_of_the_engine_is_an_error_of_the_query() {
         let line = fails("byte array offset overflow").await;
-        assert!(line.contains("beyond 2 GiB") && line.contains("offset overflow"), "{line}");
+        assert!(line.contains("exceeds 2 GiB") && line.contains("offset overflow"), "{line}");
         let line = fails("index out of\nbounds").await;
         assert!(line.contains("the query engine failed: index out of bounds"), "{line}");
     }
