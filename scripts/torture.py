@@ -234,16 +234,38 @@ def work_damage(place, until):
     """The unfinished work of `embed`, its cache and an index are damaged; results are right, or the files are refused."""
     source = place.write("texts.jsonl", inputs.messages(20_000))
     embed = lambda *more: ("embed", source, "-c", "text", "-m", "potion", *more)
-    place.timed(*embed("-o", "whole.parquet", "--cache", "kept-cache"))
+    took = place.timed(*embed("-o", "whole.parquet", "--cache", "kept-cache"))
     while not os.path.exists(place.file("part.parquet.partial/parts")):
-        place.kill_after(place.random.uniform(0.1, 0.4), *embed("-o", "part.parquet"))
+        place.kill_after(place.random.uniform(0.1, 1.2) * took, *embed("-o", "part.parquet"))
         if os.path.exists(place.file("part.parquet")):
             os.remove(place.file("part.parquet"))
     shutil.copytree(place.file("part.parquet.partial"), place.file("kept-partial"))
-    index = "CREATE INDEX i ON 'whole.parquet' (embedding) WITH (path = 'kept.index')"
-    has_index = place.run("sql", index)[0] == 0
-    tried = refused = 0
+    place.timed("sql", "CREATE INDEX i WITH (path = 'kept.index') AS SELECT id, embedding FROM 'whole.parquet' LIMIT 2000")
+    search = ("sql", "-m", "potion", "--format", "csv", "CREATE INDEX i WITH (path = 'bad.index'); "
+              "SELECT id, score FROM semantic_search(i, query => 'card', model => 'potion', top_k => 5)")
+
+    def index_again():
+        """A whole index at bad.index, which is several files. Their paths."""
+        for name in os.listdir(place.path):
+            if name.startswith("bad.index"):
+                os.remove(place.file(name))
+        whole = sorted(name for name in os.listdir(place.path) if name.startswith("kept.index"))
+        return [shutil.copy(place.file(name), place.file(name.replace("kept", "bad"))) for name in whole]
+
+    index_again()
+    found = place.run(*search)
+    if found[0] != 0:
+        raise Broken(f"a whole index can't be searched: {found[1][-400:]}")
+    tried = refused = indexes = 0
     while time.monotonic() < until:
+        if place.random.random() < 0.3:
+            what = damaged(place, place.random.choice(index_again()))
+            now = place.run(*search)
+            indexes += 1
+            refused += now[0] != 0
+            if now[0] == 0 and now != found:
+                raise Broken(f"{what} of an index, and nothing was said: {now[1][-400:]}")
+            continue
         for name in ("cache", "part.parquet.partial", "out.parquet", "part.parquet", "out.parquet.partial"):
             shutil.rmtree(place.file(name), ignore_errors=True)
             if os.path.isfile(place.file(name)):
@@ -265,7 +287,7 @@ def work_damage(place, until):
                 check_same(place, "whole.parquet", output)
             except Broken as error:
                 raise Broken(f"{what} of {victim}, and nothing was said: {error}\n{said[-400:]}")
-    return f"{tried} damaged files, {refused} refused by name, no wrong result{'' if has_index else ' (no index)'}"
+    return f"{tried} damaged files, {indexes} damaged indexes, {refused} refused by name, no wrong result"
 
 
 def hostile_files(place, until):

@@ -39,6 +39,7 @@ pub use error::{Error, Fault, Result};
 pub use exchange::{Mark, Passing, Standing};
 pub use options::PipelineOptions;
 pub use pipeline::{End, Pipeline, SourceInput, Summary, WindowPart, run};
+pub use rejected::row_json;
 pub use retry::random;
 pub use sink::{Delivery, Output, Progress, Sink};
 pub use source::{Assignment, EventTime, Partition, Rejected, Source, SourceBatch, SourceEvent};

@@ -151,9 +151,9 @@ impl WindowRowsGiven {
     }
 }
 
-/// A row as JSON, without its hidden columns. A column that has no form in JSON is given as a
-/// number or a text; one that has neither is left out.
-fn row_json(row: &RecordBatch) -> Option<Bytes> {
+/// A batch of one row as JSON, without its hidden columns, as dead letters have it. A column that
+/// has no form in JSON is written as a number or a text; one that has neither is left out.
+pub fn row_json(row: &RecordBatch) -> Option<Bytes> {
     let schema = row.schema();
     let shown = schema.fields().iter().zip(row.columns());
     let shown = shown.filter(|(field, _)| !HIDDEN_COLUMNS.contains(&field.name().as_str()));

@@ -243,7 +243,7 @@ fn from_store(error: &datafusion::object_store::Error) -> SqlError {
         }
         error => match error.source() {
             Some(inner) if inner.is::<SqlError>() || inner.is::<ModelError>() => from_any(inner),
-            _ => SqlError::Io(one_line(&error.to_string())),
+            _ => SqlError::Io(sembla_readers::files::store::one_line(error)),
         },
     }
 }
@@ -319,6 +319,14 @@ mod tests {
         let arrow = ArrowError::ExternalError(Box::new(wrapped));
         let error = SqlError::from(DataFusionError::ArrowError(Box::new(arrow), None));
         assert_eq!(error, SqlError::Model { message: "no such".into(), fault: Fault::User });
+    }
+
+    #[test]
+    fn a_store_without_credentials_says_what_to_set() {
+        let asked = "PUT http://169.254.169.254/latest/api/token: operation timed out";
+        let error = datafusion::object_store::Error::Generic { store: "S3", source: asked.into() };
+        let error = SqlError::from(DataFusionError::ObjectStore(Box::new(error)));
+        assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
     }
 
     #[test]

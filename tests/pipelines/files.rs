@@ -95,6 +95,45 @@ fn a_window_rejects_rows_without_an_id_of_their_own() {
 }
 
 #[test]
+fn a_row_without_a_usable_time_is_rejected_with_its_file_and_line() {
+    let place = Place::new();
+    // Milliseconds, but for the second and the last, which are microseconds.
+    place.write(
+        "events.csv",
+        "id,text,ts\n1,\"two\nlines\",1709251200000\n2,far,1709251200000000\n3,none,\n\
+         4,late,1709251500000\n",
+    );
+    place.write("more.csv", "id,text,ts\n5,far,1709251200000000\n6,good,1709251560000\n");
+    for (name, order) in [("sorted", ""), ("in_order", ", in_order = true")] {
+        let file = place.write(
+            &format!("{name}.sql"),
+            &format!(
+                "CREATE SOURCE events (id BIGINT, text VARCHAR, ts TIMESTAMP, WATERMARK FOR ts)
+                   WITH (connector = 'files', path = '*.csv'{order});
+                 CREATE SINK {name} WITH (connector = 'files', path = '{name}', format = 'json', dead_letter_path = '{name}_bad');
+                 INSERT INTO {name} SELECT window_start, count(*) AS n
+                   FROM tumble(events, ts, INTERVAL '10 minutes') GROUP BY window_start;"
+            ),
+        );
+        assert!(run(&place, &file, None), "{}", stderr(&place));
+        let windows = published(&place.path(name));
+        assert!(windows.len() == 1 && windows[0].contains("\"n\":3"), "{windows:?}");
+        let letters = published(&place.path(&format!("{name}_bad")));
+        assert_eq!(letters.len(), 3, "{letters:?}");
+        for (partition, line, id) in
+            [("events.csv", 4, 2), ("events.csv", 5, 3), ("more.csv", 2, 5)]
+        {
+            let place = format!("\"partition\":\"{partition}\",\"position\":{line},");
+            let row = format!("\"payload\":\"{{\\\"id\\\":{id},");
+            let is_it = |letter: &&String| letter.contains(&place) && letter.contains(&row);
+            let letter =
+                letters.iter().find(is_it).unwrap_or_else(|| panic!("{place}: {letters:?}"));
+            assert!(letter.contains(&format!("(line {line}), column 'ts'")), "{letter}");
+        }
+    }
+}
+
+#[test]
 fn a_kill_at_any_failpoint_changes_no_data_set() {
     let place = Place::new();
     place.write("messages.jsonl", &(messages().join("\n") + "\n"));

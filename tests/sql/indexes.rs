@@ -277,3 +277,16 @@ async fn other_files_are_left_alone() {
         assert_eq!(std::fs::read(&path).expect("it is there"), b"years of work");
     }
 }
+
+/// A saved index in FROM is no table, and the message says how to use it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_in_from_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kept.index").display().to_string();
+    let session = session();
+    let sql =
+        format!("CREATE INDEX kept WITH (path = '{path}') AS SELECT 1 AS id, 'apple' AS text");
+    told(&session, &sql).await;
+    let line = told(&session, &format!("SELECT * FROM '{path}'")).await;
+    assert!(line.contains("is a saved index, not a table; open it with CREATE INDEX"), "{line}");
+}

@@ -185,7 +185,11 @@ fn banned_calls_and_words_stay_out() {
         for (number, line) in code(&text) {
             for (word, instead) in &words {
                 if line.contains(word.as_str()) {
-                    complaints.push(format!("{}:{}: {word}: {instead}", path.display(), number + 1));
+                    complaints.push(format!(
+                        "{}:{}: {word}: {instead}",
+                        path.display(),
+                        number + 1
+                    ));
                 }
             }
         }

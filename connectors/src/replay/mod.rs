@@ -27,11 +27,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sembla_runtime::{
-    Assignment, Error, Partition, Rejected, Result, Source, SourceBatch, SourceEvent,
+    Assignment, Error, Partition, Rejected, Result, Source, SourceBatch, SourceEvent, row_json,
 };
 use tokio::time::Instant;
 
-use crate::formats::json_lines;
 use crate::max_ahead::{MAX_AHEAD, max_ahead_us};
 use crate::missing::missing;
 use crate::options::{Kind, OptionDef, Options};
@@ -323,13 +322,13 @@ impl ReplaySource {
         reason: &str,
     ) -> Result<Rejected> {
         let own: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let payload = json_lines(&batch.slice(place, 1).project(&own)?)?;
+        let payload = row_json(&batch.slice(place, 1).project(&own)?);
         Ok(Rejected {
             partition: Partition::clone(&self.partitions[partition]),
             position,
             timestamp_us: None,
             key: None,
-            payload: Some(payload.slice(..payload.len().saturating_sub(1))),
+            payload,
             reason: reason.to_string(),
         })
     }

@@ -153,7 +153,9 @@ async fn try_open(
     let opened = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in &names {
-            files.extend(list(name, options.format)?);
+            files.extend(
+                list(name, options.format).map_err(|error| of_index(name).unwrap_or(error))?,
+            );
         }
         Table::open(files, &options, &shared.surveys, &cancel)
     });
@@ -164,6 +166,19 @@ async fn try_open(
         }
         Arc::new(FilesTable::new(Arc::new(table)))
     }))
+}
+
+/// What is wrong with a name of a saved index, which is no table of rows.
+fn of_index(name: &str) -> Option<ReadError> {
+    let path = Path::new(name);
+    let is_index = path.extension().is_some_and(|ending| ending == "index") && path.is_file();
+    let shown = name.strip_prefix("./").unwrap_or(name);
+    is_index.then(|| {
+        ReadError::Option(format!(
+            "'{shown}' is a saved index, not a table; open it with CREATE INDEX name WITH (path = \
+             '{shown}'), then search it by its name"
+        ))
+    })
 }
 
 impl From<ReadError> for SqlError {

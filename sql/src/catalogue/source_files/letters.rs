@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray, StructArray};
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use sembla_connectors::replay::unreadable;
+use sembla_runtime::row_json;
 
+use super::Place;
 use crate::SqlError;
 use crate::error::arrow_error;
 
@@ -22,6 +24,12 @@ impl Letter {
     /// For all of a file, or what is left of it.
     pub(super) fn of_file(file: String, reason: String) -> Self {
         Self { file, line: 0, reason, bytes: Vec::new() }
+    }
+
+    /// For a row that was read, which is given as JSON.
+    pub(super) fn of_row(file: &str, place: Place, reason: String, row: &RecordBatch) -> Self {
+        let bytes = row_json(row).map(|json| json.to_vec()).unwrap_or_default();
+        Self { file: file.to_string(), line: place.line.unwrap_or(place.row), reason, bytes }
     }
 }
 

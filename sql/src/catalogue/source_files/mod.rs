@@ -9,16 +9,18 @@
 mod found;
 mod letters;
 pub(crate) mod table;
+mod times;
 
+use std::fmt;
 use std::sync::Arc;
 use std::vec;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat;
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatchOptions;
 use sembla_connectors::files::SourceFiles;
-use sembla_connectors::formats::{fit, json_lines};
+use sembla_connectors::formats::fit;
 use sembla_connectors::replay::unreadable;
 use sembla_readers::files::{DataFile, TableRows, hive, repeated};
 use sembla_readers::{
@@ -28,10 +30,10 @@ use sembla_readers::{
 pub(crate) use found::is_parquet;
 use found::{Found, Known};
 use letters::{Letter, letters_column};
+use times::Times;
 
 use super::source::{SourceColumn, SourceDef};
 use crate::SqlError;
-use crate::columns::TIME_TYPE;
 use crate::error::arrow_error;
 
 /// The column behind those of the source, which is NULL for a row that could be read; see
@@ -40,9 +42,6 @@ pub(crate) const UNREADABLE: &str = "__sembla_unreadable";
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
-/// What times in seconds are where they are read as milliseconds: 12 January 1970 to 8 March 1970,
-/// which stands for 2001 to 2150.
-const SECONDS_AS_MILLIS_US: std::ops::Range<i64> = 1_000_000_000_000..5_700_000_000_000;
 
 /// What is read of a source.
 #[derive(Clone, Debug)]
@@ -117,9 +116,32 @@ enum Batches {
     Parquet(TableRows, i64),
 }
 
+/// Rows of a file, where each is, and those that can't be read.
+struct Read {
+    rows: RecordBatch,
+    places: Vec<Place>,
+    letters: Vec<Letter>,
+}
+
+/// Where a row of a file is.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Its number, from 1.
+    row: i64,
+    /// The line that it begins on, from 1, in a file of text.
+    line: Option<i64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}", self.row)?;
+        self.line.map_or(Ok(()), |line| write!(f, " (line {line})"))
+    }
+}
+
 /// What comes next of a file.
 enum Step {
-    Rows(RecordBatch, Vec<Letter>),
+    Rows(Read),
     /// Rows with the types of the file, and the rows before them.
     Parquet(RecordBatch, i64),
     /// Nothing more, for that reason.
@@ -132,18 +154,27 @@ impl Current {
         let name = &self.name;
         Ok(match &mut self.batches {
             Batches::Strict(rows) => match rows.next().transpose()? {
-                Some(rows) => Step::Rows(rows, Vec::new()),
+                Some(rows) => Step::Rows(Read { rows, places: Vec::new(), letters: Vec::new() }),
                 None => Step::End,
             },
             Batches::Tolerant(rows) => match rows.next().transpose()? {
                 Some(batch) => {
+                    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+                    let place = |(row, line): &(u64, u64)| Place {
+                        row: count(*row).saturating_add(1),
+                        line: Some(count(*line)),
+                    };
                     let letter = |bad: BadRow| Letter {
                         file: name.clone(),
-                        line: i64::try_from(bad.line).unwrap_or(i64::MAX),
+                        line: count(bad.line),
                         reason: bad.reason,
                         bytes: bad.bytes,
                     };
-                    Step::Rows(batch.rows, batch.bad.into_iter().map(letter).collect())
+                    Step::Rows(Read {
+                        rows: batch.rows,
+                        places: batch.places.iter().map(place).collect(),
+                        letters: batch.bad.into_iter().map(letter).collect(),
+                    })
                 }
                 None => Step::End,
             },
@@ -170,8 +201,7 @@ pub(crate) struct FileRows {
     known: Known,
     files: vec::IntoIter<Found>,
     current: Option<Current>,
-    /// Whether the first times were looked at.
-    has_seen_times: bool,
+    times: Option<Times>,
 }
 
 impl FileRows {
@@ -184,8 +214,8 @@ impl FileRows {
         let mut known = Known::new();
         let found = found::find(&what, &cancel, &mut known)?;
         let files = found.into_iter();
-        let current = None;
-        Ok(Self { what, cancel, known, files, current, has_seen_times: false })
+        let times = Times::of(&what.source, &what.files);
+        Ok(Self { what, cancel, known, files, current: None, times })
     }
 
     /// Looks for files that have come since, which [`FileRows::next`] reads then.
@@ -216,19 +246,26 @@ impl FileRows {
                 continue;
             };
             let step = current.step(self.what.is_tolerant)?;
-            let (rows, letters) = match step {
-                Step::Rows(rows, letters) => (rows, letters),
+            let name = current.name.clone();
+            let mut read = match step {
+                Step::Rows(read) => read,
                 Step::Parquet(rows, before) => self.fitted(&rows, before)?,
                 Step::Damaged(letter) => {
                     self.current = None;
-                    (self.empty(), vec![letter])
+                    return self.output(&self.empty(), &[letter]).map(Some);
                 }
                 Step::End => {
                     self.current = None;
                     continue;
                 }
             };
-            return self.output(&rows, &letters).map(Some);
+            if let Some(times) = &mut self.times {
+                times.look(&read.rows);
+                if self.what.is_tolerant {
+                    read = times.checked(read, &name)?;
+                }
+            }
+            return self.output(&read.rows, &read.letters).map(Some);
         }
     }
 
@@ -282,13 +319,13 @@ impl FileRows {
     }
 
     /// Rows of Parquet with the declared types, and those that don't fit.
-    fn fitted(
-        &self,
-        rows: &RecordBatch,
-        before: i64,
-    ) -> Result<(RecordBatch, Vec<Letter>), SqlError> {
+    fn fitted(&self, rows: &RecordBatch, before: i64) -> Result<Read, SqlError> {
+        let place = |row: usize| Place { row: before + row as i64 + 1, line: None };
         let why = match self.fit_all(rows) {
-            Ok(fitted) => return Ok((fitted, Vec::new())),
+            Ok(rows) => {
+                let places = (0..rows.num_rows()).map(place).collect();
+                return Ok(Read { rows, places, letters: Vec::new() });
+            }
             Err(why) => why,
         };
         let name = self.current.as_ref().map_or("", |current| current.name.as_str());
@@ -298,26 +335,23 @@ impl FileRows {
                 self.what.source.name
             )));
         }
-        let (mut good, mut letters) = (Vec::new(), Vec::new());
+        let (mut good, mut places, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows.num_rows() {
-            let single = rows.slice(row, 1);
+            let (single, place) = (rows.slice(row, 1), place(row));
             match self.fit_all(&single) {
-                Ok(fitted) => good.push(fitted),
+                Ok(fitted) => {
+                    good.push(fitted);
+                    places.push(place);
+                }
                 Err(why) => {
-                    let line = before + row as i64 + 1;
-                    let bytes = json_lines(&single)?;
-                    letters.push(Letter {
-                        file: name.to_string(),
-                        line,
-                        reason: format!("file '{name}': row {line}: {why}"),
-                        bytes: bytes.strip_suffix(b"\n").unwrap_or(&bytes).to_vec(),
-                    });
+                    let reason = format!("file '{name}': {place}: {why}");
+                    letters.push(Letter::of_row(name, place, reason, &single));
                 }
             }
         }
         let schema = good.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
         let good = arrow::compute::concat_batches(&schema, &good);
-        Ok((good.map_err(|error| arrow_error(&error))?, letters))
+        Ok(Read { rows: good.map_err(|error| arrow_error(&error))?, places, letters })
     }
 
     /// The declared columns that rows of Parquet have.
@@ -347,8 +381,7 @@ impl FileRows {
     }
 
     /// A batch of rows, and behind them those that can't be read.
-    fn output(&mut self, rows: &RecordBatch, letters: &[Letter]) -> Result<RecordBatch, SqlError> {
-        self.look_at_times(rows);
+    fn output(&self, rows: &RecordBatch, letters: &[Letter]) -> Result<RecordBatch, SqlError> {
         let (good, bad) = (rows.num_rows(), letters.len());
         let folders = self.current.as_ref().map(|current| current.folders.as_slice());
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.what.columns.len() + 1);
@@ -372,32 +405,5 @@ impl FileRows {
         let schema = Arc::clone(&self.what.output);
         RecordBatch::try_new_with_options(schema, columns, &options)
             .map_err(|error| arrow_error(&error))
-    }
-
-    /// Warns once where the first times look like seconds that were taken for milliseconds.
-    fn look_at_times(&mut self, rows: &RecordBatch) {
-        let Some(watermark) = &self.what.source.watermark else { return };
-        if self.has_seen_times
-            || self.what.files.time_unit != TimeUnit::Millisecond
-            || rows.num_rows() == 0
-        {
-            return;
-        }
-        self.has_seen_times = true;
-        let times = rows.column_by_name(&watermark.column);
-        let times = times.filter(|times| *times.data_type() == TIME_TYPE);
-        let Some(times) = times.map(|times| times.as_primitive::<TimestampMicrosecondType>())
-        else {
-            return;
-        };
-        let mut all = times.iter().flatten().peekable();
-        if all.peek().is_some() && all.all(|time| SECONDS_AS_MILLIS_US.contains(&time)) {
-            tracing::warn!(
-                "source '{}': the times in '{}' are in early 1970; if they count seconds, \
-                 set timestamp_unit = 's'",
-                self.what.source.name,
-                watermark.column
-            );
-        }
     }
 }
