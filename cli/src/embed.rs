@@ -29,7 +29,8 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
         return Ok(());
     };
     if job.resumed_rows() > 0 {
-        eprintln!("resuming after {} of {} rows", count(job.resumed_rows()), count(job.rows()));
+        let of = job.rows().map_or(String::new(), |rows| format!(" of {}", count(rows)));
+        eprintln!("resuming after {}{of} rows", count(job.resumed_rows()));
     }
     let column = job.text_column().to_string();
     let guard = interrupt.guard(CancelToken::new());
@@ -62,6 +63,7 @@ fn request(args: &EmbedArgs) -> Result<EmbedRequest> {
         prompt: args.prompt.clone(),
         overwrite: args.overwrite,
         only_new: args.only_new.clone(),
+        chunk: args.chunk.clone(),
         restart: args.restart,
         batch_rows: args.batch_rows,
         part_rows: args.part_rows,

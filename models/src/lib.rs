@@ -27,6 +27,7 @@ pub mod info;
 mod inputs;
 mod installation;
 mod layout;
+pub mod lengths;
 mod lfs;
 mod load;
 pub mod model;
@@ -46,6 +47,8 @@ pub use error::{Fault, ModelError, Result};
 pub use info::{
     Embeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
 };
+pub use inputs::TokenSpan;
+pub use lengths::Lengths;
 pub use model::Model;
 pub use quantize::{QuantizeReport, export, quantize};
 pub use spec::{Device, ModelSpec, Precision};

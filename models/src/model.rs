@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::backends::Output;
 use crate::info::{Embeddings, InputKind, ModelInfo, ModelStats, Prompt, TokenCount};
-use crate::inputs::{Input, Sequence};
+use crate::inputs::{Input, Sequence, TextReader};
 use crate::load::{Finish, Loaded, load};
 use crate::stats::Work;
 use crate::{CancelToken, ModelError, ModelSpec, Result};
@@ -222,8 +222,13 @@ impl Model {
         self.0.reader.count(texts, &CancelToken::new())
     }
 
+    /// What reads texts.
+    pub(crate) fn reader(&self) -> &TextReader {
+        &self.0.reader
+    }
+
     /// The words that go before a text.
-    fn prompt<'p>(&'p self, prompt: Prompt<'p>) -> Result<&'p str> {
+    pub(crate) fn prompt<'p>(&'p self, prompt: Prompt<'p>) -> Result<&'p str> {
         let info = self.info();
         let named = |name: &str| {
             info.prompts.iter().find(|(known, _)| known == name).map(|(_, prompt)| prompt.as_str())

@@ -10,11 +10,13 @@ pub mod approximate;
 #[doc(hidden)]
 pub mod bench;
 pub mod bitext;
+pub mod chunks;
 pub mod cluster;
 mod code_dots;
 pub mod communities;
 pub mod componentwise;
 pub mod dedup;
+pub mod documents;
 pub mod error;
 pub mod evaluate;
 mod forest;

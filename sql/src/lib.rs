@@ -18,6 +18,8 @@ mod columns;
 mod query;
 pub mod syntax;
 
+mod chunker;
+
 mod one_input;
 
 mod files;
@@ -41,6 +43,7 @@ mod statements;
 pub mod reference;
 pub mod session;
 
+pub use chunker::{ChunkSpec, Chunker};
 pub use columns::by_name;
 pub use engine::{Engine, EngineOptions, ModelEntry, Models};
 pub use error::SqlError;
@@ -48,6 +51,7 @@ pub use files::{FilesTable, Notices};
 pub use query::Progress;
 pub use relations::OnlineSlots;
 pub use sembla_connectors::is_secret as is_secret_option;
+pub use sembla_operators::chunks::Chunk;
 pub use session::{Outcome, Session, SessionOptions};
 pub use streams::StreamPlan;
 pub use syntax::Statement;

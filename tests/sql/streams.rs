@@ -44,6 +44,12 @@ const QUERIES: &[&str] = &[
     "SELECT * FROM online_topics(W, half_life => INTERVAL '30 minutes')",
     "SELECT * FROM online_dedup(W, horizon => INTERVAL '1 hour', threshold => 0.8)",
     "SELECT * FROM online_paraphrases(W, horizon => INTERVAL '20 minutes', threshold => 0.7)",
+    "SELECT * FROM chunk(W, size => 4, overlap => 1, model => 'potion')",
+    "SELECT window_start, window_end, count(*), min(chunk) \
+     FROM chunk(W, size => 4, overlap => 1, model => 'potion') GROUP BY window_start, window_end",
+    "SELECT window_start, window_end, count(*), max(chunk) \
+     FROM tumble((SELECT ts, chunk FROM chunk(messages, size => 4, overlap => 1, model => 'potion')), ts, INTERVAL '10 minutes') \
+     GROUP BY window_start, window_end",
     "SELECT s.* FROM semantic_join((SELECT * FROM W), corpus => topics_wanted, threshold => 0.3, partition_by => (window_start, window_end)) s",
 ];
 

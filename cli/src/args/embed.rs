@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sembla_sql::ChunkSpec;
 
 use super::positive;
 use crate::model_flags::ModelFlags;
@@ -13,8 +14,9 @@ use crate::model_flags::ModelFlags;
     after_help = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
     .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value folders become \
     columns. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder for Parquet \
-    files. NULL texts get NULL vectors. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, \
-    or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
+    files. NULL texts get NULL vectors. With --chunk, each chunk is a row, with chunk_index, chunk_start, \
+    chunk_end, token_count, heading_path and chunk in place of the text. A .npy file holds only the vectors, as \
+    float32 (NaN for NULL); the column id, or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
     Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
     resumes and gives the same rows.\n\n\
     Examples:\n  \
@@ -22,6 +24,7 @@ use crate::model_flags::ModelFlags;
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
     sembla embed docs.csv -o vectors.npy --column body --columns url\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text --only-new id\n  \
+    sembla embed manuals.parquet -o chunks.parquet --chunk markdown:256:32\n  \
     sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
 )]
 pub(crate) struct EmbedArgs {
@@ -46,6 +49,11 @@ pub(crate) struct EmbedArgs {
     /// Input columns to keep, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) columns: Option<Vec<String>>,
+
+    /// Cut texts into chunks, and embed each: recursive, sentence, markdown, tokens or semantic,
+    /// with the most tokens of a chunk, and how many of them repeat the end of the one before
+    #[arg(long, value_name = "METHOD[:SIZE[:OVERLAP]]", conflicts_with = "only_new")]
+    pub(crate) chunk: Option<ChunkSpec>,
 
     /// Prompt of the model to put before each text, by its name in the model's configuration
     #[arg(long, value_name = "NAME")]

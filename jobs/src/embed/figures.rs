@@ -23,14 +23,19 @@ pub(super) struct Figures<'a> {
     nulls: u64,
     /// Rows that earlier starts of the run had finished.
     resumed: u64,
-    /// Rows of the inputs.
-    total: u64,
+    /// Rows that will be written, where that is known.
+    total: Option<u64>,
 }
 
 impl<'a> Figures<'a> {
-    /// Begins with `resumed` of `total` rows done.
-    pub(super) fn new(model: &Model, progress: &'a dyn Progress, resumed: u64, total: u64) -> Self {
-        progress.update(STAGE, resumed, Some(total));
+    /// Begins with `resumed` of `total` rows done; `None` where that is not known.
+    pub(super) fn new(
+        model: &Model,
+        progress: &'a dyn Progress,
+        resumed: u64,
+        total: Option<u64>,
+    ) -> Self {
+        progress.update(STAGE, resumed, total);
         let (model, begun) = (model.clone(), Instant::now());
         Self { progress, model, begun, rows: 0, nulls: 0, resumed, total }
     }
@@ -39,7 +44,7 @@ impl<'a> Figures<'a> {
     pub(super) fn add(&mut self, rows: usize, nulls: usize) {
         self.rows += rows as u64;
         self.nulls += nulls as u64;
-        self.progress.update(STAGE, self.resumed + self.rows, Some(self.total));
+        self.progress.update(STAGE, self.resumed + self.rows, self.total);
     }
 
     /// The figures of a run that reached its end.

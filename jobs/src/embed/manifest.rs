@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::input::DataFile;
 
 /// The layout of the work folder; another number is another Sembla.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The request of a run. Options that do not change the rows (batch and part sizes) are not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub(crate) struct Manifest {
     prompt: Option<String>,
     /// The column whose values tell which rows are new.
     only_new: Option<String>,
+    /// How texts are cut, if they are.
+    chunk: Option<String>,
     /// The model's name.
     pub model: String,
     fingerprint: String,
@@ -55,6 +57,8 @@ pub(crate) struct Columns<'a> {
     pub prompt: Option<&'a str>,
     /// The column whose values tell which rows are new; `None` where all are.
     pub only_new: Option<&'a str>,
+    /// How texts are cut, if they are.
+    pub chunk: Option<String>,
 }
 
 impl Manifest {
@@ -77,6 +81,7 @@ impl Manifest {
             kept: columns.kept,
             prompt: columns.prompt.map(str::to_string),
             only_new: columns.only_new.map(str::to_string),
+            chunk: columns.chunk,
             model: model.name.clone(),
             fingerprint: model.fingerprint.clone(),
             precision: model.precision.to_string(),
@@ -102,6 +107,7 @@ impl Manifest {
         let none = "";
         let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
         let key = |manifest: &Self| manifest.only_new.clone().unwrap_or_else(|| none.to_string());
+        let chunk = |manifest: &Self| manifest.chunk.clone().unwrap_or_else(|| none.to_string());
         words("the text column", &self.text, &now.text)
             .or_else(|| words("the output column", &self.output_column, &now.output_column))
             .or_else(|| {
@@ -109,6 +115,7 @@ impl Manifest {
             })
             .or_else(|| words("the prompt", &prompt(self), &prompt(now)))
             .or_else(|| words("the key of new rows", &key(self), &key(now)))
+            .or_else(|| words("the chunking", &chunk(self), &chunk(now)))
             .or_else(|| words("the model", &self.model, &now.model))
             .or_else(|| words("the precision", &self.precision, &now.precision))
             .or_else(|| {
@@ -154,6 +161,7 @@ impl Manifest {
             ("sembla.model", &self.model),
             ("sembla.fingerprint", &self.fingerprint),
             ("sembla.precision", &self.precision),
+            ("sembla.chunk", self.chunk.as_deref().unwrap_or_default()),
         ];
         pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
@@ -214,6 +222,7 @@ mod tests {
             kept: vec!["id".into()],
             prompt: None,
             only_new: None,
+            chunk: None,
             model: "m".into(),
             fingerprint: "f".into(),
             precision: "f32".into(),
@@ -266,6 +275,7 @@ mod tests {
         check(|m| m.kept.push("x".into()), "'id,x'");
         check(|m| m.prompt = Some("query".into()), "prompt");
         check(|m| m.only_new = Some("id".into()), "key of new rows");
+        check(|m| m.chunk = Some("tokens:9".into()), "the chunking");
         check(|m| m.model = "n".into(), "model");
         check(|m| m.precision = "q8".into(), "precision");
         check(|m| m.fingerprint = "g".into(), "files or options");

@@ -4,6 +4,7 @@
 //! batches, so memory does not grow with the input. What was finished survives a kill (see
 //! `work.rs`).
 
+mod chunks;
 mod export;
 mod figures;
 mod fresh;
@@ -24,12 +25,13 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
-use sembla_sql::Progress;
+use sembla_sql::{ChunkSpec, Chunker, Progress};
 
 use crate::failure::{Failure, Result};
 use crate::input::{Notice, Plan, Rows, Wanted, resolve, text_column};
 use crate::numbers::count;
 use crate::output::FileKind;
+use chunks::Chunking;
 use figures::Figures;
 pub use figures::{STAGE, Summary};
 use fresh::Known;
@@ -59,6 +61,9 @@ pub struct EmbedRequest {
     pub output_column: String,
     /// The columns of the input to keep; `None` is all.
     pub columns: Option<Vec<String>>,
+    /// How texts are cut into chunks, each of which is embedded and becomes a row; `None` embeds
+    /// texts as they are.
+    pub chunk: Option<ChunkSpec>,
     /// The prompt to put before each text: `None` is the model's default, `Some("")` none, `query`
     /// and `document` those kinds, anything else a prompt that the model's configuration names.
     pub prompt: Option<String>,
@@ -85,6 +90,8 @@ pub struct EmbedJob {
     /// The column of texts.
     column: String,
     model: Model,
+    /// What cuts the texts, if they are cut.
+    chunker: Option<Chunker>,
     work: Work,
     /// Where the output is uploaded to in the end, if that is an address.
     stored: Option<Stored>,
@@ -127,10 +134,18 @@ impl EmbedJob {
             )));
         }
         output.check_model(model.info())?;
+        let chunker = match &request.chunk {
+            Some(chunk) => {
+                let subjects = || Ok(Model::load(&ModelSpec::new("potion"))?);
+                Some(Chunker::new(&model, prompt(&request), chunk, subjects)?)
+            }
+            None => None,
+        };
         let manifest = manifest(&request, &plan, &column, &model);
         match Work::begin(&output, manifest, request.restart)? {
             Begin::Work(work) => {
-                Ok(Some(Self { request, output, plan, column, model, work: *work, stored }))
+                let work = *work;
+                Ok(Some(Self { request, output, plan, column, model, chunker, work, stored }))
             }
             Begin::Finished => {
                 stored.as_ref().map_or(Ok(()), Stored::finish)?;
@@ -149,9 +164,9 @@ impl EmbedJob {
         &self.column
     }
 
-    /// Rows of all inputs.
-    pub fn rows(&self) -> u64 {
-        self.plan.rows
+    /// Rows that will be written; `None` where texts are cut, which shows how many there are.
+    pub fn rows(&self) -> Option<u64> {
+        self.chunker.is_none().then_some(self.plan.rows)
     }
 
     /// Embeds, writes, and publishes the output by one rename. One thread reads, this one runs the
@@ -161,9 +176,10 @@ impl EmbedJob {
     /// [`Failure::Interrupted`] when `cancel` was set: finished parts are kept, and the same
     /// request resumes. Those of the disk, of unreadable rows and of the model.
     pub fn run(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
-        let mut figures = Figures::new(&self.model, progress, self.work.rows, self.plan.rows);
+        let total = self.rows();
+        let mut figures = Figures::new(&self.model, progress, self.work.rows, total);
         self.embed_all(&mut figures, cancel).map_err(|failure| match failure {
-            Failure::Interrupted(_) => interrupted(&self.work, self.plan.rows),
+            Failure::Interrupted(_) => interrupted(&self.work, total),
             other => other,
         })?;
         let Self { request, output, work, stored, .. } = self;
@@ -192,21 +208,30 @@ impl EmbedJob {
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, output, plan, column: text, model, work, .. } = self;
+        let Self { request, output, plan, column: text, model, chunker, work, .. } = self;
         let (request, plan, model) = (&*request, &*plan, &*model);
         let dimension = model.info().dimension;
         let mut fields: Vec<_> =
             plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone())).collect();
+        let mut kept = plan.kept.clone();
+        let mut text = plan.column(text)?;
+        let mut rows = rows(request, plan, work, output)?;
+        if let Some(chunker) = chunker {
+            let cut = Chunking::new(chunker.clone(), cancel.clone(), &plan.schema, text, &kept);
+            rows = Box::new(cut.of(rows, work.rows));
+            fields.extend(chunks::fields());
+            // From here on, rows have what is kept and the columns of chunks, the text last.
+            kept = (0..fields.len()).collect();
+            text = fields.len() - 1;
+        }
         let vector_type = vectors::vector_type(dimension)?;
         fields.push(Arc::new(Field::new(&request.output_column, vector_type, true)));
         let schema = Arc::new(Schema::new(fields));
         let column = &request.output_column;
         let layout = Layout::new(schema, &work.manifest, column, dimension, request.part_rows);
-        let rows = rows(request, plan, work, output)?;
         let writer = PartWriter::new(work, &layout);
-        let text = plan.column(text)?;
         let prompt = prompt(request);
-        let embedder = Embedder { plan, text, model, layout: &layout, prompt, cancel };
+        let embedder = Embedder { kept, text, model, layout: &layout, prompt, cancel };
 
         thread::scope(|scope| {
             let (to_model, from_reader) = sync_channel(QUEUE_BATCHES_MAX);
@@ -228,14 +253,28 @@ fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(
     let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
     let has = |name: &str| table.schema.index_of(name).is_ok();
     let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
+    let text = text_column(&table, request.column.as_deref())?;
+    let whole = table.schema.fields().iter().map(|field| field.name().clone());
+    // Each chunk with the whole text beside it would be the text many times.
+    let others: Vec<String> = whole.filter(|name| *name != text).collect();
     let columns = match &request.columns {
         None if output.kind == OutputKind::Npy => Some(ids.as_slice()),
+        None if request.chunk.is_some() => Some(others.as_slice()),
         Some(names) if names.iter().any(|name| name == "*") => None,
         columns => columns.as_deref(),
     };
-    let text = text_column(&table, request.column.as_deref())?;
     let wanted = Wanted { text: Some(&text), columns, output_column: Some(&request.output_column) };
     let plan = Plan::of(table, &wanted)?;
+    let is_kept =
+        |name: &str| plan.kept.iter().any(|column| plan.schema.field(*column).name() == name);
+    if let Some(field) = chunks::fields().iter().find(|field| is_kept(field.name()))
+        && request.chunk.is_some()
+    {
+        return Err(Failure::user(format!(
+            "the input has a column '{0}', and so have chunks; leave it out with --columns",
+            field.name()
+        )));
+    }
     if let Some(key) = &request.only_new
         && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
     {
@@ -306,17 +345,18 @@ fn manifest(request: &EmbedRequest, plan: &Plan, column: &str, model: &Model) ->
         kept: kept.collect(),
         prompt: request.prompt.as_deref(),
         only_new: request.only_new.as_deref(),
+        chunk: request.chunk.as_ref().map(ToString::to_string),
     };
     let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
     Manifest::new(columns, model.info(), &files)
 }
 
 /// How a run that was cancelled can be resumed.
-fn interrupted(work: &Work, total: u64) -> Failure {
+fn interrupted(work: &Work, total: Option<u64>) -> Failure {
+    let of = total.map_or(String::new(), |total| format!(" of {}", count(total)));
     Failure::Interrupted(Some(format!(
-        "{} of {} rows are kept; run the same command again to resume",
-        count(work.rows),
-        count(total)
+        "{}{of} rows are kept; run the same command again to resume",
+        count(work.rows)
     )))
 }
 
@@ -343,6 +383,10 @@ fn rows<'a>(
     work: &Work,
     output: &Output,
 ) -> Result<Pending<'a>> {
+    if request.chunk.is_some() {
+        // Which rows the written chunks are of is seen when they are cut again, which is quick.
+        return Ok(Box::new(Rows::new(plan, 0, request.batch_rows)));
+    }
     let Some(key) = &request.only_new else {
         return Ok(Box::new(Rows::new(plan, work.rows, request.batch_rows)));
     };
@@ -373,8 +417,9 @@ fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Resu
 
 /// The middle of the pipeline.
 struct Embedder<'a> {
-    plan: &'a Plan,
-    /// Index of the text among the plan's columns.
+    /// The columns that are kept.
+    kept: Vec<usize>,
+    /// The column of the text.
     text: usize,
     model: &'a Model,
     layout: &'a Layout,
@@ -416,7 +461,7 @@ impl Embedder<'_> {
         let (vectors, nulls) = self.embed(batch)?;
         figures.add(batch.num_rows(), nulls);
         let mut columns: Vec<ArrayRef> =
-            self.plan.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+            self.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
         columns.push(vectors);
         RecordBatch::try_new(Arc::clone(&self.layout.schema), columns)
             .map_err(|error| Failure::other(format!("internal error: {error}")))

@@ -25,6 +25,11 @@ impl Texts {
         Ok(Self(column.as_string::<i64>().clone()))
     }
 
+    /// All texts; `None` for NULL.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter()
+    }
+
     /// The texts that are not NULL, in order.
     pub(crate) fn present(&self) -> Vec<&str> {
         self.0.iter().flatten().collect()

@@ -3,9 +3,11 @@
 //! An [`Input`] is what callers have: a text, or a pair. A [`Sequence`] is what a backend runs.
 //! What the numbers mean to a model is left to it.
 
+mod spans;
 mod text;
 mod wordpiece;
 
+pub use self::spans::TokenSpan;
 pub(crate) use self::text::{Reading, TextReader};
 
 /// One thing that a model is given.

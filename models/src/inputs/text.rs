@@ -13,6 +13,7 @@ use tokenizers::{
     TruncationStrategy,
 };
 
+use super::spans::{self, TokenSpan};
 use super::wordpiece::{Pieced, WordPiece};
 use super::{Input, Sequence};
 use crate::error::one_line;
@@ -202,6 +203,50 @@ impl TextReader {
         })
     }
 
+    /// Tokens of a text before truncation, with a prompt before it and special tokens around.
+    pub(crate) fn length(&self, prompt: &str, text: &str) -> Result<usize> {
+        let text: Cow<'_, str> = match prompt {
+            "" => Cow::Borrowed(text),
+            prompt => format!("{prompt}{text}").into(),
+        };
+        Ok(match self.quickly(&text, usize::MAX)? {
+            Some(pieced) => pieced.ids.len(),
+            None => self.all_ids(&text, self.reading.add_special_tokens)?.len(),
+        })
+    }
+
+    /// The words of a text with their tokens, without special ones.
+    pub(crate) fn spans(&self, text: &str) -> Result<Vec<TokenSpan>> {
+        match &self.quick {
+            Some(quick) => quick.spans(text, |word| self.read_spans(word, false)),
+            None => self.read_spans(text, true),
+        }
+    }
+
+    /// Whether the length of a text behind a prompt is the sum of its [words](Self::spans) and of
+    /// what is around it.
+    pub(crate) fn adds_up(&self, prompt: &str) -> bool {
+        self.quick.as_ref().is_some_and(|quick| quick.ends_word(prompt))
+    }
+
+    /// Most characters of a text that are looked at, if that is limited.
+    pub(crate) fn characters_max(&self) -> Option<usize> {
+        (self.characters < usize::MAX).then_some(self.characters)
+    }
+
+    /// The words of a text as the library sees them.
+    fn read_spans(&self, text: &str, divides: bool) -> Result<Vec<TokenSpan>> {
+        let cased = self.cased(text);
+        if cased.len() != text.len() {
+            // Places in the one are none in the other.
+            let tokens = self.all_ids(text, false)?.len() as u32;
+            return Ok(vec![TokenSpan { start: 0, end: text.len(), tokens }]);
+        }
+        let unlimited = self.unlimited()?;
+        let encoding = self.call(|| unlimited.encode(cased.as_ref(), false))?;
+        Ok(spans::of_encoding(&encoding, text, divides))
+    }
+
     /// The ids of a text by the quick way, where there is one.
     fn quickly(&self, text: &str, limit: usize) -> Result<Option<Pieced>> {
         match &self.quick {
@@ -212,16 +257,19 @@ impl TextReader {
 
     /// The library's ids of a text, however long.
     fn all_ids(&self, text: &str, is_special: bool) -> Result<Vec<u32>> {
-        let unlimited = match self.unlimited.get() {
-            Some(tokenizer) => tokenizer,
-            None => {
-                let mut tokenizer = self.tokenizer.clone();
-                tokenizer.with_truncation(None).map_err(|error| self.error(&*error))?;
-                self.unlimited.get_or_init(|| tokenizer)
-            }
-        };
+        let unlimited = self.unlimited()?;
         let encoding = self.call(|| unlimited.encode_fast(self.cased(text).as_ref(), is_special));
         Ok(encoding?.get_ids().to_vec())
+    }
+
+    /// The tokenizer without a limit.
+    fn unlimited(&self) -> Result<&Tokenizer> {
+        if let Some(tokenizer) = self.unlimited.get() {
+            return Ok(tokenizer);
+        }
+        let mut tokenizer = self.tokenizer.clone();
+        tokenizer.with_truncation(None).map_err(|error| self.error(&*error))?;
+        Ok(self.unlimited.get_or_init(|| tokenizer))
     }
 
     /// Tokens that a prompt takes at the start of a sequence, without a trailing special token.

@@ -13,10 +13,13 @@ pub type Look<'l, E> = &'l dyn Fn(&str) -> Result<Looks, E>;
 /// Names of columns that are vectors before any other.
 const VECTOR_NAMES: [&str; 2] = ["embedding", "vector"];
 
-/// The columns that may be the texts: `text` alone if it holds text, else all that do, but for the
-/// one that names the rows, the index of pandas, and those that look like something else. Where
-/// there is not exactly one, it must be named. A column without a type, which holds NULL alone, is
-/// one of texts where no other is.
+/// Columns of a table of chunks, whose texts are the first of these.
+const CHUNK_NAMES: [&str; 2] = ["chunk", "chunk_index"];
+
+/// The columns that may be the texts: `chunk` alone of a table of chunks; `text` alone if it holds
+/// text, else all that do, but for the one that names the rows, the index of pandas, and those that
+/// look like something else. Where there is not exactly one, it must be named. A column without a
+/// type, which holds NULL alone, is one of texts where no other is.
 ///
 /// # Errors
 /// Those of `look`, which is asked only where names and types leave a doubt.
@@ -30,6 +33,12 @@ pub fn texts<'a, E>(
         fields.map(|field| field.name().as_str()).collect()
     };
     let (texts, nulls) = (of(is_text), of(DataType::is_null));
+    if let [chunk, index] = CHUNK_NAMES
+        && texts.contains(&chunk)
+        && fields.clone().any(|field| field.name() == index)
+    {
+        return Ok(vec![chunk]);
+    }
     if texts.contains(&"text") || nulls.contains(&"text") {
         return Ok(vec!["text"]);
     }
@@ -141,6 +150,13 @@ mod tests {
         assert_eq!(texts(&columns, None), ["id", "body"]);
         let columns = fields(&[("title", DataType::Utf8), ("text", DataType::Utf8View)]);
         assert_eq!(texts(&columns, None), ["text"]);
+        let columns = fields(&[
+            ("chunk_index", DataType::Int64),
+            ("chunk", DataType::Utf8),
+            ("text", DataType::Utf8),
+        ]);
+        assert_eq!(texts(&columns, None), ["chunk"]);
+        assert_eq!(texts(&columns[1..], None), ["text"]);
     }
 
     #[test]

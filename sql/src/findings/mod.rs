@@ -18,10 +18,12 @@ mod measures;
 mod online;
 mod pairs;
 pub(crate) mod search;
+mod texts;
 mod topics;
 
 /// All findings.
 static FINDINGS: &[&Declaration] = &[
+    &texts::chunk::DECLARATION,
     &search::semantic_search::DECLARATION,
     &search::text_search::DECLARATION,
     &search::hybrid_search::DECLARATION,

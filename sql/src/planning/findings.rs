@@ -33,6 +33,18 @@ use crate::relations::roles::InputTypes;
 use crate::relations::{FindingNode, Input, differ, named};
 use crate::syntax::names::{name_of, nearest};
 
+/// The name that an option gives a column by; `None` for an expression.
+fn name_in(given: &SqlExpr) -> Option<String> {
+    match given {
+        SqlExpr::Identifier(name) if name.quote_style.is_some() => Some(name.value.clone()),
+        SqlExpr::Identifier(name) => Some(name.value.to_lowercase()),
+        SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }) => {
+            Some(name.clone())
+        }
+        _ => None,
+    }
+}
+
 /// Plans the items of FROM that are findings.
 #[derive(Debug)]
 pub(crate) struct FindingPlanner {
@@ -299,7 +311,10 @@ impl Call {
         self.check_dimensions(&types)?;
         let name = self.declaration.name;
         let (options, index) = (&self.options, index.as_ref());
-        let planning = Planning { name, options, inputs: &types, models, index };
+        let names =
+            self.columns.iter().filter_map(|(option, given)| Some((*option, name_in(given)?)));
+        let names: Vec<(&'static str, String)> = names.collect();
+        let planning = Planning { name, options, inputs: &types, names: &names, models, index };
         let finding = (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
         FindingNode::new(self.declaration, finding, inputs, self.options)
     }

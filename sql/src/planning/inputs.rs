@@ -56,10 +56,13 @@ impl Resolver<'_> {
         }
         let mut words = Vec::new();
         let id = match self.named("id", context)? {
+            _ if self.input.one_by_one => None,
             Some(id) => Some(id),
             None => self.field("id").map(|_| self.column("id")),
         };
-        words.push(format!("id={}", id.as_ref().map_or("row number".into(), shown)));
+        if !self.input.one_by_one {
+            words.push(format!("id={}", id.as_ref().map_or("row number".into(), shown)));
+        }
         let text = self.text(id.as_ref(), context)?;
         let vector = self.vector(text.as_ref(), context)?;
         match &vector {

@@ -68,6 +68,7 @@ impl ExtensionPlanner for Findings {
                         roles: input.roles.try_map(physical)?,
                         carried: input.carried_positions(),
                         embeds: embeds(input),
+                        one_by_one: definition.one_by_one,
                     })
                 }
                 None => None,

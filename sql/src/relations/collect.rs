@@ -35,6 +35,8 @@ pub(crate) struct InputExec {
     pub(crate) carried: Vec<usize>,
     /// Whether the vectors are embedded while reading.
     pub(crate) embeds: bool,
+    /// Whether it is read piece by piece, since nothing is made of two of its rows.
+    pub(crate) one_by_one: bool,
 }
 
 /// What one partition of an input holds.
@@ -130,6 +132,28 @@ impl InputExec {
     fn table(&self, parts: Vec<Part>, host: &QueryHost) -> Result<Table, SqlError> {
         let vectors = self.vectors(&parts, host)?;
         let pieces: Vec<Piece> = parts.into_iter().flat_map(|part| part.batches).collect();
+        self.assemble(pieces, vectors, host)
+    }
+
+    /// The table of one batch, whose rows need not be told apart and have no vectors.
+    ///
+    /// # Errors
+    /// What the columns' expressions say.
+    pub(crate) fn piece(&self, batch: &RecordBatch, host: &QueryHost) -> Result<Table> {
+        let rows = batch.num_rows();
+        let roles = self.roles.try_map(|role| role.evaluate(batch)?.into_array(rows))?;
+        let columns = batch.columns();
+        let carried = self.carried.iter().filter_map(|position| columns.get(*position).cloned());
+        let piece = Piece { rows, roles, carried: carried.collect() };
+        Ok(self.assemble(vec![piece], UnitVectors::default(), host)?)
+    }
+
+    fn assemble(
+        &self,
+        pieces: Vec<Piece>,
+        vectors: UnitVectors,
+        host: &QueryHost,
+    ) -> Result<Table, SqlError> {
         let schema = self.plan.schema();
         let type_of = |expr: &Arc<dyn PhysicalExpr>| expr.data_type(&schema);
         let types = self.roles.try_map(type_of)?;
@@ -144,7 +168,12 @@ impl InputExec {
         let groups = types.groups.iter().enumerate();
         let groups: Vec<Column> =
             groups.map(|(n, t)| column(t, &|piece| piece.roles.groups.get(n).cloned())).collect();
-        super::ids::check(self.name, &ids, &groups, host)?;
+        // Chunks may be known by their documents, of which each has several.
+        let documents = self.roles.extras.iter().find(|(name, _)| *name == "group_by");
+        let are_documents = documents.is_some_and(|(_, by)| self.roles.id.as_ref() == Some(by));
+        if !self.one_by_one && !are_documents {
+            super::ids::check(self.name, &ids, &groups, host)?;
+        }
         let extras = types.extras.iter().enumerate();
         let extras = extras
             .map(|(n, (name, t))| {

@@ -46,6 +46,9 @@ pub(crate) struct InputDef {
     pub(crate) single: Option<&'static str>,
     /// Whether each of its rows is answered by itself, so that it can be a stream.
     pub(crate) by_row: bool,
+    /// Whether it is read piece by piece, since nothing is made of two of its rows: rows have no
+    /// ids then, and there are no groups of them.
+    pub(crate) one_by_one: bool,
     /// Columns that are known by these names, for an input that is no table of texts or vectors.
     pub(crate) columns: &'static [&'static str],
     /// Whether its rows come window by window, so that it has the columns of windows.
@@ -66,6 +69,7 @@ pub(crate) const VECTORS: InputDef = InputDef {
     default_prompt: None,
     single: None,
     by_row: false,
+    one_by_one: false,
     columns: &[],
     windowed: false,
     carried_as: None,
@@ -86,6 +90,8 @@ pub(crate) struct Planning<'a> {
     pub(crate) options: &'a OptionValues,
     /// The inputs that were given, in the order of the declaration; `None` where one was left out.
     pub(crate) inputs: &'a [Option<InputTypes>],
+    /// The columns that options name, by option, where they are names and not expressions.
+    pub(crate) names: &'a [(&'static str, String)],
     /// The models.
     pub(crate) models: &'a Models,
     /// The index that stands in the place of the first input, if one does.
@@ -145,6 +151,11 @@ impl Declaration {
         self.inputs.iter().any(|input| input.windowed)
     }
 
+    /// Whether its input is read piece by piece.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        self.inputs.iter().any(|input| input.one_by_one)
+    }
+
     /// The input of that name.
     pub(crate) fn input(&self, name: &str) -> Option<(usize, &'static InputDef)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name.eq_ignore_ascii_case(name))
@@ -161,7 +172,7 @@ impl Declaration {
         let uses = |need: fn(&InputDef) -> Need| self.inputs.iter().any(|i| need(i) != Need::No);
         let vectors = uses(|input| input.vectors);
         let named = self.inputs.iter().all(|input| !input.columns.is_empty());
-        let mut all = if named { Vec::new() } else { vec![ID] };
+        let mut all = if named || self.is_one_by_one() { Vec::new() } else { vec![ID] };
         if vectors || uses(|input| input.texts) {
             all.push(TEXT);
         }
@@ -177,7 +188,7 @@ impl Declaration {
                 }
             }
         }
-        if !self.is_online() {
+        if !self.is_online() && !self.is_one_by_one() {
             all.push(PARTITION_BY);
         }
         all.extend_from_slice(self.options);

@@ -16,8 +16,10 @@ use datafusion::physical_plan::metrics::{
 };
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+    ReplaceChildrenOptions,
 };
+use futures::StreamExt;
 use sembla_models::CancelToken;
 
 use super::collect::{InputExec, check_dimensions, one_dimension};
@@ -56,10 +58,14 @@ impl FindingExec {
         words: String,
         slot: String,
     ) -> Self {
+        let emission = match inputs.as_slice() {
+            [Some(input)] if input.one_by_one => EmissionType::Incremental,
+            _ => EmissionType::Final,
+        };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(1),
-            EmissionType::Final,
+            emission,
             Boundedness::Bounded,
         );
         Self {
@@ -97,6 +103,11 @@ impl FindingExec {
         work: Work,
         context: Arc<TaskContext>,
     ) -> Result<()> {
+        if let [Some(input)] = inputs.as_slice()
+            && input.one_by_one
+        {
+            return Self::work_through(input, work, context).await;
+        }
         let mut tables = Vec::with_capacity(inputs.len());
         for input in &inputs {
             tables.push(match input {
@@ -111,9 +122,22 @@ impl FindingExec {
         blocking(|| one_dimension(&mut tables, &work.host))?;
         check_dimensions(work.name, &inputs, &tables)?;
         let batch_rows = context.session_config().batch_size();
-        let running = SpawnedTask::spawn_blocking(move || work.run(tables, batch_rows));
-        let ran = running.join_unwind().await;
-        Ok(ran.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??)
+        ran(Arc::new(work), tables, batch_rows).await
+    }
+
+    /// Runs the finding on one batch of the input after another, in the order of its partitions.
+    async fn work_through(input: &InputExec, work: Work, context: Arc<TaskContext>) -> Result<()> {
+        let work = Arc::new(work);
+        let batch_rows = context.session_config().batch_size();
+        for partition in 0..input.plan.output_partitioning().partition_count() {
+            let mut batches = input.plan.execute(partition, Arc::clone(&context))?;
+            while let Some(batch) = batches.next().await {
+                let table = input.piece(&batch?, &work.host)?;
+                work.rows_in.add(table.rows());
+                ran(Arc::clone(&work), vec![Some(table)], batch_rows).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,6 +145,13 @@ impl FindingHost for QueryHost {
     fn cancel(&self) -> &CancelToken {
         QueryHost::cancel(self)
     }
+}
+
+/// Runs a finding on a thread of its own.
+async fn ran(work: Arc<Work>, tables: Vec<Option<Table>>, batch_rows: usize) -> Result<()> {
+    let running = SpawnedTask::spawn_blocking(move || work.run(tables, batch_rows));
+    let ran = running.join_unwind().await;
+    Ok(ran.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??)
 }
 
 /// What the thread that runs a finding needs.
@@ -136,7 +167,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(self, tables: Vec<Option<Table>>, batch_rows: usize) -> Result<(), SqlError> {
+    fn run(&self, tables: Vec<Option<Table>>, batch_rows: usize) -> Result<(), SqlError> {
         let timer = self.metrics.elapsed_compute().timer();
         let mut emit = |batch: RecordBatch| {
             let batch = batch.record_output(&self.metrics);

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore,
 };
 
-use super::declaration::Declaration;
+use super::declaration::{Declaration, InputDef};
 use super::finding::Finding;
 use super::options::OptionValues;
 use super::roles::{InputTypes, Roles};
@@ -188,7 +188,8 @@ impl StreamNode for FindingNode {
     fn inputs(&self) -> Vec<StreamInput<'_>> {
         let declared = self.declaration.inputs.iter().zip(&self.inputs);
         let given = declared.filter_map(|(definition, input)| {
-            Some(StreamInput { input: input.as_ref()?, by_row: definition.by_row })
+            let InputDef { by_row, one_by_one, .. } = *definition;
+            Some(StreamInput { input: input.as_ref()?, by_row, one_by_one })
         });
         given.collect()
     }
@@ -208,6 +209,10 @@ impl StreamNode for FindingNode {
 
     fn hands_on(&self) -> bool {
         self.declaration.carries && matches!(self.inputs.first(), Some(Some(_)))
+    }
+
+    fn width(&self) -> usize {
+        self.schema.fields().len()
     }
 
     fn over(&self, inputs: Vec<Input>) -> Result<LogicalPlan> {

@@ -24,6 +24,9 @@ pub(crate) trait StreamNode {
     /// Whether it hands on columns of its first input.
     fn hands_on(&self) -> bool;
 
+    /// How many columns the result has.
+    fn width(&self) -> usize;
+
     /// The node over other inputs, as many as it has.
     ///
     /// # Errors
@@ -37,6 +40,8 @@ pub(crate) struct StreamInput<'a> {
     pub(crate) input: &'a Input,
     /// Whether each of its rows is answered by itself, so that it can be a stream without windows.
     pub(crate) by_row: bool,
+    /// Whether nothing is made of two of its rows.
+    pub(crate) one_by_one: bool,
 }
 
 impl StreamInput<'_> {
@@ -51,9 +56,9 @@ impl StreamInput<'_> {
         &self.input.roles.groups
     }
 
-    /// Whether its rows are told apart by a column, not by their numbers.
+    /// Whether its rows are told apart by a column, not by their numbers, or not at all.
     pub(crate) fn has_ids(&self) -> bool {
-        self.input.roles.id.is_some()
+        self.one_by_one || self.input.roles.id.is_some()
     }
 }
 

@@ -254,6 +254,9 @@ impl Keyed<'_> {
                 continue;
             }
             let marks = self.marks(input.plan())?;
+            if input.one_by_one {
+                return Ok(marks.mapped(node.width(), |n| node.made_of(n)));
+            }
             let schema = input.plan().schema();
             let groups: Vec<Option<usize>> =
                 input.groups().iter().map(|group| position(group, schema)).collect();

@@ -15,6 +15,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
+use super::spans::TokenSpan;
+
 /// A word that the library is given is no longer than this; a text with a longer one goes there as
 /// a whole, as the library knows when to stop within a word.
 const FOREIGN_WORD_BYTES_MAX: usize = 1024;
@@ -202,6 +204,44 @@ impl WordPiece {
         ids.truncate(end);
         ids.extend_from_slice(after);
         Ok(Some(Pieced { ids, truncated }))
+    }
+
+    /// The words of a text with the number of their pieces, however many. Pieces of a text that is
+    /// cut between two of these are the pieces of its parts. `foreign` measures what the library
+    /// has to read, from its first byte.
+    pub(super) fn spans<E>(
+        &self,
+        text: &str,
+        foreign: impl Fn(&str) -> Result<Vec<TokenSpan>, E>,
+    ) -> Result<Vec<TokenSpan>, E> {
+        let mut spans = Vec::with_capacity(text.len() / 6 + 1);
+        let mut ids = Vec::new();
+        let mut start = 0;
+        for word in text.as_bytes().split(|byte| self.class(*byte) == Class::Space) {
+            let next = start + word.len() + 1;
+            if word.iter().any(|byte| self.class(*byte) == Class::Foreign) {
+                let own = foreign(&text[start..start + word.len()])?;
+                spans.extend(own.into_iter().map(|span| span.shifted(start)));
+            } else {
+                let is_inner = |byte: u8| self.class(byte) == Class::Inner;
+                for part in word.chunk_by(|a, b| is_inner(*a) && is_inner(*b)) {
+                    ids.clear();
+                    self.pieces(part, &mut ids);
+                    let end = start + part.len();
+                    spans.push(TokenSpan { start, end, tokens: ids.len() as u32 });
+                    start = end;
+                }
+            }
+            start = next;
+        }
+        Ok(spans)
+    }
+
+    /// Whether what follows a text is a word of its own, so that the pieces of both are those of
+    /// each.
+    pub(super) fn ends_word(&self, text: &str) -> bool {
+        let last = text.bytes().next_back();
+        last.is_none_or(|byte| matches!(self.class(byte), Class::Space | Class::Punctuation))
     }
 
     fn class(&self, byte: u8) -> Class {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, interleave_record_batch, take_record_batch};
+use arrow::compute::{filter_record_batch, interleave, interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use sembla_operators::approximate::{ApproximateIndex, ApproximateOptions};
@@ -212,6 +212,22 @@ impl Contents {
         if keys.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(schema)));
         }
+        let batches: Vec<&RecordBatch> = self.rows.iter().collect();
+        interleave_record_batch(&batches, &self.places(keys)).map_err(|error| arrow_error(&error))
+    }
+
+    /// One column of the rows of some keys, of which there is at least one.
+    ///
+    /// # Errors
+    /// When arrow can't put the values together.
+    pub(crate) fn gather_column(&self, column: usize, keys: &[u64]) -> Result<ArrayRef, SqlError> {
+        let pieces: Vec<&dyn Array> =
+            self.rows.iter().map(|batch| batch.column(column).as_ref()).collect();
+        interleave(&pieces, &self.places(keys)).map_err(|error| arrow_error(&error))
+    }
+
+    /// The batch and the place in it of the rows of some keys.
+    fn places(&self, keys: &[u64]) -> Vec<(usize, usize)> {
         let starts = self.rows.iter().scan(0, |next, batch| {
             let start = *next;
             *next += batch.num_rows();
@@ -223,9 +239,7 @@ impl Contents {
             let batch = starts.partition_point(|start| *start <= row).saturating_sub(1);
             (batch, row - starts.get(batch).copied().unwrap_or_default())
         };
-        let places: Vec<(usize, usize)> = keys.iter().map(place).collect();
-        let batches: Vec<&RecordBatch> = self.rows.iter().collect();
-        interleave_record_batch(&batches, &places).map_err(|error| arrow_error(&error))
+        keys.iter().map(place).collect()
     }
 
     /// The stored vectors of the rows with some ids; rows that do not exist have none.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, UInt32Array};
 use arrow::datatypes::{DataType, Field};
-use sembla_operators::approximate::SEARCH_EXPANSION;
-use sembla_operators::neighbours;
+use sembla_operators::approximate::{ApproximateHit, SEARCH_EXPANSION};
+use sembla_operators::{UnitVectors, neighbours};
 
-use super::hits;
+use super::hits::{self, GROUP_BY};
+use super::indexed_documents::IndexedDocuments;
 use crate::SqlError;
-use crate::engine::indexes::Index;
+use crate::engine::indexes::{Contents, Index};
 use crate::relations::declaration::Planning;
 use crate::relations::finding::{Emit, Finding, FindingHost, Found};
 use crate::relations::roles::{InputTypes, column};
 use crate::relations::table::Table;
+use crate::syntax::names::columns_hint;
 
 /// Queries that are answered together; their results are given before the next are asked.
 const QUERIES_TOGETHER: usize = 4096;
@@ -24,6 +26,9 @@ struct Search {
     top_k: usize,
     expansion: usize,
     min_score: f32,
+    /// The column of the index with the document of a row, and how many chunks of each document
+    /// are wanted.
+    documents: Option<(usize, usize)>,
 }
 
 /// The search for an index in the place of a corpus.
@@ -54,7 +59,24 @@ pub(crate) fn plan(
         top_k: options.count("top_k").unwrap_or(1),
         expansion: options.count("expansion").unwrap_or(SEARCH_EXPANSION),
         min_score: neighbours::check_threshold(options.number("threshold").unwrap_or(-1.0))?,
+        documents: documents(planning, index)?,
     }))
+}
+
+/// The column of the index that `group_by` names, and how many chunks of each document are wanted.
+fn documents(planning: &Planning<'_>, index: &Index) -> Result<Option<(usize, usize)>, SqlError> {
+    let Some(chunks) = hits::chunks_per_document(planning)? else { return Ok(None) };
+    let name = planning.names.iter().find(|(option, _)| *option == GROUP_BY.name);
+    let name = name.map(|(_, name)| name.as_str()).unwrap_or_default();
+    let columns: Vec<&str> =
+        index.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    match columns.iter().position(|column| *column == name) {
+        Some(column) => Ok(Some((column, chunks))),
+        None => Err(SqlError::Statement(format!(
+            "the index has no column '{name}'; {}",
+            columns_hint(GROUP_BY.name, name, &columns)
+        ))),
+    }
 }
 
 impl Finding for Search {
@@ -86,25 +108,51 @@ impl Finding for Search {
             let is_row = contents.is_row();
             let is_row = is_row.as_ref().map(|is_row| is_row as &(dyn Fn(u64) -> bool + Sync));
             let graph = &contents.vectors;
-            let found = graph.search_among(&vectors, self.top_k, self.expansion, is_row, host)?;
-            let (mut asked, mut ranks, mut keys, mut scores) = (vec![], vec![], vec![], vec![]);
-            for (query, found) in (start..).zip(found) {
-                let enough = found.into_iter().filter(|hit| hit.score >= self.min_score);
-                for (rank, hit) in (1..).zip(enough) {
-                    asked.push(query);
-                    ranks.push(rank);
-                    keys.push(hit.key);
-                    scores.push(hit.score);
+            let search = |vectors: &UnitVectors, k: usize| {
+                graph.search_among(vectors, k, self.expansion, is_row, host)
+            };
+            let found = match self.documents {
+                Some((column, chunks)) => {
+                    let documents = IndexedDocuments { contents: &contents, column, chunks };
+                    documents.hits(&vectors, (self.top_k, self.min_score), &search, host)?
                 }
-            }
-            let rows = contents.gather(&self.index.schema, &keys)?;
-            let mut of_index = rows.columns().iter().cloned();
-            let own: [ArrayRef; 2] = [queries.ids(asked)?, Arc::new(UInt32Array::from(ranks))];
-            let id = of_index.next();
-            let score: ArrayRef = Arc::new(Float32Array::from(scores));
-            let columns = own.into_iter().chain(id).chain([score]).chain(of_index).collect();
-            emit(Found { columns, rows: Vec::new() })?;
+                None => search(&vectors, self.top_k)?
+                    .into_iter()
+                    .map(|hits| {
+                        let enough = hits.into_iter().filter(|hit| hit.score >= self.min_score);
+                        (1..).zip(enough).collect()
+                    })
+                    .collect(),
+            };
+            emit(self.found(&contents, queries, start, &found)?)?;
         }
         Ok(())
+    }
+}
+
+impl Search {
+    /// The rows of the result for the hits of some queries, each with its rank.
+    fn found(
+        &self,
+        contents: &Contents,
+        queries: &Table,
+        start: u32,
+        found: &[Vec<(u32, ApproximateHit)>],
+    ) -> Result<Found, SqlError> {
+        let hits = || {
+            (start..).zip(found).flat_map(|(query, hits)| hits.iter().map(move |hit| (query, hit)))
+        };
+        let keys: Vec<u64> = hits().map(|(_, (_, hit))| hit.key).collect();
+        let rows = contents.gather(&self.index.schema, &keys)?;
+        let mut of_index = rows.columns().iter().cloned();
+        let own: [ArrayRef; 2] = [
+            queries.ids(hits().map(|(query, _)| query))?,
+            Arc::new(UInt32Array::from_iter_values(hits().map(|(_, (rank, _))| *rank))),
+        ];
+        let id = of_index.next();
+        let scores = hits().map(|(_, (_, hit))| hit.score);
+        let score: ArrayRef = Arc::new(Float32Array::from_iter_values(scores));
+        let columns = own.into_iter().chain(id).chain([score]).chain(of_index).collect();
+        Ok(Found { columns, rows: Vec::new() })
     }
 }

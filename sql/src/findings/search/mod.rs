@@ -3,6 +3,7 @@
 mod hits;
 pub(super) mod hybrid_search;
 pub(crate) mod index_rows;
+mod indexed_documents;
 mod indexed_search;
 pub(super) mod reranker;
 pub(super) mod retrieve_rerank;

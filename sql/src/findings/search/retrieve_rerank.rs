@@ -1,11 +1,13 @@
 //! `retrieve_rerank(corpus, query => 'text' | queries => …, reranker => 'model')`: candidates by
 //! vectors, put in order by a cross-encoder.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::{DataType, Field};
-use sembla_operators::{Loan, Neighbours, host, neighbours};
+use sembla_operators::documents::{Documents, FoundChunk};
+use sembla_operators::{Loan, Neighbour, Neighbours, UnitVectors, host, neighbours};
 
 use super::hits::{self, Hit};
 use super::reranker::{RERANKER, Reranker};
@@ -23,7 +25,7 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     name: "retrieve_rerank",
     about: "The top_k rows of a corpus for a query: the candidates_k nearest by vectors, re-ranked by a cross-encoder. \
             query_id, rank (from 1), id, score (of the cross-encoder), retrieval_score (cosine), and the other columns of the \
-            corpus.",
+            corpus. With group_by, the top_k documents, each as good as the best of its rows that the cross-encoder has seen.",
     example: "SELECT rank, score, text FROM retrieve_rerank('questions.parquet', query => 'lost card', reranker => 'my-cross-encoder')",
     inputs: &[
         InputDef { texts: Need::Must, ..hits::CORPUS },
@@ -32,7 +34,11 @@ pub(crate) static DECLARATION: Declaration = Declaration {
     options: &[
         hits::TOP_K,
         hits::FILTER,
-        hits::candidates_k("Rows that the cross-encoder looks at."),
+        hits::GROUP_BY,
+        hits::CHUNKS_PER_DOCUMENT,
+        hits::candidates_k(
+            "Rows that the cross-encoder looks at; with group_by, documents, of each chunks_per_document rows.",
+        ),
         RERANKER,
     ],
     carries: true,
@@ -45,6 +51,8 @@ struct Search {
     top_k: usize,
     candidates_k: usize,
     reranker: Reranker,
+    /// How many chunks of each document are wanted; `None` where hits are rows.
+    chunks_per_document: Option<usize>,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
@@ -58,6 +66,7 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
         top_k: options.count("top_k").unwrap_or(1),
         candidates_k: options.count("candidates_k").unwrap_or(1),
         reranker,
+        chunks_per_document: hits::chunks_per_document(planning)?,
     }))
 }
 
@@ -74,34 +83,76 @@ impl Finding for Search {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let [Some(corpus), Some(queries)] = tables else { return Ok(()) };
-        let together = (PAIRS_TOGETHER / self.candidates_k).max(1);
+        let chunks = self.chunks_per_document.unwrap_or(1);
+        let together = (PAIRS_TOGETHER / self.candidates_k.saturating_mul(chunks)).max(1);
+        let documents = match self.chunks_per_document {
+            Some(_) => hits::documents(corpus)?,
+            None => Documents::default(),
+        };
         for (start, some) in hits::chunks(queries, together) {
             host::check(host)?;
             let _loan = Loan::new(host, 2 * Neighbours::bytes(some.len(), self.candidates_k))?;
             let vectors = queries.vectors().select(&some);
-            let found =
-                neighbours::top_k(&vectors, corpus.vectors(), self.candidates_k, -1.0, host)?;
-            self.rerank(corpus, queries, start, &found, host, emit)?;
+            let found: Vec<Vec<Neighbour>> = match self.chunks_per_document {
+                Some(chunks) => self.of_documents(&vectors, corpus, &documents, chunks, host)?,
+                None => {
+                    let (corpus, k) = (corpus.vectors(), self.candidates_k);
+                    let found = neighbours::top_k(&vectors, corpus, k, -1.0, host)?;
+                    (0..found.rows()).map(|query| found.of(query).to_vec()).collect()
+                }
+            };
+            let scored = self.scored(corpus, queries, start, &found, host)?;
+            let (hits, retrieval) = self.ranked(scored, &documents);
+            let retrieval: ArrayRef = Arc::new(Float32Array::from(retrieval));
+            hits::give(corpus, queries, &hits, vec![retrieval], emit)?;
         }
         Ok(())
     }
 }
 
+/// A pair that the cross-encoder has seen.
+struct Scored {
+    query: u32,
+    row: u32,
+    cosine: f32,
+    score: f32,
+}
+
 impl Search {
-    /// Gives the best candidates of some queries in the order of the cross-encoder.
-    fn rerank(
+    /// Of each of the nearest documents its nearest chunks, for some queries.
+    fn of_documents(
+        &self,
+        vectors: &UnitVectors,
+        corpus: &Table,
+        documents: &Documents,
+        chunks: usize,
+        host: &dyn FindingHost,
+    ) -> Result<Vec<Vec<Neighbour>>, SqlError> {
+        let wanted = (self.candidates_k, -1.0);
+        let best = hits::nearest_documents(vectors, corpus, documents, wanted, host)?;
+        let of_query = |(query, best): (usize, Vec<FoundChunk>)| {
+            let nearest = best.iter().flat_map(|found| {
+                let query = (vectors, query);
+                documents.nearest(found.document, query, corpus.vectors(), chunks, -1.0)
+            });
+            nearest.collect()
+        };
+        Ok(best.into_iter().enumerate().map(of_query).collect())
+    }
+
+    /// The candidates of some queries with the cross-encoder's scores, query by query, the best
+    /// first.
+    fn scored(
         &self,
         corpus: &Table,
         queries: &Table,
         start: u32,
-        found: &Neighbours,
+        found: &[Vec<Neighbour>],
         host: &dyn FindingHost,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), SqlError> {
-        let candidates: Vec<(u32, u32, f32)> = (0..found.rows())
-            .flat_map(|query| {
-                found.of(query).iter().map(move |hit| (start + query as u32, hit.row, hit.score))
-            })
+    ) -> Result<Vec<Scored>, SqlError> {
+        let candidates: Vec<(u32, u32, f32)> = (start..)
+            .zip(found)
+            .flat_map(|(query, found)| found.iter().map(move |hit| (query, hit.row, hit.score)))
             // A vector can stand without its text.
             .filter(|(query, row, _)| {
                 queries.text(*query as usize).is_some() && corpus.text(*row as usize).is_some()
@@ -114,17 +165,40 @@ impl Search {
             })
             .collect();
         let scores = self.reranker.score(&texts, host)?;
-        let mut scored: Vec<((u32, u32, f32), f32)> = candidates.into_iter().zip(scores).collect();
+        let scored = candidates.into_iter().zip(scores);
+        let mut scored: Vec<Scored> = scored
+            .map(|((query, row, cosine), score)| Scored { query, row, cosine, score })
+            .collect();
         // Stable: of equal scores the nearer comes first.
-        scored.sort_by(|a, b| a.0.0.cmp(&b.0.0).then(b.1.total_cmp(&a.1)));
+        scored.sort_by(|a, b| a.query.cmp(&b.query).then(b.score.total_cmp(&a.score)));
+        Ok(scored)
+    }
+
+    /// The hits, and the cosine of each.
+    fn ranked(&self, scored: Vec<Scored>, documents: &Documents) -> (Vec<Hit>, Vec<f32>) {
         let (mut hits, mut retrieval) = (Vec::new(), Vec::new());
-        for of_one in scored.chunk_by(|a, b| a.0.0 == b.0.0) {
-            for (((query, row, cosine), score), rank) in of_one.iter().take(self.top_k).zip(1..) {
-                hits.push(Hit { query: *query, rank, row: *row, score: *score });
-                retrieval.push(*cosine);
+        for of_one in scored.chunk_by(|a, b| a.query == b.query) {
+            // Without documents each row is one by itself.
+            let mut ranks: HashMap<u32, u32> = HashMap::new();
+            for pair in of_one {
+                let document = documents.of(pair.row).unwrap_or(pair.row);
+                let next = ranks.len() as u32 + 1;
+                let rank = *ranks.entry(document).or_insert(next);
+                if rank as usize <= self.top_k {
+                    let Scored { query, row, cosine, score } = *pair;
+                    hits.push((Hit { query, rank, row, score }, cosine));
+                }
             }
         }
-        let retrieval: ArrayRef = Arc::new(Float32Array::from(retrieval));
-        hits::give(corpus, queries, &hits, vec![retrieval], emit)
+        // Chunks of a document stand together, each query's documents by rank.
+        hits.sort_by_key(|(hit, _)| (hit.query, hit.rank));
+        let hits: Vec<Hit> = hits
+            .into_iter()
+            .map(|(hit, cosine)| {
+                retrieval.push(cosine);
+                hit
+            })
+            .collect();
+        (hits, retrieval)
     }
 }

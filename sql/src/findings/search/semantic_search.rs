@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use sembla_operators::documents::FoundChunk;
 use sembla_operators::search::{self, CodedCorpus, Coding};
 use sembla_operators::{Host, Loan, Neighbours, UnitVectors, host, neighbours};
 
@@ -21,12 +22,14 @@ const QUERIES_TOGETHER: usize = 4096;
 pub(crate) static DECLARATION: Declaration = Declaration {
     name: "semantic_search",
     about: "The top_k rows of a corpus that are nearest in meaning to a query: query_id, rank (from 1), id, score (cosine), \
-            and the other columns of the corpus. Exact, except over an index.",
+            and the other columns of the corpus. Exact, except over an index. With group_by, the top_k documents.",
     example: "SELECT rank, score, text FROM semantic_search('questions.parquet', query => 'my card is lost', top_k => 3)",
     inputs: &[hits::CORPUS, hits::QUERIES],
     options: &[
         hits::TOP_K,
         hits::FILTER,
+        hits::GROUP_BY,
+        hits::CHUNKS_PER_DOCUMENT,
         OptionDef {
             name: "threshold",
             kind: cosine(None),
@@ -59,6 +62,8 @@ struct Search {
     min_score: f32,
     /// How candidates are chosen, and how many for each row that is wanted; `None` compares all.
     candidates: Option<(Coding, usize)>,
+    /// How many chunks of each document are wanted; `None` where hits are rows.
+    chunks_per_document: Option<usize>,
 }
 
 fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
@@ -79,7 +84,13 @@ fn plan(planning: &Planning<'_>) -> Result<Arc<dyn Finding>, SqlError> {
         Some("binary") => Some((Coding::Binary, oversample)),
         _ => None,
     };
-    Ok(Arc::new(Search { top_k, min_score, candidates }))
+    let chunks_per_document = hits::chunks_per_document(planning)?;
+    if candidates.is_some() && chunks_per_document.is_some() {
+        return Err(SqlError::Statement(
+            "group_by compares all rows exactly; leave out candidates, or search an index".into(),
+        ));
+    }
+    Ok(Arc::new(Search { top_k, min_score, candidates, chunks_per_document }))
 }
 
 impl Finding for Search {
@@ -94,6 +105,9 @@ impl Finding for Search {
         emit: &mut Emit<'_>,
     ) -> Result<(), SqlError> {
         let [Some(corpus), Some(queries)] = tables else { return Ok(()) };
+        if let Some(chunks) = self.chunks_per_document {
+            return self.documents(corpus, queries, chunks, host, emit);
+        }
         let coded = self.candidates.map(|(coding, _)| code(corpus.vectors(), coding, host));
         let coded = coded.transpose()?;
         for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
@@ -118,6 +132,35 @@ impl Finding for Search {
 }
 
 impl Search {
+    /// Gives the nearest documents.
+    fn documents(
+        &self,
+        corpus: &Table,
+        queries: &Table,
+        chunks: usize,
+        host: &dyn FindingHost,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SqlError> {
+        let documents = hits::documents(corpus)?;
+        for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
+            let vectors = queries.vectors().select(&some);
+            let wanted = (self.top_k, self.min_score);
+            let best = hits::nearest_documents(&vectors, corpus, &documents, wanted, host)?;
+            let mut rows = Vec::new();
+            for (query, best) in best.iter().enumerate() {
+                let of_document = |found: &FoundChunk| {
+                    let query = (&vectors, query);
+                    let (corpus, least) = (corpus.vectors(), self.min_score);
+                    documents.nearest(found.document, query, corpus, chunks, least)
+                };
+                let found = best.iter().map(of_document);
+                rows.extend(hits::ranked_documents(start + query as u32, found));
+            }
+            hits::give(corpus, queries, &rows, Vec::new(), emit)?;
+        }
+        Ok(())
+    }
+
     fn coded_options(&self) -> search::SearchOptions {
         let oversample = self.candidates.map_or(1, |(_, oversample)| oversample);
         search::SearchOptions { k: self.top_k, min_score: self.min_score, oversample }
