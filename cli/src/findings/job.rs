@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::{EMBEDDING, Stages};
 use crate::{notice, terminal};
-use sembla_jobs::input::{InputTable, Source, register};
+use sembla_jobs::input::{InputFiles, InputTable, register};
 use sembla_jobs::numbers::{count, rate};
 use sembla_jobs::output::{Format, ResultFile, RowPrinter};
 
@@ -144,7 +144,7 @@ impl<'a> Job<'a> {
     ) -> Result<InputTable> {
         let outputs: Vec<_> =
             output.file.iter().chain(&output.other).map(ResultFile::path).collect();
-        let source = Source {
+        let source = InputFiles {
             inputs,
             text: args.column.as_deref(),
             id: args.id.as_deref(),

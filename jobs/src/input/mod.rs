@@ -19,4 +19,4 @@ pub use files::{look_into, resolve};
 pub use plan::{Plan, Wanted};
 pub use rows::Rows;
 pub use sembla_readers::files::{DataFile, PARTIAL};
-pub use table::{InputTable, Source, register};
+pub use table::{InputFiles, InputTable, register};

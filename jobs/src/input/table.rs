@@ -35,7 +35,7 @@ const QUEUE_BATCHES_MAX: usize = 2;
 
 /// Which files a table has, and which of their columns.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct InputFiles<'a> {
     /// Files, folders and globs.
     pub inputs: &'a [String],
     /// The column of texts; `None` is `text`, else the only one of text.
@@ -113,7 +113,7 @@ impl InputTable {
 pub fn register(
     session: &Session,
     name: &str,
-    source: Source<'_>,
+    source: InputFiles<'_>,
     notice: Notice<'_>,
 ) -> Result<InputTable> {
     let Opened { stream, roles, condition, columns } = Stream::open(session, source, notice)?;
@@ -157,7 +157,7 @@ struct Opened {
 }
 
 impl Stream {
-    fn open(session: &Session, source: Source<'_>, notice: Notice<'_>) -> Result<Opened> {
+    fn open(session: &Session, source: InputFiles<'_>, notice: Notice<'_>) -> Result<Opened> {
         let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?, notice)?);
         let roles = roles(&table, source)?;
         let others = others(source, &roles)?;
@@ -309,7 +309,7 @@ fn renamed(
 
 /// The other columns that are to be read. One that is the id, the text or the vectors already,
 /// under that name, is not read twice.
-fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
+fn others(source: InputFiles<'_>, roles: &Roles) -> Result<Vec<String>> {
     let mut others: Vec<String> = Vec::new();
     for name in source.others {
         let fixed = match name.as_str() {
@@ -334,7 +334,7 @@ fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
 
 /// The columns that play a role: those that the user names, else those that findings in SQL take.
 /// Where there are vectors, texts may be missing.
-fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
+fn roles(table: &Arc<Table>, source: InputFiles<'_>) -> Result<Roles> {
     let fields = || table.schema.fields().iter().map(AsRef::as_ref);
     let has_id = fields().any(|field: &Field| field.name() == ID);
     let id = source.id.or(has_id.then_some(ID)).map(str::to_string);
@@ -402,7 +402,7 @@ mod tests {
         let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
         let session = Session::new(options).expect("a session");
         let inputs = [path("a.csv"), path("b.jsonl")];
-        let source = Source {
+        let source = InputFiles {
             inputs: &inputs,
             text,
             id,
