@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
         let table =
             self.register_where(INPUT, &args.input.inputs, &args.input, others, output, condition)?;
         // A second input of the same name would not be the one that is told of.
-        let _ = self.taken.set(table.taken());
+        let _ = self.taken.set(table.columns_used());
         Ok(table)
     }
 

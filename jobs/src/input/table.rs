@@ -25,7 +25,7 @@ use sembla_sql::{Session, SqlError};
 
 use super::columns::{ID, look, no_text, which_text};
 use super::condition::Condition;
-use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
+use super::{Notice, Plan, Rows, Wanted, inspect, resolve};
 use crate::failure::{Failure, Result, one_line};
 
 /// Rows of a batch: few, so that a person sees how far a model is.
@@ -80,7 +80,7 @@ struct Roles {
 
 impl InputTable {
     /// Which columns were taken, in words: `text: body, id: row number, vectors: embedding (384)`.
-    pub fn taken(&self) -> String {
+    pub fn columns_used(&self) -> String {
         let mut words = Vec::new();
         words.extend(self.roles.text.as_ref().map(|text| format!("text: {text}")));
         words.push(format!("id: {}", self.roles.id.as_deref().unwrap_or("row number")));
@@ -158,7 +158,7 @@ struct Opened {
 
 impl Stream {
     fn open(session: &Session, source: InputFiles<'_>, notice: Notice<'_>) -> Result<Opened> {
-        let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?, notice)?);
+        let table = Arc::new(inspect(resolve(source.inputs, source.outputs)?, notice)?);
         let roles = roles(&table, source)?;
         let others = others(source, &roles)?;
         let (stream, columns) = Self::new(&table, &roles, &others)?;
@@ -246,8 +246,10 @@ impl Stream {
         for batch in Rows::new(&plan, 0, BATCH_ROWS) {
             let batch = batch?;
             let Some(vectors) = batch.columns().first() else { return Ok(None) };
-            let vectors = fitted(vectors, self.schema.field(position).data_type())
-                .map_err(|error| Failure::user(format!("column '{name}': {}", in_words(error))))?;
+            let vectors =
+                fitted(vectors, self.schema.field(position).data_type()).map_err(|error| {
+                    Failure::user(format!("column '{name}': {}", message_of(error)))
+                })?;
             let lengths = length(&vectors).map_err(|error| Failure::other(one_line(error)))?;
             let lengths = cast(&lengths, &DataType::UInt64)
                 .map_err(|error| Failure::other(one_line(error)))?;
@@ -367,7 +369,7 @@ fn roles(table: &Arc<Table>, source: InputFiles<'_>) -> Result<Roles> {
 }
 
 /// What is wrong with a value, without the word for the kind of error before it.
-fn in_words(error: ArrowError) -> String {
+fn message_of(error: ArrowError) -> String {
     match error {
         ArrowError::ParseError(words) => words,
         other => one_line(other),
