@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Stages;
 use crate::scan::split;
-use crate::statements::{Printing, Source, interruptible, open, print, read};
+use crate::statements::{Printing, SqlText, interruptible, open, print, read};
 use crate::{stream, terminal};
 use sembla_jobs::output::Look;
 
@@ -48,10 +48,10 @@ pub(crate) async fn run(args: &SqlArgs, interrupt: &Interrupt) -> Result<()> {
 }
 
 /// The files, then the query; standard input when there is neither.
-fn sources(args: &SqlArgs) -> Result<Vec<Source>> {
+fn sources(args: &SqlArgs) -> Result<Vec<SqlText>> {
     let mut sources = args.file.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     if let Some(query) = &args.query {
-        sources.push(Source { name: None, text: query.clone() });
+        sources.push(SqlText { name: None, text: query.clone() });
     }
     if sources.is_empty() {
         if std::io::stdin().is_terminal() {

@@ -50,7 +50,7 @@ pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
 }
 
 /// A text of SQL and where it is from.
-pub(crate) struct Source {
+pub(crate) struct SqlText {
     /// The file, for messages.
     pub(crate) name: Option<String>,
     /// The text.
@@ -61,15 +61,15 @@ pub(crate) struct Source {
 ///
 /// # Errors
 /// When it can't be read.
-pub(crate) fn read(path: &Path) -> Result<Source> {
+pub(crate) fn read(path: &Path) -> Result<SqlText> {
     let fail = |error: std::io::Error| Failure::file(path, &error);
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(fail)?;
-        return Ok(Source { name: None, text });
+        return Ok(SqlText { name: None, text });
     }
     let text = std::fs::read_to_string(path).map_err(fail)?;
-    Ok(Source { name: Some(path.display().to_string()), text })
+    Ok(SqlText { name: Some(path.display().to_string()), text })
 }
 
 /// Runs a statement until it has an outcome.

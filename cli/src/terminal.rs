@@ -12,7 +12,7 @@ const ERASE: &str = "\r\u{1b}[2K";
 
 /// The columns of the terminal that standard output is; `None` where it is none.
 pub(crate) fn stdout_width() -> Option<usize> {
-    std::io::stdout().is_terminal().then(|| asked_width(Output::Standard))
+    std::io::stdout().is_terminal().then(|| requested_width(Output::Standard))
 }
 
 /// The look of results on standard output: on a terminal they fit its width.
@@ -35,7 +35,7 @@ impl Line {
     /// Draws a text in the place of what is there.
     pub(crate) fn draw(&mut self, text: &str) {
         // A terminal that wraps at its last column would leave a line behind.
-        let width = asked_width(Output::Error).saturating_sub(1);
+        let width = requested_width(Output::Error).saturating_sub(1);
         self.is_drawn = true;
         write(&format!("{ERASE}{}", cut(text, width)));
     }
@@ -61,7 +61,7 @@ enum Output {
 }
 
 #[cfg(unix)]
-fn asked_width(output: Output) -> usize {
+fn requested_width(output: Output) -> usize {
     let file = match output {
         Output::Standard => libc::STDOUT_FILENO,
         Output::Error => libc::STDERR_FILENO,
@@ -76,7 +76,7 @@ fn asked_width(output: Output) -> usize {
 }
 
 #[cfg(not(unix))]
-fn asked_width(_: Output) -> usize {
+fn requested_width(_: Output) -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns.unwrap_or(WIDTH_UNKNOWN)
 }

@@ -29,7 +29,7 @@ impl StopSignal {
     }
 
     /// What is asked now.
-    pub fn asked(&self) -> Stop {
+    pub fn current(&self) -> Stop {
         *self.0.borrow()
     }
 

@@ -290,7 +290,7 @@ fn with_our_planning(context: SessionContext) -> SessionContext {
     let id = context.session_id();
     let mut builder = context.into_state_builder();
     let factories = builder.table_factories().get_or_insert_default();
-    for word in ExternalFiles::words() {
+    for word in ExternalFiles::stored_as() {
         factories.insert(word.to_string(), Arc::new(ExternalFiles));
     }
     let state = builder

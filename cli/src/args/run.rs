@@ -23,7 +23,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Check statements, files, topics, sinks and the place of state, report what does not answer,
+    /// Check statements, files, topics, sinks and the state folder, report what does not answer,
     /// and exit
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::{EMBEDDING, Stages};
 use crate::{notice, terminal};
-use sembla_jobs::input::{InputTable, Source, register};
+use sembla_jobs::input::{InputFiles, InputTable, register};
 use sembla_jobs::numbers::{count, rate};
 use sembla_jobs::output::{Format, ResultFile, RowPrinter};
 
@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
         let table =
             self.register_where(INPUT, &args.input.inputs, &args.input, others, output, condition)?;
         // A second input of the same name would not be the one that is told of.
-        let _ = self.taken.set(table.taken());
+        let _ = self.taken.set(table.columns_used());
         Ok(table)
     }
 
@@ -144,7 +144,7 @@ impl<'a> Job<'a> {
     ) -> Result<InputTable> {
         let outputs: Vec<_> =
             output.file.iter().chain(&output.other).map(ResultFile::path).collect();
-        let source = Source {
+        let source = InputFiles {
             inputs,
             text: args.column.as_deref(),
             id: args.id.as_deref(),

@@ -4,7 +4,7 @@ use crate::args::SearchArgs;
 use crate::failure::Result;
 use crate::interrupt::Interrupt;
 use crate::notice;
-use sembla_jobs::input::{InputTable, Source, register};
+use sembla_jobs::input::{InputFiles, InputTable, register};
 
 use super::INPUT;
 use super::job::{Destination, Job, counted};
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<()> 
 /// Makes the queries a table, and counts them. Those of a file are given back as one.
 async fn register_queries(args: &SearchArgs, job: &Job<'_>) -> Result<(u64, Option<InputTable>)> {
     if let Some(file) = &args.queries {
-        let source = Source {
+        let source = InputFiles {
             inputs: std::slice::from_ref(file),
             text: args.queries_column.as_deref(),
             id: args.queries_id.as_deref(),

@@ -68,7 +68,7 @@ pub(super) fn log(explainer: &Explainer, level: RDKafkaLogLevel, facility: &str,
 }
 
 /// Drops what takes time to end, such as a producer, where it keeps nobody waiting.
-pub(super) fn let_go<T: Send + 'static>(value: T) {
+pub(super) fn drop_in_background<T: Send + 'static>(value: T) {
     // Nobody has to hear when it is done.
     drop(tokio::task::spawn_blocking(move || drop(value)));
 }

@@ -17,7 +17,7 @@ const QUESTION_TIME: Duration = Duration::from_millis(700);
 
 /// What is wrong with the cluster or with the topics, each with the option that names it. `within`
 /// is about how long an answer may take.
-pub(super) async fn look(
+pub(super) async fn check(
     connection: Connection,
     topics: Vec<(&'static str, String)>,
     within: Duration,

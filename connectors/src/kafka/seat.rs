@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sembla_runtime::{Assignment, Error, Progress, Result, failpoint};
 
-use super::client::let_go;
+use super::client::drop_in_background;
 use super::group::Group;
 use super::session::{Opening, Session};
 use super::settings::SinkSettings;
@@ -46,7 +46,7 @@ impl Seat {
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
         if let Some(session) = self.session.take() {
-            let_go(session);
+            drop_in_background(session);
         }
         let opening = Opening { settings: &self.settings, groups: &self.groups };
         let session = opening.open(pipeline, assignment).await?;

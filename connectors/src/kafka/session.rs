@@ -10,7 +10,7 @@ use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use sembla_runtime::{Assignment, Error, Partition, Progress, Result, failpoint};
 
-use super::client::{ANSWER_TIMEOUT, ask, blocking, let_go};
+use super::client::{ANSWER_TIMEOUT, ask, blocking, drop_in_background};
 use super::group::{Group, Lease};
 use super::limits::{Limits, TopicLimits, limits_of, smallest_batch};
 use super::producer::{OutRecord, Producer};
@@ -67,7 +67,7 @@ impl Opening<'_> {
         let limits = limits_of(settings, &topics).await;
         // What a topic takes is a batch, which is one record at least.
         if let Some(batch_bytes) = smallest_batch(&limits) {
-            let_go(std::mem::replace(
+            drop_in_background(std::mem::replace(
                 &mut producer,
                 Producer::new(settings, id, Some(batch_bytes))?,
             ));
@@ -88,7 +88,7 @@ impl Opening<'_> {
             async move {
                 let other = Producer::new(&settings, Some(&id), None)?;
                 other.init().await?;
-                let_go(other);
+                drop_in_background(other);
                 Ok(())
             }
         });
@@ -112,7 +112,7 @@ impl Opening<'_> {
             Ok((cluster.map_err(unanswered)?, probe))
         })
         .await?;
-        let_go(probe);
+        drop_in_background(probe);
         for (source, group) in self.groups {
             if !assignment.contains_key(source) {
                 continue;

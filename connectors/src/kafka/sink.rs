@@ -92,7 +92,7 @@ impl KafkaSink {
         ];
         let named = named.into_iter().filter_map(|(option, name)| Some((option, name?.clone())));
         let topics = if settings.creates_topics { Vec::new() } else { named.collect() };
-        probe::look(settings.connection.clone(), topics, within)
+        probe::check(settings.connection.clone(), topics, within)
     }
 
     async fn write_rows(&mut self, rows: &RecordBatch) -> Result<()> {

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field};
 use sembla_readers::files::{Looks, Table, looks};
 use sembla_sql::by_name::{self, is_text};
 
-use super::{Notice, look_into, resolve};
+use super::{Notice, inspect, resolve};
 use crate::failure::{Failure, Result, one_line};
 
 /// The column that names the rows, where files have it.
@@ -50,7 +50,7 @@ pub fn all_columns(inputs: &[String], columns: &mut Vec<String>, notice: Notice<
     if !columns.iter().any(|name| name == "*") {
         return Ok(());
     }
-    let table = look_into(resolve(inputs, &[])?, notice)?;
+    let table = inspect(resolve(inputs, &[])?, notice)?;
     let all: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
     let mut expanded: Vec<String> = Vec::with_capacity(all.len());
     for name in columns.iter() {

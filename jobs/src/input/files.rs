@@ -50,7 +50,7 @@ pub fn resolve(patterns: &[String], outputs: &[&Path]) -> Result<Vec<DataFile>> 
 ///
 /// # Errors
 /// When one can't be read, or is not what its name says.
-pub fn look_into(files: Vec<DataFile>, notice: Notice<'_>) -> Result<Table> {
+pub fn inspect(files: Vec<DataFile>, notice: Notice<'_>) -> Result<Table> {
     // A command may look more than once, and a text costs a pass over all of it.
     static SURVEYS: LazyLock<Surveys> = LazyLock::new(Surveys::default);
     let table = Table::open(files, &TableOptions::default(), &SURVEYS, &Cancel::never())?;

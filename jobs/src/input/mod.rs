@@ -15,8 +15,8 @@ mod rows;
 mod table;
 
 pub use columns::{all_columns, text_column};
-pub use files::{look_into, resolve};
+pub use files::{inspect, resolve};
 pub use plan::{Plan, Wanted};
 pub use rows::Rows;
 pub use sembla_readers::files::{DataFile, PARTIAL};
-pub use table::{InputTable, Source, register};
+pub use table::{InputFiles, InputTable, register};

@@ -12,7 +12,7 @@ use sembla_readers::files::{Content, DataFile, Table};
 use sembla_sql::by_name::is_text;
 
 use super::Notice;
-use super::files::look_into;
+use super::files::inspect;
 use crate::failure::{Failure, Result};
 
 /// What to read and what to keep.
@@ -66,7 +66,7 @@ impl Plan {
         if inputs.is_empty() {
             return Err(Failure::user("no input files: the folders are empty"));
         }
-        Ok(Arc::new(look_into(inputs, notice)?))
+        Ok(Arc::new(inspect(inputs, notice)?))
     }
 
     /// The plan of files that were looked into.

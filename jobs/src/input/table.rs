@@ -25,7 +25,7 @@ use sembla_sql::{Session, SqlError};
 
 use super::columns::{ID, look, no_text, which_text};
 use super::condition::Condition;
-use super::{Notice, Plan, Rows, Wanted, look_into, resolve};
+use super::{Notice, Plan, Rows, Wanted, inspect, resolve};
 use crate::failure::{Failure, Result, one_line};
 
 /// Rows of a batch: few, so that a person sees how far a model is.
@@ -35,7 +35,7 @@ const QUEUE_BATCHES_MAX: usize = 2;
 
 /// Which files a table has, and which of their columns.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct InputFiles<'a> {
     /// Files, folders and globs.
     pub inputs: &'a [String],
     /// The column of texts; `None` is `text`, else the only one of text.
@@ -80,7 +80,7 @@ struct Roles {
 
 impl InputTable {
     /// Which columns were taken, in words: `text: body, id: row number, vectors: embedding (384)`.
-    pub fn taken(&self) -> String {
+    pub fn columns_used(&self) -> String {
         let mut words = Vec::new();
         words.extend(self.roles.text.as_ref().map(|text| format!("text: {text}")));
         words.push(format!("id: {}", self.roles.id.as_deref().unwrap_or("row number")));
@@ -113,7 +113,7 @@ impl InputTable {
 pub fn register(
     session: &Session,
     name: &str,
-    source: Source<'_>,
+    source: InputFiles<'_>,
     notice: Notice<'_>,
 ) -> Result<InputTable> {
     let Opened { stream, roles, condition, columns } = Stream::open(session, source, notice)?;
@@ -157,8 +157,8 @@ struct Opened {
 }
 
 impl Stream {
-    fn open(session: &Session, source: Source<'_>, notice: Notice<'_>) -> Result<Opened> {
-        let table = Arc::new(look_into(resolve(source.inputs, source.outputs)?, notice)?);
+    fn open(session: &Session, source: InputFiles<'_>, notice: Notice<'_>) -> Result<Opened> {
+        let table = Arc::new(inspect(resolve(source.inputs, source.outputs)?, notice)?);
         let roles = roles(&table, source)?;
         let others = others(source, &roles)?;
         let (stream, columns) = Self::new(&table, &roles, &others)?;
@@ -246,8 +246,10 @@ impl Stream {
         for batch in Rows::new(&plan, 0, BATCH_ROWS) {
             let batch = batch?;
             let Some(vectors) = batch.columns().first() else { return Ok(None) };
-            let vectors = fitted(vectors, self.schema.field(position).data_type())
-                .map_err(|error| Failure::user(format!("column '{name}': {}", in_words(error))))?;
+            let vectors =
+                fitted(vectors, self.schema.field(position).data_type()).map_err(|error| {
+                    Failure::user(format!("column '{name}': {}", message_of(error)))
+                })?;
             let lengths = length(&vectors).map_err(|error| Failure::other(one_line(error)))?;
             let lengths = cast(&lengths, &DataType::UInt64)
                 .map_err(|error| Failure::other(one_line(error)))?;
@@ -309,7 +311,7 @@ fn renamed(
 
 /// The other columns that are to be read. One that is the id, the text or the vectors already,
 /// under that name, is not read twice.
-fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
+fn others(source: InputFiles<'_>, roles: &Roles) -> Result<Vec<String>> {
     let mut others: Vec<String> = Vec::new();
     for name in source.others {
         let fixed = match name.as_str() {
@@ -334,7 +336,7 @@ fn others(source: Source<'_>, roles: &Roles) -> Result<Vec<String>> {
 
 /// The columns that play a role: those that the user names, else those that findings in SQL take.
 /// Where there are vectors, texts may be missing.
-fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
+fn roles(table: &Arc<Table>, source: InputFiles<'_>) -> Result<Roles> {
     let fields = || table.schema.fields().iter().map(AsRef::as_ref);
     let has_id = fields().any(|field: &Field| field.name() == ID);
     let id = source.id.or(has_id.then_some(ID)).map(str::to_string);
@@ -367,7 +369,7 @@ fn roles(table: &Arc<Table>, source: Source<'_>) -> Result<Roles> {
 }
 
 /// What is wrong with a value, without the word for the kind of error before it.
-fn in_words(error: ArrowError) -> String {
+fn message_of(error: ArrowError) -> String {
     match error {
         ArrowError::ParseError(words) => words,
         other => one_line(other),
@@ -402,7 +404,7 @@ mod tests {
         let options = SessionOptions { target_partitions: Some(1), ..SessionOptions::default() };
         let session = Session::new(options).expect("a session");
         let inputs = [path("a.csv"), path("b.jsonl")];
-        let source = Source {
+        let source = InputFiles {
             inputs: &inputs,
             text,
             id,

@@ -21,7 +21,7 @@ use arrow_ipc::writer::StreamWriter;
 use crate::failure::{Failure, Result};
 pub use file::{FileKind, ResultFile, RowFile};
 pub use look::Look;
-use table::Table;
+use table::TablePrinter;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Format {
 /// Prints one result.
 pub enum RowPrinter<'a> {
     /// Aligned columns, for reading.
-    Table(Table<'a>),
+    Table(TablePrinter<'a>),
     /// Comma-separated values.
     Csv(Box<CsvWriter<&'a mut dyn Write>>),
     /// A JSON array.
@@ -62,7 +62,7 @@ impl<'a> RowPrinter<'a> {
         out: &'a mut dyn Write,
     ) -> Result<Self> {
         Ok(match format {
-            Format::Table => Self::Table(Table::new(schema, look, out)),
+            Format::Table => Self::Table(TablePrinter::new(schema, look, out)),
             Format::Csv => {
                 let mut writer = CsvWriterBuilder::new().with_header(true).build(out);
                 let header = RecordBatch::new_empty(cells::flat_schema(schema));

@@ -25,7 +25,7 @@ const VALUE_CHARACTERS_SHOWN: usize = 10_000;
 const BETWEEN: &str = " │ ";
 
 /// A table that is being printed.
-pub struct Table<'a> {
+pub struct TablePrinter<'a> {
     out: &'a mut dyn Write,
     look: Look,
     names: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Table<'a> {
     is_counted: bool,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TablePrinter<'a> {
     /// A table that looks like this.
     pub fn new(schema: &SchemaRef, look: Look, out: &'a mut dyn Write) -> Self {
         Self {
@@ -215,7 +215,7 @@ mod tests {
 
     fn printed(batch: &RecordBatch, look: Look) -> String {
         let mut out = Vec::new();
-        let mut table = Table::new(&batch.schema(), look, &mut out);
+        let mut table = TablePrinter::new(&batch.schema(), look, &mut out);
         assert_eq!(table.write(batch).expect("written"), look.max_rows.is_none());
         table.finish().expect("finished");
         String::from_utf8(out).expect("text")
@@ -233,7 +233,7 @@ mod tests {
         let look = Look { max_rows: Some(2), ..Look::default() };
         assert!(printed(&batch(), look).ends_with("日本\n(2 of 3 rows)\n"));
         let mut out = Vec::new();
-        let mut table = Table::new(&batch().schema(), look, &mut out);
+        let mut table = TablePrinter::new(&batch().schema(), look, &mut out);
         table.write(&batch()).expect("written");
         table.leave_out(None);
         table.finish().expect("finished");

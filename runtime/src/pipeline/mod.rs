@@ -136,7 +136,7 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
     let began = tokio::time::Instant::now();
     loop {
         number += 1;
-        match stop.asked() {
+        match stop.current() {
             Stop::Run => {}
             Stop::Drain => return Ok((End::Drained, None)),
             Stop::Now => return Ok((End::Stopped, None)),
@@ -160,7 +160,7 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             Ok(Ended::Reassigned) => continue,
             Err(error) => error,
         };
-        if stop.asked() != Stop::Run {
+        if stop.current() != Stop::Run {
             tracing::warn!("the last checkpoint failed, the one before it is valid: {error}");
             return Ok((End::Stopped, Some(error)));
         }

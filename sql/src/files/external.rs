@@ -33,7 +33,7 @@ const FORMATS: &[(&str, Format)] = &[
 
 impl ExternalFiles {
     /// The words of `STORED AS` that are read here.
-    pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn stored_as() -> impl Iterator<Item = &'static str> {
         FORMATS.iter().map(|(word, _)| *word)
     }
 }

@@ -80,8 +80,8 @@ impl ExtensionPlanner for Findings {
             Arc::clone(&node.finding),
             inputs,
             Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner()),
-            format!("{}Exec: {}", node.declaration.plan_name(), node.words()),
-            format!("{}: {}", node.declaration.name, node.words()),
+            format!("{}Exec: {}", node.declaration.plan_name(), node.describe()),
+            format!("{}: {}", node.declaration.name, node.describe()),
         );
         Ok(Some(Arc::new(exec)))
     }

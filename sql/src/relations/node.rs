@@ -92,7 +92,7 @@ impl FindingNode {
     }
 
     /// The finding with its inputs and options in one line, for EXPLAIN.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
         let several = self.given().count() > 1;
         for (definition, input) in self.declaration.inputs.iter().zip(&self.inputs) {
@@ -249,7 +249,7 @@ impl UserDefinedLogicalNodeCore for FindingNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.plan_name, self.words())
+        write!(f, "{}: {}", self.plan_name, self.describe())
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -136,7 +136,7 @@ impl KafkaSource {
             }
             _ => Vec::new(),
         };
-        probe::look(self.settings.connection.clone(), topics, within)
+        probe::check(self.settings.connection.clone(), topics, within)
     }
 
     /// The handle on its consumer group, for the sink.

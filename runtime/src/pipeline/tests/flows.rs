@@ -29,7 +29,7 @@ pub(super) fn assert_exact(world: &World, told: &str) {
 }
 
 #[tokio::test]
-async fn results_are_those_of_rows_at_rest() {
+async fn results_are_those_of_static_rows() {
     for kind in KINDS {
         for (partitions, sources) in [(1, 1), (2, 1), (4, 1), (4, 3)] {
             for seed in 1..=20 {

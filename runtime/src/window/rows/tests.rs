@@ -216,7 +216,7 @@ fn windows_are_those_of_the_plain_sibling_through_barriers_and_restores() {
 
 /// Without late rows a stream's windows are those of the static rows, in whatever order rows come.
 #[test]
-fn windows_of_a_stream_are_those_at_rest() {
+fn windows_of_a_stream_are_those_of_static_rows() {
     for seed in 0..100 {
         let mut dice = Dice::new(seed);
         let kind = KINDS[dice.below(KINDS.len() as u64) as usize];
@@ -226,7 +226,7 @@ fn windows_of_a_stream_are_those_at_rest() {
         };
         let mut some: Vec<Row> = (0..200).map(|number| row(number, &mut dice)).collect();
 
-        let mut at_rest: BTreeMap<Window, Vec<Row>> = BTreeMap::new();
+        let mut expected: BTreeMap<Window, Vec<Row>> = BTreeMap::new();
         let times: Vec<i64> = some.iter().map(|row| row.time_us).collect();
         let keys: Vec<Option<u8>> = some.iter().map(|row| row.key).collect();
         for (place, row) in some.iter().enumerate() {
@@ -236,10 +236,10 @@ fn windows_of_a_stream_are_those_at_rest() {
                 }
                 _ => kind.assign(row.time_us).unwrap().collect(),
             };
-            windows.into_iter().for_each(|window| at_rest.entry(window).or_default().push(*row));
+            windows.into_iter().for_each(|window| expected.entry(window).or_default().push(*row));
         }
-        at_rest.values_mut().for_each(|rows| rows.sort());
-        let at_rest = at_rest.into_iter().map(|(window, rows)| {
+        expected.values_mut().for_each(|rows| rows.sort());
+        let expected = expected.into_iter().map(|(window, rows)| {
             let numbers = rows.iter().map(|row| row.number).collect();
             (window.start_us, window.end_us, "on_time", numbers)
         });
@@ -260,7 +260,7 @@ fn windows_of_a_stream_are_those_at_rest() {
             closed.extend(close_until(&mut rows, watermark_us));
         }
         closed.extend(close_until(&mut rows, i64::MAX));
-        assert_eq!(closed, at_rest.collect::<Vec<_>>(), "seed {seed}, {kind:?}");
+        assert_eq!(closed, expected.collect::<Vec<_>>(), "seed {seed}, {kind:?}");
     }
 }
 
