@@ -90,7 +90,7 @@ pub(crate) struct Encoder {
     activation: HiddenActivation,
     epsilon: f32,
     position_padding: Option<usize>,
-    words: ParameterId,
+    pub(crate) words: ParameterId,
     positions: ParameterId,
     /// The table of segments, and whether tokens have their own.
     segments: Option<(ParameterId, bool)>,

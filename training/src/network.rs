@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::encoder::{Claim, Encoder, Linear, Trace as EncoderTrace};
 use crate::error::{Result, TrainError};
 use crate::head::{Head, Step, Trace as HeadTrace, torch_activation};
-use crate::parameters::{Gradients, Parameter, Parameters};
+use crate::parameters::{Gradients, Parameter, ParameterId, Parameters};
 use crate::random::Dropout;
 use crate::table::Table;
 use crate::workspace::Workspace;
@@ -168,6 +168,19 @@ impl Network {
     /// The number of trainable values.
     pub fn parameters(&self) -> usize {
         self.parameters.count()
+    }
+
+    /// The table that a batch uses few rows of.
+    pub(crate) fn words(&self) -> ParameterId {
+        match &self.body {
+            Body::Encoder(encoder) => encoder.words,
+            Body::Table(table) => table.vectors,
+        }
+    }
+
+    /// Where the model that training began with is.
+    pub fn source_folder(&self) -> &Path {
+        self.source.root()
     }
 
     /// A number of the transformer's `config.json`.

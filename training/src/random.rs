@@ -37,6 +37,7 @@ impl Random {
     }
 
     /// A number of the standard normal distribution.
+    #[cfg(test)]
     pub(crate) fn normal(&mut self) -> f32 {
         let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         let (radius, angle) = (unit(self.next()), unit(self.next()));

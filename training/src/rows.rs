@@ -289,11 +289,3 @@ fn row_back(
         gradient[i] = scale * (gradient[i] - mean - normal[i] * along);
     }
 }
-
-/// `to += from`.
-pub(crate) fn add(to: &mut [f32], from: &[f32]) {
-    let size = PIECE_ROWS * 1024;
-    to.par_chunks_mut(size).zip(from.par_chunks(size)).for_each(|(to, from)| {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-    });
-}

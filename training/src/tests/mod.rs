@@ -3,6 +3,7 @@
 
 mod gradients;
 mod losses;
+mod runs;
 
 use std::path::{Path, PathBuf};
 
