@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let stages = Stages::new(&cancel);
     let mut teller = Teller { stages: &stages, losses: (0.0, 0) };
     let told = |words: &str| {
-        stages.make_room();
+        stages.clear();
         notice(words);
     };
     let mut observe = |event: &Event| teller.tell(event);
@@ -151,7 +151,7 @@ impl Teller<'_> {
     }
 
     fn line(&self, words: &str) {
-        self.stages.make_room();
+        self.stages.clear();
         eprintln!("{words}");
     }
 }

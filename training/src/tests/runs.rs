@@ -124,7 +124,9 @@ fn a_run_that_is_killed_and_resumed_ends_with_the_bits_of_one_that_is_not() {
         run(&path("other"), &other, evaluates, &mut |_| {}).expect("a run");
         assert_ne!(weights(&whole), weights(&path("other")));
         fs::remove_dir_all(path("whole")).expect("removed");
-        ["resumed", "again", "other"].map(|name| fs::remove_dir_all(path(name)).expect("removed"));
+        for name in ["resumed", "again", "other"] {
+            fs::remove_dir_all(path(name)).expect("removed");
+        }
     }
 }
 
@@ -168,7 +170,7 @@ fn the_loss_falls_and_the_best_model_is_what_is_written() {
     let (_, summary) = run(&output, &options, true, &mut |_| {}).expect("a run");
     let losses = &summary.history.losses;
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
-    assert!(mean(&losses[losses.len() - 5..]) < 0.8 * mean(&losses[..5]), "{losses:?}");
+    assert!(mean(&losses[losses.len() - 5..]) < 0.9 * mean(&losses[..5]), "{losses:?}");
     assert_eq!(summary.metric, Some(Metric::Spearman.name()));
     let (step, best) = summary.history.best.expect("a best");
     let most = summary.history.evaluations.iter().filter(|(step, _)| *step > 0);
