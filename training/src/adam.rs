@@ -88,8 +88,8 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Makes up for the steps in which the row had no gradient. `factors` has those of every step so
-    /// far.
+    /// Makes up for the steps in which the row had no gradient. `factors` has those of every step
+    /// so far.
     fn catch_up(&mut self, factors: &[Factors]) {
         let until = factors.len();
         let from = *self.moved as usize;
@@ -311,7 +311,8 @@ mod tests {
         let mut adam = Adam::with_lazy_rows(&parameters, constants, lazy);
         let mut rates = Vec::new();
         for step in 0..12usize {
-            let touched: Vec<u32> = (0..3).filter(|row| (step + *row as usize) % 3 != 0).collect();
+            let touched: Vec<u32> =
+                (0..3).filter(|row| !(step + *row as usize).is_multiple_of(3)).collect();
             adam.prepare(&mut parameters, 0, &touched);
             let value = |row: u32, place: usize| {
                 (step as f64 + 2.0 * f64::from(row) + place as f64).cos() as f32

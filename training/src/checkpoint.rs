@@ -37,6 +37,13 @@ pub(crate) struct Progress {
     pub(crate) rates: Vec<f32>,
 }
 
+impl Progress {
+    /// The beginning of a run.
+    pub(crate) fn new(run: String) -> Self {
+        Self { step: 0, run, history: History::default(), without_gain: 0, rates: Vec::new() }
+    }
+}
+
 /// The curves of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct History {

@@ -1,10 +1,10 @@
 //! Products of matrices of f32, on all cores.
 //!
-//! The product itself is the crate `matrixmultiply`'s. Of the crates for it, that one was as fast as
-//! `gemm` 0.18 and 0.19 here (60 to 100 Gop/s on a core of Zen 4 in the shapes of a transformer,
+//! The product itself is the crate `matrixmultiply`'s. Of the crates for it, that one was as fast
+//! as `gemm` 0.18 and 0.19 here (60 to 100 Gop/s on a core of Zen 4 in the shapes of a transformer,
 //! where the peak is 108), and was compiled in already. Each value of a product is summed in one
-//! order that depends on the inner size alone, so that how rows are split over threads, and how many
-//! there are, changes no bit.
+//! order that depends on the inner size alone, so that how rows are split over threads, and how
+//! many there are, changes no bit.
 
 use rayon::prelude::*;
 

@@ -6,7 +6,7 @@ use sembla_models::anatomy::{HeadActivation, HiddenActivation};
 use sembla_models::trainable::{PoolingMode, TorchActivation};
 
 use crate::batch::Batch;
-use crate::encoder::Linear;
+use crate::layers::Linear;
 use crate::parameters::{Gradients, Parameters};
 use crate::random::Dropout;
 use crate::rows;
@@ -37,7 +37,10 @@ pub(crate) struct Head {
 }
 
 /// What goes into each step, and out of the last.
-pub(crate) struct Trace(Vec<Vec<f32>>);
+pub(crate) struct Trace {
+    kept: Vec<Vec<f32>>,
+    dropout: Option<Dropout>,
+}
 
 /// The activation of a classifier's dense layer.
 pub(crate) fn torch_activation(activation: HeadActivation) -> TorchActivation {
@@ -97,7 +100,7 @@ impl Head {
             x = out;
         }
         kept.push(x.clone());
-        (x, Trace(kept))
+        (x, Trace { kept, dropout })
     }
 
     /// The gradient of the vectors of all tokens, given that of the results.
@@ -109,11 +112,10 @@ impl Head {
         mut gradient: Vec<f32>,
         tokens: &[f32],
         gradients: &mut Gradients,
-        dropout: Option<Dropout>,
     ) -> Vec<f32> {
         let texts = batch.texts();
         for (number, step) in self.steps.iter().enumerate().rev() {
-            let (x, y) = (&trace.0[number], &trace.0[number + 1]);
+            let (x, y) = (&trace.kept[number], &trace.kept[number + 1]);
             match step {
                 Step::Dense(linear, activation) => {
                     activation_back(*activation, linear, parameters, x, y, texts, &mut gradient);
@@ -123,7 +125,7 @@ impl Head {
                     gradient = below;
                 }
                 Step::Normalize => normalise_back(x, y, texts, &mut gradient),
-                Step::Dropout => drop_scores(&mut gradient, texts, dropout),
+                Step::Dropout => drop_scores(&mut gradient, texts, trace.dropout),
             }
         }
         self.pool_back(batch, tokens, &gradient)

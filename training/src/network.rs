@@ -9,9 +9,10 @@ use sembla_models::{CancelToken, ModelKind, ModelSpec};
 
 use crate::attention::HEAD_WIDTH_MAX;
 use crate::batch::Batch;
-use crate::encoder::{Claim, Encoder, Linear, Trace as EncoderTrace};
+use crate::encoder::{Encoder, Trace as EncoderTrace};
 use crate::error::{Result, TrainError};
 use crate::head::{Head, Step, Trace as HeadTrace, torch_activation};
+use crate::layers::{Claim, Linear};
 use crate::parameters::{Gradients, Parameter, ParameterId, Parameters};
 use crate::random::Dropout;
 use crate::table::Table;
@@ -45,7 +46,6 @@ pub(crate) struct Pass {
     tokens: Vec<f32>,
     trace: Option<EncoderTrace>,
     head: HeadTrace,
-    dropout: Option<Dropout>,
     /// A row per text.
     pub(crate) vectors: Vec<f32>,
 }
@@ -236,15 +236,14 @@ impl Network {
             Body::Table(table) => (table.forward(&self.parameters, &batch), None),
         };
         let (vectors, head) = self.head.forward(&self.parameters, &batch, &tokens, dropout);
-        Pass { batch, tokens, trace, head, dropout, vectors }
+        Pass { batch, tokens, trace, head, vectors }
     }
 
     /// Adds the gradients of all weights, given that of the vectors.
     pub(crate) fn backward(&mut self, pass: Pass, gradient: Vec<f32>, gradients: &mut Gradients) {
-        let Pass { batch, tokens, trace, head, dropout, .. } = pass;
+        let Pass { batch, tokens, trace, head, .. } = pass;
         let parameters = &self.parameters;
-        let gradient =
-            self.head.backward(parameters, &batch, &head, gradient, &tokens, gradients, dropout);
+        let gradient = self.head.backward(parameters, &batch, &head, gradient, &tokens, gradients);
         self.workspace.give(tokens);
         match (&self.body, trace) {
             (Body::Encoder(encoder), Some(trace)) => {

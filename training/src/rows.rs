@@ -1,4 +1,5 @@
-//! What is done row by row: bias, activation, normalisation, dropout, and the way back through each.
+//! What is done row by row: bias, activation, normalisation, dropout, and the way back through
+//! each.
 //!
 //! *Invariant:* a sum over rows is taken in pieces of [`PIECE_ROWS`], one after another, so that it
 //! does not depend on the number of threads.

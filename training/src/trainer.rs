@@ -4,7 +4,7 @@
 //! carried from one to the next but weights, moments and what [`Progress`] holds. So a run that was
 //! killed and resumed ends with the bits of one that was not.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,14 @@ use crate::losses::{Input, Loss, LossDef, LossOptions, Matryoshka};
 use crate::network::Network;
 use crate::options::{CheckpointEvery, Options};
 use crate::parameters::Gradients;
+use crate::plan::{Pace, Plan};
 use crate::random::mix;
 
 /// The folder of the best model so far, in the work folder.
 const BEST: &str = "best";
+
+/// A file in the work folder that one process at a time holds.
+const LOCK: &str = "lock";
 
 /// What a run trains for.
 #[derive(Clone, Debug)]
@@ -132,8 +136,23 @@ impl Target {
     }
 }
 
-/// Trains a model and writes it to `target`. Progress is kept in a folder beside it until the end:
-/// a run that is killed goes on when it is called again.
+/// What a run of training is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// The rows.
+    pub data: &'a Dataset,
+    /// What the model is trained for.
+    pub objective: &'a Objective,
+    /// How.
+    pub options: &'a Options,
+    /// What the model is measured on.
+    pub evaluator: Option<&'a Evaluator>,
+    /// Where it is written to.
+    pub target: &'a Target,
+}
+
+/// Trains a model and writes it. Progress is kept in a folder beside the output until the end: a
+/// run that is killed goes on when it is called again.
 ///
 /// Takes three times the time of the same texts' inference, at least, and four bytes a parameter
 /// for each of weights, gradients and two moments, and the activations of a batch.
@@ -141,41 +160,28 @@ impl Target {
 /// # Errors
 /// Options and rows that don't fit, [`TrainError::Diverged`] when the loss is no number any more,
 /// those of the disk, and [`ModelError::Cancelled`]. The best model so far then stays in the folder
-/// beside the target.
+/// beside the output.
 pub fn train(
     network: &mut Network,
-    data: &Dataset,
-    objective: &Objective,
-    options: &Options,
-    evaluator: Option<&Evaluator>,
-    target: &Target,
+    training: &Training<'_>,
     cancel: &CancelToken,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
+    let Training { data, objective, options, evaluator, target } = *training;
     options.check()?;
     let loss = objective.build(network)?;
     let work = target.work();
-    if target.restart && work.exists() {
-        fs::remove_dir_all(&work).map_err(|error| TrainError::io(&work, error))?;
-    }
-    fs::create_dir_all(&work).map_err(|error| TrainError::io(&work, error))?;
+    let lock = open_work(&work, target.restart)?;
     let constants =
         Constants { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: options.weight_decay };
     let mut adam = Adam::new(&network.parameters, constants);
-    let run = fingerprint(network, data, objective, options, evaluator);
     let unique = !options.duplicates.unwrap_or(!objective.loss.unique);
     let plan = Plan::new(data, options, unique);
-    let resumed = checkpoint::read(&work, &run, &mut network.parameters, &mut adam)?;
+    let fingerprint = fingerprint(network, training);
+    let resumed = checkpoint::read(&work, &fingerprint, &mut network.parameters, &mut adam)?;
     if let Some(progress) = &resumed {
         observe(Event::Resumed { step: progress.step, steps: plan.steps });
     }
-    let progress = resumed.unwrap_or_else(|| Progress {
-        step: 0,
-        run,
-        history: History::default(),
-        without_gain: 0,
-        rates: Vec::new(),
-    });
     let gradients = network.parameters.gradients();
     let mut run = Run {
         network,
@@ -188,7 +194,7 @@ pub fn train(
         observe,
         adam,
         gradients,
-        progress,
+        progress: resumed.unwrap_or_else(|| Progress::new(fingerprint)),
         pace: Pace::default(),
         saved: Instant::now(),
     };
@@ -203,9 +209,38 @@ pub fn train(
         Some(_) if best.is_dir() => replace(&best, &target.output)?,
         _ => network.save(&target.output)?,
     }
+    drop(lock);
     fs::remove_dir_all(&work).map_err(|error| TrainError::io(&work, error))?;
     let metric = evaluator.map(|evaluator| evaluator.metric().name());
     Ok(Summary { steps, history, metric, texts_per_second })
+}
+
+/// Makes the folder of what is not finished, and takes it for this process.
+fn open_work(work: &Path, restart: bool) -> Result<File> {
+    let fail = |error| TrainError::io(work, error);
+    fs::create_dir_all(work).map_err(fail)?;
+    let lock = File::create(work.join(LOCK)).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(TrainError::Option(format!(
+                "another process is training in {}; wait for it or name another output",
+                work.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fail(error)),
+    }
+    if restart {
+        for entry in fs::read_dir(work).map_err(fail)?.flatten() {
+            let path = entry.path();
+            match path.is_dir() {
+                true => fs::remove_dir_all(&path).map_err(fail)?,
+                false if path.ends_with(LOCK) => {}
+                false => fs::remove_file(&path).map_err(fail)?,
+            }
+        }
+    }
+    Ok(lock)
 }
 
 /// Puts a finished directory in the place of another.
@@ -229,13 +264,8 @@ fn with_best(error: TrainError, history: &History, work: &Path) -> TrainError {
 }
 
 /// A hash of everything that decides the weights.
-fn fingerprint(
-    network: &Network,
-    data: &Dataset,
-    objective: &Objective,
-    options: &Options,
-    evaluator: Option<&Evaluator>,
-) -> String {
+fn fingerprint(network: &Network, training: &Training<'_>) -> String {
+    let Training { data, objective, options, evaluator, .. } = training;
     let mut hasher = blake3::Hasher::new();
     hasher.update(data.fingerprint().as_bytes());
     if let Some(evaluator) = evaluator {
@@ -254,49 +284,6 @@ fn fingerprint(
     );
     hasher.update(words.as_bytes());
     hasher.finalize().to_hex().to_string()
-}
-
-/// Which steps there are.
-struct Plan {
-    /// The first step of each epoch.
-    epochs: Vec<usize>,
-    steps: usize,
-    unique: bool,
-}
-
-impl Plan {
-    fn new(data: &Dataset, options: &Options, unique: bool) -> Self {
-        let (mut epochs, mut steps) = (Vec::new(), 0);
-        for epoch in 0..options.epochs {
-            epochs.push(steps);
-            let batches = match unique {
-                true => data.batches(options.batch, true, options.seed, epoch as u64).len(),
-                false => data.rows().div_ceil(options.batch),
-            };
-            steps += batches.div_ceil(options.accumulate);
-        }
-        let steps = options.steps_max.map_or(steps, |most| most.min(steps));
-        Self { epochs, steps, unique }
-    }
-}
-
-/// How fast a run is.
-#[derive(Debug, Default)]
-struct Pace {
-    texts: usize,
-    steps: usize,
-    seconds: f64,
-}
-
-impl Pace {
-    fn rate(&self) -> f64 {
-        if self.seconds > 0.0 { self.texts as f64 / self.seconds } else { 0.0 }
-    }
-
-    fn left(&self, steps: usize) -> Duration {
-        let each = self.seconds / self.steps.max(1) as f64;
-        Duration::try_from_secs_f64(each * steps as f64).unwrap_or_default()
-    }
 }
 
 /// A run under way.

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use sembla_models::{CancelToken, ModelKind, ModelSpec};
 use sembla_training::losses::{LabelKind, LossOptions};
-use sembla_training::trainer::Objective;
-use sembla_training::{Dataset, Evaluator, Event, LossDef, Network, Options, Target, TrainError};
+use sembla_training::{
+    Evaluator, Event, LossDef, Network, Objective, Options, Target, TrainError, Training,
+};
 
 use crate::failure::{Failure, Result, one_line};
 use crate::input::Notice;
@@ -158,17 +159,15 @@ pub fn run(
     let target = Target { output: request.output.clone(), restart: request.restart };
     let begun = Instant::now();
     let mut tell = |event: Event| observe(&event);
-    let summary = sembla_training::train(
-        &mut network,
-        &train,
-        &objective,
-        &request.options,
-        evaluator.as_ref(),
-        &target,
-        cancel,
-        &mut tell,
-    )
-    .map_err(failure)?;
+    let training = Training {
+        data: &train,
+        objective: &objective,
+        options: &request.options,
+        evaluator: evaluator.as_ref(),
+        target: &target,
+    };
+    let summary =
+        sembla_training::train(&mut network, &training, cancel, &mut tell).map_err(failure)?;
     let (rows, output) = (train.rows(), request.output.clone());
     let trained = Trained { output, rows, loss: loss.name, summary, took: begun.elapsed() };
     if let Some(path) = &request.report {

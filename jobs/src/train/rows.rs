@@ -3,6 +3,8 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float32Type, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use sembla_models::CancelToken;
 use sembla_training::losses::{self, LabelKind};
 use sembla_training::{Dataset, Labels, LossDef, Network};
@@ -107,7 +109,7 @@ impl Rows {
         }
         let schema = first.schema();
         let (texts, label) = roles(&schema, what)?;
-        let all = concat_batches(&schema, batches)?;
+        let all = concat_batches(&schema, batches).map_err(of_arrow)?;
         let used: Vec<usize> = texts.iter().copied().chain(label).collect();
         let is_whole = |row: &usize| used.iter().all(|column| all.column(*column).is_valid(*row));
         let kept: Vec<usize> = (0..all.num_rows()).filter(is_whole).collect();
@@ -251,6 +253,11 @@ fn roles(schema: &SchemaRef, what: &str) -> Result<(Vec<usize>, Option<usize>)> 
     Ok((texts.into_iter().map(|(_, column)| column).collect(), label))
 }
 
+/// What Arrow says of values, such as numbers that don't fit.
+fn of_arrow(error: ArrowError) -> Failure {
+    DataFusionError::from(error).into()
+}
+
 /// A column of texts.
 fn strings(rows: &RecordBatch, column: usize, kept: &[usize]) -> Result<Vec<String>> {
     let (schema, values) = (rows.schema(), rows.column(column));
@@ -264,7 +271,7 @@ fn strings(rows: &RecordBatch, column: usize, kept: &[usize]) -> Result<Vec<Stri
             LABELS.join(", ")
         )));
     }
-    let values = cast(values, &DataType::LargeUtf8)?;
+    let values = cast(values, &DataType::LargeUtf8).map_err(of_arrow)?;
     let values = values.as_string::<i64>();
     Ok(kept.iter().map(|row| values.value(*row).to_string()).collect())
 }
@@ -284,7 +291,7 @@ fn labels(
     let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let is_number = kind.is_numeric() || *kind == DataType::Boolean;
     if texts == 1 && (is_text || kind.is_integer()) {
-        let values = cast(values, &DataType::LargeUtf8)?;
+        let values = cast(values, &DataType::LargeUtf8).map_err(of_arrow)?;
         let values = values.as_string::<i64>();
         let mut classes = std::collections::HashMap::new();
         let mut class = |row: &usize| {
@@ -299,7 +306,7 @@ fn labels(
              CASE WHEN {name} = '…' THEN 1 ELSE 0 END AS label"
         )));
     }
-    let values = cast(values, &DataType::Float32)?;
+    let values = cast(values, &DataType::Float32).map_err(of_arrow)?;
     let values = values.as_primitive::<Float32Type>();
     let values: Vec<f32> = kept.iter().map(|row| values.value(*row)).collect();
     let is_binary = values.iter().all(|value| *value == 0.0 || *value == 1.0);
@@ -313,7 +320,7 @@ fn lists(rows: &RecordBatch, column: usize, kept: &[usize]) -> Result<(Labels, F
     let name = schema.field(column).name();
     let item =
         std::sync::Arc::new(arrow::datatypes::Field::new_list_field(DataType::Float32, true));
-    let values = cast(rows.column(column), &DataType::LargeList(item))?;
+    let values = cast(rows.column(column), &DataType::LargeList(item)).map_err(of_arrow)?;
     let values = values.as_list::<i64>();
     let (mut all, mut width) = (Vec::new(), None);
     for row in kept {

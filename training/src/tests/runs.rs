@@ -10,7 +10,7 @@ use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
 use super::{model_folder, open};
 use crate::evaluate::Metric;
 use crate::losses::{self, LossOptions};
-use crate::trainer::{Objective, Target};
+use crate::trainer::{Objective, Target, Training};
 use crate::{CheckpointEvery, Dataset, Evaluator, Event, Labels, Network, Options, Summary, train};
 
 const WORDS: [&str; 10] =
@@ -65,16 +65,14 @@ fn run(
     };
     let target = Target { output: output.to_path_buf(), restart: false };
     let mut observe = |event: Event| observe(&event);
-    let summary = train(
-        &mut network,
-        &data,
-        &objective,
+    let training = Training {
+        data: &data,
+        objective: &objective,
         options,
-        evaluator.as_ref(),
-        &target,
-        &cancel,
-        &mut observe,
-    )?;
+        evaluator: evaluator.as_ref(),
+        target: &target,
+    };
+    let summary = train(&mut network, &training, &cancel, &mut observe)?;
     Ok((network, summary))
 }
 
@@ -217,17 +215,14 @@ fn trained_models_load_and_give_the_vectors_that_training_saw() {
         let objective = objective("mnrl");
         let data = Dataset::read(&network, objective.loss, &columns, Labels::None, &cancel);
         let target = Target { output: folder.path().join(&name), restart: false };
-        train(
-            &mut network,
-            &data.expect("data"),
-            &objective,
-            &options(),
-            None,
-            &target,
-            &cancel,
-            &mut |_| {},
-        )
-        .expect("a run");
+        let training = Training {
+            data: &data.expect("data"),
+            objective: &objective,
+            options: &options(),
+            evaluator: None,
+            target: &target,
+        };
+        train(&mut network, &training, &cancel, &mut |_| {}).expect("a run");
         let texts: Vec<&str> = columns[0].iter().map(String::as_str).collect();
         let sequences = network.read_texts(&texts, &cancel).expect("tokens");
         let sequences: Vec<&Sequence> = sequences.iter().collect();
