@@ -1,12 +1,13 @@
 """Fine-tunes all-MiniLM-L6-v2 on STS-B with `sembla train` and with sentence-transformers' trainer: same data, same settings.
 
-    python benches/train_vs_sentence_transformers.py STSB_FOLDER [--steps N] [--epochs N] [--batch N] [--only sembla]
+    python benches/train_vs_sentence_transformers.py STSB_FOLDER [--steps N] [--epochs N] [--batch N] [--threads N] [--only sembla]
 
 STSB_FOLDER holds `stsb-en-{train,dev,test}.csv.gz` (two sentences and a score a row, no header). Needs the binary (`make build`),
 all-MiniLM-L6-v2 (`scripts/fetch-minilm.sh`) and `pip install "sentence-transformers[train]==6.2.0"`.
 
-Each side is a process of its own, one after the other, on all cores. Texts per second are those of the steps alone, without loading
-and without evaluations; the peak of memory is the process's. Both results are then loaded in sentence-transformers, which computes
+Each side is a process of its own, one after the other. Texts per second are those of the steps alone, without loading and without
+evaluations; processor time and the peak of memory are the process's. On a machine with other work, compare processor time with
+`--threads 1`: torch's threads wait for each other by spinning. Both results are then loaded in sentence-transformers, which computes
 Spearman's correlation on the test set, and the vectors of Sembla's model are compared with those that Sembla computes from it.
 Prints a Markdown table.
 """
@@ -55,7 +56,8 @@ def sembla(args):
         command += ["--max-steps", str(args.steps)]
     else:
         command += ["--eval", query.format(write(args.folder, "dev"))]
-    process = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=dict(os.environ, SEMBLA_PROGRESS_SECONDS="0"))
+    process = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=dict(
+        os.environ, SEMBLA_PROGRESS_SECONDS="0", RAYON_NUM_THREADS=str(args.threads)))
     if process.returncode:
         sys.exit(process.stderr)
     print(process.stderr, file=sys.stderr)
@@ -68,6 +70,9 @@ def python(args):
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss
+    import torch
+
+    torch.set_num_threads(args.threads)
 
     first, second, score = zip(*rows(args.folder, "train"))
     data = Dataset.from_dict({"sentence1": first, "sentence2": second, "score": score})
@@ -126,6 +131,7 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=5e-5)
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", choices=["sembla", "python"])
     parser.add_argument("--side", choices=["sembla", "python"])
     args = parser.parse_args()
@@ -134,13 +140,14 @@ def main():
     if args.side:
         result = sembla(args) if args.side == "sembla" else python(args)
         whose = resource.RUSAGE_CHILDREN if args.side == "sembla" else resource.RUSAGE_SELF
-        print(json.dumps(result | {"mib": resource.getrusage(whose).ru_maxrss / 1024}))
+        used = resource.getrusage(whose)
+        print(json.dumps(result | {"mib": used.ru_maxrss / 1024, "processor": used.ru_utime + used.ru_stime}))
         return
-    print("| | texts/s | seconds | peak MiB | Spearman on the test set |\n|---|---:|---:|---:|---:|")
+    print("| | texts/s | seconds | processor seconds | peak MiB | Spearman on the test set |\n|---|---:|---:|---:|---:|---:|")
     for side in [args.only] if args.only else ["python", "sembla"]:
         result = measured(side, args)
         value = spearman(side, args.folder)
-        print(f"| {side} | {result['texts_per_second']:.0f} | {result['seconds']:.0f} | {result['mib']:.0f} | {value:.4f} |")
+        print(f"| {side} | {result['texts_per_second']:.0f} | {result['seconds']:.0f} | {result['processor']:.0f} | {result['mib']:.0f} | {value:.4f} |")
     if args.only != "python":
         print(f"\nLargest difference between vectors of the trained model in sentence-transformers and in Sembla: "
               f"{largest_difference(args.folder):.1e}")

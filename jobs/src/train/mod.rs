@@ -150,7 +150,7 @@ pub fn run(
     }
     let evaluator = match &eval {
         Some(eval) => {
-            Some(Evaluator::new(eval.dataset(&network, eval.loss_to_read(is_pair)?, cancel)?))
+            Some(Evaluator::new(eval.dataset(&network, eval.usual_loss(is_pair)?, cancel)?))
         }
         None => None,
     };

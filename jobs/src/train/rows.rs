@@ -149,11 +149,6 @@ impl Rows {
         losses::find(name).map_err(failure)
     }
 
-    /// A loss under which the rows can be read for an evaluation.
-    pub(super) fn loss_to_read(&self, is_pair: bool) -> Result<&'static LossDef> {
-        self.usual_loss(is_pair)
-    }
-
     /// Checks the rows against a loss.
     ///
     /// # Errors
