@@ -24,6 +24,7 @@ mod signal_code;
 mod statements;
 mod stream;
 mod terminal;
+mod train;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -127,6 +128,7 @@ fn run(command: Option<Command>) -> Result<()> {
             all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;
             block_on(|| findings::rerank::run(&args, &interrupt))
         }
+        Some(Command::Train(args)) => block_on(|| train::run(&args, &interrupt)),
         Some(Command::Models(command)) => models::run(&command),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),

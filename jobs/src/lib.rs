@@ -3,6 +3,7 @@
 //!
 //! - [`embed`]: files of texts become files of vectors; killed jobs resume.
 //! - [`pipelines`]: runs pipelines side by side, and serves their metrics, health and status.
+//! - [`train`]: rows of a query become a fine-tuned model.
 //! - [`input`]: files as tables whose columns have known roles.
 //! - [`output`]: writes rows as a table, CSV, JSON, Arrow or Parquet; a file appears whole or not
 //!   at all.
@@ -19,6 +20,7 @@ pub mod output;
 pub mod pipelines;
 pub mod printable;
 pub mod report;
+pub mod train;
 pub mod whole_file;
 
 pub use failure::{Failure, Result, one_line};

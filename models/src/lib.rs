@@ -12,6 +12,7 @@
 //!   untrusted input.
 //! * Rows come out in input order.
 
+pub mod anatomy;
 mod backends;
 #[doc(hidden)]
 pub mod bench;
@@ -19,6 +20,7 @@ pub mod builtin;
 mod cache;
 pub mod cancel;
 mod config;
+mod directory;
 pub mod error;
 mod families;
 mod graph;
@@ -39,6 +41,7 @@ mod pool;
 pub mod quantize;
 pub mod spec;
 mod stats;
+pub mod trainable;
 mod weights;
 mod workers;
 

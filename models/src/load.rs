@@ -55,17 +55,7 @@ impl Finish {
 /// # Errors
 /// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
 pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
-    let found = hub::find(&spec.source)?;
-    let layout = Layout::read(&found.path)?;
-    let limit = backends::length_limit(&layout, spec, &found.name)?;
-    let reading = Reading {
-        max_length: max_length(spec, &layout, limit, &found.name)?,
-        add_special_tokens: !matches!(layout.kind, LayoutKind::Static { .. }),
-        lowercase: layout.lowercase,
-        pools_prompt: layout.include_prompt,
-        reads_beginning: layout.kind == LayoutKind::Static { model2vec: true },
-    };
-    let reader = TextReader::load(&layout.tokenizer, &found.name, reading)?;
+    let Prepared { found, layout, reader, max_length } = prepare(spec)?;
     let backend = backends::load(&layout, spec, &reader, &found.name, profile)?;
     let facts = backend.facts();
     let head = Head {
@@ -75,7 +65,7 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         normalize: spec.normalize,
     };
     check_head(&head, facts.width, &layout)?;
-    let info = describe(&found, &layout, spec, facts, &head, reading.max_length)?;
+    let info = describe(&found, &layout, spec, facts, &head, max_length)?;
     check_truncation(spec, info.dimension, &found.name)?;
     let cache = match &spec.cache {
         Some(folder) if info.dimension > 0 => {
@@ -92,6 +82,35 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         ModelKind::Encoder | ModelKind::Static => Finish::Vector(head),
     };
     Ok(Loaded { counters: Counters::new(&info.name), info, reader, backend, finish, cache })
+}
+
+/// A model that is found and understood; its weights are not read yet.
+pub(crate) struct Prepared {
+    pub(crate) found: Located,
+    pub(crate) layout: Layout,
+    pub(crate) reader: TextReader,
+    /// The longest input in tokens.
+    pub(crate) max_length: Option<usize>,
+}
+
+/// Finds a model and reads everything but its weights.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn prepare(spec: &ModelSpec) -> Result<Prepared> {
+    let found = hub::find(&spec.source)?;
+    let layout = Layout::read(&found.path)?;
+    let limit = backends::length_limit(&layout, spec, &found.name)?;
+    let max_length = max_length(spec, &layout, limit, &found.name)?;
+    let reading = Reading {
+        max_length,
+        add_special_tokens: !matches!(layout.kind, LayoutKind::Static { .. }),
+        lowercase: layout.lowercase,
+        pools_prompt: layout.include_prompt,
+        reads_beginning: layout.kind == LayoutKind::Static { model2vec: true },
+    };
+    let reader = TextReader::load(&layout.tokenizer, &found.name, reading)?;
+    Ok(Prepared { found, layout, reader, max_length })
 }
 
 /// What users see of a model.

@@ -3,26 +3,40 @@
 //! All of it runs per text on exactly the tokens of that text, so a text's vector never depends on
 //! its batch. Formulas: sentence-transformers' `Pooling`, `Dense` and `Normalize` modules.
 
+use std::path::PathBuf;
+
 /// How token vectors become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PoolingMode {
+pub enum PoolingMode {
+    /// The first token's vector.
     Cls,
+    /// The largest of each component.
     Max,
+    /// The mean.
     Mean,
+    /// The sum, divided by the root of the number of tokens.
     MeanSqrtLen,
+    /// The mean with weights 1, 2, 3, ….
     WeightedMean,
+    /// The last token's vector.
     LastToken,
 }
 
 /// An activation that a configuration names by its class in PyTorch: that of a dense layer, or of a
 /// cross-encoder's scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TorchActivation {
+pub enum TorchActivation {
+    /// `x`.
     Identity,
+    /// The hyperbolic tangent.
     Tanh,
+    /// `max(x, 0)`.
     Relu,
+    /// `x·Φ(x)`.
     Gelu,
+    /// `1 / (1 + e^-x)`.
     Sigmoid,
+    /// `x / (1 + e^-x)`.
     Silu,
 }
 
@@ -41,7 +55,7 @@ impl TorchActivation {
     }
 
     /// The activation of one value.
-    pub(crate) fn apply(self, x: f32) -> f32 {
+    pub fn apply(self, x: f32) -> f32 {
         match self {
             Self::Identity => x,
             Self::Tanh => x.tanh(),
@@ -68,20 +82,27 @@ fn gelu(x: f32) -> f32 {
 
 /// A dense layer: `activation(W·x + b)`.
 #[derive(Clone, Debug)]
-pub(crate) struct Dense {
+pub struct Dense {
+    /// The folder of its module, from the model's root.
+    pub folder: PathBuf,
     /// `outputs × inputs`, row after row.
-    pub(crate) weight: Vec<f32>,
+    pub weight: Vec<f32>,
     /// `outputs`, or empty.
-    pub(crate) bias: Vec<f32>,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    pub(crate) activation: TorchActivation,
+    pub bias: Vec<f32>,
+    /// Components that come in.
+    pub inputs: usize,
+    /// Components that go out.
+    pub outputs: usize,
+    /// What they go through.
+    pub activation: TorchActivation,
 }
 
 /// One step after the transformer.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub enum Step {
+    /// A dense layer.
     Dense(Dense),
+    /// Division by the length.
     Normalize,
 }
 
@@ -226,6 +247,7 @@ mod tests {
     #[test]
     fn steps_run_in_order_and_truncation_does_not_renormalise() {
         let dense = Dense {
+            folder: PathBuf::new(),
             weight: vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0],
             bias: vec![0.0, 0.0, -10.0],
             inputs: 2,

@@ -7,6 +7,8 @@
 //! models are ONNX Runtime's own, which chooses its instructions without asking here.
 
 pub mod bench;
+pub mod level;
+pub mod math;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};

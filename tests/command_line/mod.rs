@@ -19,3 +19,4 @@ mod shell;
 mod signals;
 mod sql;
 mod stored;
+mod train;

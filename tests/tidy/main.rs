@@ -26,6 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         "processor",
         "options",
         "models",
+        "training",
         "operators",
         "readers",
         "sql",

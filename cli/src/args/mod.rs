@@ -7,6 +7,7 @@ mod embed;
 mod findings;
 mod models;
 mod run;
+mod train;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub(crate) use models::{
     BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,
 };
 pub(crate) use run::RunArgs;
+pub(crate) use train::TrainArgs;
 
 /// The version, with the commit that it was built from where that is known.
 pub(crate) const VERSION: &str = env!("SEMBLA_VERSION");
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Topics(Box<TopicsArgs>),
     /// Re-rank texts by how well they answer a query, with a cross-encoder
     Rerank(Box<RerankArgs>),
+    /// Fine-tune a model on the rows of a query; resumes after a kill
+    Train(Box<TrainArgs>),
     /// List, inspect, export and quantise models
     #[command(subcommand)]
     Models(ModelsCommand),

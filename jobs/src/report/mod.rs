@@ -18,6 +18,7 @@ use std::path::Path;
 
 use crate::failure::{Failure, Result};
 use crate::whole_file::{self, write_whole};
+pub(crate) use page::escape;
 
 /// What a page says.
 #[derive(Clone, Debug, Default)]

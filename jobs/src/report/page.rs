@@ -180,7 +180,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// A text as HTML, for elements and for attributes in double quotes. What can't be seen is named.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -14,7 +14,8 @@ use crate::layout::{Layout, LayoutKind};
 use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
 
 use self::onnx::Engine;
-use self::table::TokenTable;
+pub use self::table::TableParts;
+pub(crate) use self::table::TokenTable;
 
 /// An engine with a model's weights in it.
 pub(crate) trait Backend: Send + Sync {

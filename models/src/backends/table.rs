@@ -13,7 +13,7 @@ use crate::workers;
 use crate::{CancelToken, Device, ModelError, ModelSpec, Precision, Result};
 
 /// Vectors of all tokens.
-pub(super) struct TokenTable {
+pub(crate) struct TokenTable {
     vectors: Vectors,
     facts: Facts,
     /// Components per vector.
@@ -24,6 +24,18 @@ pub(super) struct TokenTable {
     factors: Option<Vec<f32>>,
     /// The token that is left out of the mean.
     unknown: Option<u32>,
+}
+
+/// A table of token vectors in floats, one row a token: rows that tokens share are repeated, and
+/// factors multiplied in. A text's vector is the mean over its tokens that are not `unknown`.
+#[derive(Clone, Debug)]
+pub struct TableParts {
+    /// Vectors, row after row.
+    pub values: Vec<f32>,
+    /// Components per vector.
+    pub width: usize,
+    /// The token that is left out of the mean.
+    pub unknown: Option<u32>,
 }
 
 enum Vectors {
@@ -81,7 +93,7 @@ impl TokenTable {
     /// # Errors
     /// [`ModelError::BadModelFile`] when a tensor is missing, too small for the vocabulary, or
     /// points outside.
-    pub(super) fn load(layout: &Layout, reader: &TextReader) -> Result<Self> {
+    pub(crate) fn load(layout: &Layout, reader: &TextReader) -> Result<Self> {
         let WeightFile::Safetensors(folder) = &layout.weights else {
             return Err(ModelError::file(&layout.root, "a static model needs model.safetensors"));
         };
@@ -131,6 +143,29 @@ impl TokenTable {
         };
         let unknown = if model2vec { reader.unknown_id() } else { None };
         Ok(Self { vectors, facts, width, mapping, factors, unknown })
+    }
+
+    /// What training needs of it.
+    pub(crate) fn into_parts(self) -> TableParts {
+        let TokenTable { vectors, width, mapping, factors, unknown, .. } = self;
+        let stored: Vec<f32> = match vectors {
+            Vectors::F32(values) => values,
+            Vectors::I8(values) => values.into_iter().map(f32::from).collect(),
+        };
+        let values = match (&mapping, &factors) {
+            (None, None) => stored,
+            _ => {
+                let tokens = mapping.as_ref().map_or(stored.len() / width, Vec::len);
+                let row = |token: usize| {
+                    let row = mapping.as_ref().map_or(token, |mapping| mapping[token] as usize);
+                    let factor = factors.as_ref().and_then(|factors| factors.get(token).copied());
+                    let factor = factor.unwrap_or(1.0);
+                    stored[row * width..(row + 1) * width].iter().map(move |value| value * factor)
+                };
+                (0..tokens).flat_map(row).collect()
+            }
+        };
+        TableParts { values, width, unknown }
     }
 
     /// The mean vector of some tokens; zeros where there is none.

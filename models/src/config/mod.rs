@@ -21,12 +21,14 @@ const LABELS_MAX: usize = 1 << 16;
 
 /// The activation between the two linear layers of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HiddenActivation {
+pub enum HiddenActivation {
     /// `x·Φ(x)`.
     Gelu,
     /// GELU in its tanh form.
     GeluTanh,
+    /// `max(x, 0)`.
     Relu,
+    /// `x / (1 + e^-x)`.
     Silu,
 }
 

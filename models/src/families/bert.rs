@@ -2,9 +2,11 @@
 
 use super::{Architecture, Family, Transformer};
 use crate::Result;
+use crate::anatomy::{Anatomy, HeadNames};
 use crate::config::{Keys, Spelling, TransformerConfig};
 use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
+use crate::weights::Weights;
 
 pub(super) static FAMILY: Family = Family { model_types: &["bert"], read };
 
@@ -36,16 +38,27 @@ impl Architecture for Bert {
     }
 
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let model = encoder::prefix(b, ANCHOR)?;
-        let outer = encoder::head_prefix(b, ANCHOR, "bert.")?;
+        let model = encoder::prefix(b.weights, ANCHOR)?;
+        let outer = encoder::head_prefix(b.weights, ANCHOR, "bert.")?;
         let (dense, scores) = (format!("{model}pooler.dense"), format!("{outer}classifier"));
         encoder::first_token_head(b, x, &dense, HeadActivation::Tanh, &scores)
+    }
+
+    fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
+        let prefix = encoder::prefix(weights, ANCHOR)?;
+        let outer = encoder::head_prefix(weights, ANCHOR, "bert.")?;
+        let head = HeadNames {
+            dense: format!("{prefix}pooler.dense"),
+            activation: HeadActivation::Tanh,
+            scores: format!("{outer}classifier"),
+        };
+        Ok(Some(anatomy(config, &prefix, self.segments, head)))
     }
 }
 
 /// The vectors of all tokens, with tensors in BERT's spelling, which RoBERTa shares.
 pub(super) fn body(b: &mut Builder<'_>, segments: Segments) -> Result<String> {
-    let prefix = encoder::prefix(b, ANCHOR)?;
+    let prefix = encoder::prefix(b.weights, ANCHOR)?;
     let width = b.config.hidden;
     let x = encoder::embeddings(b, &format!("{prefix}embeddings."), width, segments)?;
     layers(b, x, &prefix)
@@ -58,6 +71,21 @@ pub(super) fn layers(b: &mut Builder<'_>, mut x: String, prefix: &str) -> Result
         x = encoder::layer(b, &x, &names, &AttentionKind::default())?;
     }
     Ok(x)
+}
+
+/// Which tensor is what, in BERT's spelling, which RoBERTa shares.
+pub(super) fn anatomy(
+    config: &TransformerConfig,
+    prefix: &str,
+    segments: Segments,
+    head: HeadNames,
+) -> Anatomy {
+    let anatomy = Anatomy::new(config, prefix, layer_names, "encoder.layer", head);
+    match segments {
+        Segments::None => anatomy,
+        Segments::AllFirst { rows } => anatomy.with_segments(prefix, rows, false),
+        Segments::Given { rows } => anatomy.with_segments(prefix, rows, true),
+    }
 }
 
 /// The names of a layer's tensors.

@@ -2,9 +2,11 @@
 
 use super::{Architecture, Family, Transformer};
 use crate::Result;
+use crate::anatomy::{Anatomy, HeadNames};
 use crate::config::{HiddenActivation, Keys, Size, Spelling, TransformerConfig};
 use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
+use crate::weights::Weights;
 
 pub(super) static FAMILY: Family = Family { model_types: &["distilbert"], read };
 
@@ -31,7 +33,7 @@ fn read(keys: &Keys<'_>) -> Result<Transformer> {
 
 impl Architecture for DistilBert {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, ANCHOR)?;
         let (embeddings, width) = (format!("{prefix}embeddings."), b.config.hidden);
         let mut x = encoder::embeddings(b, &embeddings, width, Segments::None)?;
         for layer in 0..b.config.layers {
@@ -42,10 +44,21 @@ impl Architecture for DistilBert {
     }
 
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let outer = encoder::head_prefix(b, ANCHOR, "distilbert.")?;
+        let outer = encoder::head_prefix(b.weights, ANCHOR, "distilbert.")?;
         let dense = format!("{outer}pre_classifier");
         let relu = HeadActivation::Hidden(HiddenActivation::Relu);
         encoder::first_token_head(b, x, &dense, relu, &format!("{outer}classifier"))
+    }
+
+    fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
+        let prefix = encoder::prefix(weights, ANCHOR)?;
+        let outer = encoder::head_prefix(weights, ANCHOR, "distilbert.")?;
+        let head = HeadNames {
+            dense: format!("{outer}pre_classifier"),
+            activation: HeadActivation::Hidden(HiddenActivation::Relu),
+            scores: format!("{outer}classifier"),
+        };
+        Ok(Some(Anatomy::new(config, &prefix, layer_names, "transformer.layer", head)))
     }
 }
 

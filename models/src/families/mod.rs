@@ -17,6 +17,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::anatomy::Anatomy;
 use crate::config::{Keys, TransformerConfig};
 use crate::graph::{Builder, BuiltGraph, Form, Task};
 use crate::weights::Weights;
@@ -55,6 +56,14 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// # Errors
     /// As [`Architecture::body`].
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String>;
+
+    /// Which tensor is what, for training; `None` where the architecture can't be trained.
+    ///
+    /// # Errors
+    /// As [`Architecture::body`].
+    fn anatomy(&self, _: &TransformerConfig, _: &Weights) -> Result<Option<Anatomy>> {
+        Ok(None)
+    }
 }
 
 /// A transformer whose configuration is understood.
@@ -100,6 +109,20 @@ impl Transformer {
         let mut builder = Builder::new(&self.config, weights, form, quantised, false)?;
         let output = self.assemble(&mut builder, task)?;
         builder.finish(&output, task)
+    }
+
+    /// Which tensor is what, for training.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] where the architecture can't be trained, and a model without its
+    /// table of words.
+    pub(crate) fn anatomy(&self, weights: &Weights) -> Result<Anatomy> {
+        self.architecture.anatomy(&self.config, weights)?.ok_or_else(|| {
+            ModelError::Unsupported(format!(
+                "models of type {} can be run but not trained; trainable are bert, roberta, xlm-roberta, distilbert, mpnet and static models",
+                self.config.model_type
+            ))
+        })
     }
 
     /// The names of the tensors that a quantised graph takes in 8 bits.

@@ -144,7 +144,7 @@ fn sights(keys: &Keys<'_>, layers: usize) -> Result<Vec<Sight>> {
 
 impl Architecture for ModernBert {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, ANCHOR)?;
         let words = b.words(&format!("{prefix}{ANCHOR}"), b.config.hidden)?;
         let mut x = self.norm(b, &words, &format!("{prefix}embeddings.norm"))?;
         for layer in 0..self.sights.len() {
@@ -154,7 +154,7 @@ impl Architecture for ModernBert {
     }
 
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let outer = encoder::head_prefix(b, ANCHOR, "model.")?;
+        let outer = encoder::head_prefix(b.weights, ANCHOR, "model.")?;
         let (hidden, labels) = (b.config.hidden, b.config.labels.len());
         let pooled = match self.classifier_pooling {
             ClassifierPooling::Cls => b.first_tokens(x)?,

@@ -3,9 +3,11 @@
 
 use super::{Architecture, Family, Transformer};
 use crate::Result;
+use crate::anatomy::{Anatomy, HeadNames, RelativePositions};
 use crate::config::{Keys, Spelling, TransformerConfig};
 use crate::graph::encoder::{self, HeadActivation, LayerNames, Segments};
 use crate::graph::{AttentionKind, Builder};
+use crate::weights::Weights;
 
 pub(super) static FAMILY: Family = Family { model_types: &["mpnet"], read };
 
@@ -41,7 +43,7 @@ fn read(keys: &Keys<'_>) -> Result<Transformer> {
 
 impl Architecture for MpNet {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, ANCHOR)?;
         let (embeddings, width) = (format!("{prefix}embeddings."), b.config.hidden);
         let mut x = encoder::embeddings(b, &embeddings, width, Segments::None)?;
         let bias = format!("{prefix}encoder.relative_attention_bias.weight");
@@ -55,7 +57,7 @@ impl Architecture for MpNet {
     }
 
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let outer = encoder::head_prefix(b, ANCHOR, "mpnet.")?;
+        let outer = encoder::head_prefix(b.weights, ANCHOR, "mpnet.")?;
         let dense = format!("{outer}classifier.dense");
         encoder::first_token_head(
             b,
@@ -64,6 +66,20 @@ impl Architecture for MpNet {
             HeadActivation::Tanh,
             &format!("{outer}classifier.out_proj"),
         )
+    }
+
+    fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
+        let prefix = encoder::prefix(weights, ANCHOR)?;
+        let outer = encoder::head_prefix(weights, ANCHOR, "mpnet.")?;
+        let head = HeadNames {
+            dense: format!("{outer}classifier.dense"),
+            activation: HeadActivation::Tanh,
+            scores: format!("{outer}classifier.out_proj"),
+        };
+        let table = format!("{prefix}encoder.relative_attention_bias.weight");
+        let relative = RelativePositions { table, rows: self.bias_rows, row: bucket };
+        let anatomy = Anatomy::new(config, &prefix, layer_names, "encoder.layer", head);
+        Ok(Some(Anatomy { relative: Some(relative), ..anatomy }))
     }
 }
 

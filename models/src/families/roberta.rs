@@ -3,9 +3,11 @@
 
 use super::{Architecture, Family, Transformer, bert};
 use crate::Result;
+use crate::anatomy::{Anatomy, HeadNames};
 use crate::config::{Keys, Spelling, TransformerConfig};
 use crate::graph::Builder;
 use crate::graph::encoder::{self, HeadActivation, Segments};
+use crate::weights::Weights;
 
 pub(super) static FAMILY: Family =
     Family { model_types: &["roberta", "xlm-roberta", "camembert"], read };
@@ -36,7 +38,7 @@ impl Architecture for Roberta {
     }
 
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let outer = encoder::head_prefix(b, ANCHOR, "roberta.")?;
+        let outer = encoder::head_prefix(b.weights, ANCHOR, "roberta.")?;
         let dense = format!("{outer}classifier.dense");
         encoder::first_token_head(
             b,
@@ -45,5 +47,16 @@ impl Architecture for Roberta {
             HeadActivation::Tanh,
             &format!("{outer}classifier.out_proj"),
         )
+    }
+
+    fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
+        let prefix = encoder::prefix(weights, ANCHOR)?;
+        let outer = encoder::head_prefix(weights, ANCHOR, "roberta.")?;
+        let head = HeadNames {
+            dense: format!("{outer}classifier.dense"),
+            activation: HeadActivation::Tanh,
+            scores: format!("{outer}classifier.out_proj"),
+        };
+        Ok(Some(bert::anatomy(config, &prefix, self.segments, head)))
     }
 }

@@ -7,17 +7,27 @@ use super::builder::{Builder, Norm};
 use crate::Result;
 use crate::config::HiddenActivation;
 use crate::onnx::writer::int;
+use crate::weights::Weights;
 
 /// Names of one layer's tensors, without `.weight` and `.bias`.
-pub(crate) struct LayerNames {
-    pub(crate) query: String,
-    pub(crate) key: String,
-    pub(crate) value: String,
-    pub(crate) attention_output: String,
-    pub(crate) attention_norm: String,
-    pub(crate) up: String,
-    pub(crate) down: String,
-    pub(crate) output_norm: String,
+#[derive(Clone, Debug)]
+pub struct LayerNames {
+    /// What queries are made with.
+    pub query: String,
+    /// What keys are made with.
+    pub key: String,
+    /// What values are made with.
+    pub value: String,
+    /// What the heads' results go through.
+    pub attention_output: String,
+    /// The norm after attention.
+    pub attention_norm: String,
+    /// The first linear layer of the feed-forward block.
+    pub up: String,
+    /// The second.
+    pub down: String,
+    /// The norm after the feed-forward block.
+    pub output_norm: String,
 }
 
 /// One layer: attention and feed-forward, each added to its input and normalised.
@@ -113,7 +123,8 @@ fn positions(b: &mut Builder<'_>) -> Result<String> {
 
 /// What the dense layer of a classifier's head goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadActivation {
+pub enum HeadActivation {
+    /// The hyperbolic tangent.
     Tanh,
     /// One that feed-forward blocks have as well.
     Hidden(HiddenActivation),
@@ -138,12 +149,12 @@ pub(crate) fn first_token_head(
 }
 
 /// What comes before `anchor` in the weights.
-pub(crate) fn prefix(b: &Builder<'_>, anchor: &str) -> Result<String> {
-    b.weights.prefix_of(anchor).ok_or_else(|| b.weights.missing(anchor))
+pub(crate) fn prefix(weights: &Weights, anchor: &str) -> Result<String> {
+    weights.prefix_of(anchor).ok_or_else(|| weights.missing(anchor))
 }
 
 /// What comes before `anchor`, without the name of the model inside a classifier.
-pub(crate) fn head_prefix(b: &Builder<'_>, anchor: &str, model: &str) -> Result<String> {
-    let prefix = prefix(b, anchor)?;
+pub(crate) fn head_prefix(weights: &Weights, anchor: &str, model: &str) -> Result<String> {
+    let prefix = prefix(weights, anchor)?;
     Ok(prefix.strip_suffix(model).unwrap_or(&prefix).to_string())
 }

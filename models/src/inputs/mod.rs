@@ -32,13 +32,13 @@ impl Input<'_> {
 
 /// One input, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sequence {
+pub struct Sequence {
     /// Token ids, special tokens included.
-    pub(crate) ids: Vec<u32>,
+    pub ids: Vec<u32>,
     /// Segment of each token; `None` is all zeros (a single text).
-    pub(crate) type_ids: Option<Vec<u32>>,
+    pub type_ids: Option<Vec<u32>>,
     /// Tokens at the start that pooling leaves out (a prompt that the model doesn't pool).
-    pub(crate) skip: usize,
+    pub skip: usize,
     /// Whether the text was longer than the model's limit.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
 }

@@ -210,7 +210,7 @@ impl Layout {
             let folder = module_folder(&self.root, module)?;
             match class {
                 "Pooling" => self.read_pooling(&folder.join("config.json"))?,
-                "Dense" => self.steps.push(Step::Dense(dense(&folder)?)),
+                "Dense" => self.steps.push(Step::Dense(dense(&self.root, &folder)?)),
                 "Normalize" => self.steps.push(Step::Normalize),
                 "Dropout" => {}
                 other => {

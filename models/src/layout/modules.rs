@@ -53,7 +53,7 @@ pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMo
 }
 
 /// A dense layer's folder.
-pub(super) fn dense(folder: &Path) -> Result<Dense> {
+pub(super) fn dense(root: &Path, folder: &Path) -> Result<Dense> {
     let path = folder.join("config.json");
     let config = json(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
     let size = |key: &str| {
@@ -71,5 +71,6 @@ pub(super) fn dense(folder: &Path) -> Result<Dense> {
     let weight = weights.floats("linear.weight", &[outputs, inputs])?;
     let has_bias = config.get("bias").and_then(Value::as_bool).unwrap_or(true);
     let bias = if has_bias { weights.floats("linear.bias", &[outputs])? } else { Vec::new() };
-    Ok(Dense { weight, bias, inputs, outputs, activation })
+    let folder = folder.strip_prefix(root).unwrap_or(folder).to_path_buf();
+    Ok(Dense { folder, weight, bias, inputs, outputs, activation })
 }

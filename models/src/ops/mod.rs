@@ -18,16 +18,14 @@
 
 mod attention;
 mod embedding;
-mod level;
 mod linear;
-mod math;
 mod pointwise;
 
 use std::sync::Arc;
 
 use ort::operator::OperatorDomain;
-use sembla_processor::Level;
 use sembla_processor::bench::Kernel;
+use sembla_processor::{Level, level, math};
 
 use crate::Result;
 use crate::onnx::DOMAIN;

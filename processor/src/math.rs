@@ -6,19 +6,19 @@
 
 /// Adding this to a float of magnitude below 2²² rounds it to a whole number, which the low bits
 /// then hold.
-pub(super) const ROUNDER: f32 = 12_582_912.0;
+pub const ROUNDER: f32 = 12_582_912.0;
 
 /// The nearest whole number of a value of magnitude below 2²², ties to even. The library's function
 /// would be called once per value on processors without an instruction that is known for it.
 #[inline(always)]
-pub(super) fn round(value: f32) -> f32 {
+pub fn round(value: f32) -> f32 {
     (value + ROUNDER) - ROUNDER
 }
 
 /// `e^x`, relative error below 3e-7 for `x` in -87..88; smaller gives about 1e-38, larger about
 /// 1.6e38.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // ln 2 in two parts, so that the product with a small whole number is exact in the first.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -40,13 +40,13 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// The largest of some lanes, pair by pair.
 #[inline(always)]
-pub(super) fn largest(lanes: [f32; 16]) -> f32 {
+pub fn largest(lanes: [f32; 16]) -> f32 {
     fold(lanes, |a, b| if b > a { b } else { a })
 }
 
 /// The sum of some lanes, pair by pair.
 #[inline(always)]
-pub(super) fn sum(lanes: [f32; 16]) -> f32 {
+pub fn sum(lanes: [f32; 16]) -> f32 {
     fold(lanes, |a, b| a + b)
 }
 
@@ -77,7 +77,7 @@ fn half<const N: usize, const M: usize>(
 
 /// The error function, absolute error below 5e-7 (Abramowitz and Stegun 7.1.26).
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub fn erf(x: f32) -> f32 {
     let z = x.abs();
     let t = 1.0 / z.mul_add(0.327_591_1, 1.0);
     let p = t.mul_add(1.061_405_4, -1.453_152);
@@ -89,13 +89,13 @@ fn erf(x: f32) -> f32 {
 
 /// `x·Φ(x)`.
 #[inline(always)]
-pub(super) fn gelu(x: f32) -> f32 {
+pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// GELU's approximation by a hyperbolic tangent.
 #[inline(always)]
-pub(super) fn gelu_tanh(x: f32) -> f32 {
+pub fn gelu_tanh(x: f32) -> f32 {
     let inner = 0.797_884_6 * x * (x * x).mul_add(0.044_715, 1.0);
     // tanh(y) = 1 - 2 / (e^2y + 1)
     x * (1.0 - 1.0 / (exp(2.0 * inner) + 1.0))
@@ -103,7 +103,7 @@ pub(super) fn gelu_tanh(x: f32) -> f32 {
 
 /// `x / (1 + e^-x)`.
 #[inline(always)]
-pub(super) fn silu(x: f32) -> f32 {
+pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 

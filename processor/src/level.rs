@@ -5,10 +5,10 @@
 //! has none of the level's instructions, and each `mul_add` in it becomes a call of the library;
 //! so hand over closures. A test reads the compiled code for such calls.
 
-use sembla_processor::{InstructionSet, Level};
+use crate::{InstructionSet, Level};
 
 /// Runs `body` compiled for a level.
-pub(super) fn run(level: Level, body: impl FnOnce()) {
+pub fn run(level: Level, body: impl FnOnce()) {
     match level.instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.

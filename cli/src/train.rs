@@ -1,0 +1,161 @@
+//! `sembla train`: the rows of a query become a fine-tuned model. The work is
+//! [`sembla_jobs::train`]'s; here it gets its arguments, its queries, its progress and its signals.
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use sembla_jobs::numbers::{count, per_second};
+use sembla_jobs::train::{TrainRequest, check, run as train, work_folder};
+use sembla_models::{CancelToken, ModelSpec};
+use sembla_sql::{Outcome, Progress, Session};
+use sembla_training::Event;
+use sembla_training::losses::LossOptions;
+
+use crate::args::TrainArgs;
+use crate::failure::{Failure, Result, one_line};
+use crate::interrupt::Interrupt;
+use crate::notice;
+use crate::progress::Stages;
+use crate::statements::{interruptible, open};
+
+/// The stage that progress is shown under.
+const STAGE: &str = "training, step";
+
+/// Runs the command.
+///
+/// # Errors
+/// What the queries say, options and rows that don't fit, and Ctrl-C.
+pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
+    let request = request(args)?;
+    check(&request)?;
+    let session = open(&args.session)?;
+    let data = rows(&session, "--data", &args.data, interrupt).await?;
+    let eval = match &args.eval {
+        Some(query) => Some(rows(&session, "--eval", query, interrupt).await?),
+        None => None,
+    };
+    drop(session);
+    let cancel = CancelToken::new();
+    let guard = interrupt.guard(cancel.clone());
+    let stages = Stages::new(&cancel);
+    let mut teller = Teller { stages: &stages, losses: (0.0, 0) };
+    let told = |words: &str| {
+        stages.clear();
+        notice(words);
+    };
+    let mut observe = |event: &Event| teller.tell(event);
+    let outcome = train(&request, &data, eval.as_deref(), &cancel, &told, &mut observe);
+    stages.clear();
+    drop((guard, stages));
+    match outcome {
+        Ok(trained) => {
+            eprintln!("{trained}");
+            Ok(())
+        }
+        Err(Failure::Interrupted(_)) => {
+            let work = work_folder(&request.output);
+            let words = work.is_dir().then(|| {
+                format!("progress is kept in {}; run the same command to resume", work.display())
+            });
+            Err(Failure::Interrupted(words))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What the arguments ask for.
+fn request(args: &TrainArgs) -> Result<TrainRequest> {
+    let mut base = ModelSpec::new(args.base.as_str());
+    base.max_length = args.max_length;
+    Ok(TrainRequest {
+        base,
+        output: args.output.clone(),
+        overwrite: args.overwrite,
+        restart: args.restart,
+        loss: args.loss.clone(),
+        loss_options: LossOptions { scale: args.scale, margin: args.margin },
+        matryoshka: args.matryoshka.clone(),
+        options: args.options().map_err(|error| Failure::user(one_line(&error)))?,
+        report: args.report.clone(),
+    })
+}
+
+/// The rows of a query, in memory.
+async fn rows(
+    session: &Session,
+    flag: &str,
+    query: &str,
+    interrupt: &Interrupt,
+) -> Result<Vec<RecordBatch>> {
+    let cancel = session.cancel_token().child();
+    let work = async {
+        let mut statements = session.parse(query)?;
+        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+            return Err(Failure::user("must be one query"));
+        };
+        let Outcome::Rows(rows) = session.execute_with(statement, &cancel).await? else {
+            return Err(Failure::user("must be a query that gives rows"));
+        };
+        let mut stream = sembla_sql::planning::stream(rows).await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    };
+    let rows = interruptible(&cancel, interrupt, work).await;
+    rows.map_err(|failure| failure.context(flag))
+}
+
+/// Shows what happens in a run.
+struct Teller<'a> {
+    stages: &'a Stages,
+    /// The sum of the losses since they were told last, and how many they are.
+    losses: (f64, u32),
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Resumed { step, steps } => {
+                self.line(&format!("resuming after step {} of {}", number(*step), number(*steps)));
+            }
+            Event::Step { step, steps, loss, texts_per_second, .. } => {
+                self.losses = (self.losses.0 + loss, self.losses.1 + 1);
+                self.stages.update(STAGE, *step as u64, Some(*steps as u64));
+                // Steps that are told even where nobody shows progress.
+                let tenth = (steps / 10).max(1);
+                if step.is_multiple_of(tenth) || step == steps {
+                    let mean = self.losses.0 / f64::from(self.losses.1);
+                    self.line(&format!(
+                        "step {} of {}: loss {mean:.4}, {} texts/s",
+                        number(*step),
+                        number(*steps),
+                        per_second(*texts_per_second)
+                    ));
+                    self.losses = (0.0, 0);
+                }
+            }
+            Event::Evaluated { step, metric, value, is_best } => {
+                let best = if *is_best { ", the best so far" } else { "" };
+                let when = if *step == 0 {
+                    "before training".into()
+                } else {
+                    format!("step {}", number(*step))
+                };
+                self.line(&format!("{when}: {metric} {value:.4}{best}"));
+            }
+            Event::Stopped { step } => {
+                self.line(&format!("stopped after step {}: nothing gets better", number(*step)));
+            }
+        }
+    }
+
+    fn line(&self, words: &str) {
+        self.stages.clear();
+        eprintln!("{words}");
+    }
+}
+
+fn number(number: usize) -> String {
+    count(number as u64)
+}
