@@ -37,6 +37,8 @@ test: tools runtime ## run all tests
 	@scripts/fetch-minilm.sh
 	@scripts/fetch-moto.sh
 	@scripts/fetch-kafka.sh
+	@scripts/fetch-postgres.sh
+	@scripts/fetch-chroma.sh
 	$(CARGO) test --release --locked --workspace
 
 torture: build ## kill, damage and confuse the built binary for 18 minutes (SEED=2 for other choices)

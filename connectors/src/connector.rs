@@ -121,6 +121,18 @@ pub trait SinkConnector: fmt::Debug + Sync {
     /// [`Error::Option`] for options that can't be, or don't fit the schema.
     fn open(&self, request: SinkRequest<'_>) -> Result<Box<dyn Sink>>;
 
+    /// Whether a row can take the place of an earlier one, as options say, so that rows that come
+    /// again do no harm.
+    fn replaces(&self, _options: &Options) -> bool {
+        false
+    }
+
+    /// The options that an address stands for, where it is one of this connector's: what `sembla
+    /// embed -o ADDRESS` writes to.
+    fn of_address(&self, _address: &str) -> Option<Result<Vec<(String, String)>>> {
+        None
+    }
+
     /// What is wrong outside, such as a folder that can't be written, each with what helps;
     /// answered within about that time. Nothing is written or left behind.
     fn problems(

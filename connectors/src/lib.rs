@@ -1,23 +1,29 @@
 //! Where rows come from and go to.
 //!
 //! - [`CONNECTORS`]: all connectors; [`Connector`] is what each says of itself. A new one is a
-//!   folder beside [`kafka`] and [`files`], and a line in that list.
+//!   folder beside [`files`], and a line in that list.
 //! - [`options`]: options are declared once and read once.
 //! - [`formats`]: bytes of a record to rows, and back.
 //! - [`files`]: data sets of Parquet or JSON lines as sinks, exactly once; files as sources.
 //! - [`kafka`]: topics as sources, and as sinks, exactly once.
+//! - [`chroma`]: collections of Chroma as sinks, at least once, each row under one id.
+//! - [`postgres`]: tables of PostgreSQL as sinks, with pgvector for vectors, exactly once.
 //! - [`replay`]: a static table as a stream.
 //! - [`store`]: folders, on this machine or in an object store.
 //! - *Absent:* what rows mean. A connector turns bytes into rows and rows into bytes.
 
 mod base64;
+pub mod chroma;
 mod connector;
 pub mod files;
 pub mod formats;
+mod http;
 pub mod kafka;
 mod list;
 mod max_ahead;
 mod missing;
+pub mod postgres;
+mod rejected;
 pub mod replay;
 pub mod store;
 
@@ -25,5 +31,5 @@ pub use connector::{
     Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector,
     SourceHandle, SourceHandles, SourceRequest,
 };
-pub use list::{CONNECTORS, all_options, connector, is_secret, names};
+pub use list::{CONNECTORS, all_options, connector, is_secret, names, sink_of_address};
 pub use sembla_options as options;

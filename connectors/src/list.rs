@@ -2,10 +2,12 @@
 
 use sembla_runtime::{Error, Result};
 
-use crate::connector::Connector;
+use crate::chroma::Chroma;
+use crate::connector::{Connector, SinkConnector};
 use crate::files::Files;
 use crate::kafka::Kafka;
-use crate::options::{OptionDef, nearest};
+use crate::options::{GivenOptions, OptionDef, nearest};
+use crate::postgres::Postgres;
 
 /// All connectors, in the order in which messages name them.
 ///
@@ -16,7 +18,7 @@ use crate::options::{OptionDef, nearest};
 ///     assert!(connector.source().is_some() || connector.sink().is_some());
 /// }
 /// ```
-pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files];
+pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files, &Postgres, &Chroma];
 
 /// The connector of a name.
 ///
@@ -36,10 +38,30 @@ pub fn connector(name: &str) -> Result<&'static dyn Connector> {
     })
 }
 
-/// The names of all connectors, for messages: `'kafka' or 'files'`.
+/// The sink that an address stands for, with its options; `None` where it is no connector's.
+///
+/// # Errors
+/// [`Error::Option`] for an address with options that can't be.
+pub fn sink_of_address(
+    address: &str,
+) -> Result<Option<(&'static dyn SinkConnector, GivenOptions)>> {
+    for connector in CONNECTORS {
+        let Some(sink) = connector.sink() else { continue };
+        if let Some(options) = sink.of_address(address) {
+            let owner = format!("a {} sink", connector.name());
+            return Ok(Some((sink, GivenOptions::new(&owner, sink.options(), options?)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of all connectors, for messages: `'a', 'b' or 'c'`.
 pub fn names() -> String {
     let names: Vec<_> = CONNECTORS.iter().map(|c| format!("'{}'", c.name())).collect();
-    names.join(" or ")
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// Whether the option of that name is a secret of any connector.
@@ -62,7 +84,7 @@ pub fn all_options() -> Vec<OptionDef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::{SinkConnector, SourceConnector};
+    use crate::connector::SourceConnector;
 
     #[test]
     fn every_connector_declares_itself_once_and_in_full() {

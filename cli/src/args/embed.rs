@@ -13,18 +13,24 @@ use crate::model_flags::ModelFlags;
 #[command(
     after_help = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
     .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value folders become \
-    columns. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, or a folder for Parquet \
-    files. NULL texts get NULL vectors. With --chunk, each chunk is a row, with chunk_index, chunk_start, \
-    chunk_end, token_count, heading_path and chunk in place of the text. A .npy file holds only the vectors, as \
-    float32 (NaN for NULL); the column id, or those of --columns, go to OUT.ids.csv beside it, row for row.\n\n\
+    columns. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, a folder for Parquet \
+    files, a table of PostgreSQL with pgvector, or a collection of Chroma. NULL texts get NULL vectors. With --chunk, \
+    each chunk is a row, with chunk_index, chunk_start, chunk_end, token_count, heading_path and chunk in place of the \
+    text. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, or those of --columns, go to \
+    OUT.ids.csv beside it, row for row.\n\n\
     Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
-    resumes and gives the same rows.\n\n\
+    resumes and gives the same rows. A table has the rows and the progress in one transaction: \
+    postgres://user@host/database?table=docs&key=id, with the options of the connector and of \
+    the connection (sslmode, …) behind the '?'. Rows with a key that is there already are replaced; without key=, all \
+    are added. The password can be in PGPASSWORD.\n\n\
+    A collection of Chroma is chroma://host:8000?collection=docs&key=id.\n\n\
     Examples:\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text\n  \
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
     sembla embed docs.csv -o vectors.npy --column body --columns url\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text --only-new id\n  \
     sembla embed manuals.parquet -o chunks.parquet --chunk markdown:256:32\n  \
+    sembla embed docs.csv -o 'postgres://app@db/shop?table=docs&key=id&index=hnsw' --column body\n  \
     sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
 )]
 pub(crate) struct EmbedArgs {
@@ -33,7 +39,8 @@ pub(crate) struct EmbedArgs {
     pub(crate) inputs: Vec<String>,
 
     /// The file to write (.parquet, .csv, .ndjson, .arrow or .npy), or a folder of Parquet files;
-    /// an address (s3://, gs://, az://, https://) is uploaded to at the end
+    /// an address (s3://, gs://, az://, https://) is uploaded to at the end; postgres://…?table=T
+    /// writes a table
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 

@@ -15,7 +15,6 @@ mod area;
 mod connector;
 mod manifest;
 mod partition;
-mod rejected;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -19,10 +19,10 @@ use sembla_runtime::{Assignment, Delivery, Error, Output, Progress, Result, Sink
 use super::area::{Area, PENDING, publish, publish_checked};
 use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
 use super::partition::Partitioning;
-use super::rejected::rejected_rows;
 use super::writer::{FileFormat, FileWriter};
 use super::{LATE, REJECTED};
 use crate::options::Options;
+use crate::rejected::rejected_rows;
 use crate::store::{Folder, open_folder};
 
 /// How often a start tries to be the last; each try is lost to another instance's commit.

@@ -1,6 +1,7 @@
 //! What an unfinished run was asked to do, so that a later one goes on only with the same work.
 //! Reading and writing it is `work.rs`'s job.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -90,6 +91,32 @@ impl Manifest {
         }
     }
 
+    /// A name for the work that stays when its input, model or options change: which files go
+    /// through which column.
+    pub(crate) fn name(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let paths = self.inputs.iter().map(|input| input.path.to_string_lossy());
+        for part in paths.chain([self.text.as_str().into(), self.output_column.as_str().into()]) {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0]);
+        }
+        hasher.finalize().to_hex().chars().take(16).collect()
+    }
+
+    /// A name for the work as it is now: two runs that would write the same rows have the same.
+    pub(crate) fn work(&self) -> String {
+        let mut same = self.clone();
+        same.run.clear();
+        for input in &mut same.inputs {
+            // Where nothing is known of the contents, the time has to do.
+            if !input.contents.is_empty() {
+                input.modified_ns = 0;
+            }
+        }
+        let text = serde_json::to_vec(&same).unwrap_or_default();
+        blake3::hash(&text).to_hex().to_string()
+    }
+
     /// Components of a vector.
     pub(crate) fn dimension(&self) -> usize {
         self.dimension
@@ -148,6 +175,17 @@ impl Manifest {
         let (before, after) = (self.inputs.len(), now.inputs.len());
         (before != after)
             .then(|| format!("there were {before} input files and now there are {after}"))
+    }
+
+    /// Where the vectors come from, for the column that holds them.
+    pub(crate) fn provenance(&self) -> HashMap<String, String> {
+        let pairs = [
+            ("sembla.model", self.model.clone()),
+            ("sembla.dimension", self.dimension.to_string()),
+            ("sembla.precision", self.precision.clone()),
+            ("sembla.fingerprint", self.fingerprint.clone()),
+        ];
+        pairs.map(|(key, value)| (key.to_string(), value)).into()
     }
 
     /// What the output's metadata says of where its vectors come from.
@@ -248,6 +286,10 @@ mod tests {
         let mut now = manifest();
         now.inputs[0].modified_ns = 3;
         assert_eq!(manifest().difference(&now), None);
+        assert_eq!(manifest().work(), now.work());
+        now.inputs[0].contents = "d".into();
+        assert_ne!(manifest().work(), now.work());
+        assert_eq!(manifest().name(), now.name());
     }
 
     #[test]

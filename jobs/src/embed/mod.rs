@@ -1,10 +1,13 @@
 //! A text column of many files becomes a column of vectors in Parquet, or in another format.
 //!
+//! The rows can also go to the sink of a connector, such as a table of PostgreSQL (see `sink.rs`).
+//!
 //! One thread reads, this one runs the model, one writes; the channels between them hold a few
 //! batches, so memory does not grow with the input. What was finished survives a kill (see
 //! `work.rs`).
 
 mod chunks;
+mod embedder;
 mod export;
 mod figures;
 mod fresh;
@@ -12,18 +15,18 @@ mod manifest;
 mod output;
 mod pace;
 mod parts;
+mod sink;
 mod stored;
 mod vectors;
 mod work;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
-use std::time::Instant;
+use std::sync::mpsc::Receiver;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
 use sembla_sql::{ChunkSpec, Chunker, Progress};
 
@@ -32,19 +35,17 @@ use crate::input::{Notice, Plan, Rows, Wanted, resolve, text_column};
 use crate::numbers::count;
 use crate::output::FileKind;
 use chunks::Chunking;
+use embedder::{Embedder, Pending};
 use figures::Figures;
 pub use figures::{STAGE, Summary};
 use fresh::Known;
 use manifest::{Columns, Manifest};
 use output::{Output, OutputKind};
-use pace::Pace;
 use parts::{Layout, PartWriter};
+use sink::{SinkAddress, SinkPlace, SinkWriter};
 use stored::Stored;
 pub use stored::shown;
 use work::{Begin, Work};
-
-/// Batches that wait between two threads.
-const QUEUE_BATCHES_MAX: usize = 2;
 
 /// What to embed, and where to.
 #[derive(Clone, Debug)]
@@ -52,7 +53,8 @@ pub struct EmbedRequest {
     /// Files, folders, globs or addresses to read, in this order.
     pub inputs: Vec<String>,
     /// A `.parquet`, `.csv`, `.ndjson`, `.arrow` or `.npy` file, or a folder that gets Parquet
-    /// files; or the address of one (`s3://`, `gs://`, `az://`, `https://`).
+    /// files; or the address of one (`s3://`, `gs://`, `az://`, `https://`), or of the sink of a
+    /// connector (`postgres://…?table=docs`).
     pub output: PathBuf,
     /// The column of texts; `doc.body` is a field of a column. `None` is `text`, or the only one
     /// of texts.
@@ -85,16 +87,36 @@ pub struct EmbedRequest {
 /// and the work folder is locked for this process.
 pub struct EmbedJob {
     request: EmbedRequest,
-    output: Output,
     plan: Plan,
     /// The column of texts.
     column: String,
     model: Model,
     /// What cuts the texts, if they are cut.
     chunker: Option<Chunker>,
-    work: Work,
-    /// Where the output is uploaded to in the end, if that is an address.
-    stored: Option<Stored>,
+    place: Place,
+}
+
+/// Where the rows go.
+enum Place {
+    /// Into a file or a folder, by way of a work folder.
+    Files {
+        output: Output,
+        work: Box<Work>,
+        /// Where the output is uploaded to in the end, if that is an address.
+        stored: Option<Stored>,
+    },
+    /// Into the sink of a connector.
+    Sink(Box<SinkPlace>),
+}
+
+impl Place {
+    /// Rows that are done.
+    fn rows(&self) -> u64 {
+        match self {
+            Self::Files { work, .. } => work.rows,
+            Self::Sink(place) => place.rows(),
+        }
+    }
 }
 
 /// How a job ended that did not fail.
@@ -115,6 +137,9 @@ impl EmbedJob {
     /// When the input, the model or the output are not as they should be, or another process works
     /// on the same output.
     pub fn begin(mut request: EmbedRequest, notice: Notice<'_>) -> Result<Option<Self>> {
+        if let Some(address) = SinkAddress::of(&request)? {
+            return Self::begin_sink(request, address, notice);
+        }
         let stored = Stored::of(&request.output)?;
         if let Some(stored) = &stored {
             stored.begin(&request)?;
@@ -125,27 +150,15 @@ impl EmbedJob {
         if !output.folder().exists() {
             output.check()?;
         }
-        let (plan, column) = plan(&request, &output, notice)?;
-        let model = Model::load(&request.model)?;
-        if model.info().kind == ModelKind::CrossEncoder {
-            return Err(Failure::user(format!(
-                "model '{}' is a cross-encoder, which scores pairs and makes no vectors",
-                model.info().name
-            )));
-        }
+        let (plan, column) = plan(&request, output.kind == OutputKind::Npy, notice)?;
+        let model = load(&request.model)?;
         output.check_model(model.info())?;
-        let chunker = match &request.chunk {
-            Some(chunk) => {
-                let subjects = || Ok(Model::load(&ModelSpec::new("potion"))?);
-                Some(Chunker::new(&model, prompt(&request), chunk, subjects)?)
-            }
-            None => None,
-        };
+        let chunker = chunker(&request, &model)?;
         let manifest = manifest(&request, &plan, &column, &model);
         match Work::begin(&output, manifest, request.restart)? {
             Begin::Work(work) => {
-                let work = *work;
-                Ok(Some(Self { request, output, plan, column, model, chunker, work, stored }))
+                let place = Place::Files { output, work, stored };
+                Ok(Some(Self { request, plan, column, model, chunker, place }))
             }
             Begin::Finished => {
                 stored.as_ref().map_or(Ok(()), Stored::finish)?;
@@ -154,9 +167,25 @@ impl EmbedJob {
         }
     }
 
+    /// The same for a sink, which knows by itself what is done.
+    fn begin_sink(
+        request: EmbedRequest,
+        address: SinkAddress,
+        notice: Notice<'_>,
+    ) -> Result<Option<Self>> {
+        let (plan, column) = plan(&request, false, notice)?;
+        let model = load(&request.model)?;
+        let chunker = chunker(&request, &model)?;
+        let manifest = manifest(&request, &plan, &column, &model);
+        let schema = schema(&plan, &request, &model, manifest.provenance())?;
+        let Some(place) = address.open(&schema, &manifest, &request)? else { return Ok(None) };
+        let place = Place::Sink(Box::new(place));
+        Ok(Some(Self { request, plan, column, model, chunker, place }))
+    }
+
     /// Rows that earlier starts of the same job have finished.
     pub fn resumed_rows(&self) -> u64 {
-        self.work.rows
+        self.place.rows()
     }
 
     /// The column of texts.
@@ -177,12 +206,19 @@ impl EmbedJob {
     /// request resumes. Those of the disk, of unreadable rows and of the model.
     pub fn run(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
         let total = self.rows();
-        let mut figures = Figures::new(&self.model, progress, self.work.rows, total);
+        let mut figures = Figures::new(&self.model, progress, self.place.rows(), total);
         self.embed_all(&mut figures, cancel).map_err(|failure| match failure {
-            Failure::Interrupted(_) => interrupted(&self.work, total),
+            Failure::Interrupted(_) => interrupted(self.place.rows(), total),
             other => other,
         })?;
-        let Self { request, output, work, stored, .. } = self;
+        let Self { request, place, .. } = self;
+        let (output, work, stored) = match place {
+            Place::Files { output, work, stored } => (output, *work, stored),
+            Place::Sink(place) => {
+                let summary = figures.summary(Path::new(&place.shown));
+                return Ok(Embedded::Written(Box::new(summary)));
+            }
+        };
         if work.grows && work.parts == 0 {
             work.give_up()?;
             return Ok(Embedded::NothingNew);
@@ -208,48 +244,83 @@ impl EmbedJob {
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, output, plan, column: text, model, chunker, work, .. } = self;
+        let Self { request, plan, column, model, chunker, place } = self;
         let (request, plan, model) = (&*request, &*plan, &*model);
-        let dimension = model.info().dimension;
-        let mut fields: Vec<_> =
-            plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone())).collect();
-        let mut kept = plan.kept.clone();
-        let mut text = plan.column(text)?;
-        let mut rows = rows(request, plan, work, output)?;
+        let done = place.rows();
+        let (schema, mut rows) = match place {
+            Place::Files { output, work, .. } => {
+                let rows = rows(request, plan, work, output)?;
+                (schema(plan, request, model, HashMap::new())?, rows)
+            }
+            Place::Sink(place) => (Arc::clone(&place.schema), rows_from(request, plan, done)),
+        };
+        let (mut kept, mut text) = (plan.kept.clone(), plan.column(column)?);
         if let Some(chunker) = chunker {
             let cut = Chunking::new(chunker.clone(), cancel.clone(), &plan.schema, text, &kept);
-            rows = Box::new(cut.of(rows, work.rows));
-            fields.extend(chunks::fields());
+            rows = Box::new(cut.of(rows, done));
             // From here on, rows have what is kept and the columns of chunks, the text last.
-            kept = (0..fields.len()).collect();
-            text = fields.len() - 1;
+            let others = schema.fields().len() - 1;
+            kept = (0..others).collect();
+            text = others - 1;
         }
-        let vector_type = vectors::vector_type(dimension)?;
-        fields.push(Arc::new(Field::new(&request.output_column, vector_type, true)));
-        let schema = Arc::new(Schema::new(fields));
-        let column = &request.output_column;
-        let layout = Layout::new(schema, &work.manifest, column, dimension, request.part_rows);
-        let writer = PartWriter::new(work, &layout);
         let prompt = prompt(request);
-        let embedder = Embedder { kept, text, model, layout: &layout, prompt, cancel };
-
-        thread::scope(|scope| {
-            let (to_model, from_reader) = sync_channel(QUEUE_BATCHES_MAX);
-            let (to_writer, from_model) = sync_channel(QUEUE_BATCHES_MAX);
-            scope.spawn(move || read(rows, &to_model));
-            let writing = scope.spawn(move || write(writer, &from_model));
-            let embedded = embedder.run(from_reader, to_writer, figures);
-            let written = writing
-                .join()
-                .unwrap_or_else(|_| Err(Failure::other("internal error: the writer panicked")));
-            written.and(embedded)
-        })
+        let embedder = Embedder { kept, text, model, schema: &schema, prompt, cancel };
+        match place {
+            Place::Files { work, .. } => {
+                let (column, part_rows) = (&request.output_column, request.part_rows);
+                let dimension = model.info().dimension;
+                let schema = Arc::clone(&schema);
+                let layout = Layout::new(schema, &work.manifest, column, dimension, part_rows);
+                let writer = PartWriter::new(work, &layout);
+                embedder.between(rows, figures, move |batches, _| write(writer, &batches))
+            }
+            Place::Sink(place) => {
+                let writer = SinkWriter::new(place, cancel);
+                embedder.between(rows, figures, move |batches, is_all| {
+                    writer.write_all(&batches, is_all)
+                })
+            }
+        }
     }
 }
 
-/// What is read, and the column of texts. Beside a bare array of vectors stand the ids alone,
-/// unless columns are named.
-fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(Plan, String)> {
+/// Loads a model that makes vectors.
+fn load(spec: &ModelSpec) -> Result<Model> {
+    let model = Model::load(spec)?;
+    match model.info().kind {
+        ModelKind::CrossEncoder => Err(Failure::user(format!(
+            "model '{}' is a cross-encoder, which scores pairs and makes no vectors",
+            model.info().name
+        ))),
+        _ => Ok(model),
+    }
+}
+
+/// What cuts the texts, if they are to be cut.
+fn chunker(request: &EmbedRequest, model: &Model) -> Result<Option<Chunker>> {
+    let Some(chunk) = &request.chunk else { return Ok(None) };
+    let subjects = || Ok(Model::load(&ModelSpec::new("potion"))?);
+    Ok(Some(Chunker::new(model, prompt(request), chunk, subjects)?))
+}
+
+/// The columns of the output; `provenance` is said at that of the vectors.
+fn schema(
+    plan: &Plan,
+    request: &EmbedRequest,
+    model: &Model,
+    provenance: HashMap<String, String>,
+) -> Result<SchemaRef> {
+    let kept = plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone()));
+    let chunks = if request.chunk.is_some() { chunks::fields() } else { Vec::new() };
+    let vector_type = vectors::vector_type(model.info().dimension)?;
+    let vectors = Field::new(&request.output_column, vector_type, true);
+    let fields = kept.chain(chunks).chain([Arc::new(vectors.with_metadata(provenance))]);
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// What is read, and the column of texts. With `is_bare`, which is for a bare array of vectors, the
+/// ids alone are kept beside them, unless columns are named.
+fn plan(request: &EmbedRequest, is_bare: bool, notice: Notice<'_>) -> Result<(Plan, String)> {
     let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
     let has = |name: &str| table.schema.index_of(name).is_ok();
     let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
@@ -258,7 +329,7 @@ fn plan(request: &EmbedRequest, output: &Output, notice: Notice<'_>) -> Result<(
     // Each chunk with the whole text beside it would be the text many times.
     let others: Vec<String> = whole.filter(|name| *name != text).collect();
     let columns = match &request.columns {
-        None if output.kind == OutputKind::Npy => Some(ids.as_slice()),
+        None if is_bare => Some(ids.as_slice()),
         None if request.chunk.is_some() => Some(others.as_slice()),
         Some(names) if names.iter().any(|name| name == "*") => None,
         columns => columns.as_deref(),
@@ -352,11 +423,11 @@ fn manifest(request: &EmbedRequest, plan: &Plan, column: &str, model: &Model) ->
 }
 
 /// How a run that was cancelled can be resumed.
-fn interrupted(work: &Work, total: Option<u64>) -> Failure {
+fn interrupted(done: u64, total: Option<u64>) -> Failure {
     let of = total.map_or(String::new(), |total| format!(" of {}", count(total)));
     Failure::Interrupted(Some(format!(
         "{}{of} rows are kept; run the same command again to resume",
-        count(work.rows)
+        count(done)
     )))
 }
 
@@ -372,9 +443,6 @@ fn prompt(request: &EmbedRequest) -> Prompt<'_> {
     }
 }
 
-/// Batches of rows that are still to be embedded.
-type Pending<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Send + 'a>;
-
 /// The rows that are not done yet: those behind the ones that are, or those whose keys are neither
 /// in the output nor in finished parts.
 fn rows<'a>(
@@ -383,12 +451,8 @@ fn rows<'a>(
     work: &Work,
     output: &Output,
 ) -> Result<Pending<'a>> {
-    if request.chunk.is_some() {
-        // Which rows the written chunks are of is seen when they are cut again, which is quick.
-        return Ok(Box::new(Rows::new(plan, 0, request.batch_rows)));
-    }
-    let Some(key) = &request.only_new else {
-        return Ok(Box::new(Rows::new(plan, work.rows, request.batch_rows)));
+    let Some(key) = request.only_new.as_ref().filter(|_| request.chunk.is_none()) else {
+        return Ok(rows_from(request, plan, work.rows));
     };
     let files = output.earlier_files().into_iter().chain(work.part_paths());
     let mut known = Known::read(key, files)?;
@@ -396,14 +460,11 @@ fn rows<'a>(
     Ok(Box::new(all.map(move |batch| known.fresh(&batch?))))
 }
 
-/// The reading thread.
-fn read(rows: Pending<'_>, to_model: &SyncSender<Result<RecordBatch>>) {
-    for batch in rows {
-        let last = batch.is_err();
-        if to_model.send(batch).is_err() || last {
-            return;
-        }
-    }
+/// The rows behind those that are done, of which there are `done` in the output.
+fn rows_from<'a>(request: &EmbedRequest, plan: &'a Plan, done: u64) -> Pending<'a> {
+    // Which rows the written chunks are of is seen when they are cut again, which is quick.
+    let from = if request.chunk.is_some() { 0 } else { done };
+    Box::new(Rows::new(plan, from, request.batch_rows))
 }
 
 /// The writing thread. When the batches end early, what has come is kept all the same: it is a
@@ -413,65 +474,4 @@ fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Resu
         writer.write(&batch)?;
     }
     writer.finish()
-}
-
-/// The middle of the pipeline.
-struct Embedder<'a> {
-    /// The columns that are kept.
-    kept: Vec<usize>,
-    /// The column of the text.
-    text: usize,
-    model: &'a Model,
-    layout: &'a Layout,
-    prompt: Prompt<'a>,
-    cancel: &'a CancelToken,
-}
-
-impl Embedder<'_> {
-    /// Embeds batch after batch until the reader ends, something fails, or it is
-    /// cancelled. A batch goes on
-    /// in pieces, so that little is lost with a model that takes long over one.
-    fn run(
-        &self,
-        from_reader: Receiver<Result<RecordBatch>>,
-        to_writer: SyncSender<RecordBatch>,
-        figures: &mut Figures<'_>,
-    ) -> Result<()> {
-        let mut pace = Pace::new();
-        for batch in from_reader {
-            let batch = batch?;
-            let mut offset = 0;
-            while offset < batch.num_rows() {
-                self.cancel.check()?;
-                let begun = Instant::now();
-                let piece = batch.slice(offset, pace.rows().min(batch.num_rows() - offset));
-                offset += piece.num_rows();
-                if to_writer.send(self.embedded(&piece, figures)?).is_err() {
-                    // The writer has failed; its own error is the one to tell.
-                    return Ok(());
-                }
-                pace.took(piece.num_rows(), begun.elapsed());
-            }
-        }
-        Ok(())
-    }
-
-    /// The rows of the output for those of a batch.
-    fn embedded(&self, batch: &RecordBatch, figures: &mut Figures<'_>) -> Result<RecordBatch> {
-        let (vectors, nulls) = self.embed(batch)?;
-        figures.add(batch.num_rows(), nulls);
-        let mut columns: Vec<ArrayRef> =
-            self.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
-        columns.push(vectors);
-        RecordBatch::try_new(Arc::clone(&self.layout.schema), columns)
-            .map_err(|error| Failure::other(format!("internal error: {error}")))
-    }
-
-    /// The vectors of a batch, and how many of its texts are NULL.
-    fn embed(&self, batch: &RecordBatch) -> Result<(ArrayRef, usize)> {
-        let texts = vectors::Texts::new(batch.column(self.text))?;
-        let embeddings = self.model.embed(&texts.present(), self.prompt, self.cancel)?;
-        let vectors = vectors::column(embeddings, self.model.info().dimension, &texts)?;
-        Ok((vectors, texts.nulls()))
-    }
 }

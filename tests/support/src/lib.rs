@@ -1,12 +1,18 @@
-//! What tests of several crates share: a real Kafka broker, and records to put there and get back.
+//! What tests of several crates share: a real Kafka broker with records to put there and get back,
+//! a real PostgreSQL server and a real Chroma server.
 //!
-//! - *Invariant:* a broker listens on loopback only, keeps its data in a temporary folder, and ends
+//! - *Invariant:* a server listens on loopback only, keeps its data in a temporary folder, and ends
 //!   with the process that started it, however that ends.
 //! - Functions panic when something fails, as tests do.
 //! - *Absent:* the product; it never depends on this crate.
 
 mod broker;
+mod chroma;
+mod postgres;
 mod record;
+mod watch;
 
 pub use broker::{Broker, OpenTransaction};
+pub use chroma::Chroma;
+pub use postgres::Postgres;
 pub use record::Record;

@@ -24,6 +24,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     .into()
 });
 
+/// The columns of rejected records as rows.
+pub(crate) fn rejected_schema() -> SchemaRef {
+    Arc::clone(&SCHEMA)
+}
+
 /// The time of a record, where it can be written: a record may be rejected because it can't.
 fn timestamp_of(record: &Rejected) -> Option<i64> {
     record.timestamp_us.filter(|time_us| TIMES_US.contains(time_us))
@@ -34,7 +39,7 @@ fn timestamp_of(record: &Rejected) -> Option<i64> {
 ///
 /// # Errors
 /// None that can happen; Arrow checks lengths.
-pub(super) fn rejected_rows(records: &[Rejected]) -> Result<RecordBatch> {
+pub(crate) fn rejected_rows(records: &[Rejected]) -> Result<RecordBatch> {
     let bytes = |of: fn(&Rejected) -> Option<&bytes::Bytes>| -> [ArrayRef; 2] {
         let texts = records.iter().map(|r| of(r).and_then(|bytes| std::str::from_utf8(bytes).ok()));
         let coded = records.iter().map(|record| {

@@ -1,0 +1,72 @@
+//! Chroma as a connector.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sembla_runtime::{Error, Result, Sink};
+
+use super::options::{SINK_OPTIONS, Settings, options_of_address};
+use super::sink::ChromaSink;
+use crate::connector::{Connector, SinkConnector, SinkRequest};
+use crate::options::{OptionDef, Options};
+
+/// Collections of Chroma.
+#[derive(Clone, Copy, Debug)]
+pub struct Chroma;
+
+impl Connector for Chroma {
+    fn name(&self) -> &'static str {
+        "chroma"
+    }
+
+    fn sink(&self) -> Option<&dyn SinkConnector> {
+        Some(self)
+    }
+}
+
+impl SinkConnector for Chroma {
+    fn options(&self) -> Vec<OptionDef> {
+        SINK_OPTIONS.to_vec()
+    }
+
+    fn check(&self, options: &Options) -> Result<()> {
+        Settings::new(options).map(drop)
+    }
+
+    fn open(&self, request: SinkRequest<'_>) -> Result<Box<dyn Sink>> {
+        let settings = Settings::new(request.options)?;
+        Ok(Box::new(ChromaSink::new(request.schema, settings)?))
+    }
+
+    fn problems(
+        &self,
+        request: SinkRequest<'_>,
+        within: Duration,
+    ) -> BoxFuture<'static, Vec<Error>> {
+        let sink = Settings::new(request.options)
+            .and_then(|settings| ChromaSink::new(request.schema, settings));
+        async move {
+            let probed = match sink {
+                Ok(sink) => tokio::time::timeout(within, sink.probe()).await,
+                Err(error) => Ok(Err(error)),
+            };
+            match probed {
+                Ok(probed) => probed.err().into_iter().collect(),
+                Err(_) => vec![Error::Transient(format!(
+                    "chroma does not answer within {} s",
+                    within.as_secs_f64()
+                ))],
+            }
+        }
+        .boxed()
+    }
+
+    fn replaces(&self, _options: &Options) -> bool {
+        true
+    }
+
+    fn of_address(&self, address: &str) -> Option<Result<Vec<(String, String)>>> {
+        options_of_address(address)
+    }
+}

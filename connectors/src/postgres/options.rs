@@ -1,0 +1,220 @@
+//! The options of the connector, and what they say.
+
+use sembla_runtime::{Error, Result};
+
+use super::address::Address;
+use super::names::TableName;
+use super::target::TargetSpec;
+use super::types::VectorType;
+use crate::options::{Kind, OptionDef, Options};
+
+const URL: &str = "url";
+const PASSWORD: &str = "password";
+const TABLE: &str = "table";
+const KEY: &str = "key";
+const DELETE: &str = "delete";
+const VECTOR_TYPE: &str = "vector_type";
+const INDEX: &str = "index";
+const PROGRESS: &str = "progress_table";
+/// The option that gives a place to records that can't be used.
+pub(super) const REJECTED: &str = "dead_letter_table";
+/// The option that gives a place to late rows.
+pub(super) const LATE: &str = "late_table";
+
+/// The options of a sink.
+pub(super) const SINK_OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        URL,
+        Kind::Text,
+        "address of the database: postgres://user:password@host:5432/database, with sslmode, sslrootcert and \
+         connect_timeout as libpq has them",
+    )
+    .required(),
+    OptionDef::new(PASSWORD, Kind::Text, "password, where url has none")
+        .secret()
+        .or_else("PGPASSWORD"),
+    OptionDef::new(
+        TABLE,
+        Kind::Text,
+        "table to write, as name or schema.name; created with the columns of the rows if it does not exist",
+    )
+    .required(),
+    OptionDef::new(
+        KEY,
+        Kind::Text,
+        "columns, separated by commas, that identify a row: a later row with the same key replaces the earlier one",
+    )
+    .or_else("every row is added"),
+    OptionDef::new(
+        DELETE,
+        Kind::Text,
+        "boolean column that is not written: where it is true, the row with this key is deleted",
+    ),
+    OptionDef::new(
+        VECTOR_TYPE,
+        Kind::Choice(&["vector", "halfvec", "bit"]),
+        "type of vector columns in a table that is created: 32 bits, 16 bits or one bit a component",
+    )
+    .or("vector"),
+    OptionDef::new(
+        INDEX,
+        Kind::Choice(&["none", "hnsw", "ivfflat"]),
+        "index on vector columns (cosine; Hamming for bit), created after the last row of an input that ends",
+    )
+    .or("none"),
+    OptionDef::new(
+        PROGRESS,
+        Kind::Text,
+        "table, in the schema of the table, that keeps the progress of pipelines",
+    )
+    .or("sembla_progress"),
+    OptionDef::new(REJECTED, Kind::Text, "table for dead letters (records that can't be used)"),
+    OptionDef::new(
+        LATE,
+        Kind::Text,
+        "table for late rows, with the columns of the window's input; open windows then hold all of these columns",
+    ),
+];
+
+/// What the options of a sink say.
+#[derive(Clone, Debug)]
+pub(super) struct SinkSettings {
+    pub(super) address: Address,
+    pub(super) rows: TargetSpec,
+    /// The method of the index, if one is asked for.
+    pub(super) index: Option<&'static str>,
+    /// The name of the table of progress, in the schema of the rows' table.
+    pub(super) progress: String,
+    pub(super) rejected: Option<TargetSpec>,
+    pub(super) late: Option<TargetSpec>,
+}
+
+impl SinkSettings {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for what can't be.
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let address = Address::parse(options.text(URL)?, options.find_text(PASSWORD))?;
+        let key: Vec<String> = options
+            .find_text(KEY)
+            .map(|names| names.split(',').map(|name| name.trim().to_string()).collect())
+            .unwrap_or_default();
+        if key.iter().any(String::is_empty) {
+            return Err(Error::Option(format!("{KEY} has an empty name; write it as 'a, b'")));
+        }
+        let delete = options.find_text(DELETE).map(str::to_string);
+        if delete.is_some() && key.is_empty() {
+            return Err(Error::Option(format!("{DELETE} needs {KEY}, which says what to delete")));
+        }
+        let vectors = match options.choice(VECTOR_TYPE)? {
+            "halfvec" => VectorType::Halfvec,
+            "bit" => VectorType::Bit,
+            _ => VectorType::Vector,
+        };
+        let index = match options.choice(INDEX)? {
+            "none" => None,
+            method => Some(method),
+        };
+        let name = TableName::parse(TABLE, options.text(TABLE)?)?;
+        let progress = options.text(PROGRESS)?.to_string();
+        super::names::check_name(PROGRESS, &progress)?;
+        let side = |option: &'static str| {
+            let Some(text) = options.find_text(option) else { return Ok(None) };
+            let side = TableName::parse(option, text)?;
+            if side == name {
+                return Err(Error::Option(format!("{option} must be another table than {TABLE}")));
+            }
+            let spec = TargetSpec { name: side, key: Vec::new(), delete: None, vectors };
+            Ok(Some(spec))
+        };
+        let (rejected, late) = (side(REJECTED)?, side(LATE)?);
+        if let (Some(rejected), Some(late)) = (&rejected, &late)
+            && rejected.name == late.name
+        {
+            return Err(Error::Option(format!("{REJECTED} and {LATE} must be different tables")));
+        }
+        let rows = TargetSpec { name, key, delete, vectors };
+        Ok(Self { address, rows, index, progress, rejected, late })
+    }
+}
+
+/// The options that an address with those of a sink behind its `?` stands for:
+/// `postgres://user@host/database?table=docs&key=id`.
+///
+/// # Errors
+/// [`Error::Option`] for an address that can't be.
+pub(super) fn options_of_address(address: &str) -> Result<Vec<(String, String)>> {
+    let (_, given) = Address::parse_with_others(address, None)?;
+    let is_own = |key: &str| SINK_OPTIONS.iter().any(|option| option.key == key);
+    if let Some((key, _)) =
+        given.iter().find(|(key, _)| !is_own(key) || key == URL || key == PASSWORD)
+    {
+        let known = SINK_OPTIONS.iter().map(|option| option.key);
+        let known: Vec<_> = known.filter(|key| *key != URL && *key != PASSWORD).collect();
+        return Err(Error::Option(format!(
+            "the address has the setting '{}', which is none of {}",
+            key.escape_debug(),
+            known.join(", ")
+        )));
+    }
+    let (base, settings) = address.split_once('?').unwrap_or((address, ""));
+    let is_connection = |pair: &&str| {
+        let key = pair.split('=').next().unwrap_or_default();
+        !given.iter().any(|(own, _)| own == key)
+    };
+    let kept: Vec<_> =
+        settings.split('&').filter(|pair| !pair.is_empty()).filter(is_connection).collect();
+    let url = match kept.is_empty() {
+        true => base.to_string(),
+        false => format!("{base}?{}", kept.join("&")),
+    };
+    Ok(std::iter::once((URL.to_string(), url)).chain(given).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<SinkSettings> {
+        let given: Vec<_> =
+            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        SinkSettings::new(&Options::read("a postgres sink", SINK_OPTIONS, &given)?)
+    }
+
+    #[test]
+    fn an_address_can_have_the_options_of_a_sink() {
+        let options =
+            options_of_address("postgres://me:p%40w@h/db?table=a%20b&sslmode=require&key=id")
+                .expect("options");
+        let pairs: Vec<_> =
+            options.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            pairs,
+            [("url", "postgres://me:p%40w@h/db?sslmode=require"), ("table", "a b"), ("key", "id")]
+        );
+        let error = options_of_address("postgres://me:hunter2@h/db?tabel=x")
+            .expect_err("unknown")
+            .to_string();
+        assert!(
+            error.contains("'tabel', which is none of table, key") && !error.contains("hunter"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let base = [("url", "postgres://me@h/db"), ("table", "t")];
+        let error = |more: &[(&str, &str)]| {
+            settings(&[&base[..], more].concat()).expect_err("wrong").to_string()
+        };
+        assert!(error(&[("delete", "gone")]).contains("delete needs key"));
+        assert!(error(&[("key", "a,,b")]).contains("empty name"));
+        assert!(error(&[("late_table", "t")]).contains("another table than table"));
+        let both = [("late_table", "x"), ("dead_letter_table", "x")];
+        assert!(error(&both).contains("must be different tables"));
+        assert!(error(&[("vector_type", "int8")]).contains("one of: vector, halfvec, bit"));
+        let key = settings(&[&base[..], &[("key", "a, b")]].concat()).expect("a key").rows.key;
+        assert_eq!(key, ["a", "b"]);
+    }
+}

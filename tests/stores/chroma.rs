@@ -1,0 +1,176 @@
+//! Collections of a real Chroma server.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Instant;
+
+use sembla_runtime::failpoint;
+use sembla_testing::Chroma;
+use serde_json::Value;
+
+use crate::place::{Place, Run};
+use crate::{PATIENCE, ended, killed, messages, start, stderr};
+
+/// Rows of an input.
+const ROWS: usize = 8000;
+
+/// By id all that a collection has: document, metadata and vector.
+fn records(server: &Chroma, name: &str) -> BTreeMap<String, [Value; 3]> {
+    let text = server.records(name, "[\"documents\", \"metadatas\", \"embeddings\"]");
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    let ids = all["ids"].as_array().expect("ids");
+    let records = ids.iter().enumerate().map(|(n, id)| {
+        let parts = ["documents", "metadatas", "embeddings"].map(|part| all[part][n].clone());
+        (id.as_str().expect("an id").to_string(), parts)
+    });
+    records.collect()
+}
+
+fn input(place: &Place, rows: usize, version: &str) {
+    let words = ["card", "refund", "fee", "transfer", "top up", "exchange"];
+    let line = |n: usize| format!("{n},{version} {} {} {n}\n", words[n % 6], words[n / 6 % 6]);
+    place.write("in.csv", &format!("id,text\n{}", (0..rows).map(line).collect::<String>()));
+}
+
+fn arguments(server: &Chroma, collection: &str) -> Vec<String> {
+    let address = server.url().replace("http://", "chroma://");
+    let output = format!("{address}?collection={collection}&key=id");
+    let all = [
+        "embed",
+        "in.csv",
+        "-o",
+        &output,
+        "-m",
+        "potion",
+        "--part-rows",
+        "500",
+        "--batch-rows",
+        "100",
+    ];
+    all.map(str::to_string).to_vec()
+}
+
+fn embed(place: &Place, server: &Chroma, collection: &str) -> Run {
+    let all = arguments(server, collection);
+    place.run(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn start_embed(place: &Place, server: &Chroma, collection: &str, fail_at: &str) -> Child {
+    let all = arguments(server, collection);
+    let mut command = place.command(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    command.env("SEMBLA_FAIL_AT", fail_at);
+    command.stderr(std::fs::File::create(place.path("stderr")).expect("a file"));
+    command.spawn().expect("the binary runs")
+}
+
+/// Waits until a collection has more than a number of records.
+fn wait_for(server: &Chroma, collection: &str, more_than: usize, child: &mut Child) {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE && child.try_wait().expect("a child").is_none() {
+        if server.count(collection).is_some_and(|count| count > more_than) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn pipeline(place: &Place, server: &Chroma, name: &str) -> PathBuf {
+    let url = server.url();
+    place.write(
+        &format!("{name}.sql"),
+        &format!(
+            "CREATE SOURCE messages (id BIGINT, text VARCHAR, ts TIMESTAMP, WATERMARK FOR ts)
+               WITH (connector = 'files', path = 'messages.jsonl');
+             CREATE SINK {name} WITH (connector = 'chroma', url = '{url}', collection = '{name}', key = 'id');
+             INSERT INTO {name} SELECT id, text, ts, embed(text) AS embedding FROM messages;"
+        ),
+    )
+}
+
+#[test]
+fn kills_and_a_server_that_goes_away_change_no_collection() {
+    let (server, place) = (Chroma::start(), Place::new());
+    input(&place, ROWS, "a");
+    embed(&place, &server, "golden").ok();
+    let golden = records(&server, "golden");
+    assert_eq!(golden.len(), ROWS);
+    for more_than in [0, ROWS / 4] {
+        // It waits at a place that it reaches in any case, to be killed there.
+        let mut child = start_embed(&place, &server, "docs", "chroma.written:30=sleep(60000)");
+        wait_for(&server, "docs", more_than, &mut child);
+        assert!(
+            child.try_wait().expect("a child").is_none(),
+            "it ended before: {}",
+            stderr(&place)
+        );
+        killed(&mut child);
+    }
+    let mut child = start_embed(&place, &server, "docs", "chroma.written:10=sleep(3000)");
+    wait_for(&server, "docs", ROWS / 2, &mut child);
+    assert!(child.try_wait().expect("a child").is_none(), "it ended before: {}", stderr(&place));
+    server.kill_hard();
+    while !stderr(&place).contains("can't be reached") {
+        assert!(child.try_wait().expect("a child").is_none(), "{}", stderr(&place));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.restart();
+    assert!(ended(&mut child), "{}", stderr(&place));
+    assert_eq!(records(&server, "docs"), golden);
+    let again = embed(&place, &server, "docs");
+    assert!(again.err.contains("is already complete"), "{}", again.err);
+    // The next night rows are replaced.
+    input(&place, 100, "b");
+    embed(&place, &server, "docs").ok();
+    let replaced = records(&server, "docs");
+    assert_eq!(replaced.len(), ROWS);
+    let news = replaced
+        .values()
+        .filter(|[document, ..]| document.as_str().is_some_and(|text| text.starts_with("b ")));
+    assert_eq!(news.count(), 100);
+}
+
+#[test]
+fn a_kill_at_any_failpoint_changes_no_collection() {
+    let (server, place) = (Chroma::start(), Place::new());
+    place.write("messages.jsonl", &messages(150));
+    let run = |name: &str, fail_at: Option<&str>| {
+        ended(&mut start(&place, &pipeline(&place, &server, name), fail_at))
+    };
+    assert!(run("golden", None), "{}", stderr(&place));
+    let golden = records(&server, "golden");
+    assert_eq!(golden.len(), 150);
+    for name in
+        failpoint::ALL.iter().filter(|name| name.starts_with("chroma.") || **name == "sink.write")
+    {
+        let collection = name.replace('.', "_");
+        assert!(!run(&collection, Some(&format!("{name}:1"))), "{name} is not reached");
+        assert!(run(&collection, None), "{name}: {}", stderr(&place));
+        assert_eq!(records(&server, &collection), golden, "{name}");
+    }
+}
+
+#[test]
+fn mistakes_are_one_line() {
+    let (server, place) = (Chroma::start(), Place::new());
+    input(&place, 3, "a");
+    embed(&place, &server, "docs").ok();
+    let refusal = |more: &[&str]| {
+        let run = place.run(&[&["embed", "in.csv"][..], more].concat());
+        assert_ne!(run.code, 0);
+        run.err.lines().last().unwrap_or_default().to_string()
+    };
+    let address = server.url().replace("http://", "chroma://");
+    let other = format!("{address}?collection=docs&key=id");
+    let line = refusal(&["-o", &other]);
+    assert!(
+        line.contains("has vectors of 128 dimensions, and the rows have 384; embed with the model"),
+        "{line}"
+    );
+    let line = refusal(&["-m", "potion", "-o", &format!("{address}?collection=docs")]);
+    assert!(line.contains("needs the option 'key'"), "{line}");
+    let line = refusal(&["-m", "potion", "-o", &format!("{address}?collection=docs&key=url")]);
+    assert!(line.contains("no column 'url'; they have id, text, embedding"), "{line}");
+    let line = refusal(&["-m", "potion", "-o", &format!("{other}&database=nope")]);
+    assert!(line.contains("nope"), "{line}");
+}

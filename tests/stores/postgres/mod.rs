@@ -1,0 +1,7 @@
+//! Tables of a real PostgreSQL server.
+
+mod embed;
+mod mistakes;
+mod streams;
+mod tls;
+mod values;
