@@ -151,7 +151,7 @@ fn a_quantised_copy_loads_and_stays_close() {
         assert!(dot / (norm(full) * norm(&small)) > 0.99);
     }
     let again = sembla_models::quantize(&copy.to_string_lossy(), &folder.path().join("again"));
-    assert!(again.expect_err("twice").to_string().contains("quantised already"));
+    assert!(again.expect_err("twice").to_string().contains("already quantised"));
     let onto = sembla_models::quantize(&source.to_string_lossy(), &copy);
     assert!(onto.expect_err("exists").to_string().contains("already exists"));
 }

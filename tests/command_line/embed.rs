@@ -230,7 +230,7 @@ fn a_run_that_was_killed_after_its_output_was_in_place_is_finished() {
     let run = place.run(&EMBED);
     assert_eq!((run.code, run.err.trim_end()), (0, "out.parquet is already complete"));
     assert!(!place.path("out.parquet.partial").exists());
-    assert!(place.run(&EMBED).fails(2).contains("the output out.parquet exists"));
+    assert!(place.run(&EMBED).fails(2).contains("the output out.parquet already exists"));
 }
 
 #[test]

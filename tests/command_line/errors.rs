@@ -61,7 +61,7 @@ fn a_column_that_is_missing_or_no_text_is_named() {
     let line = embed_fails(&place, &["in.parquet", "-c", "id"]);
     assert_eq!(line, "column 'id' holds Int64, not text");
     let line = embed_fails(&place, &["in.parquet", "-c", "text", "--output-column", "id"]);
-    assert!(line.contains("has a column 'id' already"), "{line}");
+    assert!(line.contains("already has a column 'id'"), "{line}");
 }
 
 #[test]
@@ -70,7 +70,8 @@ fn files_that_do_not_fit_together_are_named() {
     write_parquet(&place.path("a.parquet"), &rows(10));
     place.write("b.csv", "id,text\nx,hello\n");
     let line = embed_fails(&place, &["a.parquet", "b.csv", "-c", "text"]);
-    let start = "files disagree on the column 'id': it is Int64 in 'a.parquet' and text in 'b.csv'";
+    let start =
+        "files disagree on the column 'id': it is Int64 in 'a.parquet', but text in 'b.csv'";
     assert!(line.starts_with(start), "{line}");
 }
 

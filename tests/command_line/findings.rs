@@ -130,7 +130,9 @@ fn dedup_writes_the_rows_to_keep_into_a_file() {
     let args = [&args[..], &["-o", "kept.parquet"]].concat();
     place.run(&args).ok();
     assert_eq!(read_parquet(&place.path("kept.parquet")).num_rows(), 10);
-    assert!(place.run(&args).fails(2).contains("kept.parquet exists; --overwrite replaces it"));
+    assert!(
+        place.run(&args).fails(2).contains("kept.parquet already exists; --overwrite replaces it")
+    );
     place.run(&[&args[..], &["--overwrite"]].concat()).ok();
     place.write("new.csv", "key,text\n1,Where is my card?\n2,Something else altogether\n");
     let args = ["dedup", "new.csv", "--against", "in.csv", "-m", "potion", "--format", "csv"];

@@ -43,7 +43,7 @@ fn options_that_cannot_be_are_named() {
         sink.expect_err("refused").to_string()
     };
     assert!(sink(&[("key", "id")]).contains("columns: text, k, at"));
-    assert!(sink(&[("format", "arrow"), ("key", "k")]).contains("one row each"));
+    assert!(sink(&[("format", "arrow"), ("key", "k")]).contains("one row per record"));
     assert!(sink(&[("partitions", "0")]).contains("between 1 and 10000"));
 }
 

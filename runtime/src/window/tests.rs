@@ -63,13 +63,13 @@ fn the_edges_of_time_do_not_overflow() {
 #[test]
 fn windows_that_can_not_be_are_refused() {
     let wrong = [
-        (WindowKind::Tumble { size_us: 0, offset_us: 0 }, "size is 0"),
+        (WindowKind::Tumble { size_us: 0, offset_us: 0 }, "size must be longer than 0"),
         (WindowKind::Tumble { size_us: 1, offset_us: i64::MIN }, "offset"),
-        (WindowKind::Hop { slide_us: -1, size_us: 5, offset_us: 0 }, "slide is -1"),
+        (WindowKind::Hop { slide_us: -1, size_us: 5, offset_us: 0 }, "slide must be longer than 0"),
         (WindowKind::Hop { slide_us: 1, size_us: i64::MAX, offset_us: 0 }, "size"),
         (WindowKind::Hop { slide_us: 6, size_us: 5, offset_us: 0 }, "at most its size"),
         (WindowKind::Hop { slide_us: 1, size_us: 10_001, offset_us: 0 }, "10001 windows"),
-        (WindowKind::Session { gap_us: 0 }, "gap is 0"),
+        (WindowKind::Session { gap_us: 0 }, "gap must be longer than 0"),
     ];
     for (kind, part) in wrong {
         let error = kind.check().unwrap_err();

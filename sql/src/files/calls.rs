@@ -292,7 +292,7 @@ mod tests {
             ("read_csv()", "the first argument must be a file, folder or glob"),
             ("read_csv('x', heder => true)", "did you mean 'header'?"),
             ("read_json('x', header => true)", "there is no option 'header'"),
-            ("read_csv('x', header => true, header => true)", "given twice"),
+            ("read_csv('x', header => true, header => true)", "given more than once"),
             ("read_csv(x)", "must be a text in quotes, got x"),
             ("read_json('x', quote => '|')", "there is no option 'quote'"),
         ] {

@@ -164,7 +164,7 @@ async fn a_torn_note_is_refused_by_name() {
         *bytes = torn.into();
     }
     let line = refusal(&world).await;
-    assert!(line.contains("the note 'committed-") && line.contains("is torn"), "{line}");
+    assert!(line.contains("the note 'committed-") && line.contains("is damaged"), "{line}");
 }
 
 #[tokio::test]
