@@ -100,11 +100,11 @@ impl SinkAddress {
         let (schema, part_rows) = (SchemaRef::clone(schema), request.part_rows);
         let mut place = SinkPlace { runtime, sink, schema, progress, shown, part_rows };
         let last = place.recover(&CancelToken::new())?;
-        let Some(last) = last else { return Ok(Some(place.from_row(0, 0, manifest))) };
+        let Some(last) = last else { return Ok(Some(place.starting_at(0, 0, manifest))) };
         let is_same = last.state.as_deref() == Some(&manifest.work()) && last.doubt.is_none();
         let rows = rows_of(&last);
         if is_same && !request.restart {
-            return Ok((!last.is_complete).then(|| place.from_row(last.epoch, rows, manifest)));
+            return Ok((!last.is_complete).then(|| place.starting_at(last.epoch, rows, manifest)));
         }
         let is_open = !last.is_complete && last.doubt.is_none() && rows > 0;
         if is_open && !request.restart && !self.connector.replaces(&options) {
@@ -115,7 +115,7 @@ impl SinkAddress {
                 count(rows)
             )));
         }
-        Ok(Some(place.from_row(last.epoch, 0, manifest)))
+        Ok(Some(place.starting_at(last.epoch, 0, manifest)))
     }
 }
 
@@ -138,7 +138,7 @@ impl SinkPlace {
         rows_of(&self.progress)
     }
 
-    fn from_row(mut self, epoch: u64, rows: u64, manifest: &Manifest) -> Self {
+    fn starting_at(mut self, epoch: u64, rows: u64, manifest: &Manifest) -> Self {
         self.progress = Progress { epoch, ..self.progress };
         self.progress.state = Some(manifest.work());
         self.progress.positions = positions(rows);
