@@ -1,6 +1,6 @@
 """Compares Sembla with a plain Python loop: texts of a Parquet file, embedded, into a table of PostgreSQL with pgvector.
 
-  PYTHON benches/postgres_vs_python.py [ROWS]      wants model2vec, psycopg and pyarrow; 1000000 rows unless given
+  PYTHON benches/postgres_vs_python.py [ROWS]      wants model2vec, pgvector, psycopg and pyarrow; 1000000 rows unless given
 
 The Python loop is what one would write: model2vec, then psycopg's binary COPY in one transaction. It has no key and can't be
 resumed. Sembla runs twice: with COPY into a table without a key, and with an upsert by key. The server is that of
@@ -24,38 +24,23 @@ BATCH_ROWS = 20000
 
 def with_python(source, url):
     """What one would write: read, encode, COPY."""
-    import struct
-
     import numpy as np
     import psycopg
     import pyarrow.parquet as pq
     from model2vec import StaticModel
+    from pgvector.psycopg import register_vector
 
     model = StaticModel.from_pretrained(MODEL)
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE python (id bigint, text text, embedding vector(%d))" % model.dim)
-        oid = cursor.execute("SELECT 'vector'::regtype::oid").fetchone()[0]
-        head = struct.pack(">HH", model.dim, 0)
-        with cursor.copy("COPY python FROM STDIN (FORMAT binary)") as copy:
-            copy.set_types(["int8", "text", oid])
-
-            class Vector(bytes):
-                pass
-
-            class Dumper(psycopg.adapt.Dumper):
-                format = psycopg.pq.Format.BINARY
-
-                def dump(self, value):
-                    return bytes(value)
-
-            Dumper.oid = oid
-            connection.adapters.register_dumper(Vector, Dumper)
-            cursor.adapters.register_dumper(Vector, Dumper)
-            for batch in pq.ParquetFile(source).iter_batches(BATCH_ROWS):
-                ids, texts = batch["id"].to_pylist(), batch["text"].to_pylist()
-                vectors = model.encode(texts).astype(">f4")
-                for row in zip(ids, texts, vectors):
-                    copy.write_row((row[0], row[1], Vector(head + row[2].tobytes())))
+    with psycopg.connect(url) as connection:
+        register_vector(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE python (id bigint, text text, embedding vector(%d))" % model.dim)
+            with cursor.copy("COPY python FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["int8", "text", "vector"])
+                for batch in pq.ParquetFile(source).iter_batches(BATCH_ROWS):
+                    ids, texts = batch["id"].to_pylist(), batch["text"].to_pylist()
+                    for row in zip(ids, texts, model.encode(texts).astype(np.float32)):
+                        copy.write_row(row)
 
 
 def timed(command):
