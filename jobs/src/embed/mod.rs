@@ -133,6 +133,12 @@ impl EmbedJob {
                 model.info().name
             )));
         }
+        if !model.info().takes.has_texts() {
+            return Err(Failure::user(format!(
+                "model '{}' takes images only; name a folder of images as the input",
+                model.info().name
+            )));
+        }
         output.check_model(model.info())?;
         let chunker = match &request.chunk {
             Some(chunk) => {
