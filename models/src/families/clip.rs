@@ -82,7 +82,7 @@ fn read_image(keys: &Keys<'_>, outer: &Keys<'_>) -> Result<ImageTower> {
 
 impl Architecture for Text {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, TEXT_ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, TEXT_ANCHOR)?;
         let x = towers::words(b, &prefix)?;
         let kind = AttentionKind { causal: true, ..AttentionKind::default() };
         let x = towers::layers(b, x, &prefix, &kind)?;
@@ -97,7 +97,7 @@ impl Architecture for Text {
 
 impl Architecture for Image {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, IMAGE_ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, IMAGE_ANCHOR)?;
         let first = format!("{prefix}embeddings.class_embedding");
         let x = towers::patches(b, &prefix, false, Some(&first))?;
         // The name is misspelt in the weights.
@@ -108,7 +108,7 @@ impl Architecture for Image {
 
     /// The vector of each picture's first token, normalised.
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let prefix = encoder::prefix(b, IMAGE_ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, IMAGE_ANCHOR)?;
         let first = b.first_tokens(x)?;
         let (name, width) = (format!("{prefix}post_layernorm"), b.config.hidden);
         b.norm(&first, &Norm { name: &name, width, shift: true })

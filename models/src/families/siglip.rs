@@ -72,7 +72,7 @@ fn read_image(keys: &Keys<'_>, _outer: &Keys<'_>) -> Result<ImageTower> {
 
 impl Architecture for Text {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, TEXT_ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, TEXT_ANCHOR)?;
         let x = towers::words(b, &prefix)?;
         let x = towers::layers(b, x, &prefix, &AttentionKind::default())?;
         let (name, width) = (format!("{prefix}final_layer_norm"), b.config.hidden);
@@ -86,7 +86,7 @@ impl Architecture for Text {
 
 impl Architecture for Image {
     fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b, IMAGE_ANCHOR)?;
+        let prefix = encoder::prefix(b.weights, IMAGE_ANCHOR)?;
         let x = towers::patches(b, &prefix, true, None)?;
         let x = towers::layers(b, x, &prefix, &AttentionKind::default())?;
         let (name, width) = (format!("{prefix}post_layernorm"), b.config.hidden);
@@ -95,7 +95,7 @@ impl Architecture for Image {
 
     /// The answer of each picture's patches to the learned question, and a feed-forward block.
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
-        let head = format!("{}head.", encoder::prefix(b, IMAGE_ANCHOR)?);
+        let head = format!("{}head.", encoder::prefix(b.weights, IMAGE_ANCHOR)?);
         let (hidden, intermediate) = (b.config.hidden, b.config.intermediate);
         let mixed = answer(b, x, &head)?;
         // Every row twice: a product of one row has another order of additions than one of many,

@@ -68,6 +68,7 @@ impl Projection {
             inputs,
             outputs,
             activation: TorchActivation::Identity,
+            folder: std::path::PathBuf::new(),
         }))
     }
 }
