@@ -27,6 +27,8 @@ import torture_inputs as inputs
 TIMEOUT = 120
 # Exit statuses that a command may have: success, a failure, a mistake in the request.
 STATUSES = (0, 1, 2)
+# Ends of the names of image files.
+IMAGE_ENDINGS = ("png", "jpg", "webp", "gif", "bmp", "tiff")
 # Address space of one command: what takes more is a runaway.
 MEMORY_KIB = 24 << 20
 
@@ -313,6 +315,26 @@ def hostile_files(place, until):
     return f"{tried} files, {answered} read, the others refused"
 
 
+def hostile_images(place, until):
+    """Changed image files, a folder of them at a time: each row has a size or an error, and a hash or NULL."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "tests", "fixtures", "images")
+    names = sorted(name for name in os.listdir(folder) if name.rsplit(".", 1)[-1] in IMAGE_ENDINGS)
+    files = rounds = 0
+    while time.monotonic() < until or not rounds:
+        shutil.rmtree(place.file("images"), ignore_errors=True)
+        os.mkdir(place.file("images"))
+        for number in range(60):
+            name = place.random.choice(names)
+            with open(os.path.join(folder, name), "rb") as source:
+                place.write(os.path.join("images", f"{number:03}-{name}"), inputs.mutated(place.random, source.read()))
+        sql = "SELECT count(*) AS rows, count(error) + count(width) AS told, count(image_hash(bytes, 'null')) AS hashes FROM read_images('images')"
+        status, said = place.run("sql", "--format", "ndjson", sql)
+        if status or not said.startswith('{"rows":60,"told":60,'):
+            raise Broken(f"rows are missing: {said[-400:]}")
+        files, rounds = files + 60, rounds + 1
+    return f"{files} changed images in {rounds} folders"
+
+
 def hostile_models(place, until):
     """Model folders with damaged or hostile files: vectors or an error, never a crash."""
     bundled = {name: os.path.join(place.models, name) for name in sorted(os.listdir(place.models))}
@@ -414,7 +436,7 @@ def healthy(port):
 
 # By suite its share of the time.
 SUITES = {
-    embed_kills: 2, pipeline_kills: 3, state_damage: 3, work_damage: 1.5, hostile_files: 2.5, hostile_models: 2,
+    embed_kills: 2, pipeline_kills: 3, state_damage: 3, work_damage: 1.5, hostile_files: 2.5, hostile_images: 1, hostile_models: 2,
     hostile_sql: 1.5, findings: 2, slow_clients: 0.5,
 }
 

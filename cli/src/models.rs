@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sembla_models::{Model, ModelInfo, ModelKind, builtin, quantize};
+use sembla_models::{InputKind, Model, ModelInfo, ModelKind, builtin, quantize};
 
 use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
 use crate::failure::{Failure, Result};
@@ -57,7 +57,11 @@ fn describe(info: &ModelInfo) -> Lines {
     line("name", info.name.clone());
     line("path", info.path.display().to_string());
     let kind = match info.kind {
-        ModelKind::Encoder => "encoder: a text becomes a vector",
+        ModelKind::Encoder => match info.takes {
+            InputKind::TextOrImage => "encoder: a text or an image becomes a vector, in one space",
+            InputKind::Image => "encoder: an image becomes a vector",
+            _ => "encoder: a text becomes a vector",
+        },
         ModelKind::Static => "static: the mean of token vectors",
         ModelKind::CrossEncoder => "cross-encoder: a pair of texts gets a score",
     };

@@ -12,7 +12,7 @@ use sembla_processor::bench::{Kernel, processor_seconds};
 pub use crate::backends::OperatorTime;
 use crate::inputs::Input;
 use crate::load::load;
-use crate::{CancelToken, InputKind, ModelError, ModelInfo, ModelSpec, Result};
+use crate::{CancelToken, ModelError, ModelInfo, ModelSpec, Result};
 
 /// All kernels of a level, over made-up data of the shape that MiniLM has: 384 components, 12
 /// heads, 128 tokens a text.
@@ -49,31 +49,33 @@ pub fn profile(spec: &ModelSpec, texts: &[&str], cancel: &CancelToken) -> Result
     let spec = ModelSpec { workers: Some(1), threads: 1, cache: None, ..spec.clone() };
     let folder = Folder::new()?;
     let loaded = load(&spec, Some(&folder.0))?;
-    if loaded.info.takes != InputKind::Text {
+    let text = loaded.text.as_ref().filter(|_| loaded.info.takes.has_texts());
+    let Some(text) = text else {
         return Err(ModelError::Unsupported(format!(
             "model '{}' makes no vectors of texts, so there is nothing to profile",
             loaded.info.name
         )));
-    }
+    };
     let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
     let pooling = Mutex::new(Duration::ZERO);
     let width = loaded.info.dimension;
     let begun = processor_seconds();
-    let sequences = loaded.reader.read(&inputs, "", cancel)?;
+    let sequences = text.reader.read(&inputs, "", cancel)?;
     let tokenising = processor_seconds() - begun;
     let begun = Instant::now();
-    loaded.backend.run(&sequences, width, cancel, &|sequence, output| {
+    text.backend.run(&sequences, width, cancel, &|sequence, output| {
         let begun = Instant::now();
-        let row = loaded.finish.row(sequence, output);
+        let row = text.finish.row(sequence, output);
         *pooling.lock().unwrap_or_else(PoisonError::into_inner) += begun.elapsed();
         row
     })?;
     let running = begun.elapsed().as_secs_f64();
     let pooling = pooling.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let operators = text.backend.operators()?;
     Ok(Profile {
         tokens: sequences.iter().map(|sequence| sequence.ids.len() as u64).sum(),
         tokenising,
-        operators: loaded.backend.operators()?,
+        operators,
         pooling: pooling.as_secs_f64(),
         running,
         info: loaded.info,

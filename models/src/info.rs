@@ -2,8 +2,10 @@
 //!
 //! Plain data; who fills and shows it is left to others.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use crate::images::ImageError;
 use crate::{Device, Precision};
 
 /// What a model does with text.
@@ -25,6 +27,43 @@ pub enum InputKind {
     Text,
     /// Two texts; [`Model::score`](crate::Model::score) takes these.
     Pair,
+    /// An image; [`Model::embed_images`](crate::Model::embed_images) takes these.
+    Image,
+    /// Texts and images, into one space.
+    TextOrImage,
+}
+
+impl InputKind {
+    /// Whether a text becomes a vector.
+    pub fn has_texts(self) -> bool {
+        matches!(self, Self::Text | Self::TextOrImage)
+    }
+
+    /// Whether an image becomes a vector.
+    pub fn has_images(self) -> bool {
+        matches!(self, Self::Image | Self::TextOrImage)
+    }
+}
+
+impl fmt::Display for InputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "texts",
+            Self::Pair => "pairs of texts",
+            Self::Image => "images",
+            Self::TextOrImage => "texts and images",
+        })
+    }
+}
+
+/// How a model of texts and images was trained to score a pair of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contrast {
+    /// What the cosine of the two vectors is multiplied by.
+    pub scale: f32,
+    /// What is added to that before a sigmoid, where every pair is scored by itself; `None` where
+    /// scores compete and go through a softmax.
+    pub bias: Option<f32>,
 }
 
 /// How two vectors of a model are meant to be compared.
@@ -89,6 +128,8 @@ pub struct ModelInfo {
     pub max_length: Option<usize>,
     /// How its vectors are compared.
     pub similarity: Similarity,
+    /// How pairs of a text and an image are scored, for a model that was trained on such.
+    pub contrast: Option<Contrast>,
     /// The precision that runs.
     pub precision: Precision,
     /// The device that runs it.
@@ -101,6 +142,17 @@ pub struct ModelInfo {
     pub fingerprint: String,
     /// Number of parameters.
     pub parameters: u64,
+}
+
+/// Vectors of some images, row after row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageEmbeddings {
+    /// Components per vector.
+    pub dimension: usize,
+    /// `rows × dimension` components; zeros where there is a problem.
+    pub values: Vec<f32>,
+    /// Numbers of the rows that are no usable image, in order, and what is wrong with them.
+    pub problems: Vec<(usize, ImageError)>,
 }
 
 /// Vectors of some texts, row after row.
@@ -125,10 +177,10 @@ pub struct TokenCount {
 /// model's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ModelStats {
-    /// Texts (or pairs) that were asked for, NULLs not counted.
+    /// Texts (or pairs, or images) that were asked for, NULLs not counted.
     pub texts: u64,
-    /// Tokens that went through the model, special tokens included; texts that came from the cache
-    /// don't count.
+    /// Tokens that went through the model, special tokens and patches of images included; what came
+    /// from the cache doesn't count.
     pub tokens: u64,
     /// Texts that were longer than the model's limit.
     pub truncated: u64,

@@ -39,7 +39,7 @@ pub struct Lengths {
 
 impl Lengths {
     pub(crate) fn new(model: &Model, prompt: &str) -> Result<Self> {
-        let fixed = model.reader().length(prompt, "")?;
+        let fixed = model.reader()?.length(prompt, "")?;
         Ok(Self { model: model.clone(), prompt: prompt.to_string(), fixed })
     }
 
@@ -53,7 +53,7 @@ impl Lengths {
     /// # Errors
     /// Failures of the tokenizer.
     pub fn count(&self, text: &str) -> Result<usize> {
-        self.model.reader().length(&self.prompt, text)
+        self.model.reader()?.length(&self.prompt, text)
     }
 
     /// Tokens of the prompt and of the special ones around a text: [`Lengths::count`] of none.
@@ -67,13 +67,13 @@ impl Lengths {
     /// # Errors
     /// Failures of the tokenizer.
     pub fn spans(&self, text: &str) -> Result<Vec<TokenSpan>> {
-        self.model.reader().spans(text)
+        self.model.reader()?.spans(text)
     }
 
     /// Whether [`Lengths::count`] of any part of a text that is cut between words is
     /// [`Lengths::fixed`] and the tokens of its words. If not, it is so only about.
     pub fn adds_up(&self) -> bool {
-        self.model.reader().adds_up(&self.prompt)
+        self.model.reader().is_ok_and(|reader| reader.adds_up(&self.prompt))
     }
 
     /// Most tokens that the model reads; `None` is no limit.
@@ -84,6 +84,6 @@ impl Lengths {
     /// Most characters of a text that the model reads, however few tokens they are; `None` is no
     /// limit.
     pub fn characters_max(&self) -> Option<usize> {
-        self.model.reader().characters_max()
+        self.model.reader().ok()?.characters_max()
     }
 }

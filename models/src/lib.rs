@@ -1,4 +1,4 @@
-//! Models for Sembla: text in, vectors and scores out.
+//! Models for Sembla: texts and images in, vectors and scores out.
 //!
 //! This crate is the only one that knows ONNX Runtime and tokenizers. It loads a model directory in
 //! the Hugging Face / Sentence-Transformers layout, builds the ONNX graph in Rust where the
@@ -25,6 +25,7 @@ pub mod error;
 mod families;
 mod graph;
 mod hub;
+pub mod images;
 pub mod info;
 mod inputs;
 mod installation;
@@ -41,6 +42,7 @@ mod pool;
 pub mod quantize;
 pub mod spec;
 mod stats;
+mod towers;
 pub mod trainable;
 mod weights;
 mod workers;
@@ -48,7 +50,8 @@ mod workers;
 pub use cancel::CancelToken;
 pub use error::{Fault, ModelError, Result};
 pub use info::{
-    Embeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt, Similarity, TokenCount,
+    Contrast, Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt,
+    Similarity, TokenCount,
 };
 pub use inputs::TokenSpan;
 pub use lengths::Lengths;

@@ -6,25 +6,47 @@ use std::path::Path;
 use crate::backends::{self, Backend, Facts, Output};
 use crate::cache::VectorCache;
 use crate::hub::Located;
-use crate::info::{InputKind, ModelInfo, ModelKind};
-use crate::inputs::{Reading, Sequence, TextReader};
+use crate::info::{Contrast, InputKind, ModelInfo, ModelKind};
+use crate::inputs::{Extent, Reading, Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind};
 use crate::pool::{Head, Step, TorchActivation};
 use crate::stats::Counters;
+use crate::towers::{self, ImageSide, Parts};
 use crate::{ModelError, ModelSpec, Precision, Result, hub};
 
 /// Changes when the arithmetic changes, so that remembered vectors of an older Sembla are not mixed
 /// with newer ones.
 const ARITHMETIC: &str = "sembla-arithmetic-1";
 
-/// The parts of a loaded model.
+/// The parts of a loaded model: at least one side.
 pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
+    pub(crate) text: Option<TextSide>,
+    pub(crate) image: Option<ImageSide>,
+    pub(crate) cache: Option<VectorCache>,
+    pub(crate) counters: Counters,
+}
+
+/// The part of a model that takes texts, or pairs of them.
+pub(crate) struct TextSide {
     pub(crate) reader: TextReader,
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) finish: Finish,
-    pub(crate) cache: Option<VectorCache>,
-    pub(crate) counters: Counters,
+}
+
+impl Loaded {
+    /// The part that takes texts.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for a model of images alone.
+    pub(crate) fn text(&self) -> Result<&TextSide> {
+        self.text.as_ref().ok_or_else(|| {
+            ModelError::Unsupported(format!(
+                "model '{}' takes images only; use embed_image, or a model that takes texts too",
+                self.info.name
+            ))
+        })
+    }
 }
 
 /// What becomes of a backend's output.
@@ -55,7 +77,11 @@ impl Finish {
 /// # Errors
 /// Any [`ModelError`] that concerns files, options, the device, the hub or ONNX Runtime.
 pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
-    let Prepared { found, layout, reader, max_length } = prepare(spec)?;
+    let (found, layout) = locate(spec)?;
+    if layout.kind == LayoutKind::Towers {
+        return load_towers(spec, &found, &layout);
+    }
+    let Prepared { found, layout, reader, max_length } = prepare_texts(spec, found, layout)?;
     let backend = backends::load(&layout, spec, &reader, &found.name, profile)?;
     let facts = backend.facts();
     let head = Head {
@@ -65,14 +91,15 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         normalize: spec.normalize,
     };
     check_head(&head, facts.width, &layout)?;
-    let info = describe(&found, &layout, spec, facts, &head, max_length)?;
-    check_truncation(spec, info.dimension, &found.name)?;
-    let cache = match &spec.cache {
-        Some(folder) if info.dimension > 0 => {
-            Some(VectorCache::open(folder, spec.cache_mib, &info.fingerprint)?)
-        }
-        _ => None,
+    let (kind, takes) = match layout.kind {
+        LayoutKind::Static { .. } => (ModelKind::Static, InputKind::Text),
+        LayoutKind::CrossEncoder => (ModelKind::CrossEncoder, InputKind::Pair),
+        LayoutKind::Encoder | LayoutKind::Towers => (ModelKind::Encoder, InputKind::Text),
     };
+    let dimension = if kind == ModelKind::CrossEncoder { 0 } else { head.dimension(facts.width) };
+    let known = Known { kind, takes, dimension, max_length, contrast: None };
+    let info = describe(&found, &layout, spec, facts, known)?;
+    let cache = cache(spec, &info)?;
     let finish = match info.kind {
         ModelKind::CrossEncoder => {
             let one = info.labels == 1;
@@ -81,7 +108,64 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         }
         ModelKind::Encoder | ModelKind::Static => Finish::Vector(head),
     };
-    Ok(Loaded { counters: Counters::new(&info.name), info, reader, backend, finish, cache })
+    let text = Some(TextSide { reader, backend, finish });
+    Ok(Loaded { counters: Counters::new(&info.name), info, text, image: None, cache })
+}
+
+/// Loads a model of texts and images.
+fn load_towers(spec: &ModelSpec, found: &Located, layout: &Layout) -> Result<Loaded> {
+    let Parts { text, image, contrast, model_type, parameters } =
+        towers::load(layout, spec, &found.name)?;
+    let text_facts = text.as_ref().map(|text| (text.backend.facts(), &text.head));
+    let image_facts = image.as_ref().map(|image| (image.engine.facts(), &image.head));
+    let (facts, head) = text_facts
+        .or(image_facts)
+        .ok_or_else(|| ModelError::Bug("a model of towers has none".into()))?;
+    let facts = Facts { architecture: model_type, parameters, ..facts.clone() };
+    for (facts, head) in text_facts.iter().chain(&image_facts) {
+        check_head(head, facts.width, layout)?;
+    }
+    let takes = match (&text, &image) {
+        (Some(_), Some(_)) => InputKind::TextOrImage,
+        (None, _) => InputKind::Image,
+        (_, None) => InputKind::Text,
+    };
+    let known = Known {
+        kind: ModelKind::Encoder,
+        takes,
+        dimension: head.dimension(facts.width),
+        max_length: text.as_ref().map(|text| text.max_length),
+        contrast,
+    };
+    let info = describe(found, layout, spec, &facts, known)?;
+    let cache = cache(spec, &info)?;
+    let text = text.map(|text| TextSide {
+        reader: text.reader,
+        backend: text.backend,
+        finish: Finish::Vector(text.head),
+    });
+    Ok(Loaded { counters: Counters::new(&info.name), info, text, image, cache })
+}
+
+/// The cache of a model that gives vectors, where the user wants one.
+fn cache(spec: &ModelSpec, info: &ModelInfo) -> Result<Option<VectorCache>> {
+    check_truncation(spec, info.dimension, &info.name)?;
+    match &spec.cache {
+        Some(folder) if info.dimension > 0 => {
+            VectorCache::open(folder, spec.cache_mib, &info.fingerprint).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What is known of a model once its parts are there.
+struct Known {
+    kind: ModelKind,
+    takes: InputKind,
+    /// Components of a vector; 0 for a cross-encoder.
+    dimension: usize,
+    max_length: Option<usize>,
+    contrast: Option<Contrast>,
 }
 
 /// A model that is found and understood; its weights are not read yet.
@@ -98,8 +182,25 @@ pub(crate) struct Prepared {
 /// # Errors
 /// As [`load`].
 pub(crate) fn prepare(spec: &ModelSpec) -> Result<Prepared> {
+    let (found, layout) = locate(spec)?;
+    if layout.kind == LayoutKind::Towers {
+        return Err(ModelError::Unsupported(format!(
+            "model '{}' is one of texts and images, which can only be run",
+            found.name
+        )));
+    }
+    prepare_texts(spec, found, layout)
+}
+
+/// Finds a model and reads what its directory says.
+fn locate(spec: &ModelSpec) -> Result<(Located, Layout)> {
     let found = hub::find(&spec.source)?;
     let layout = Layout::read(&found.path)?;
+    Ok((found, layout))
+}
+
+/// Reads the tokenizer of a model of texts alone.
+fn prepare_texts(spec: &ModelSpec, found: Located, layout: Layout) -> Result<Prepared> {
     let limit = backends::length_limit(&layout, spec, &found.name)?;
     let max_length = max_length(spec, &layout, limit, &found.name)?;
     let reading = Reading {
@@ -108,6 +209,8 @@ pub(crate) fn prepare(spec: &ModelSpec) -> Result<Prepared> {
         lowercase: layout.lowercase,
         pools_prompt: layout.include_prompt,
         reads_beginning: layout.kind == LayoutKind::Static { model2vec: true },
+        extent: Extent::All,
+        padding_token: None,
     };
     let reader = TextReader::load(&layout.tokenizer, &found.name, reading)?;
     Ok(Prepared { found, layout, reader, max_length })
@@ -119,25 +222,20 @@ fn describe(
     layout: &Layout,
     spec: &ModelSpec,
     facts: &Facts,
-    head: &Head,
-    max_length: Option<usize>,
+    known: Known,
 ) -> Result<ModelInfo> {
-    let (kind, takes) = match layout.kind {
-        LayoutKind::Static { .. } => (ModelKind::Static, InputKind::Text),
-        LayoutKind::Encoder => (ModelKind::Encoder, InputKind::Text),
-        LayoutKind::CrossEncoder => (ModelKind::CrossEncoder, InputKind::Pair),
-    };
-    let embeds = kind != ModelKind::CrossEncoder;
+    let Known { kind, takes, dimension, max_length, contrast } = known;
     Ok(ModelInfo {
         name: found.name.clone(),
         path: found.path.clone(),
         kind,
         takes,
         architecture: facts.architecture.clone(),
-        dimension: if embeds { head.dimension(facts.width) } else { 0 },
-        labels: if embeds { 0 } else { facts.labels },
+        dimension,
+        labels: if kind == ModelKind::CrossEncoder { facts.labels } else { 0 },
         max_length,
         similarity: layout.similarity,
+        contrast,
         precision: facts.precision,
         device: spec.device,
         prompts: layout.prompts.clone().into_iter().collect(),
@@ -148,7 +246,7 @@ fn describe(
 }
 
 /// The longest input: the user's, else the model's own, never above what the weights allow.
-fn max_length(
+pub(crate) fn max_length(
     spec: &ModelSpec,
     layout: &Layout,
     limit: Option<usize>,
@@ -211,6 +309,9 @@ fn fingerprint(
         spec.device, spec.truncate_dim, spec.normalize
     );
     hasher.update(settings.as_bytes());
+    if layout.kind == LayoutKind::Towers {
+        hasher.update(format!("exif_orientation {}", spec.exif_orientation).as_bytes());
+    }
     Ok(hasher.finalize().to_hex().to_string())
 }
 

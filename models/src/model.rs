@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backends::Output;
-use crate::info::{Embeddings, InputKind, ModelInfo, ModelStats, Prompt, TokenCount};
+use crate::images::ImageError;
+use crate::info::{
+    Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelStats, Prompt, TokenCount,
+};
 use crate::inputs::{Input, Sequence, TextReader};
-use crate::load::{Finish, Loaded, load};
+use crate::load::{Loaded, load};
 use crate::stats::Work;
 use crate::{CancelToken, ModelError, ModelSpec, Result};
 
 /// Texts that are tokenised, run and cached together: long enough to fill every worker many times,
 /// short enough that a killed job loses little.
 const CHUNK_TEXTS: usize = 4096;
+
+/// Images that are run and cached together.
+const CHUNK_IMAGES: usize = 256;
 
 /// A loaded model. Cheap to clone; all clones share the weights and the sessions.
 ///
@@ -83,7 +89,7 @@ impl Model {
         prompt: Prompt<'_>,
         cancel: &CancelToken,
     ) -> Result<Embeddings> {
-        if self.info().takes != InputKind::Text {
+        if self.info().takes == InputKind::Pair {
             return Err(ModelError::Unsupported(format!(
                 "model '{}' is a cross-encoder, which can't embed; use rerank(query, document, model)",
                 self.info().name
@@ -93,6 +99,65 @@ impl Model {
         let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text(text)).collect();
         let dimension = self.info().dimension;
         Ok(Embeddings { dimension, values: self.rows(&inputs, prompt, dimension, cancel)? })
+    }
+
+    /// Vectors of images, in their order, each the bytes of a file as they are. Equal files run
+    /// once.
+    ///
+    /// Images are decoded, resized and run on all cores, a few at a time on each, so memory beyond
+    /// the result is that of one decoded image a core ([`images::DECODED_BYTES_MAX`] at most).
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for a model that takes no images, [`ModelError::Cancelled`] when
+    /// `cancel` is set, and ONNX Runtime's failures. An image that can't be used is in the result's
+    /// `problems`.
+    pub fn embed_images(&self, images: &[&[u8]], cancel: &CancelToken) -> Result<ImageEmbeddings> {
+        let Some(side) = &self.0.image else {
+            return Err(ModelError::Unsupported(format!(
+                "model '{}' takes {}, no images; use a CLIP or SigLIP model",
+                self.info().name,
+                self.info().takes
+            )));
+        };
+        let started = Instant::now();
+        let width = self.info().dimension;
+        let hashes: Vec<[u8; 32]> =
+            images.iter().map(|bytes| *blake3::hash(bytes).as_bytes()).collect();
+        let inputs: Vec<Input<'_>> = hashes.iter().map(Input::Image).collect();
+        let (unique, places) = distinct(&inputs);
+        let mut firsts = vec![0; unique.len()];
+        for row in (0..images.len()).rev() {
+            firsts[places.as_ref().map_or(row, |places| places[row])] = row;
+        }
+        let mut work = Work { texts: images.len() as u64, ..Work::default() };
+        let (mut values, mut problems) = (Vec::with_capacity(unique.len() * width), Vec::new());
+        for (inputs, rows) in unique.chunks(CHUNK_IMAGES).zip(firsts.chunks(CHUNK_IMAGES)) {
+            cancel.check()?;
+            let mut compute = |missing: &[usize]| {
+                let files: Vec<&[u8]> = missing.iter().map(|at| images[rows[*at]]).collect();
+                let each = |vector: &[f32]| side.head.finish(vector.to_vec());
+                let found = side.engine.run(&files, width, cancel, &each)?;
+                work.tokens += ((files.len() - found.problems.len()) * side.engine.tokens()) as u64;
+                problems.extend(found.problems.iter().map(|(at, problem)| {
+                    (values.len() / width.max(1) + missing[*at], problem.clone())
+                }));
+                Ok((found.values, found.problems.iter().map(|(at, _)| *at).collect()))
+            };
+            let (rows, hits) = self.remembered_or(inputs, "", width, cancel, &mut compute)?;
+            work.cache_hits += hits;
+            self.check_finite(&rows)?;
+            values.extend(rows);
+        }
+        cancel.done(images.len() - unique.len());
+        problems.sort_by_key(|(place, _)| *place);
+        if let Some(places) = places {
+            let known: HashMap<usize, ImageError> = problems.into_iter().collect();
+            let of = |(row, place): (usize, &usize)| Some((row, known.get(place)?.clone()));
+            problems = places.iter().enumerate().filter_map(of).collect();
+            values = spread(&values, &places, width);
+        }
+        self.0.counters.add(work, started.elapsed());
+        Ok(ImageEmbeddings { dimension: width, values, problems })
     }
 
     /// Scores of pairs, in their order, after the model's activation: `labels` values per pair.
@@ -132,11 +197,7 @@ impl Model {
         }
         cancel.done(inputs.len() - unique.len());
         if let Some(places) = places {
-            let mut spread = Vec::with_capacity(inputs.len() * width);
-            for place in places {
-                spread.extend_from_slice(&values[place * width..(place + 1) * width]);
-            }
-            values = spread;
+            values = spread(&values, &places, width);
         }
         self.0.counters.add(work, started.elapsed());
         Ok(values)
@@ -147,9 +208,9 @@ impl Model {
         if values.iter().all(|x| x.is_finite()) {
             return Ok(());
         }
-        let what = match self.0.finish {
-            Finish::Vector(_) => "vectors with components",
-            Finish::Scores(_) => "scores",
+        let what = match self.info().takes {
+            InputKind::Pair => "scores",
+            _ => "vectors with components",
         };
         Err(ModelError::file(
             &self.info().path,
@@ -168,25 +229,47 @@ impl Model {
         cancel: &CancelToken,
         work: &mut Work,
     ) -> Result<Vec<f32>> {
+        let mut compute = |missing: &[usize]| {
+            let unknown: Vec<Input<'_>> = missing.iter().map(|row| inputs[*row]).collect();
+            Ok((self.compute(&unknown, prompt, width, cancel, work)?, Vec::new()))
+        };
+        let (values, hits) = self.remembered_or(inputs, prompt, width, cancel, &mut compute)?;
+        work.cache_hits += hits;
+        Ok(values)
+    }
+
+    /// Rows of distinct inputs: from the cache where it has them, else by `compute`, which is given
+    /// numbers of inputs and gives their rows, and which of those are not to be remembered. The
+    /// second value counts what came from the cache.
+    fn remembered_or(
+        &self,
+        inputs: &[Input<'_>],
+        prompt: &str,
+        width: usize,
+        cancel: &CancelToken,
+        compute: &mut dyn FnMut(&[usize]) -> Result<(Vec<f32>, Vec<usize>)>,
+    ) -> Result<(Vec<f32>, u64)> {
         let Some(cache) = &self.0.cache else {
-            return self.compute(inputs, prompt, width, cancel, work);
+            let all: Vec<usize> = (0..inputs.len()).collect();
+            return Ok((compute(&all)?.0, 0));
         };
         let keys: Vec<_> = inputs.iter().map(|input| cache.key(prompt, input)).collect();
         let mut values = vec![0f32; inputs.len() * width];
         let missing = cache.read(&keys, width, &mut values)?;
-        work.cache_hits += (inputs.len() - missing.len()) as u64;
-        cancel.done(inputs.len() - missing.len());
+        let hits = inputs.len() - missing.len();
+        cancel.done(hits);
         if missing.is_empty() {
-            return Ok(values);
+            return Ok((values, hits as u64));
         }
-        let unknown: Vec<Input<'_>> = missing.iter().map(|row| inputs[*row]).collect();
-        let computed = self.compute(&unknown, prompt, width, cancel, work)?;
+        let (computed, lost) = compute(&missing)?;
         let rows = computed.chunks_exact(width);
-        cache.write(missing.iter().map(|row| &keys[*row]).zip(rows.clone()))?;
+        let sound = missing.iter().map(|row| &keys[*row]).zip(rows.clone()).enumerate();
+        let sound = sound.filter(|(at, _)| lost.binary_search(at).is_err());
+        cache.write(sound.map(|(_, row)| row))?;
         for (row, vector) in missing.iter().zip(rows) {
             values[row * width..(row + 1) * width].copy_from_slice(vector);
         }
-        Ok(values)
+        Ok((values, hits as u64))
     }
 
     /// Rows of inputs by the model.
@@ -198,10 +281,11 @@ impl Model {
         cancel: &CancelToken,
         work: &mut Work,
     ) -> Result<Vec<f32>> {
-        let sequences = self.0.reader.read(inputs, prompt, cancel)?;
+        let side = self.0.text()?;
+        let sequences = side.reader.read(inputs, prompt, cancel)?;
         count(&sequences, work);
-        let each = |sequence: &Sequence, output: Output<'_>| self.0.finish.row(sequence, output);
-        self.0.backend.run(&sequences, width, cancel, &each)
+        let each = |sequence: &Sequence, output: Output<'_>| side.finish.row(sequence, output);
+        side.backend.run(&sequences, width, cancel, &each)
     }
 
     /// Length of each text in tokens, without a prompt. Nothing is run but the tokenizer.
@@ -219,12 +303,15 @@ impl Model {
     /// # Errors
     /// Failures of the tokenizer.
     pub fn count_tokens(&self, texts: &[&str]) -> Result<Vec<TokenCount>> {
-        self.0.reader.count(texts, &CancelToken::new())
+        self.0.text()?.reader.count(texts, &CancelToken::new())
     }
 
     /// What reads texts.
-    pub(crate) fn reader(&self) -> &TextReader {
-        &self.0.reader
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for a model that takes none.
+    pub(crate) fn reader(&self) -> Result<&TextReader> {
+        Ok(&self.0.text()?.reader)
     }
 
     /// The words that go before a text.
@@ -251,6 +338,12 @@ impl Model {
             })?,
         })
     }
+}
+
+/// The row at each place, `places × width`.
+fn spread(values: &[f32], places: &[usize], width: usize) -> Vec<f32> {
+    let row = |place: &usize| &values[place * width..(place + 1) * width];
+    places.iter().flat_map(row).copied().collect()
 }
 
 /// Adds up what a chunk of sequences costs.

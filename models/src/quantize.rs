@@ -11,6 +11,7 @@ use safetensors::tensor::Dtype;
 
 use crate::directory::{Tensor, floats, sibling, write};
 use crate::families::Transformer;
+use crate::families::towers::Towers;
 use crate::graph::{Form, Task};
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::ops::{block_of, quantise_rows};
@@ -57,8 +58,13 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
         )));
     }
     let layout = Layout::read(&hub::find(source)?.path)?;
-    let (transformer, weights) = transformer(&layout, "quantised")?;
-    let names = transformer.quantisable(&weights)?;
+    let weights = safetensors(&layout, "quantised")?;
+    let names = match layout.kind {
+        LayoutKind::Towers => {
+            Towers::parse(&layout.config, &layout.config_path)?.quantisable(&weights)?
+        }
+        _ => Transformer::parse(&layout.config, &layout.config_path)?.quantisable(&weights)?,
+    };
     if let Some(name) = names.iter().find(|name| weights.is_quantised(name)) {
         return Err(ModelError::file(
             weights.path(),
@@ -69,7 +75,9 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
     for name in weights.names() {
         let is_big = names.iter().any(|big| big == name);
         match weights.shape(name).map(<[usize]>::to_vec) {
-            Some(shape) if is_big && shape.len() == 2 => {
+            // The kernels of a convolution over patches are a matrix too.
+            Some(shape) if is_big && matches!(shape.len(), 2 | 4) => {
+                let shape = [shape[0], shape[1..].iter().product()];
                 let (values, scales) = to_eight_bits(&weights, name, &shape)?;
                 tensors.push((name.to_string(), values));
                 tensors.push((format!("{name}{SCALES_SUFFIX}"), scales));
@@ -121,7 +129,14 @@ pub fn export(spec: &ModelSpec, target: &Path) -> Result<()> {
         return Err(ModelError::BadOption(format!("{} already exists", target.display())));
     }
     let layout = Layout::read(&hub::find(&spec.source)?.path)?;
-    let (transformer, weights) = transformer(&layout, "exported")?;
+    let weights = safetensors(&layout, "exported")?;
+    if layout.kind == LayoutKind::Towers {
+        return Err(ModelError::Unsupported(format!(
+            "{} is a model of texts and images; only text models can be exported",
+            layout.root.display()
+        )));
+    }
+    let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
     let task = match layout.kind {
         LayoutKind::CrossEncoder => Task::Classify,
         _ => Task::Embed,
@@ -133,8 +148,8 @@ pub fn export(spec: &ModelSpec, target: &Path) -> Result<()> {
         .map_err(|error| ModelError::io(target, error))
 }
 
-/// The configuration and weights of a transformer that Sembla can build.
-fn transformer(layout: &Layout, done: &str) -> Result<(Transformer, Weights)> {
+/// The weights of a transformer that Sembla can build.
+fn safetensors(layout: &Layout, done: &str) -> Result<Weights> {
     if matches!(layout.kind, LayoutKind::Static { .. }) {
         return Err(ModelError::Unsupported(format!(
             "{} is a static model; only transformers can be {done}",
@@ -147,13 +162,12 @@ fn transformer(layout: &Layout, done: &str) -> Result<(Transformer, Weights)> {
             format!("has no model.safetensors, from which a model is {done}"),
         ));
     };
-    let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
-    Ok((transformer, Weights::open(folder)?))
+    Weights::open(folder)
 }
 
-fn to_eight_bits(weights: &Weights, name: &str, shape: &[usize]) -> Result<(Tensor, Tensor)> {
-    let data = weights.floats(name, shape)?;
-    let width = shape.last().copied().unwrap_or(1);
+fn to_eight_bits(weights: &Weights, name: &str, shape: &[usize; 2]) -> Result<(Tensor, Tensor)> {
+    let [rows, width] = *shape;
+    let data = weights.matrix(name, rows, width)?.into_f32();
     let block = block_of(width);
     let (values, scales) = quantise_rows(&data, block);
     let values = Tensor {
@@ -161,5 +175,5 @@ fn to_eight_bits(weights: &Weights, name: &str, shape: &[usize]) -> Result<(Tens
         shape: shape.to_vec(),
         data: values.into_iter().map(|value| value as u8).collect(),
     };
-    Ok((values, floats(&scales, vec![shape[0], width / block])))
+    Ok((values, floats(&scales, vec![rows, width / block])))
 }

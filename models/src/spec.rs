@@ -117,6 +117,8 @@ pub struct ModelSpec {
     pub threads: usize,
     /// Tokens, padding included, in one inference batch.
     pub batch_tokens: Option<usize>,
+    /// Turn images as their EXIF orientation says before they are embedded.
+    pub exif_orientation: bool,
     /// Folder of the cache of vectors; `None` is no cache.
     pub cache: Option<PathBuf>,
     /// Bound of the cache on disk, in MiB.
@@ -162,6 +164,12 @@ impl ModelSpec {
             "tokens per inference batch, padding included",
         )
         .or_else("256 on a CPU"),
+        OptionDef::new(
+            "exif_orientation",
+            Kind::Flag,
+            "turn images as their EXIF orientation says",
+        )
+        .or("true"),
         OptionDef::new("cache", Kind::Text, "folder in which vectors are cached by content")
             .value_name("DIR"),
         OptionDef::new("cache_mib", Kind::at_least(1), "size limit of the cache folder")
@@ -181,6 +189,7 @@ impl ModelSpec {
             workers: None,
             threads: 1,
             batch_tokens: None,
+            exif_orientation: true,
             cache: None,
             cache_mib: 1024,
         }
@@ -208,6 +217,7 @@ impl ModelSpec {
             ("max_length", Value::Count(tokens)) => self.max_length = Some(size(tokens)),
             ("truncate_dim", Value::Count(width)) => self.truncate_dim = Some(size(width)),
             ("normalize", Value::Flag(flag)) => self.normalize = flag,
+            ("exif_orientation", Value::Flag(flag)) => self.exif_orientation = flag,
             ("workers", Value::Count(count)) => self.workers = Some(size(count)),
             ("threads", Value::Count(count)) => self.threads = size(count),
             ("batch_tokens", Value::Count(tokens)) => self.batch_tokens = Some(size(tokens)),
@@ -237,6 +247,7 @@ mod tests {
                 "precision" => "q8",
                 "device" => "cuda:1",
                 "normalize" => "TRUE",
+                "exif_orientation" => "False",
                 "path" | "cache" => "somewhere",
                 _ => "7",
             };

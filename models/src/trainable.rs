@@ -86,7 +86,7 @@ impl Trainable {
                 let parts = TokenTable::load(&layout, &reader)?.into_parts();
                 (ModelKind::Static, Body::Table { parts, name: name.into() })
             }
-            LayoutKind::Encoder | LayoutKind::CrossEncoder => {
+            LayoutKind::Encoder | LayoutKind::CrossEncoder | LayoutKind::Towers => {
                 let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
                 let anatomy = transformer.anatomy(&Weights::open(folder)?)?;
                 let kind = match layout.kind {

@@ -107,6 +107,12 @@ pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
+/// `x / (1 + e^-1.702x)`, which some call GELU too.
+#[inline(always)]
+pub fn quick_gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.702 * x))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +171,8 @@ mod tests {
             assert!((f64::from(gelu_tanh(x)) - tanh).abs() < 2e-6, "gelu_tanh({x})");
             let want = z / (1.0 + (-z).exp());
             assert!((f64::from(silu(x)) - want).abs() < 2e-6, "silu({x})");
+            let want = z / (1.0 + (-1.702 * z).exp());
+            assert!((f64::from(quick_gelu(x)) - want).abs() < 2e-6, "quick_gelu({x})");
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::statements::prepared::{PreparedStatements, Step};
 use crate::statements::{indexes, insert, models, streams};
 use crate::streams::StreamSettings;
 use crate::syntax::{self, Statement};
-use crate::{SqlError, functions, windows};
+use crate::{SqlError, files, functions, windows};
 
 pub use crate::statements::Outcome;
 
@@ -94,6 +94,7 @@ impl Engine {
         let parameters = Arc::new(functions::register(&context, &models));
         planning::register(&context, &models)?;
         windows::register(&context)?;
+        files::register_images(&context);
         let connection = Connection {
             context,
             models,

@@ -48,9 +48,9 @@ pub(crate) fn torch_activation(activation: HeadActivation) -> TorchActivation {
         HeadActivation::Tanh => TorchActivation::Tanh,
         HeadActivation::Hidden(HiddenActivation::Relu) => TorchActivation::Relu,
         HeadActivation::Hidden(HiddenActivation::Silu) => TorchActivation::Silu,
-        HeadActivation::Hidden(HiddenActivation::Gelu | HiddenActivation::GeluTanh) => {
-            TorchActivation::Gelu
-        }
+        HeadActivation::Hidden(
+            HiddenActivation::Gelu | HiddenActivation::GeluTanh | HiddenActivation::QuickGelu,
+        ) => TorchActivation::Gelu,
     }
 }
 

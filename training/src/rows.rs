@@ -77,6 +77,9 @@ pub(crate) fn activate(activation: HiddenActivation, x: &[f32], out: &mut [f32])
                 HiddenActivation::GeluTanh => {
                     out.iter_mut().zip(x).for_each(|(out, x)| *out = math::gelu_tanh(*x));
                 }
+                HiddenActivation::QuickGelu => {
+                    out.iter_mut().zip(x).for_each(|(out, x)| *out = math::quick_gelu(*x));
+                }
                 HiddenActivation::Relu => {
                     out.iter_mut().zip(x).for_each(|(out, x)| *out = x.max(0.0));
                 }
@@ -102,6 +105,9 @@ pub(crate) fn activate_back(activation: HiddenActivation, x: &[f32], gradient: &
                     HiddenActivation::GeluTanh => {
                         pairs.for_each(|(g, x)| *g *= gelu_tanh_slope(*x));
                     }
+                    HiddenActivation::QuickGelu => {
+                        pairs.for_each(|(g, x)| *g *= quick_gelu_slope(*x));
+                    }
                     HiddenActivation::Relu => {
                         pairs.for_each(|(g, x)| *g = if *x > 0.0 { *g } else { 0.0 });
                     }
@@ -110,6 +116,13 @@ pub(crate) fn activate_back(activation: HiddenActivation, x: &[f32], gradient: &
             },
         );
     });
+}
+
+/// `s + 1.702·x·s·(1 - s)` with `s` the logistic function of `1.702·x`.
+#[inline(always)]
+fn quick_gelu_slope(x: f32) -> f32 {
+    let s = 1.0 / (1.0 + math::exp(-1.702 * x));
+    (1.702 * x * s * (1.0 - s)).mul_add(1.0, s)
 }
 
 /// `Φ(x) + x·φ(x)`.

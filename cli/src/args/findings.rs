@@ -155,15 +155,25 @@ impl Finding for Topics {
 #[derive(Debug, Args)]
 #[command(after_help = format!("{FILES_HELP}\n\n\
     Columns: query_id, rank, id, score. query_id is what --queries-id names, else the id of the query, \
-    else its row number, from 0.\n\n\
+    else its row number, from 0. IN may be images (JPEG, PNG, WebP, GIF, BMP, TIFF) with a model that takes them; their \
+    id is their path.\n\n\
     Examples:\n  \
     sembla search tickets.parquet --query 'the refund is late' --top-k 5\n  \
     sembla search 'docs/*.csv' --column body --queries questions.csv -o hits.parquet\n  \
-    sembla search vectors.parquet --vectors embedding --query 'lost card' --format ndjson --text"))]
+    sembla search vectors.parquet --vectors embedding --query 'lost card' --format ndjson --text\n  \
+    sembla search photos/ -m ./clip-vit-base-patch32 --query 'two dogs in the snow' --report found.html"))]
 pub(crate) struct SearchArgs {
     /// What to look for; can be repeated
-    #[arg(short, long, value_name = "TEXT", required_unless_present = "queries")]
+    #[arg(short, long, value_name = "TEXT", required_unless_present_any = ["queries", "query_image"])]
     pub(crate) query: Vec<String>,
+
+    /// Image to look for among images; can be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "queries"])]
+    pub(crate) query_image: Vec<String>,
+
+    /// Write a page with the images that were found, in one file that needs no network
+    #[arg(long, value_name = "PAGE.html", conflicts_with = "queries")]
+    pub(crate) report: Option<PathBuf>,
 
     /// File, folder or glob with queries
     #[arg(long, value_name = "FILE", conflicts_with = "query")]

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
     let others = [args.partition.partition_by.as_slice(), &args.carry.columns].concat();
-    let table = job.register_input(finding, &others, &destination)?;
+    let table = job.register_input(finding, &others, &destination).await?;
     let earlier = args.against.as_ref().map(|file| {
         job.register(EARLIER, std::slice::from_ref(file), &finding.input, &[], &destination)
     });
@@ -40,7 +40,8 @@ pub(crate) async fn run(args: &DedupArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let mut duplicates = Duplicates::default();
     job.guarded(async {
-        if let (true, Some(file)) = (args.only_kept, &destination.file) {
+        // Of images there is no corpus to copy: the rows are their paths.
+        if let (true, Some(file), false) = (args.only_kept, &destination.file, table.has_images) {
             return write_corpus(args, &job, file, &mut duplicates).await;
         }
         let sql = statement(args, destination.shows_texts(&table)?)?;

@@ -55,7 +55,7 @@ pub(crate) async fn cluster(args: &ClusterArgs, interrupt: &Interrupt) -> Result
         report: &args.report,
     };
     let destination = Destination::new(&args.finding.output)?;
-    let mut work = Grouping::begin(asked, destination, interrupt)?;
+    let mut work = Grouping::begin(asked, destination, interrupt).await?;
     let has_report = args.report.report.is_some();
     if has_report {
         work.need_texts("a report needs")?;
@@ -96,7 +96,7 @@ pub(crate) async fn topics(args: &TopicsArgs, interrupt: &Interrupt) -> Result<(
         partition_by: &args.partition.partition_by,
         report: &args.report,
     };
-    let mut work = Grouping::begin(asked, destination, interrupt)?;
+    let mut work = Grouping::begin(asked, destination, interrupt).await?;
     work.need_texts("topics need")?;
     let job = work.job.clone();
     job.guarded(async {
@@ -154,12 +154,16 @@ struct Grouping<'a> {
 
 impl<'a> Grouping<'a> {
     /// Opens the session and the input, and loads the model if one is needed.
-    fn begin(asked: Asked<'a>, destination: Destination, interrupt: &'a Interrupt) -> Result<Self> {
+    async fn begin(
+        asked: Asked<'a>,
+        destination: Destination,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self> {
         let finding = asked.finding;
         report::check(asked.report.report.as_deref(), finding.output.overwrite)?;
         let job = Job::begin(&finding.resources, interrupt)?;
         let others = [asked.partition_by, &asked.carry.columns].concat();
-        let table = job.register_input(finding, &others, &destination)?;
+        let table = job.register_input(finding, &others, &destination).await?;
         job.load_model_for(&finding.resources, &[&table])?;
         let groups = Groups::new(asked.kind.name, asked.partition_by);
         Ok(Self { asked, job, destination, table, groups })

@@ -11,13 +11,13 @@ use datafusion::datasource::MemTable;
 use futures::StreamExt;
 use sembla_sql::{Engine, EngineOptions, Outcome, Progress, Session, SessionOptions};
 
-use super::INPUT;
+use super::{INPUT, images};
 use crate::args::{FindingArgs, InputArgs, OutputArgs, ResourceArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::{EMBEDDING, Stages};
 use crate::{notice, terminal};
-use sembla_jobs::input::{InputFiles, InputTable, register};
+use sembla_jobs::input::{InputFiles, InputTable, are_images, register};
 use sembla_jobs::numbers::{count, rate};
 use sembla_jobs::output::{Format, ResultFile, RowPrinter};
 
@@ -104,12 +104,15 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     /// When a file or a column is not what it should be.
-    pub(crate) fn register_input(
+    pub(crate) async fn register_input(
         &self,
         args: &FindingArgs,
         others: &[String],
         output: &Destination,
     ) -> Result<InputTable> {
+        if are_images(&args.input.inputs)? {
+            return images::register(self, args, others).await;
+        }
         let condition = args.input.condition.as_deref();
         let table =
             self.register_where(INPUT, &args.input.inputs, &args.input, others, output, condition)?;
@@ -163,18 +166,46 @@ impl<'a> Job<'a> {
     /// # Errors
     /// What the query says.
     pub(crate) async fn embed_into(&self, name: &str, sql: &str) -> Result<()> {
-        let mut stream = sembla_sql::planning::stream(self.rows(sql).await?).await?;
-        let schema = stream.schema();
-        let (mut batches, mut rows) = (Vec::new(), 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            rows += batch.num_rows() as u64;
-            self.stages.update(EMBEDDING, rows, None);
-            batches.push(batch);
+        self.embed_each_into(name, &[sql.to_string()], Ok).await.map(|_| ())
+    }
+
+    /// Makes the rows of several queries that embed, one after another, the table `name` of the
+    /// session, in memory; each batch is what `change` makes of it. Gives the number of rows.
+    ///
+    /// # Errors
+    /// What the queries and `change` say.
+    pub(crate) async fn embed_each_into(
+        &self,
+        name: &str,
+        queries: &[String],
+        mut change: impl FnMut(RecordBatch) -> Result<RecordBatch>,
+    ) -> Result<u64> {
+        let (mut batches, mut rows, mut kept) = (Vec::new(), 0, 0);
+        let mut planned = None;
+        for sql in queries {
+            let mut stream = sembla_sql::planning::stream(self.rows(sql).await?).await?;
+            planned = Some(stream.schema());
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                rows += batch.num_rows() as u64;
+                self.stages.update(EMBEDDING, rows, None);
+                let batch = change(batch)?;
+                kept += batch.num_rows() as u64;
+                batches.push(batch);
+            }
         }
+        let schema = batches.first().map(RecordBatch::schema).or(planned);
+        let schema = schema.ok_or_else(|| Failure::user("the input has no rows"))?;
         let table = MemTable::try_new(schema, vec![batches])?;
         self.session.context().register_table(name, Arc::new(table))?;
-        Ok(())
+        Ok(kept)
+    }
+
+    /// The components of the vectors of the model that is used; 0 when none was loaded.
+    pub(crate) fn dimension(&self) -> usize {
+        let models = self.session.models().list();
+        let model = models.into_iter().find(|entry| entry.is_default).and_then(|entry| entry.model);
+        model.map_or(0, |model| model.info().dimension)
     }
 
     /// Runs `work` so that Ctrl-C ends it, and takes the bars away at its end.

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: &MineArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register_input(finding, &[], &destination)?;
+    let table = job.register_input(finding, &[], &destination).await?;
     let other = match &args.with {
         Some(file) => Some(job.register(
             OTHER,

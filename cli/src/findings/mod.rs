@@ -7,6 +7,7 @@
 pub(crate) mod dedup;
 mod described;
 pub(crate) mod groups;
+pub(crate) mod images;
 mod job;
 pub(crate) mod mine;
 pub(crate) mod rerank;

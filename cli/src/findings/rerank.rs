@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<()> 
     }
     let destination = Destination::new(&finding.output)?;
     let job = Job::begin(&finding.resources, interrupt)?;
-    let table = job.register_input(finding, &args.carry.columns, &destination)?;
+    let table = job.register_input(finding, &args.carry.columns, &destination).await?;
     job.load_model(&finding.resources)?;
     job.guarded(async {
         let sql = statement(args, destination.shows_texts(&table)?)?;

@@ -292,6 +292,10 @@ fn load(spec: &ModelSpec) -> Result<Model> {
             "model '{}' is a cross-encoder, which scores pairs and makes no vectors",
             model.info().name
         ))),
+        _ if !model.info().takes.has_texts() => Err(Failure::user(format!(
+            "model '{}' takes images only; name a folder of images as the input",
+            model.info().name
+        ))),
         _ => Ok(model),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Files are read by the readers, as in SQL. `files` adds what only a command knows, that its
 //! output is no input; `plan` finds the columns that are wanted before the work begins, `rows`
-//! reads them, `table` makes a table of a session of it, and `condition` leaves out rows of that.
+//! reads them, `images` tells folders of images from those of tables, `table` makes a table of a
+//! session of it, and `condition` leaves out rows of that.
 
 /// Gets a line that the user should see, such as a delimiter that was guessed.
 pub type Notice<'a> = &'a dyn Fn(&str);
@@ -10,12 +11,14 @@ pub type Notice<'a> = &'a dyn Fn(&str);
 mod columns;
 mod condition;
 mod files;
+mod images;
 mod plan;
 mod rows;
 mod table;
 
 pub use columns::{all_columns, text_column};
 pub use files::{inspect, resolve};
+pub use images::are_images;
 pub use plan::{Plan, Wanted};
 pub use rows::Rows;
 pub use sembla_readers::files::{DataFile, PARTIAL};

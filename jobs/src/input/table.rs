@@ -68,6 +68,8 @@ pub struct InputTable {
     pub has_text: bool,
     /// Whether there is a column `embedding`.
     pub has_vectors: bool,
+    /// Whether its rows are images, whose ids are their paths.
+    pub has_images: bool,
 }
 
 /// The columns of the files that play a role.
@@ -79,6 +81,21 @@ struct Roles {
 }
 
 impl InputTable {
+    /// A table of so many images, which have paths for ids and vectors of `dimension` components.
+    pub fn of_images(rows: u64, dimension: usize) -> Self {
+        let roles =
+            Roles { text: None, id: Some("path".into()), vectors: Some("of the images".into()) };
+        Self {
+            roles,
+            dimension: Some(dimension),
+            condition: None,
+            rows,
+            has_text: false,
+            has_vectors: true,
+            has_images: true,
+        }
+    }
+
     /// Which columns were taken, in words: `text: body, id: row number, vectors: embedding (384)`.
     pub fn columns_used(&self) -> String {
         let mut words = Vec::new();
@@ -123,6 +140,7 @@ pub fn register(
         rows: stream.plan.rows,
         has_text: schema.index_of(TEXT).is_ok(),
         has_vectors: roles.vectors.is_some(),
+        has_images: false,
         dimension: stream.dimension()?,
         roles,
     };

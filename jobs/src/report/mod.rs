@@ -1,5 +1,5 @@
 //! The report of `sembla cluster` and `sembla topics`: one page for people, with a map of the texts
-//! and a list of their groups.
+//! and a list of their groups. [`gallery`] is that of a search among images.
 //!
 //! Invariants:
 //! * The page is whole: styles, scripts and the chart library are in it, and its content security
@@ -10,6 +10,7 @@
 //! This file has what a page says; `page` makes HTML of it, `map` the chart, `colours` the colours.
 
 mod colours;
+pub mod gallery;
 mod map;
 mod page;
 

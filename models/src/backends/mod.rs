@@ -9,11 +9,14 @@ mod table;
 
 use std::path::Path;
 
+use crate::families::Transformer;
 use crate::inputs::{Sequence, TextReader};
 use crate::layout::{Layout, LayoutKind};
+use crate::weights::Weights;
 use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
 
 use self::onnx::Engine;
+pub(crate) use self::onnx::ImageEngine;
 pub use self::table::TableParts;
 pub(crate) use self::table::TokenTable;
 
@@ -99,6 +102,7 @@ pub(crate) fn length_limit(layout: &Layout, spec: &ModelSpec, name: &str) -> Res
     match layout.kind {
         LayoutKind::Static { .. } => table::check_options(spec, name).map(|()| None),
         LayoutKind::Encoder | LayoutKind::CrossEncoder => onnx::length_limit(layout),
+        LayoutKind::Towers => Ok(None),
     }
 }
 
@@ -120,7 +124,23 @@ pub(crate) fn load(
         LayoutKind::Encoder | LayoutKind::CrossEncoder => {
             Box::new(Engine::load(layout, spec, reader, name, profile)?)
         }
+        LayoutKind::Towers => return Err(ModelError::Bug("towers are loaded one by one".into())),
     })
+}
+
+/// Loads the backend of a text tower. `layout` is for messages.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_text_tower(
+    transformer: Transformer,
+    weights: &Weights,
+    layout: &Layout,
+    spec: &ModelSpec,
+    reader: &TextReader,
+    name: &str,
+) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(Engine::load_tower(transformer, weights, layout, spec, reader, name)?))
 }
 
 /// Copies one sequence's result to its place.

@@ -88,7 +88,7 @@ impl<'a> Keys<'a> {
         let name = self.text(key)?.unwrap_or(default);
         HiddenActivation::parse(name).ok_or_else(|| {
             self.bad(format!(
-                "{key} must be gelu, gelu_new, gelu_pytorch_tanh, relu or silu, got '{name}'"
+                "{key} must be gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, relu or silu, got '{name}'"
             ))
         })
     }

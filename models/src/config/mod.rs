@@ -26,6 +26,8 @@ pub enum HiddenActivation {
     Gelu,
     /// GELU in its tanh form.
     GeluTanh,
+    /// `x·σ(1.702·x)`.
+    QuickGelu,
     /// `max(x, 0)`.
     Relu,
     /// `x / (1 + e^-x)`.
@@ -37,6 +39,7 @@ impl HiddenActivation {
         Some(match name {
             "gelu" | "gelu_python" => Self::Gelu,
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Self::GeluTanh,
+            "quick_gelu" => Self::QuickGelu,
             "relu" => Self::Relu,
             "silu" | "swish" => Self::Silu,
             _ => return None,
@@ -48,6 +51,7 @@ impl HiddenActivation {
         match self {
             Self::Gelu => "gelu",
             Self::GeluTanh => "gelu_tanh",
+            Self::QuickGelu => "quick_gelu",
             Self::Relu => "relu",
             Self::Silu => "silu",
         }
@@ -74,6 +78,8 @@ pub(crate) struct Spelling {
     pub(crate) positions: usize,
     /// Key of the activation between the two linear layers of a block.
     pub(crate) activation: &'static str,
+    /// That activation where the key is missing.
+    pub(crate) activation_default: &'static str,
     /// Key of what is added to a variance, where there is one.
     pub(crate) norm_epsilon: Option<&'static str>,
     /// What is added to a variance where no key says so.
@@ -90,6 +96,7 @@ impl Spelling {
         vocabulary: 30522,
         positions: 512,
         activation: "hidden_act",
+        activation_default: "gelu",
         norm_epsilon: Some("layer_norm_eps"),
         norm_epsilon_default: 1e-12,
     };
@@ -120,6 +127,8 @@ pub(crate) struct TransformerConfig {
     pub(crate) position_padding: Option<usize>,
     /// Names of the labels of a classifier, in order of their ids.
     pub(crate) labels: Vec<String>,
+    /// Components of a patch, for a transformer that reads images; `None` reads token ids.
+    pub(crate) patch_width: Option<usize>,
 }
 
 impl TransformerConfig {
@@ -137,7 +146,7 @@ impl TransformerConfig {
             layers: keys.size(spelling.layers, 1024)?,
             heads: keys.size(spelling.heads, 4096)?,
             intermediate: keys.size(spelling.intermediate, 1 << 18)?,
-            activation: keys.activation(spelling.activation, "gelu")?,
+            activation: keys.activation(spelling.activation, spelling.activation_default)?,
             norm_epsilon: match spelling.norm_epsilon {
                 Some(key) => keys.positive(key, spelling.norm_epsilon_default)?,
                 None => spelling.norm_epsilon_default,
@@ -146,6 +155,7 @@ impl TransformerConfig {
             positions: keys.count("max_position_embeddings", spelling.positions, 1 << 20)?,
             position_padding: None,
             labels: labels(keys)?,
+            patch_width: None,
         };
         if !config.hidden.is_multiple_of(config.heads) {
             return Err(keys.bad(format!(

@@ -2,15 +2,19 @@
 //!
 //! A family says which values of `model_type` are its own, how it reads a `config.json`, and how
 //! its graph is put together from the pieces of `graph`. To add one, write its file beside these
-//! and put it on [`FAMILIES`]. Nothing here runs a graph or reads a file.
+//! and put it on [`FAMILIES`]; those that take images have a list of their own in [`towers`].
+//! Nothing here runs a graph or reads a file.
 
 mod bert;
+mod clip;
 mod distilbert;
 mod modernbert;
 mod mpnet;
 mod roberta;
+mod siglip;
 #[cfg(test)]
 mod tests;
+pub(crate) mod towers;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -51,7 +55,8 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// configuration asks for.
     fn body(&self, b: &mut Builder<'_>) -> Result<String>;
 
-    /// Writes the nodes from the vectors of all tokens, `x`, to the scores of each text.
+    /// Writes the nodes from the vectors of all tokens, `x`, to the scores of each text, or to the
+    /// vector of each image.
     ///
     /// # Errors
     /// As [`Architecture::body`].
@@ -131,7 +136,8 @@ impl Transformer {
     /// The errors of [`Transformer::build`]. No weights are read.
     pub(crate) fn quantisable(&self, weights: &Weights) -> Result<Vec<String>> {
         let mut builder = Builder::new(&self.config, weights, Form::Packed, true, true)?;
-        self.assemble(&mut builder, Task::Embed)?;
+        let reads_images = self.config.patch_width.is_some();
+        self.assemble(&mut builder, if reads_images { Task::Pool } else { Task::Embed })?;
         Ok(builder.into_quantisable())
     }
 
@@ -140,7 +146,7 @@ impl Transformer {
         let x = self.architecture.body(b)?;
         match task {
             Task::Embed => Ok(x),
-            Task::Classify => self.architecture.head(b, &x),
+            Task::Pool | Task::Classify => self.architecture.head(b, &x),
         }
     }
 }
@@ -151,6 +157,7 @@ fn unknown_type(keys: &Keys<'_>, found: &str) -> ModelError {
     } else {
         format!("has model_type '{found}', for which no graph can be built")
     };
-    let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.model_types).copied().collect();
+    let texts = FAMILIES.iter().flat_map(|family| family.model_types).copied();
+    let known: Vec<&str> = texts.chain(towers::model_types()).collect();
     keys.bad(format!("{what}; supported: {}; other models need an .onnx file", known.join(", ")))
 }

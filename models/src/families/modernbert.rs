@@ -94,8 +94,11 @@ impl ModernBert {
         };
         let wqkv = format!("{name}attn.Wqkv");
         let qkv = b.linear(&input, &[(&wqkv, 3 * hidden)], hidden, self.attention_bias, None)?;
-        let kind =
-            AttentionKind { rope_theta: Some(sight.rope_theta), window: sight.window, bias: None };
+        let kind = AttentionKind {
+            rope_theta: Some(sight.rope_theta),
+            window: sight.window,
+            ..AttentionKind::default()
+        };
         let mixed = attention(b, &qkv, &kind)?;
         let wo = format!("{name}attn.Wo");
         let mixed = b.linear(&mixed, &[(&wo, hidden)], hidden, self.attention_bias, None)?;

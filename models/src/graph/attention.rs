@@ -18,6 +18,8 @@ pub(crate) struct AttentionKind {
     pub(crate) rope_theta: Option<f32>,
     /// Keys further away than this are not seen.
     pub(crate) window: Option<usize>,
+    /// Whether keys after the query are not seen.
+    pub(crate) causal: bool,
     /// A constant `[heads, 2·positions - 1]`: what is added to the score of the key at distance `d`
     /// from its query, at column `positions - 1 + d`.
     pub(crate) bias: Option<String>,
@@ -33,6 +35,7 @@ pub(crate) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind) ->
                 float("scale", scale),
                 float("rope_theta", kind.rope_theta.unwrap_or(0.0)),
                 int("window", kind.window.unwrap_or(0) as i64),
+                int("causal", i64::from(kind.causal)),
             ];
             let mut inputs = vec![qkv, "offsets"];
             inputs.extend(kind.bias.as_deref());
@@ -59,7 +62,7 @@ fn padded(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind, scale: f32) -> R
         let bias = relative_bias(b, table)?;
         scores = b.op("Add", &[&scores, &bias], Vec::new());
     }
-    let mask = mask(b, kind.window)?;
+    let mask = mask(b, kind)?;
     let scores = b.op("Add", &[&scores, &mask], Vec::new());
     let shares = b.op("Softmax", &[&scores], vec![int("axis", -1)]);
     let mixed = b.op("MatMul", &[&shares, &value], Vec::new());
@@ -103,19 +106,25 @@ fn distances(b: &mut Builder<'_>) -> Result<String> {
     })
 }
 
-/// What is added to the scores so that padding, and keys outside the window, are not seen.
-fn mask(b: &mut Builder<'_>, window: Option<usize>) -> Result<String> {
-    b.shared(&format!("mask {window:?}"), |b| {
+/// What is added to the scores so that padding, keys outside the window, and later ones where those
+/// don't count, are not seen.
+fn mask(b: &mut Builder<'_>, kind: &AttentionKind) -> Result<String> {
+    b.shared(&format!("mask {:?} {}", kind.window, kind.causal), |b| {
         let zero = b.int(0)?;
         let seen = b.op("Greater", &["attention_mask", &zero], Vec::new());
         let axes = b.ints(&[1, 2])?;
         let mut seen = b.op("Unsqueeze", &[&seen, &axes], Vec::new());
-        if let Some(window) = window {
+        if let Some(window) = kind.window {
             let distances = distances(b)?;
             let distances = b.op("Abs", &[&distances], Vec::new());
             let window = b.int(window as i64)?;
             let near = b.op("LessOrEqual", &[&distances, &window], Vec::new());
             seen = b.op("And", &[&seen, &near], Vec::new());
+        }
+        if kind.causal {
+            let (distances, here) = (distances(b)?, b.int(0)?);
+            let before = b.op("LessOrEqual", &[&distances, &here], Vec::new());
+            seen = b.op("And", &[&seen, &before], Vec::new());
         }
         let (nothing, unseen) = (b.float(0.0)?, b.float(UNSEEN)?);
         Ok(b.op("Where", &[&seen, &nothing, &unseen], Vec::new()))

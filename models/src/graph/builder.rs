@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
     /// A graph of that form with its inputs and nothing else. With `dry`, no weights are read.
     ///
     /// # Errors
-    /// [`ModelError::Bug`](crate::ModelError::Bug) for a padded graph in 8 bits.
+    /// [`ModelError::Bug`](crate::ModelError::Bug) for a padded graph in 8 bits or of images.
     pub(crate) fn new(
         config: &'a TransformerConfig,
         weights: &'a Weights,
@@ -60,6 +60,9 @@ impl<'a> Builder<'a> {
         quantised: bool,
         dry: bool,
     ) -> Result<Self> {
+        if config.patch_width.is_some() && form == Form::Padded {
+            return Err(crate::ModelError::Bug("images have no padded graph".into()));
+        }
         if quantised && form == Form::Padded {
             return Err(crate::ModelError::Bug("a padded graph can't be quantised".into()));
         }
@@ -86,6 +89,13 @@ impl<'a> Builder<'a> {
 
     /// Declares the inputs of the form.
     fn inputs(&mut self) {
+        if let Some(width) = self.config.patch_width {
+            let dims = [Dim::Named("patches"), Dim::Known(width)];
+            self.writer.input("patches", data_type::FLOAT, &dims);
+            let dims = [Dim::Named("images_and_one")];
+            self.writer.input("offsets", data_type::INT64, &dims);
+            return;
+        }
         let names = match self.form {
             Form::Padded => ["input_ids", "attention_mask"],
             Form::Packed => ["input_ids", "position_ids"],
@@ -121,6 +131,7 @@ impl<'a> Builder<'a> {
         let labels = if task == Task::Classify { self.config.labels.len() } else { 0 };
         let batch = Dim::Named("batch");
         let (name, dims) = match (task, self.form) {
+            (Task::Pool, _) => ("pooler_output", vec![batch, Dim::Known(hidden)]),
             (Task::Classify, _) => ("logits", vec![batch, Dim::Known(labels)]),
             (Task::Embed, Form::Padded) => {
                 ("last_hidden_state", vec![batch, Dim::Named("tokens"), Dim::Known(hidden)])
@@ -385,6 +396,12 @@ impl<'a> Builder<'a> {
         }
         Ok(match activation {
             HiddenActivation::Relu => self.op("Relu", &[x], Vec::new()),
+            HiddenActivation::QuickGelu => {
+                let factor = self.float(1.702)?;
+                let scaled = self.op("Mul", &[x, &factor], Vec::new());
+                let gate = self.op("Sigmoid", &[&scaled], Vec::new());
+                self.op("Mul", &[x, &gate], Vec::new())
+            }
             HiddenActivation::Silu => {
                 let gate = self.op("Sigmoid", &[x], Vec::new());
                 self.op("Mul", &[x, &gate], Vec::new())

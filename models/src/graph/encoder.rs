@@ -50,6 +50,29 @@ pub(crate) fn layer(
     b.add_norm(&narrow, &x, &norm(&names.output_norm))
 }
 
+/// One layer that normalises before each of its halves: attention and feed-forward, each added to
+/// its input.
+pub(crate) fn layer_normalised_first(
+    b: &mut Builder<'_>,
+    x: &str,
+    names: &LayerNames,
+    kind: &AttentionKind,
+) -> Result<String> {
+    let (hidden, intermediate) = (b.config.hidden, b.config.intermediate);
+    let norm = |name| Norm { name, width: hidden, shift: true };
+    let input = b.norm(x, &norm(&names.attention_norm))?;
+    let parts = [(&*names.query, hidden), (&*names.key, hidden), (&*names.value, hidden)];
+    let qkv = b.linear(&input, &parts, hidden, true, None)?;
+    let mixed = attention(b, &qkv, kind)?;
+    let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
+    let x = b.op("Add", &[x, &mixed], Vec::new());
+    let input = b.norm(&x, &norm(&names.output_norm))?;
+    let activation = Some(b.config.activation);
+    let wide = b.linear(&input, &[(&names.up, intermediate)], hidden, true, activation)?;
+    let narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
+    Ok(b.op("Add", &[&x, &narrow], Vec::new()))
+}
+
 /// Which of two kinds of sentence a token belongs to, where a model has a table of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Segments {
@@ -104,7 +127,7 @@ pub(crate) fn embeddings(
 }
 
 /// The row of the position table for each token.
-fn positions(b: &mut Builder<'_>) -> Result<String> {
+pub(crate) fn positions(b: &mut Builder<'_>) -> Result<String> {
     match (b.form, b.config.position_padding) {
         (Form::Packed, _) => Ok("position_ids".to_string()),
         (Form::Padded, None) => places(b),

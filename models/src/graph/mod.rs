@@ -19,6 +19,8 @@ use crate::weights::{Embedding, Linear};
 pub(crate) enum Task {
     /// `last_hidden_state`: a vector per token.
     Embed,
+    /// `pooler_output`: a vector per image.
+    Pool,
     /// `logits`: a score per label and text.
     Classify,
 }
@@ -31,7 +33,8 @@ pub(crate) enum Form {
     Padded,
     /// `input_ids` and `position_ids` (and `token_type_ids` where used) of shape `[tokens]`, and
     /// `offsets` `[batch + 1]`: the start of each text, and the end of the last. Outputs `[tokens,
-    /// hidden]` or `[batch, labels]`.
+    /// hidden]` or `[batch, labels]`. Of images, `patches` of shape `[tokens, width]` come instead
+    /// of ids and positions.
     Packed,
 }
 

@@ -8,7 +8,7 @@ mod text;
 mod wordpiece;
 
 pub use self::spans::TokenSpan;
-pub(crate) use self::text::{Reading, TextReader};
+pub(crate) use self::text::{Extent, Reading, TextReader};
 
 /// One thing that a model is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,16 +17,19 @@ pub(crate) enum Input<'a> {
     Text(&'a str),
     /// Two texts, to be scored together.
     Pair(&'a str, &'a str),
+    /// An image, by the hash of its file.
+    Image(&'a [u8; 32]),
 }
 
 impl Input<'_> {
     /// Its contents, piece by piece, as a hash of it takes them.
     pub(crate) fn contents(&self) -> impl Iterator<Item = &[u8]> {
         let (first, second) = match self {
-            Self::Text(text) => (text, None),
-            Self::Pair(first, second) => (first, Some(second)),
+            Self::Text(text) => (text.as_bytes(), None),
+            Self::Pair(first, second) => (first.as_bytes(), Some(second.as_bytes())),
+            Self::Image(hash) => (&b"image"[..], Some(&hash[..])),
         };
-        std::iter::once(first).chain(second).map(|text| text.as_bytes())
+        std::iter::once(first).chain(second)
     }
 }
 

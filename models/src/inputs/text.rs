@@ -37,8 +37,52 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Which tokens of a sequence a model sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All there are.
+    All,
+    /// None after the first of these; `None` is the largest id that the tokenizer has.
+    UpTo(Option<u32>),
+    /// Always so many: filled up with padding that the model sees like a word.
+    Filled {
+        /// Tokens of every sequence.
+        length: usize,
+        /// The id of padding, where the tokenizer names none.
+        padding: u32,
+    },
+}
+
+impl Extent {
+    /// The same with the ids that a tokenizer has.
+    fn settled(self, tokenizer: &Tokenizer, named: Option<&str>) -> Self {
+        match self {
+            Self::UpTo(None) => Self::UpTo(tokenizer.get_vocab(true).into_values().max()),
+            Self::Filled { length, padding } => {
+                let named = named.and_then(|token| tokenizer.token_to_id(token));
+                let own = || tokenizer.get_padding().map(|padding| padding.pad_id);
+                Self::Filled { length, padding: named.or_else(own).unwrap_or(padding) }
+            }
+            same => same,
+        }
+    }
+
+    /// Cuts or fills the ids of a sequence.
+    fn apply(self, ids: &mut Vec<u32>) {
+        match self {
+            Self::All | Self::UpTo(None) => {}
+            Self::UpTo(Some(end)) => {
+                if let Some(place) = ids.iter().position(|id| *id == end) {
+                    ids.truncate(place + 1);
+                }
+            }
+            Self::Filled { length, padding } => ids.resize(length, padding),
+        }
+    }
+}
+
 /// How texts are read for a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reading {
     /// Most tokens of a sequence, special tokens included; `None` is no limit.
     pub(crate) max_length: Option<usize>,
@@ -50,6 +94,10 @@ pub(crate) struct Reading {
     /// Whether of a long text only so many characters are read as the limit has tokens of median
     /// length, which is model2vec's rule.
     pub(crate) reads_beginning: bool,
+    /// Which tokens of a text the model sees.
+    pub(crate) extent: Extent,
+    /// The token that the directory names as padding.
+    pub(crate) padding_token: Option<String>,
 }
 
 /// A model's tokenizer with its limit.
@@ -74,7 +122,7 @@ impl TextReader {
     /// # Errors
     /// [`ModelError::BadModelFile`] for a file that is not a tokenizer, and
     /// [`ModelError::BadOption`] for a limit that has no room for the special tokens.
-    pub(crate) fn load(path: &Path, model: &str, reading: Reading) -> Result<Self> {
+    pub(crate) fn load(path: &Path, model: &str, mut reading: Reading) -> Result<Self> {
         let Reading { max_length, add_special_tokens, lowercase, .. } = reading;
         let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
         if size > TOKENIZER_BYTES_MAX {
@@ -88,6 +136,7 @@ impl TextReader {
         let mut tokenizer = parse(&bytes).map_err(|problem| {
             ModelError::file(path, format!("is not a tokenizer: {}", one_line(&problem)))
         })?;
+        reading.extent = reading.extent.settled(&tokenizer, reading.padding_token.as_deref());
         // Whatever is encoded from here on must not be filled up to a length that the file chose.
         tokenizer.with_padding(None);
         let added = match tokenizer.get_post_processor() {
@@ -158,6 +207,7 @@ impl TextReader {
         self.in_parallel(inputs, cancel, |input| match *input {
             Input::Text(text) => self.text(prompt, text, skip),
             Input::Pair(first, second) => self.pair(first, second),
+            Input::Image(_) => Err(ModelError::Bug("an image is no text".into())),
         })
     }
 
@@ -168,7 +218,7 @@ impl TextReader {
             "" => Cow::Borrowed(seen),
             prompt => format!("{prompt}{seen}").into(),
         };
-        let (ids, truncated) = match self.quickly(&text, self.limit)? {
+        let (mut ids, truncated) = match self.quickly(&text, self.limit)? {
             Some(Pieced { ids, truncated }) => (ids, truncated),
             None => {
                 let encoding = self.run(self.cased(&text).as_ref().into())?;
@@ -178,6 +228,7 @@ impl TextReader {
                 (ids, truncated)
             }
         };
+        self.reading.extent.apply(&mut ids);
         Ok(Sequence { ids, type_ids: None, skip, truncated: truncated || is_cut })
     }
 
@@ -361,6 +412,8 @@ mod tests {
             lowercase: false,
             pools_prompt: true,
             reads_beginning: false,
+            extent: Extent::All,
+            padding_token: None,
         };
         TextReader::load(&builtin.join("tokenizer.json"), "test", reading).expect("load")
     }

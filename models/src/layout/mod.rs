@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use self::modules::{dense, pooling_modes};
+use crate::families::towers::Towers;
 use crate::info::Similarity;
 use crate::pool::{PoolingMode, Step, TorchActivation};
 use crate::weights::Weights;
@@ -35,6 +36,8 @@ pub(crate) enum LayoutKind {
     Encoder,
     /// A transformer that scores pairs.
     CrossEncoder,
+    /// A transformer for texts, one for images, or both into one space.
+    Towers,
 }
 
 /// Where the numbers are.
@@ -52,7 +55,12 @@ pub(crate) struct Layout {
     pub(crate) root: PathBuf,
     pub(crate) kind: LayoutKind,
     pub(crate) weights: WeightFile,
+    /// `tokenizer.json`; empty where the model takes no texts.
     pub(crate) tokenizer: PathBuf,
+    /// The token that `tokenizer_config.json` names as padding.
+    pub(crate) padding_token: Option<String>,
+    /// How images are made ready; `Value::Null` where no file says so.
+    pub(crate) preprocessor: Value,
     /// `config.json` of the transformer; `Value::Null` where there is none.
     pub(crate) config: Value,
     pub(crate) config_path: PathBuf,
@@ -95,7 +103,15 @@ impl Layout {
             root: source.to_path_buf(),
             kind,
             weights: find_weights(&folder)?,
-            tokenizer: find_tokenizer(source, &folder)?,
+            tokenizer: match kind {
+                LayoutKind::Towers if !Towers::take_texts(&config) => PathBuf::new(),
+                _ => find_tokenizer(source, &folder)?,
+            },
+            padding_token: None,
+            preprocessor: match kind {
+                LayoutKind::Towers => preprocessor(&folder)?,
+                _ => Value::Null,
+            },
             max_length: None,
             lowercase: false,
             pooling: Vec::new(),
@@ -138,7 +154,9 @@ impl Layout {
             files.extend(entries.map(|entry| entry.path()).filter(|path| {
                 path.extension().is_some_and(|extension| extension == "safetensors")
                     || path.file_name().is_some_and(|name| {
-                        name == "config.json" || name.to_string_lossy().starts_with("sentence_")
+                        name == "config.json"
+                            || PREPROCESSORS.iter().any(|known| name == *known)
+                            || name.to_string_lossy().starts_with("sentence_")
                     })
             }));
         }
@@ -170,6 +188,8 @@ impl Layout {
             kind: LayoutKind::Encoder,
             weights: WeightFile::Onnx(path.to_path_buf()),
             tokenizer: find_tokenizer(folder, above)?,
+            padding_token: None,
+            preprocessor: Value::Null,
             config: Value::Null,
             config_path: home.join("config.json"),
             max_length: None,
@@ -194,11 +214,13 @@ impl Layout {
                 break;
             }
         }
-        if self.max_length.is_none()
-            && let Some(config) = json(&folder.join("tokenizer_config.json"))?
-        {
+        if let Some(config) = json(&folder.join("tokenizer_config.json"))? {
             // Tokenizers without a limit carry a number near 1e30 here.
-            self.max_length = whole(&config, "model_max_length").filter(|n| *n < 1 << 24);
+            let own = || whole(&config, "model_max_length").filter(|n| *n < 1 << 24);
+            self.max_length = self.max_length.or_else(own);
+            let padding = config.get("pad_token");
+            let padding = padding.and_then(|token| token.get("content").or(Some(token)));
+            self.padding_token = padding.and_then(Value::as_str).map(str::to_string);
         }
         Ok(())
     }
@@ -217,7 +239,7 @@ impl Layout {
                     return Err(ModelError::file(
                         self.root.join("modules.json"),
                         format!(
-                            "names the unsupported module '{other}'; supported are Transformer, StaticEmbedding, Pooling, Dense, Normalize"
+                            "names the unsupported module '{other}'; supported are Transformer, CLIPModel, StaticEmbedding, Pooling, Dense, Normalize"
                         ),
                     ));
                 }
@@ -255,6 +277,20 @@ const SENTENCE_CONFIGS: &[&str] = &[
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 ];
+
+/// Files that may say how images are made ready, the first that is there counts.
+const PREPROCESSORS: &[&str] = &["preprocessor_config.json", "processor_config.json"];
+
+/// What a folder says of how images are made ready.
+fn preprocessor(folder: &Path) -> Result<Value> {
+    for name in PREPROCESSORS {
+        if let Some(config) = json(&folder.join(name))? {
+            // Files that speak of texts as well have a part for images.
+            return Ok(config.get("image_processor").cloned().unwrap_or(config));
+        }
+    }
+    Ok(Value::Null)
+}
 
 /// Reads a JSON file; `None` where there is none.
 fn json(path: &Path) -> Result<Option<Value>> {
@@ -314,11 +350,11 @@ fn first_module_folder(root: &Path, modules: &Value) -> Result<PathBuf> {
     let first =
         first.ok_or_else(|| ModelError::file(root.join("modules.json"), "lists no module"))?;
     let class = class_of(first);
-    if !matches!(class, "Transformer" | "StaticEmbedding") {
+    if !matches!(class, "Transformer" | "CLIPModel" | "StaticEmbedding") {
         return Err(ModelError::file(
             root.join("modules.json"),
             format!(
-                "starts with the module '{class}'; Sembla runs models that start with Transformer or StaticEmbedding"
+                "starts with the module '{class}'; Sembla runs models that start with Transformer, CLIPModel or StaticEmbedding"
             ),
         ));
     }
@@ -326,6 +362,9 @@ fn first_module_folder(root: &Path, modules: &Value) -> Result<PathBuf> {
 }
 
 fn kind(modules: Option<&Value>, config: &Value, settings: &Value, folder: &Path) -> LayoutKind {
+    if Towers::are_in(config) {
+        return LayoutKind::Towers;
+    }
     let model2vec = config.get("model_type").and_then(Value::as_str) == Some("model2vec");
     let first = modules.and_then(Value::as_array).and_then(|modules| modules.first());
     let embedding_bag = first.map(class_of) == Some("StaticEmbedding");

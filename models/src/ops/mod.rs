@@ -83,6 +83,7 @@ enum Function {
     None,
     Gelu,
     GeluTanh,
+    QuickGelu,
     Relu,
     Silu,
 }
@@ -93,6 +94,7 @@ impl Function {
             "none" => Self::None,
             "gelu" => Self::Gelu,
             "gelu_tanh" => Self::GeluTanh,
+            "quick_gelu" => Self::QuickGelu,
             "relu" => Self::Relu,
             "silu" => Self::Silu,
             _ => return None,
@@ -106,6 +108,9 @@ impl Function {
             Self::None => {}
             Self::Gelu => values.iter_mut().for_each(|value| *value = math::gelu(*value)),
             Self::GeluTanh => values.iter_mut().for_each(|value| *value = math::gelu_tanh(*value)),
+            Self::QuickGelu => {
+                values.iter_mut().for_each(|value| *value = math::quick_gelu(*value));
+            }
             Self::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
             Self::Silu => values.iter_mut().for_each(|value| *value = math::silu(*value)),
         }

@@ -267,7 +267,7 @@ impl Weights {
     pub(crate) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
         let block = self.check_matrix(name, rows, columns)?;
         let Some(block) = block else {
-            return Ok(Matrix::F32(self.floats(name, &[rows, columns])?));
+            return Ok(Matrix::F32(self.floats(name, &self.stored(name, rows, columns))?));
         };
         Ok(Matrix::Q8 {
             values: self.bytes(name, &[rows, columns])?,
@@ -284,10 +284,10 @@ impl Weights {
         rows: usize,
         columns: usize,
     ) -> Result<Option<usize>> {
-        let (file, entry) = self.checked(name, &[rows, columns])?;
+        let (file, entry) = self.checked(name, &self.stored(name, rows, columns))?;
         match entry.dtype {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => return Ok(None),
-            Dtype::I8 => {}
+            Dtype::I8 if entry.shape.len() == 2 => {}
             other => {
                 return Err(wrong_type(file, name, other, "F32, F16, BF16, F64 or I8 with scales"));
             }
@@ -304,6 +304,22 @@ impl Weights {
                      rows of a number of blocks that divides {columns}"
                 ),
             )),
+        }
+    }
+
+    /// The shape in which a matrix is stored: as such, or as the kernels of a convolution, one for
+    /// each row.
+    fn stored(&self, name: &str, rows: usize, columns: usize) -> Vec<usize> {
+        match self.shape(name) {
+            Some(shape @ [first, rest @ ..])
+                if shape.len() == 4
+                    && *first == rows
+                    && rest.iter().try_fold(1, |all: usize, n| all.checked_mul(*n))
+                        == Some(columns) =>
+            {
+                shape.to_vec()
+            }
+            _ => vec![rows, columns],
         }
     }
 

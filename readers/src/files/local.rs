@@ -69,6 +69,41 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
     Ok(found.files)
 }
 
+/// The files that a path, a folder or a pattern means, whatever they hold, in the order of their
+/// names; of a folder those whose name `is_wanted`. Names that begin with `.` or `_` are passed
+/// over as in [`list`](super::list).
+///
+/// # Errors
+/// [`Error::Option`] when nothing is there, [`Error::Io`] when the disk fails, and [`Error::Limit`]
+/// for too many files.
+pub fn paths(name: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let path = Path::new(name);
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    if path.is_dir() {
+        all_folders(path, true, 0, &mut found)?;
+    } else if glob::is_pattern(name) {
+        for pattern in glob::expanded(name) {
+            for path in matched(&pattern)? {
+                match path.is_dir() {
+                    true => all_folders(&path, true, 0, &mut found)?,
+                    false => found.push(path),
+                }
+            }
+        }
+    }
+    found.retain(|path| is_wanted(&file_name(path)));
+    found.sort();
+    found.dedup();
+    match (found.is_empty(), path.exists(), glob::is_pattern(name)) {
+        (true, false, true) => Err(Error::Option(format!("no file matches '{name}'"))),
+        (true, false, false) => Err(Error::Option(format!("file '{name}' does not exist"))),
+        _ => Ok(found),
+    }
+}
+
 /// Files as they are found.
 struct Found {
     /// What all of them hold, where the user says it.

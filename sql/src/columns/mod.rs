@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 pub mod by_name;
 mod constant;
+pub(crate) mod images;
 pub(crate) mod interval;
 pub(crate) mod keys;
 mod shown;

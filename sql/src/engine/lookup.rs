@@ -27,6 +27,32 @@ impl Models {
                 self.called(name)
             )));
         }
+        if !model.info().takes.has_texts() {
+            return Err(SqlError::Statement(format!(
+                "{function} needs a model that takes texts; model '{}' takes images only, by embed_image",
+                self.called(name)
+            )));
+        }
+        Ok(model)
+    }
+
+    /// A model that turns images into vectors.
+    ///
+    /// # Errors
+    /// When it takes none, and those of [`Models::model`].
+    pub(crate) fn image_encoder(
+        &self,
+        function: &str,
+        name: Option<&str>,
+    ) -> Result<Model, SqlError> {
+        let model = self.model(name)?;
+        if !model.info().takes.has_images() {
+            return Err(SqlError::Statement(format!(
+                "{function} needs a model that takes images, such as CLIP or SigLIP; model '{}' takes {}",
+                self.called(name),
+                model.info().takes
+            )));
+        }
         Ok(model)
     }
 

@@ -5,12 +5,13 @@
 //! means and what its files hold is the readers' to say; here it becomes a table that queries can
 //! scan: [`parquet`] by DataFusion's own reader, [`text`] by ours, both in the order of the files.
 //!
-//! [`calls`] are `read_csv(…)` and its like, [`external`] is `CREATE EXTERNAL TABLE`, [`target`] is
-//! where COPY writes.
+//! [`calls`] are `read_csv(…)` and its like, [`images`] is `read_images(…)`, [`external`] is
+//! `CREATE EXTERNAL TABLE`, [`target`] is where COPY writes.
 
 pub(crate) mod calls;
 mod external;
 mod guarded;
+mod images;
 mod notices;
 mod parquet;
 mod provider;
@@ -36,6 +37,7 @@ use crate::error::missing_table;
 use crate::query::QueryScope;
 pub(crate) use calls::as_names;
 pub(crate) use external::ExternalFiles;
+pub(crate) use images::register as register_images;
 pub use notices::Notices;
 pub use provider::FilesTable;
 

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{DocSection, Documentation};
 
 use super::packed;
 use crate::SqlError;
+use crate::columns::images::{check_image, is_bytes};
 use crate::columns::texts::check_text;
 use crate::columns::vectors::Shape;
 
@@ -22,6 +23,10 @@ pub(crate) enum Takes {
     Packed,
     /// A number.
     Number,
+    /// An image: the bytes of a file, or a text that is the path of one.
+    Image,
+    /// A text, or the bytes of an image.
+    TextOrImage,
     /// A literal, which the function looks at when the query is planned.
     Literal,
     /// A value of any type.
@@ -139,6 +144,9 @@ impl Takes {
     fn check(self, function: &str, data_type: &DataType) -> Result<(), SqlError> {
         match self {
             Self::Text => check_text(function, data_type),
+            Self::Image => check_image(function, data_type),
+            Self::TextOrImage if is_bytes(data_type) => Ok(()),
+            Self::TextOrImage => check_text(function, data_type),
             Self::Vector => Shape::of(function, data_type).map(|_| ()),
             Self::Packed => packed::item(function, data_type).map(|_| ()),
             Self::Number if data_type.is_numeric() || data_type.is_null() => Ok(()),
@@ -151,8 +159,10 @@ impl Takes {
 
     fn coerced(self, data_type: &DataType) -> DataType {
         match (self, data_type) {
-            (Self::Text, DataType::Dictionary(_, values)) => self.coerced(values),
-            (Self::Text, DataType::Null) => DataType::Utf8,
+            (Self::Text | Self::Image | Self::TextOrImage, DataType::Dictionary(_, values)) => {
+                self.coerced(values)
+            }
+            (Self::Text | Self::Image | Self::TextOrImage, DataType::Null) => DataType::Utf8,
             (Self::Number, number) if number.is_numeric() || number.is_null() => DataType::Float64,
             (_, same) => same.clone(),
         }

@@ -13,8 +13,10 @@ use kernel::{AggregateDef, ScalarDef};
 
 mod aggregates;
 mod agreement;
+mod classify;
 mod declaration;
 mod embed;
+mod images;
 mod kernel;
 mod lists;
 mod long_texts;
@@ -31,6 +33,9 @@ pub(crate) use kernel::runs_model;
 /// All scalar functions.
 static SCALARS: &[&ScalarDef] = &[
     &embed::EMBED,
+    &images::EMBED_IMAGE,
+    &images::IMAGE_HASH,
+    &classify::CLASSIFY,
     &quantize::QUANTIZE,
     &packed::HAMMING_DISTANCE,
     &text_pairs::SIMILARITY,

@@ -9,8 +9,10 @@ use sembla_models::{Model, Prompt, Similarity};
 use sembla_operators::similarity as kernels;
 
 use super::declaration::{Declaration, Parameter, Takes};
+use super::images::{FILTER_FIRST, each_vector};
 use super::kernel::{Call, ScalarDef};
 use crate::SqlError;
+use crate::columns::images::is_bytes;
 use crate::columns::vectors::mismatch;
 use crate::engine::Models;
 use crate::query::blocking;
@@ -20,8 +22,16 @@ pub(super) static SIMILARITY: ScalarDef = ScalarDef {
         name: "similarity",
         aliases: &[],
         parameters: &[
-            Parameter { name: "a", takes: Takes::Text, about: "Text." },
-            Parameter { name: "b", takes: Takes::Text, about: "Text." },
+            Parameter {
+                name: "a",
+                takes: Takes::TextOrImage,
+                about: "Text, or bytes of an image.",
+            },
+            Parameter {
+                name: "b",
+                takes: Takes::TextOrImage,
+                about: "Text, or bytes of an image.",
+            },
             Parameter {
                 name: "model",
                 takes: Takes::Literal,
@@ -30,16 +40,27 @@ pub(super) static SIMILARITY: ScalarDef = ScalarDef {
         ],
         required: 2,
         about: "How alike two texts are in meaning, as Float32, by the similarity function of the model (cosine for most; \
-         higher is always nearer). NULL if a text is NULL.",
+         higher is always nearer). With a model of texts and images either may be the bytes of an image; bytes that are none \
+         are an error. NULL if either is NULL.",
         example: "> SELECT round(similarity('a cat', 'a cat'), 3);\n1.0",
     },
     runs_model: true,
     stands_in: None,
     returns: |call| {
-        call.models.encoder(call.name, call.literal(MODEL, 2)?.flatten())?;
+        let name = call.literal(MODEL, 2)?.flatten();
+        let sides = [0, 1].map(|side| call.type_of(side).is_some_and(is_bytes));
+        if sides.contains(&true) {
+            call.models.image_encoder(call.name, name)?;
+        }
+        if sides.contains(&false) {
+            call.models.encoder(call.name, name)?;
+        }
         Ok(DataType::Float32)
     },
-    values: |call| compared(call, encoder, similarities),
+    values: |call| match [0, 1].iter().any(|side| call.type_of(*side).is_some_and(is_bytes)) {
+        true => with_images(call),
+        false => compared(call, encoder, similarities),
+    },
 };
 
 pub(super) static RERANK: ScalarDef = ScalarDef {
@@ -121,14 +142,53 @@ fn similarities(
     let (left, right) = embedded.values.split_at(embedded.values.len() / 2);
     left.chunks_exact(dimension)
         .zip(right.chunks_exact(dimension))
-        .map(|(a, b)| {
-            let found = match model.info().similarity {
-                Similarity::Cosine => kernels::cosine(a, b).map(|found| found.unwrap_or(0.0)),
-                Similarity::Dot => kernels::dot(a, b),
-                Similarity::Euclidean => kernels::l2_distance(a, b).map(|found| -found),
-                Similarity::Manhattan => kernels::manhattan_distance(a, b).map(|found| -found),
-            };
-            Ok(found.map_err(|error| mismatch(call.name, error))? as f32)
-        })
+        .map(|(a, b)| measured(call, model, a, b))
         .collect()
+}
+
+/// How alike two vectors of a model are.
+fn measured(call: &Call<'_>, model: &Model, a: &[f32], b: &[f32]) -> Result<f32, SqlError> {
+    let found = match model.info().similarity {
+        Similarity::Cosine => kernels::cosine(a, b).map(|found| found.unwrap_or(0.0)),
+        Similarity::Dot => kernels::dot(a, b),
+        Similarity::Euclidean => kernels::l2_distance(a, b).map(|found| -found),
+        Similarity::Manhattan => kernels::manhattan_distance(a, b).map(|found| -found),
+    };
+    Ok(found.map_err(|error| mismatch(call.name, error))? as f32)
+}
+
+/// The similarities of rows where one side or both are images.
+fn with_images(call: &Call<'_>) -> Result<ArrayRef> {
+    let model = call.models.model(call.literal(MODEL, 2)?.flatten())?;
+    let (a, b) = (side(call, &model, 0)?, side(call, &model, 1)?);
+    let compared = a.iter().zip(&b).map(|pair| match pair {
+        (Some(a), Some(b)) => measured(call, &model, a, b).map(Some),
+        _ => Ok(None),
+    });
+    let found: Vec<Option<f32>> = compared.collect::<Result<_, SqlError>>()?;
+    Ok(Arc::new(Float32Array::from(found)))
+}
+
+/// The vectors of an argument's texts or images; `None` for NULL.
+fn side(call: &Call<'_>, model: &Model, position: usize) -> Result<Vec<Option<Vec<f32>>>> {
+    let mut vectors = vec![None; call.rows];
+    if call.type_of(position).is_some_and(is_bytes) {
+        let images = call.images(position)?;
+        each_vector(&images, call.rows, model, &call.cancel, |row, vector| {
+            let vector = vector.map_err(|unusable| unusable.error(call.name, FILTER_FIRST))?;
+            vectors[row] = Some(vector.to_vec());
+            Ok(())
+        })?;
+        return Ok(vectors);
+    }
+    let texts = call.texts(position)?;
+    let given: Vec<(usize, &str)> =
+        (0..call.rows).filter_map(|row| Some((row, texts.row(row)?))).collect();
+    let only: Vec<&str> = given.iter().map(|(_, text)| *text).collect();
+    let found = blocking(|| model.embed(&only, Prompt::Default, &call.cancel));
+    let found = found.map_err(SqlError::from)?;
+    for ((row, _), vector) in given.iter().zip(found.values.chunks_exact(found.dimension.max(1))) {
+        vectors[*row] = Some(vector.to_vec());
+    }
+    Ok(vectors)
 }

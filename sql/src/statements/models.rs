@@ -77,6 +77,7 @@ pub(crate) fn rows(models: &Models) -> Result<RecordBatch, SqlError> {
         ("is_default", flag(|entry| entry.is_default), false),
         ("loaded", flag(|entry| entry.model.is_some()), false),
         ("kind", text(kind), true),
+        ("takes", text(takes), true),
         ("dimension", number(dimension), true),
         ("max_length", number(max_length), true),
         ("precision", text(precision), true),
@@ -93,6 +94,10 @@ fn kind(entry: &ModelEntry) -> Option<String> {
         ModelKind::CrossEncoder => "cross-encoder",
     };
     Some(kind.to_string())
+}
+
+fn takes(entry: &ModelEntry) -> Option<String> {
+    Some(entry.model.as_ref()?.info().takes.to_string())
 }
 
 fn dimension(entry: &ModelEntry) -> Option<u64> {

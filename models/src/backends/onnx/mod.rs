@@ -7,6 +7,7 @@
 //! the caller.
 
 mod batch;
+mod images;
 mod open;
 mod profile;
 mod sessions;
@@ -16,12 +17,16 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use self::batch::Batch;
+pub(crate) use self::images::ImageEngine;
+use self::open::LoadedGraph;
 use self::sessions::Sessions;
 use super::{Backend, Each, Facts, OperatorTime};
 use crate::config::TransformerConfig;
 use crate::families::Transformer;
+use crate::graph::Task;
 use crate::inputs::{Input, Sequence, TextReader};
 use crate::layout::{Layout, WeightFile};
+use crate::weights::Weights;
 use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
 
 /// Tokens of one batch on a processor: small enough that its activations stay in a core's own
@@ -93,22 +98,7 @@ impl Backend for Engine {
         let workers = self.sessions.limit().min(jobs.len());
         jobs.reverse();
         let jobs = Mutex::new(jobs);
-        let work = || self.work(sequences, &order, width, &jobs, cancel, each);
-        if workers <= 1 {
-            work()?;
-        } else {
-            std::thread::scope(|scope| {
-                let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-                let mut outcome = work();
-                for other in others {
-                    let theirs = other.join().unwrap_or_else(|_| {
-                        Err(ModelError::Bug("an inference worker panicked".into()))
-                    });
-                    outcome = outcome.and(theirs);
-                }
-                outcome
-            })?;
-        }
+        on_all(workers, &jobs, || self.work(sequences, &order, width, &jobs, cancel, each))?;
         Ok(unsort(values, &order, width))
     }
 
@@ -130,7 +120,33 @@ impl Engine {
         name: &str,
         profile: Option<&Path>,
     ) -> Result<Self> {
-        let loaded = open::load(layout, spec, reader)?;
+        Self::of(open::load(layout, spec, reader)?, spec, reader, name, profile)
+    }
+
+    /// Opens the first session of a text tower.
+    ///
+    /// # Errors
+    /// Weights that don't fit the configuration, and those of [`Engine::load`].
+    pub(super) fn load_tower(
+        transformer: Transformer,
+        weights: &Weights,
+        layout: &Layout,
+        spec: &ModelSpec,
+        reader: &TextReader,
+        name: &str,
+    ) -> Result<Self> {
+        open::check_vocabulary(transformer.config.vocabulary, reader, layout)?;
+        Self::of(open::built(transformer, weights, Task::Embed, spec)?, spec, reader, name, None)
+    }
+
+    /// Opens the first session of a graph.
+    fn of(
+        loaded: LoadedGraph,
+        spec: &ModelSpec,
+        reader: &TextReader,
+        name: &str,
+        profile: Option<&Path>,
+    ) -> Result<Self> {
         let batch_tokens = spec.batch_tokens.unwrap_or(match spec.device {
             Device::Cpu => BATCH_TOKENS_CPU,
             Device::Cuda(_) => BATCH_TOKENS_GPU,
@@ -183,31 +199,22 @@ impl Engine {
         each: &Each<'_>,
     ) -> Result<()> {
         let next = || jobs.lock().map_or(None, |mut jobs| jobs.pop());
-        let outcome = (|| {
-            let mut session = self.sessions.take(cancel)?;
-            while let Some((range, target)) = next() {
-                cancel.check()?;
-                let rows = &order[range];
-                let batch = match &self.feed {
-                    Feed::Packed(config) => Batch::packed(sequences, rows, config),
-                    Feed::Padded => Batch::padded(sequences, rows),
-                };
-                let output = batch.run(&mut session, &self.model)?;
-                for (place, row) in rows.iter().enumerate() {
-                    let result = each(&sequences[*row], output.of(place, &self.facts));
-                    super::place(&result, &mut target[place * width..(place + 1) * width])?;
-                }
-                cancel.done(rows.len());
+        let mut session = self.sessions.take(cancel)?;
+        while let Some((range, target)) = next() {
+            cancel.check()?;
+            let rows = &order[range];
+            let batch = match &self.feed {
+                Feed::Packed(config) => Batch::packed(sequences, rows, config),
+                Feed::Padded => Batch::padded(sequences, rows),
+            };
+            let output = batch.run(&mut session, &self.model)?;
+            for (place, row) in rows.iter().enumerate() {
+                let result = each(&sequences[*row], output.of(place, &self.facts));
+                super::place(&result, &mut target[place * width..(place + 1) * width])?;
             }
-            Ok(())
-        })();
-        if outcome.is_err()
-            && let Ok(mut jobs) = jobs.lock()
-        {
-            // The others stop as well.
-            jobs.clear();
+            cancel.done(rows.len());
         }
-        outcome
+        Ok(())
     }
 
     /// The order in which sequences run: by length where padding costs, else as they come.
@@ -242,6 +249,36 @@ impl Engine {
         }
         cuts
     }
+}
+
+/// Runs `work`, which does jobs until none is left, on some threads at once. After a failure the
+/// others find no more jobs.
+fn on_all(
+    workers: usize,
+    jobs: &Mutex<Vec<Job<'_>>>,
+    work: impl Fn() -> Result<()> + Sync,
+) -> Result<()> {
+    let work = || {
+        work().inspect_err(|_| {
+            if let Ok(mut jobs) = jobs.lock() {
+                jobs.clear();
+            }
+        })
+    };
+    if workers <= 1 {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut outcome = work();
+        for other in others {
+            let theirs = other
+                .join()
+                .unwrap_or_else(|_| Err(ModelError::Bug("an inference worker panicked".into())));
+            outcome = outcome.and(theirs);
+        }
+        outcome
+    })
 }
 
 /// Puts rows that lie in `order` back into input order.

@@ -26,11 +26,6 @@ pub(super) struct LoadedGraph {
 
 /// Gets the graph of a layout.
 pub(super) fn load(layout: &Layout, spec: &ModelSpec, reader: &TextReader) -> Result<LoadedGraph> {
-    if spec.precision == Some(Precision::F16) {
-        return Err(ModelError::BadOption(
-            "precision f16 is not available in this version; use f32 or q8".into(),
-        ));
-    }
     match &layout.weights {
         WeightFile::Safetensors(folder) => from_weights(layout, folder, spec, reader),
         WeightFile::Onnx(path) => from_onnx(layout, path, spec, reader),
@@ -45,8 +40,25 @@ fn from_weights(
 ) -> Result<LoadedGraph> {
     let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
     check_vocabulary(transformer.config.vocabulary, reader, layout)?;
-    let weights = Weights::open(folder)?;
-    let stored = if is_quantised(&weights) { Precision::Q8 } else { Precision::F32 };
+    let task = match layout.kind {
+        LayoutKind::CrossEncoder => Task::Classify,
+        _ => Task::Embed,
+    };
+    built(transformer, &Weights::open(folder)?, task, spec)
+}
+
+/// Builds the graph of a transformer in the precision and form that it will run in.
+///
+/// # Errors
+/// Weights that don't fit the configuration, and a precision or device that can't be had.
+pub(super) fn built(
+    transformer: Transformer,
+    weights: &Weights,
+    task: Task,
+    spec: &ModelSpec,
+) -> Result<LoadedGraph> {
+    check_precision(spec)?;
+    let stored = if is_quantised(weights) { Precision::Q8 } else { Precision::F32 };
     let precision = spec.precision.unwrap_or(stored);
     let on_cpu = spec.device == Device::Cpu;
     if precision == Precision::Q8 && !on_cpu {
@@ -55,12 +67,14 @@ fn from_weights(
             spec.device
         )));
     }
-    let task = match layout.kind {
-        LayoutKind::CrossEncoder => Task::Classify,
-        _ => Task::Embed,
-    };
+    if transformer.config.patch_width.is_some() && !on_cpu {
+        return Err(ModelError::BadOption(format!(
+            "images run on the cpu only, not on {}",
+            spec.device
+        )));
+    }
     let form = if on_cpu { Form::Packed } else { Form::Padded };
-    let built = transformer.build(&weights, task, form, precision == Precision::Q8)?;
+    let built = transformer.build(weights, task, form, precision == Precision::Q8)?;
     let shared = on_cpu.then(|| {
         Arc::new(Shared {
             linears: built.linears.into_iter().map(PackedLinear::new).collect(),
@@ -71,7 +85,7 @@ fn from_weights(
     let classifies = task == Task::Classify;
     let facts = Facts {
         width: if classifies { built.labels } else { built.hidden },
-        pooled: classifies,
+        pooled: task != Task::Embed,
         labels: built.labels,
         architecture: config.model_type.clone(),
         precision,
@@ -87,6 +101,7 @@ fn from_onnx(
     spec: &ModelSpec,
     reader: &TextReader,
 ) -> Result<LoadedGraph> {
+    check_precision(spec)?;
     if spec.precision == Some(Precision::Q8) {
         return Err(ModelError::BadOption(format!(
             "precision q8 needs model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
@@ -110,13 +125,22 @@ fn from_onnx(
     Ok(LoadedGraph { source, feed: Feed::Padded, facts })
 }
 
+fn check_precision(spec: &ModelSpec) -> Result<()> {
+    match spec.precision {
+        Some(Precision::F16) => Err(ModelError::BadOption(
+            "precision f16 is not available in this version; use f32 or q8".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Whether any weight is stored in 8 bits.
 fn is_quantised(weights: &Weights) -> bool {
     weights.names().iter().any(|name| weights.is_quantised(name))
 }
 
 /// Every id that the tokenizer can give must have a row.
-fn check_vocabulary(rows: usize, reader: &TextReader, layout: &Layout) -> Result<()> {
+pub(super) fn check_vocabulary(rows: usize, reader: &TextReader, layout: &Layout) -> Result<()> {
     let ids = reader.vocabulary_size();
     if ids > rows {
         return Err(ModelError::file(

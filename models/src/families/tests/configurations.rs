@@ -85,7 +85,7 @@ fn what_cannot_be_computed_is_refused_in_one_line() {
         ),
         (json!({"model_type": null}), "has no model_type"),
         (json!({"model_type": 7}), "model_type is not a text"),
-        (json!({"hidden_act": "mish"}), "hidden_act 'mish'"),
+        (json!({"hidden_act": "mish"}), "got 'mish'"),
         (json!({"position_embedding_type": "relative_key"}), "'relative_key'"),
         (json!({"is_decoder": true}), "is_decoder"),
         (json!({"num_attention_heads": 7}), "width of 384 can't be split into 7"),

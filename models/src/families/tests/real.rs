@@ -40,6 +40,8 @@ fn reader(model: &Path, length: usize) -> TextReader {
         lowercase: false,
         pools_prompt: true,
         reads_beginning: false,
+        extent: crate::inputs::Extent::All,
+        padding_token: None,
     };
     TextReader::load(&model.join("tokenizer.json"), "real", reading).expect("a tokenizer")
 }

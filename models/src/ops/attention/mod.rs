@@ -2,8 +2,8 @@
 //!
 //! Inputs: `qkv` `[tokens, 3·hidden]`, `offsets` `[texts + 1]`, and optionally the bias of relative
 //! positions `[heads, 2·P - 1]`. Attributes: `heads`, `scale`, `rope_theta` (0: none), `window` (0:
-//! all). Each text is computed by itself, so its result is the same in any batch. Time grows with
-//! the square of a text's tokens, memory linearly.
+//! all), `causal` (1: a token sees none after itself). Each text is computed by itself, so its
+//! result is the same in any batch. Time grows with the square of a text's tokens, memory linearly.
 
 mod kernel;
 
@@ -24,6 +24,7 @@ pub(super) struct AttentionKernel {
     scale: f32,
     rope_theta: f32,
     window: usize,
+    causal: bool,
     level: Level,
     scratch: Scratch,
 }
@@ -60,6 +61,7 @@ impl Operator for AttentionOperator {
             scale: node.get::<f32>("scale").unwrap_or(1.0),
             rope_theta: node.get::<f32>("rope_theta").unwrap_or(0.0),
             window: whole("window"),
+            causal: whole("causal") == 1,
             level: Level::active(),
             scratch: Scratch::default(),
         })
@@ -98,6 +100,7 @@ impl Kernel for AttentionKernel {
             scale: self.scale,
             rope_theta: self.rope_theta,
             window: self.window,
+            causal: self.causal,
         };
         self.scratch.prepare(&shape, longest);
         for pair in bounds.windows(2) {
@@ -126,7 +129,7 @@ fn bounds(offsets: &[i64], tokens: usize) -> ort::Result<Vec<usize>> {
 /// A text, for benchmarks.
 pub(super) fn kernels(level: Level) -> Vec<bench::Kernel> {
     let (heads, size, tokens) = (12, 32, 128);
-    let shape = Shape { heads, size, scale: 0.2, rope_theta: 0.0, window: 0 };
+    let shape = Shape { heads, size, scale: 0.2, rope_theta: 0.0, window: 0, causal: false };
     let mut scratch = Scratch::default();
     scratch.prepare(&shape, tokens);
     let qkv = super::made_up(tokens * 3 * heads * size);

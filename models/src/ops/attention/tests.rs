@@ -42,7 +42,8 @@ fn slow(shape: &Shape, qkv: &[f32], bias: &[f32]) -> Vec<f32> {
             let query = part(i, 0, head);
             let weights: Vec<f64> = (0..tokens)
                 .map(|j| {
-                    if shape.window > 0 && i.abs_diff(j) > shape.window {
+                    let is_outside = shape.window > 0 && i.abs_diff(j) > shape.window;
+                    if is_outside || (shape.causal && j > i) {
                         return 0.0;
                     }
                     let key = part(j, 1, head);
@@ -68,7 +69,14 @@ fn slow(shape: &Shape, qkv: &[f32], bias: &[f32]) -> Vec<f32> {
 }
 
 fn shape(heads: usize, size: usize) -> Shape {
-    Shape { heads, size, scale: 1.0 / (size as f32).sqrt(), rope_theta: 0.0, window: 0 }
+    Shape {
+        heads,
+        size,
+        scale: 1.0 / (size as f32).sqrt(),
+        rope_theta: 0.0,
+        window: 0,
+        causal: false,
+    }
 }
 
 fn fast(level: Level, shape: &Shape, qkv: &[f32], bias: &[f32], scratch: &mut Scratch) -> Vec<f32> {
@@ -85,7 +93,8 @@ fn every_form_is_close_to_the_formula() {
     let plain = shape(3, 32);
     let rotary = Shape { rope_theta: 10_000.0, ..shape(2, 64) };
     let windowed = Shape { rope_theta: 160_000.0, window: 2, ..shape(2, 8) };
-    for shape in [plain, rotary, windowed] {
+    let causal = Shape { causal: true, ..shape(2, 24) };
+    for shape in [plain, rotary, windowed, causal] {
         let mut scratch = Scratch::default();
         for tokens in [1, 2, 5, 16, 17, 40] {
             let qkv = noise(tokens as u64, tokens * 3 * shape.heads * shape.size);
@@ -115,6 +124,7 @@ fn levels_and_used_buffers_give_the_same_bits() {
     for (shape, bias) in [
         (Shape { window: 3, ..shape(2, 24) }, &[][..]),
         (Shape { rope_theta: 10_000.0, ..shape(2, 64) }, &[][..]),
+        (Shape { causal: true, ..shape(2, 24) }, &[][..]),
         (shape(2, 32), &bias[..]),
     ] {
         let width = 3 * shape.heads * shape.size;

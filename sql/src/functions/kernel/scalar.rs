@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 use sembla_models::CancelToken;
 
 use crate::SqlError;
+use crate::columns::images::Images;
 use crate::columns::texts::{Texts, literal_text};
 use crate::columns::vectors::{Vectors, item_field};
 use crate::engine::Models;
@@ -105,6 +106,27 @@ impl Call<'_> {
     /// When it is missing or no text.
     pub(crate) fn texts(&self, position: usize) -> Result<Texts> {
         Texts::new(self.arg(position)?)
+    }
+
+    /// An argument that is an image.
+    ///
+    /// # Errors
+    /// When it is missing, or neither bytes nor a text.
+    pub(crate) fn images(&self, position: usize) -> Result<Images> {
+        Images::new(self.arg(position)?)
+    }
+
+    /// The type of an argument, if it is given.
+    pub(crate) fn type_of(&self, position: usize) -> Option<&DataType> {
+        self.args.arg_fields.get(position).map(|field| field.data_type())
+    }
+
+    /// The value of an argument, if it is given and a literal.
+    pub(crate) fn constant(&self, position: usize) -> Option<&ScalarValue> {
+        match self.args.args.get(position) {
+            Some(ColumnarValue::Scalar(value)) => Some(value),
+            _ => None,
+        }
     }
 
     /// An argument that is a vector.

@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub(super) rope_theta: f32,
     /// How far a token sees to either side; 0 is all.
     pub(super) window: usize,
+    /// Whether a token sees none after itself.
+    pub(super) causal: bool,
 }
 
 /// Buffers that live as long as the session.
@@ -329,8 +331,9 @@ fn softmax(
 /// Which keys a query sees: from the first to before the second.
 #[inline(always)]
 fn seen(shape: &Shape, query: usize, tokens: usize) -> (usize, usize) {
-    match shape.window {
+    let (low, high) = match shape.window {
         0 => (0, tokens),
         window => (query.saturating_sub(window), (query + window + 1).min(tokens)),
-    }
+    };
+    if shape.causal { (low, high.min(query + 1)) } else { (low, high) }
 }

@@ -1,0 +1,30 @@
+//! Whether inputs are images rather than tables.
+
+use sembla_models::images::has_image_name;
+use sembla_readers::files::{list, paths};
+
+use crate::failure::{Failure, Result};
+
+/// Whether all inputs of a command are images: files, folders and patterns with images and no
+/// table. A folder with both is one of tables, as `folder/*.png` is one of images.
+///
+/// # Errors
+/// When some inputs are images and others are tables.
+pub fn are_images(inputs: &[String]) -> Result<bool> {
+    let images = inputs.iter().filter(|input| is_images(input)).count();
+    if images == 0 || images == inputs.len() {
+        return Ok(images > 0);
+    }
+    Err(Failure::user(
+        "some of the inputs are images and others are tables; run the command once for each kind",
+    ))
+}
+
+fn is_images(input: &str) -> bool {
+    // An address is not looked up for this: read_images reads files of this machine.
+    if input.contains("://") {
+        return false;
+    }
+    paths(input, &has_image_name).is_ok_and(|found| !found.is_empty())
+        && list(input, None).map_or(true, |tables| tables.is_empty())
+}

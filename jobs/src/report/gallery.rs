@@ -1,0 +1,149 @@
+//! The report of a search among images: for each query the pictures that were found, as thumbnails.
+//!
+//! Invariants: as for the other report, the page is whole and asks for nothing, and a text of the
+//! data stays a text. Its size is bounded by the number of thumbnails and their side.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sembla_models::images::{FILE_BYTES_MAX, decode, thumbnail};
+
+use super::page::escape;
+use crate::failure::{Failure, Result};
+use crate::whole_file::write_whole;
+
+const STYLE: &str = include_str!("gallery.css");
+
+/// Allows the pictures that are in the page, and no request to anywhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// Pixels on the longer side of a thumbnail.
+const THUMBNAIL_SIDE: usize = 224;
+
+/// Most thumbnails of a page; pictures past that are named only. One takes about ten kB.
+pub const THUMBNAILS_MAX: usize = 1000;
+
+/// What a page says.
+#[derive(Clone, Debug, Default)]
+pub struct Gallery {
+    /// The heading.
+    pub title: String,
+    /// Images that were searched.
+    pub images: u64,
+    /// Queries with what they found.
+    pub queries: Vec<Query>,
+    /// How the page was made: names and values.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// A query and what it found.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Its text, or the path of its image.
+    pub words: String,
+    /// Whether it is an image.
+    pub is_image: bool,
+    /// Paths and scores, best first.
+    pub hits: Vec<(String, f32)>,
+}
+
+/// Writes the page; takes a few milliseconds for each picture, which is read and decoded again.
+///
+/// # Errors
+/// Those of the disk. A picture that can't be shown says so in its place.
+pub fn write(gallery: &Gallery, path: &Path) -> Result<()> {
+    let html = render(gallery);
+    write_whole(path, |file| {
+        file.write_all(html.as_bytes()).map_err(|error| Failure::file(path, &error))
+    })
+}
+
+fn render(gallery: &Gallery) -> String {
+    let title = escape(&gallery.title);
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"generator\" content=\"sembla {}\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{} images</p>\n</header>\n<main>\n",
+        env!("CARGO_PKG_VERSION"),
+        crate::numbers::count(gallery.images),
+    );
+    let mut room = THUMBNAILS_MAX;
+    for query in &gallery.queries {
+        html.push_str("<section>\n<h2>");
+        if query.is_image {
+            html.push_str(&picture(&query.words, &mut room));
+        }
+        let _ = write!(html, "{}</h2>\n<ol>\n", escape(&query.words));
+        for (path, score) in &query.hits {
+            let _ = writeln!(
+                html,
+                "<li><div class=\"frame\">{}</div><div class=\"words\"><span class=\"score\">{score:.3}</span>\
+                 <span class=\"path\">{}</span></div></li>",
+                picture(path, &mut room),
+                escape(path)
+            );
+        }
+        html.push_str("</ol>\n</section>\n");
+    }
+    html.push_str("</main>\n<footer>\n<dl>\n");
+    for (name, value) in &gallery.facts {
+        let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+    }
+    html.push_str("</dl>\n</footer>\n</body>\n</html>\n");
+    html
+}
+
+/// A thumbnail, or why there is none.
+fn picture(path: &str, room: &mut usize) -> String {
+    let none = |why: &str| format!("<span class=\"none\">{}</span>", escape(why));
+    if *room == 0 {
+        return none("not shown: the page is full");
+    }
+    *room -= 1;
+    match small(path) {
+        Ok(jpeg) => {
+            let data = STANDARD.encode(jpeg);
+            format!("<img alt=\"{}\" src=\"data:image/jpeg;base64,{data}\">", escape(path))
+        }
+        Err(why) => none(&why),
+    }
+}
+
+fn small(path: &str) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > FILE_BYTES_MAX {
+        return Err("too large to show".into());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let pixels = decode(&bytes, true).map_err(|error| error.to_string())?;
+    thumbnail(&pixels, THUMBNAIL_SIDE).ok_or_else(|| "can't be shown".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_and_a_missing_picture_says_so() {
+        let gallery = Gallery {
+            title: "<script>alert(1)</script>".into(),
+            images: 3,
+            queries: vec![Query {
+                words: "two \"red\" & blue".into(),
+                is_image: false,
+                hits: vec![("no/<b>such</b>.png".into(), 0.25)],
+            }],
+            facts: vec![("model", "a < b".into())],
+        };
+        let html = render(&gallery);
+        assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
+        assert!(html.contains("0.250") && html.contains("no/&lt;b&gt;such"), "{html}");
+        assert!(html.contains("class=\"none\"") && html.contains("a &lt; b"), "{html}");
+        assert!(html.contains("default-src 'none'"));
+    }
+}
