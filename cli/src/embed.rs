@@ -1,9 +1,10 @@
 //! `sembla embed`: a text column of many files becomes a column of vectors. The work is
 //! [`sembla_jobs::embed`]'s; here it gets its arguments, its progress and its signals.
 
+use std::io::Write;
 use std::path::Path;
 
-use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, shown};
+use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, Incremental, shown};
 use sembla_jobs::numbers::count;
 use sembla_models::CancelToken;
 
@@ -40,6 +41,10 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
     match ended {
         Embedded::Written(summary) => {
             eprintln!("{summary}");
+            if args.json {
+                writeln!(std::io::stdout(), "{}", summary.json())
+                    .map_err(|error| Failure::output(&error))?;
+            }
             if let Some(ids) = &summary.ids {
                 eprintln!("the columns beside the vectors, row for row: {}", ids.display());
             }
@@ -64,6 +69,10 @@ fn request(args: &EmbedArgs) -> Result<EmbedRequest> {
         overwrite: args.overwrite,
         only_new: args.only_new.clone(),
         chunk: args.chunk.clone(),
+        incremental: {
+            let key = args.key.clone().filter(|_| args.incremental);
+            key.map(|key| Incremental { key, cleanup: args.cleanup })
+        },
         restart: args.restart,
         batch_rows: args.batch_rows,
         part_rows: args.part_rows,

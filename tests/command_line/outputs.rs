@@ -229,3 +229,162 @@ fn only_new_rows_are_embedded_and_added() {
     let line = place.run(&embed("out.parquet", &["--only-new", "no"])).fails(2);
     assert!(line.contains("no column 'no'"), "{line}");
 }
+
+/// The ids with texts and what is embedded, as lines.
+fn texts(ids: impl Iterator<Item = u32>, text: impl Fn(u32) -> Option<String>) -> String {
+    let line = |id: u32| match text(id) {
+        Some(text) => format!("{{\"id\": {id}, \"text\": \"{text}\"}}\n"),
+        None => format!("{{\"id\": {id}, \"text\": null}}\n"),
+    };
+    ids.map(line).collect()
+}
+
+fn first_text(id: u32) -> Option<String> {
+    (id % 50 != 7).then(|| format!("question {id} about card {}", id % 13))
+}
+
+/// One of a hundred changed.
+fn second_text(id: u32) -> Option<String> {
+    if id % 100 == 3 { Some(format!("another question {id}")) } else { first_text(id) }
+}
+
+const INCREMENTAL: [&str; 10] = [
+    "embed",
+    "in.jsonl",
+    "-o",
+    "out.parquet",
+    "-m",
+    "potion",
+    "--incremental",
+    "--key",
+    "id",
+    "--json",
+];
+
+#[test]
+fn only_what_changed_is_embedded() {
+    let place = Place::new();
+    place.write("in.jsonl", &texts(0..2000, first_text));
+    let run = place.run(&INCREMENTAL);
+    assert!(run.err.contains("2,000 new, 0 changed, 0 unchanged, 0 gone"), "{}", run.err);
+    run.ok();
+    // One in a hundred changes, one in two hundred goes, ten are new, and the order is another.
+    let stays = |id: &u32| id % 200 != 5;
+    place.write("in.jsonl", &texts((0..2010).rev().filter(stays), second_text));
+    let run = place.run(&INCREMENTAL);
+    assert!(run.err.contains("9 new, 20 changed, 1,970 unchanged, 10 gone"), "{}", run.err);
+    let figures = run.ok();
+    for figure in ["\"new\":9", "\"changed\":20", "\"gone\":10", "\"embedded\":28"] {
+        assert!(figures.contains(figure), "{figure}: {figures}");
+    }
+    // It is what a run from nothing gives.
+    let mut fresh = INCREMENTAL.to_vec();
+    fresh[3] = "fresh.parquet";
+    place.run(&fresh).ok();
+    assert_eq!(
+        read_parquet(&place.path("out.parquet")),
+        read_parquet(&place.path("fresh.parquet"))
+    );
+    // Nothing changed: the file stays as it is.
+    let run = place.run(&INCREMENTAL);
+    assert!(run.err.contains("already has every row"), "{}", run.err);
+}
+
+#[test]
+fn rows_that_the_input_lacks_stay_where_that_is_asked() {
+    let place = Place::new();
+    let query = "SELECT count(*), count(DISTINCT id), count(embedding) FROM 'out.parquet'";
+    let run = |cleanup: &str| {
+        place.write("in.jsonl", &texts(0..100, first_text));
+        place.run(&[&INCREMENTAL[..], &["--overwrite"]].concat()).ok();
+        place.write("in.jsonl", &texts(50..100, second_text));
+        place.run(&[&INCREMENTAL[..], &["--cleanup", cleanup]].concat()).ok();
+        // A second night changes nothing.
+        place.run(&[&INCREMENTAL[..], &["--cleanup", cleanup]].concat());
+        let found = place.run(&["sql", "--format", "csv", query]).ok();
+        found.lines().last().expect("a line").to_string()
+    };
+    assert_eq!(run("full"), "50,50,49");
+    assert_eq!(run("incremental"), "100,100,98");
+    place.write("in.jsonl", &texts(0..100, first_text));
+    place.run(&[&INCREMENTAL[..], &["--overwrite"]].concat()).ok();
+    place.write("in.jsonl", &texts(0..100, second_text));
+    place.run(&[&INCREMENTAL[..], &["--cleanup", "none"]].concat()).ok();
+    let found = place.run(&["sql", "--format", "csv", query]).ok();
+    assert_eq!(found.lines().last(), Some("101,100,99"));
+}
+
+#[test]
+fn chunks_that_did_not_change_are_not_embedded_again() {
+    let place = Place::new();
+    let long =
+        |id: u32, last: &str| format!("{} {last}", format!("Sentence {id} of a text. ").repeat(30));
+    let line =
+        |id: u32, last: &str| format!("{{\"id\": {id}, \"text\": \"{}\"}}\n", long(id, last));
+    let more = [&INCREMENTAL[..], &["--chunk", "recursive:40:0"]].concat();
+    place.write("in.jsonl", &(0..10).map(|id| line(id, "The end.")).collect::<String>());
+    place.run(&more).ok();
+    let changed = (0..10).map(|id| line(id, if id == 4 { "Another end." } else { "The end." }));
+    place.write("in.jsonl", &changed.collect::<String>());
+    let figures = place.run(&more).ok();
+    assert!(figures.contains("\"changed\":1") && figures.contains("\"embedded\":1"), "{figures}");
+    let query = "SELECT count(DISTINCT id), count(*) = count(embedding), max(token_count) <= 40 FROM 'out.parquet'";
+    let found = place.run(&["sql", "--format", "csv", query]).ok();
+    assert_eq!(found.lines().last(), Some("10,true,true"));
+    let line = place.run(&INCREMENTAL).fails(2);
+    assert!(line.contains("the chunking was 'recursive:40:0' and is ''"), "{line}");
+}
+
+#[test]
+fn what_can_not_be_told_apart_is_an_error() {
+    let place = Place::new();
+    place.write("in.jsonl", "{\"id\": 1, \"text\": \"a\"}\n{\"id\": 1, \"text\": \"b\"}\n");
+    let line = place.run(&INCREMENTAL).fails(2);
+    assert!(line.contains("--key id: '1' is in the input twice"), "{line}");
+    place.run(&["embed", "in.jsonl", "-o", "out.parquet", "-m", "potion", "--restart"]).ok();
+    place.write("in.jsonl", "{\"id\": 1, \"text\": \"a\"}\n{\"id\": null, \"text\": \"b\"}\n");
+    let line = place.run(&INCREMENTAL).fails(2);
+    assert!(line.contains("has no column 'content_hash'"), "{line}");
+    let line = place.run(&[&INCREMENTAL[..], &["--overwrite", "--restart"]].concat()).fails(2);
+    assert!(line.contains("a row has no 'id' (NULL)"), "{line}");
+    let mut other = INCREMENTAL.to_vec();
+    other[3] = "out.csv";
+    let line = place.run(&other).fails(2);
+    assert!(line.contains("--incremental needs a .parquet file as output, got out.csv"), "{line}");
+}
+
+#[test]
+fn chunks_are_rows_with_their_vectors() {
+    let place = Place::new();
+    write_parquet(&place.path("in.parquet"), &rows(100));
+    let long = "SELECT 7 AS id, string_agg(text, ' ') AS text FROM 'in.parquet' UNION ALL SELECT 8, NULL UNION ALL SELECT 9, 'short'";
+    place.run(&["sql", &format!("COPY ({long}) TO 'long.parquet'")]).ok();
+    let args = [
+        "embed",
+        "long.parquet",
+        "-o",
+        "chunks.parquet",
+        "-m",
+        "potion",
+        "--chunk",
+        "recursive:32:4",
+        "--part-rows",
+        "5",
+    ];
+    place.run(&args).ok();
+    let query = "SELECT count(*) > 10, count(DISTINCT id), bool_and(token_count <= 32), count(*) = count(embedding), \
+                 max(chunk_index) + 1 = count(*) - 1, bool_or(is_truncated(chunk, 'potion')) FROM 'chunks.parquet'";
+    let found = place.run(&["sql", "--format", "csv", query]).ok();
+    assert_eq!(found.lines().last(), Some("true,2,true,true,true,false"));
+    // The same chunks as SQL gives, with the vectors that embed gives.
+    let query = "SELECT count(*), bool_and(cos_sim(e.embedding, embed(s.chunk, 'potion')) > 0.9999) \
+                 FROM 'chunks.parquet' e JOIN chunk('long.parquet', size => 32, overlap => 4, model => 'potion') s \
+                 ON e.id = s.id AND e.chunk_index = s.chunk_index AND e.chunk_start = s.chunk_start AND e.chunk = s.chunk";
+    let found = place.run(&["sql", "--format", "csv", query]).ok();
+    let all = place.run(&["sql", "--format", "csv", "SELECT count(*) FROM 'chunks.parquet'"]).ok();
+    let all = all.lines().last().expect("a count").to_string();
+    assert_eq!(found.lines().last(), Some(format!("{all},true").as_str()));
+    let line =
+        place.run(&["embed", "long.parquet", "-o", "x.parquet", "--chunk", "words:3"]).fails(2);
+    assert!(line.contains("write method:size:overlap"), "{line}");
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sembla_jobs::embed::Cleanup;
 use sembla_sql::ChunkSpec;
 
 use super::positive;
@@ -29,6 +30,7 @@ use crate::model_flags::ModelFlags;
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \
     sembla embed docs.csv -o vectors.npy --column body --columns url\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text --only-new id\n  \
+    sembla embed tickets.parquet -o vectors.parquet --column text --incremental --key id\n  \
     sembla embed manuals.parquet -o chunks.parquet --chunk markdown:256:32\n  \
     sembla embed docs.csv -o 'postgres://app@db/shop?table=docs&key=id&index=hnsw' --column body\n  \
     sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
@@ -74,6 +76,30 @@ pub(crate) struct EmbedArgs {
     /// .parquet file or a folder
     #[arg(long, value_name = "COLUMN", conflicts_with = "overwrite")]
     pub(crate) only_new: Option<String>,
+
+    /// Embed only rows that are new or whose text changed since the last run, told apart by --key;
+    /// OUT, a .parquet file, is replaced as a whole and gets a column content_hash. With
+    /// --overwrite all are embedded again
+    #[arg(long, requires = "key", conflicts_with = "only_new")]
+    pub(crate) incremental: bool,
+
+    /// Column whose values tell rows apart, for --incremental
+    #[arg(long, value_name = "COLUMN", requires = "incremental")]
+    pub(crate) key: Option<String>,
+
+    /// What goes from OUT, for --incremental: rows whose key IN lacks (full), only earlier versions
+    /// of rows that changed (incremental), or nothing (none)
+    #[arg(
+        long,
+        value_name = "full|incremental|none",
+        requires = "incremental",
+        default_value = "full"
+    )]
+    pub(crate) cleanup: Cleanup,
+
+    /// Write the figures of the run to standard output, as a JSON object in one line
+    #[arg(long)]
+    pub(crate) json: bool,
 
     /// Discard the parts of an unfinished run and start over
     #[arg(long)]

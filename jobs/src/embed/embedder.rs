@@ -8,10 +8,12 @@ use std::thread;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
-use sembla_models::{CancelToken, Model, Prompt};
+use sembla_models::{CancelToken, Embeddings, Model, Prompt};
 
 use super::figures::Figures;
+use super::incremental::{Previous, hashes};
 use super::pace::Pace;
 use super::vectors;
 use crate::failure::{Failure, Result};
@@ -33,6 +35,10 @@ pub(super) struct Embedder<'a> {
     pub(super) schema: &'a SchemaRef,
     pub(super) prompt: Prompt<'a>,
     pub(super) cancel: &'a CancelToken,
+    /// Where hashes of the texts stand, in a run that embeds only what changed.
+    pub(super) hash: Option<usize>,
+    /// Where vectors of texts that did not change are.
+    pub(super) previous: Option<&'a Previous>,
 }
 
 impl Embedder<'_> {
@@ -103,10 +109,54 @@ impl Embedder<'_> {
 
     /// The vectors of a batch, and how many of its texts are NULL.
     fn embed(&self, batch: &RecordBatch) -> Result<(ArrayRef, usize)> {
+        if let Some(hash) = self.hash {
+            return self.embed_changed(batch, hash);
+        }
         let texts = vectors::Texts::new(batch.column(self.text))?;
         let embeddings = self.model.embed(&texts.present(), self.prompt, self.cancel)?;
         let vectors = vectors::column(embeddings, self.model.info().dimension, &texts)?;
         Ok((vectors, texts.nulls()))
+    }
+
+    /// The same where texts have hashes: what the last run has embedded is read from its output.
+    fn embed_changed(&self, batch: &RecordBatch, hash: usize) -> Result<(ArrayRef, usize)> {
+        let dimension = self.model.info().dimension;
+        let contents = hashes(batch.column(hash));
+        let texts = vectors::Texts::new(batch.column(self.text))?;
+        // Of each text that is not NULL its place among those; of the known also its row.
+        let (mut known, mut fresh, mut places) = (Vec::new(), Vec::new(), 0);
+        for (content, text) in contents.iter().zip(texts.all()) {
+            let Some(content) = content else { continue };
+            match self.previous.and_then(|previous| previous.row(content)) {
+                Some(row) => known.push((row, places)),
+                None => fresh.push((places, text.unwrap_or_default())),
+            }
+            places += 1;
+        }
+        let mut values = vec![0.0; places * dimension];
+        let mut put = |place: usize, vector: &[f32]| {
+            let to = values.get_mut(place * dimension..).and_then(|to| to.get_mut(..vector.len()));
+            to.into_iter().for_each(|to| to.copy_from_slice(vector));
+        };
+        let given: Vec<&str> = fresh.iter().map(|(_, text)| *text).collect();
+        let embedded = self.model.embed(&given, self.prompt, self.cancel)?;
+        let rows = embedded.values.chunks_exact(dimension.max(1));
+        fresh.iter().zip(rows).for_each(|((place, _), vector)| put(*place, vector));
+        if let Some(previous) = self.previous {
+            known.sort_unstable();
+            let mut rows: Vec<u32> = known.iter().map(|(row, _)| *row).collect();
+            rows.dedup();
+            let vectors = previous.vectors(&rows)?;
+            for (row, place) in known {
+                let at = rows.binary_search(&row).unwrap_or_default() * dimension;
+                put(place, vectors.get(at..at + dimension).unwrap_or_default());
+            }
+        }
+        let nulls = NullBuffer::from(contents.iter().map(Option::is_some).collect::<Vec<_>>());
+        let missing = nulls.null_count();
+        let embeddings = Embeddings { dimension, values };
+        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+        Ok((vectors::list(embeddings, dimension, nulls, contents.len())?, missing))
     }
 }
 

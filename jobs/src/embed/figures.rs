@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sembla_models::{Model, ModelInfo, ModelStats};
 use sembla_sql::Progress;
 
+use super::incremental::Changes;
 use crate::numbers::{count, rate};
 
 /// The name of the stage of progress in which each row is embedded once.
@@ -56,6 +57,7 @@ impl<'a> Figures<'a> {
             resumed: self.resumed,
             nulls: self.nulls,
             time: self.begun.elapsed(),
+            changes: None,
             stats: self.model.stats(),
             model: self.model.info().clone(),
         }
@@ -77,10 +79,37 @@ pub struct Summary {
     pub nulls: u64,
     /// How long it took, without loading the model.
     pub time: Duration,
+    /// What was found changed, in a run that embeds only that.
+    pub changes: Option<Changes>,
     /// What the model did.
     pub stats: ModelStats,
     /// The model.
     pub model: ModelInfo,
+}
+
+impl Summary {
+    /// The summary as a JSON object in one line, for a scheduler.
+    pub fn json(&self) -> String {
+        let changes = self.changes;
+        serde_json::json!({
+            "output": self.output.display().to_string(),
+            "rows": self.rows + self.resumed,
+            "resumed": self.resumed,
+            "null": self.nulls,
+            "new": changes.map(|changes| changes.new),
+            "changed": changes.map(|changes| changes.changed),
+            "unchanged": changes.map(|changes| changes.unchanged),
+            "gone": changes.map(|changes| changes.gone),
+            "embedded": self.stats.texts,
+            "from_cache": self.stats.cache_hits,
+            "truncated": self.stats.truncated,
+            "tokens": self.stats.tokens,
+            "seconds": self.time.as_secs_f64(),
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+        })
+        .to_string()
+    }
 }
 
 impl fmt::Display for Summary {
@@ -92,6 +121,11 @@ impl fmt::Display for Summary {
         }
         if self.nulls > 0 {
             write!(f, ", {} NULL", count(self.nulls))?;
+        }
+        if let Some(changes) = &self.changes {
+            let Changes { new, changed, unchanged, gone } = *changes;
+            let [new, changed, unchanged, gone] = [new, changed, unchanged, gone].map(count);
+            write!(f, ", {new} new, {changed} changed, {unchanged} unchanged, {gone} gone")?;
         }
         write!(
             f,

@@ -28,6 +28,8 @@ pub(crate) struct Manifest {
     only_new: Option<String>,
     /// How texts are cut, if they are.
     chunk: Option<String>,
+    /// How rows are told apart and what of an earlier output stays, if only changes are embedded.
+    incremental: Option<String>,
     /// The model's name.
     pub model: String,
     fingerprint: String,
@@ -60,6 +62,8 @@ pub(crate) struct Columns<'a> {
     pub only_new: Option<&'a str>,
     /// How texts are cut, if they are.
     pub chunk: Option<String>,
+    /// How rows are told apart and what of an earlier output stays, if only changes are embedded.
+    pub incremental: Option<String>,
 }
 
 impl Manifest {
@@ -83,6 +87,7 @@ impl Manifest {
             prompt: columns.prompt.map(str::to_string),
             only_new: columns.only_new.map(str::to_string),
             chunk: columns.chunk,
+            incremental: columns.incremental,
             model: model.name.clone(),
             fingerprint: model.fingerprint.clone(),
             precision: model.precision.to_string(),
@@ -135,6 +140,8 @@ impl Manifest {
         let prompt = |manifest: &Self| manifest.prompt.clone().unwrap_or_else(|| none.to_string());
         let key = |manifest: &Self| manifest.only_new.clone().unwrap_or_else(|| none.to_string());
         let chunk = |manifest: &Self| manifest.chunk.clone().unwrap_or_else(|| none.to_string());
+        let changes =
+            |manifest: &Self| manifest.incremental.clone().unwrap_or_else(|| none.to_string());
         words("the text column", &self.text, &now.text)
             .or_else(|| words("the output column", &self.output_column, &now.output_column))
             .or_else(|| {
@@ -142,6 +149,7 @@ impl Manifest {
             })
             .or_else(|| words("the prompt", &prompt(self), &prompt(now)))
             .or_else(|| words("the key of new rows", &key(self), &key(now)))
+            .or_else(|| words("the key or the earlier output", &changes(self), &changes(now)))
             .or_else(|| words("the chunking", &chunk(self), &chunk(now)))
             .or_else(|| words("the model", &self.model, &now.model))
             .or_else(|| words("the precision", &self.precision, &now.precision))
@@ -261,6 +269,7 @@ mod tests {
             prompt: None,
             only_new: None,
             chunk: None,
+            incremental: None,
             model: "m".into(),
             fingerprint: "f".into(),
             precision: "f32".into(),
@@ -317,6 +326,7 @@ mod tests {
         check(|m| m.kept.push("x".into()), "'id,x'");
         check(|m| m.prompt = Some("query".into()), "prompt");
         check(|m| m.only_new = Some("id".into()), "key of new rows");
+        check(|m| m.incremental = Some("by id".into()), "earlier output");
         check(|m| m.chunk = Some("tokens:9".into()), "the chunking");
         check(|m| m.model = "n".into(), "model");
         check(|m| m.precision = "q8".into(), "precision");

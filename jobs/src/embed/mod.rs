@@ -11,10 +11,12 @@ mod embedder;
 mod export;
 mod figures;
 mod fresh;
+mod incremental;
 mod manifest;
 mod output;
 mod pace;
 mod parts;
+mod sample;
 mod sink;
 mod stored;
 mod vectors;
@@ -23,9 +25,7 @@ mod work;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
 use sembla_sql::{ChunkSpec, Chunker, Progress};
@@ -39,9 +39,11 @@ use embedder::{Embedder, Pending};
 use figures::Figures;
 pub use figures::{STAGE, Summary};
 use fresh::Known;
+pub use incremental::{Changes, Cleanup, Incremental};
 use manifest::{Columns, Manifest};
 use output::{Output, OutputKind};
 use parts::{Layout, PartWriter};
+pub use sample::texts_of;
 use sink::{SinkAddress, SinkPlace, SinkWriter};
 use stored::Stored;
 pub use stored::shown;
@@ -73,6 +75,8 @@ pub struct EmbedRequest {
     pub overwrite: bool,
     /// Only rows whose value of this column the output does not have yet, which are added to it.
     pub only_new: Option<String>,
+    /// How rows are told apart, where only those that changed are embedded.
+    pub incremental: Option<Incremental>,
     /// Whether the parts of an unfinished run are thrown away.
     pub restart: bool,
     /// Rows that the model gets at a time.
@@ -102,6 +106,8 @@ enum Place {
     Files {
         output: Output,
         work: Box<Work>,
+        /// What was found changed, where only that is embedded.
+        run: incremental::Run,
         /// Where the output is uploaded to in the end, if that is an address.
         stored: Option<Stored>,
     },
@@ -138,6 +144,11 @@ impl EmbedJob {
     /// on the same output.
     pub fn begin(mut request: EmbedRequest, notice: Notice<'_>) -> Result<Option<Self>> {
         if let Some(address) = SinkAddress::of(&request)? {
+            if request.incremental.is_some() {
+                return Err(Failure::user(
+                    "--incremental needs a .parquet file as output, got a sink",
+                ));
+            }
             return Self::begin_sink(request, address, notice);
         }
         let stored = Stored::of(&request.output)?;
@@ -146,7 +157,9 @@ impl EmbedJob {
             (request.output, request.overwrite) = (stored.local.clone(), true);
         }
         let output = Output::new(&request.output, request.overwrite)?;
-        let output = output.growing(request.only_new.is_some())?;
+        let mut output = output.growing(request.only_new.is_some())?;
+        let has_previous = incremental::has_previous(&request, &output)?;
+        output.overwrite |= has_previous;
         if !output.folder().exists() {
             output.check()?;
         }
@@ -154,10 +167,15 @@ impl EmbedJob {
         let model = load(&request.model)?;
         output.check_model(model.info())?;
         let chunker = chunker(&request, &model)?;
-        let manifest = manifest(&request, &plan, &column, &model);
+        let from = output.run().filter(|_| has_previous);
+        let manifest = manifest(&request, &plan, &column, &model, from);
+        if has_previous {
+            output.check_same(&manifest)?;
+        }
         match Work::begin(&output, manifest, request.restart)? {
             Begin::Work(work) => {
-                let place = Place::Files { output, work, stored };
+                let run = incremental::Run { has_previous, ..Default::default() };
+                let place = Place::Files { output, work, run, stored };
                 Ok(Some(Self { request, plan, column, model, chunker, place }))
             }
             Begin::Finished => {
@@ -176,7 +194,7 @@ impl EmbedJob {
         let (plan, column) = plan(&request, false, notice)?;
         let model = load(&request.model)?;
         let chunker = chunker(&request, &model)?;
-        let manifest = manifest(&request, &plan, &column, &model);
+        let manifest = manifest(&request, &plan, &column, &model, None);
         let schema = schema(&plan, &request, &model, manifest.provenance())?;
         let Some(place) = address.open(&schema, &manifest, &request)? else { return Ok(None) };
         let place = Place::Sink(Box::new(place));
@@ -212,14 +230,16 @@ impl EmbedJob {
             other => other,
         })?;
         let Self { request, place, .. } = self;
-        let (output, work, stored) = match place {
-            Place::Files { output, work, stored } => (output, *work, stored),
+        let (output, work, run, stored) = match place {
+            Place::Files { output, work, run, stored } => (output, *work, run, stored),
             Place::Sink(place) => {
                 let summary = figures.summary(Path::new(&place.shown));
                 return Ok(Embedded::Written(Box::new(summary)));
             }
         };
-        if work.grows && work.parts == 0 {
+        let changes = request.incremental.as_ref().map(|_| run.changes.changes());
+        let is_as_before = run.has_previous && changes.is_some_and(|changes| changes.is_none());
+        if work.grows && work.parts == 0 || is_as_before {
             work.give_up()?;
             return Ok(Embedded::NothingNew);
         }
@@ -233,6 +253,7 @@ impl EmbedJob {
         }
         work.publish(&output)?;
         let mut summary = figures.summary(&output.path);
+        summary.changes = changes;
         if let Some(stored) = &stored {
             stored.finish()?;
             summary.output = stored.shown.clone().into();
@@ -257,22 +278,40 @@ impl EmbedJob {
         let (mut kept, mut text) = (plan.kept.clone(), plan.column(column)?);
         if let Some(chunker) = chunker {
             let cut = Chunking::new(chunker.clone(), cancel.clone(), &plan.schema, text, &kept);
-            rows = Box::new(cut.of(rows, done));
+            let skip = if request.incremental.is_some() { 0 } else { done };
+            rows = Box::new(cut.of(rows, skip));
             // From here on, rows have what is kept and the columns of chunks, the text last.
-            let others = schema.fields().len() - 1;
+            let others = plan.kept.len() + chunks::fields().len();
             kept = (0..others).collect();
             text = others - 1;
         }
+        let (mut hash, mut previous) = (None, None);
+        if let (Some(how), Place::Files { output, run, .. }) = (&request.incremental, &*place) {
+            let columns = match chunker {
+                Some(_) => {
+                    let fields = schema.fields().iter().take(kept.len()).cloned();
+                    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+                }
+                None => Arc::clone(&plan.schema),
+            };
+            let own = columns.fields().len();
+            let from = (&*output.path, request.output_column.as_str(), model.info().dimension);
+            (rows, previous) = run.rows(rows, how, from, (text, &kept), columns, done)?;
+            kept.push(own);
+            hash = Some(own);
+        }
         let prompt = prompt(request);
-        let embedder = Embedder { kept, text, model, schema: &schema, prompt, cancel };
+        let previous = previous.as_deref();
+        let schema = &schema;
+        let embedder = Embedder { kept, text, model, schema, prompt, cancel, hash, previous };
         match place {
             Place::Files { work, .. } => {
                 let (column, part_rows) = (&request.output_column, request.part_rows);
                 let dimension = model.info().dimension;
-                let schema = Arc::clone(&schema);
+                let schema = Arc::clone(schema);
                 let layout = Layout::new(schema, &work.manifest, column, dimension, part_rows);
                 let writer = PartWriter::new(work, &layout);
-                embedder.between(rows, figures, move |batches, _| write(writer, &batches))
+                embedder.between(rows, figures, move |batches, _| writer.write_all(&batches))
             }
             Place::Sink(place) => {
                 let writer = SinkWriter::new(place, cancel);
@@ -312,9 +351,11 @@ fn schema(
 ) -> Result<SchemaRef> {
     let kept = plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone()));
     let chunks = if request.chunk.is_some() { chunks::fields() } else { Vec::new() };
+    let hash = request.incremental.as_ref().map(|_| incremental::field());
     let vector_type = vectors::vector_type(model.info().dimension)?;
     let vectors = Field::new(&request.output_column, vector_type, true);
-    let fields = kept.chain(chunks).chain([Arc::new(vectors.with_metadata(provenance))]);
+    let fields =
+        kept.chain(chunks).chain(hash).chain([Arc::new(vectors.with_metadata(provenance))]);
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
@@ -346,6 +387,7 @@ fn plan(request: &EmbedRequest, is_bare: bool, notice: Notice<'_>) -> Result<(Pl
             field.name()
         )));
     }
+    incremental::check(request, is_kept)?;
     if let Some(key) = &request.only_new
         && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
     {
@@ -380,35 +422,18 @@ fn is_empty_object(data_type: &DataType) -> bool {
     }
 }
 
-/// The first `limit` texts of a file that are not NULL.
-///
-/// # Errors
-/// When the file or its column can't be read.
-pub fn texts_of(
-    input: &str,
-    column: &str,
-    limit: usize,
-    notice: Notice<'_>,
-) -> Result<Vec<String>> {
-    const BATCH_ROWS: usize = 4096;
-    let files = resolve(&[input.to_string()], &[])?;
-    let wanted = Wanted { text: Some(column), columns: Some(&[]), output_column: None };
-    let plan = Plan::new(files, &wanted, notice)?;
-    let text = plan.column(column)?;
-    let mut texts = Vec::new();
-    for batch in Rows::new(&plan, 0, BATCH_ROWS) {
-        let batch = vectors::Texts::new(batch?.column(text))?;
-        texts.extend(batch.present().into_iter().map(str::to_string));
-        if texts.len() >= limit {
-            break;
-        }
-    }
-    texts.truncate(limit);
-    Ok(texts)
-}
-
 /// What this run is asked to do.
-fn manifest(request: &EmbedRequest, plan: &Plan, column: &str, model: &Model) -> Manifest {
+fn manifest(
+    request: &EmbedRequest,
+    plan: &Plan,
+    column: &str,
+    model: &Model,
+    from: Option<String>,
+) -> Manifest {
+    let incremental = request.incremental.as_ref().map(|how| {
+        let from = from.unwrap_or_default();
+        format!("by {}, cleanup {}, from '{from}'", how.key, how.cleanup)
+    });
     let kept = plan.kept.iter().map(|column| plan.schema.field(*column).name().clone());
     let columns = Columns {
         text: column,
@@ -417,6 +442,7 @@ fn manifest(request: &EmbedRequest, plan: &Plan, column: &str, model: &Model) ->
         prompt: request.prompt.as_deref(),
         only_new: request.only_new.as_deref(),
         chunk: request.chunk.as_ref().map(ToString::to_string),
+        incremental,
     };
     let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
     Manifest::new(columns, model.info(), &files)
@@ -463,15 +489,7 @@ fn rows<'a>(
 /// The rows behind those that are done, of which there are `done` in the output.
 fn rows_from<'a>(request: &EmbedRequest, plan: &'a Plan, done: u64) -> Pending<'a> {
     // Which rows the written chunks are of is seen when they are cut again, which is quick.
-    let from = if request.chunk.is_some() { 0 } else { done };
+    let is_all = request.chunk.is_some() || request.incremental.is_some();
+    let from = if is_all { 0 } else { done };
     Box::new(Rows::new(plan, from, request.batch_rows))
-}
-
-/// The writing thread. When the batches end early, what has come is kept all the same: it is a
-/// prefix of the output.
-fn write(mut writer: PartWriter<'_>, from_model: &Receiver<RecordBatch>) -> Result<()> {
-    for batch in from_model {
-        writer.write(&batch)?;
-    }
-    writer.finish()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use sembla_models::ModelInfo;
 
+use super::manifest::Manifest;
 use super::work::{is_part_name, part_name};
 use crate::failure::{Failure, Result};
 use crate::input::PARTIAL;
@@ -130,6 +131,37 @@ impl Output {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Rejects to take over vectors that were made otherwise.
+    ///
+    /// # Errors
+    /// When another model, prompt or chunking made the output.
+    pub(crate) fn check_same(&self, manifest: &Manifest) -> Result<()> {
+        let shown = self.path.display();
+        for (key, now) in manifest.metadata() {
+            let what = match key.as_str() {
+                "sembla.model" => "model",
+                "sembla.precision" => "precision",
+                "sembla.fingerprint" => "files or options of the model",
+                "sembla.prompt" => "prompt",
+                "sembla.chunk" => "chunking",
+                "sembla.text_column" => "text column",
+                _ => continue,
+            };
+            let before = self.noted(&key).unwrap_or_default();
+            if before != now {
+                // A hash says nothing to anybody.
+                let difference = match key.as_str() {
+                    "sembla.fingerprint" => format!("the {what} changed"),
+                    _ => format!("the {what} was '{before}' and is '{now}'"),
+                };
+                return Err(Failure::user(format!(
+                    "{shown} was embedded otherwise ({difference}); --overwrite embeds all rows again"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What a run has noted in the output.

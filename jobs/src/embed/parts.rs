@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -90,6 +91,18 @@ impl<'a> PartWriter<'a> {
     /// Writes after the finished parts of `work`.
     pub(crate) fn new(work: &'a mut Work, layout: &'a Layout) -> Self {
         Self { work, layout, current: None }
+    }
+
+    /// Writes batches until there are no more, as a thread does. When they end early, what has come
+    /// is kept all the same: it is a prefix of the output.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn write_all(mut self, batches: &Receiver<RecordBatch>) -> Result<()> {
+        for batch in batches {
+            self.write(&batch)?;
+        }
+        self.finish()
     }
 
     /// Writes a batch; closes parts that are full.

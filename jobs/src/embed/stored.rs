@@ -62,9 +62,13 @@ impl Stored {
     /// # Errors
     /// A request to add rows, something that is at the address already, and a disk that fails.
     pub(crate) fn begin(&self, request: &EmbedRequest) -> Result<()> {
-        if request.only_new.is_some() {
+        let local_only = [
+            (request.only_new.is_some(), "--only-new"),
+            (request.incremental.is_some(), "--incremental"),
+        ];
+        if let Some((_, flag)) = local_only.into_iter().find(|(given, _)| *given) {
             return Err(Failure::user(format!(
-                "--only-new needs a local output, but {} is an address",
+                "{flag} needs a local output, but {} is an address",
                 self.shown
             )));
         }

@@ -55,6 +55,19 @@ pub(crate) fn vector_type(dimension: usize) -> Result<DataType> {
 /// When the number of vectors of `dimension` components is not the number of texts.
 pub(crate) fn column(embeddings: Embeddings, dimension: usize, texts: &Texts) -> Result<ArrayRef> {
     let nulls = texts.0.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    list(embeddings, dimension, nulls, texts.0.len())
+}
+
+/// The vectors as a column of `rows` rows: those that are not NULL have one each.
+///
+/// # Errors
+/// When the number of vectors is another.
+pub(crate) fn list(
+    embeddings: Embeddings,
+    dimension: usize,
+    nulls: Option<NullBuffer>,
+    rows: usize,
+) -> Result<ArrayRef> {
     let values = match &nulls {
         Some(nulls) => with_gaps(&embeddings, dimension, nulls),
         None => embeddings.values,
@@ -66,11 +79,10 @@ pub(crate) fn column(embeddings: Embeddings, dimension: usize, texts: &Texts) ->
         nulls,
     )
     .map_err(|error| Failure::other(format!("internal error: {error}")))?;
-    if list.len() != texts.0.len() {
+    if list.len() != rows {
         return Err(Failure::other(format!(
-            "internal error: {} vectors for {} texts",
-            list.len(),
-            texts.0.len()
+            "internal error: {} vectors for {rows} texts",
+            list.len()
         )));
     }
     Ok(Arc::new(list))
