@@ -202,7 +202,7 @@ fn locate(spec: &ModelSpec) -> Result<(Located, Layout)> {
 /// Reads the tokenizer of a model of texts alone.
 fn prepare_texts(spec: &ModelSpec, found: Located, layout: Layout) -> Result<Prepared> {
     let limit = backends::length_limit(&layout, spec, &found.name)?;
-    let max_length = max_length(spec, &layout, limit, &found.name)?;
+    let max_length = spec.longest_input(layout.max_length, limit, &found.name)?;
     let reading = Reading {
         max_length,
         add_special_tokens: !matches!(layout.kind, LayoutKind::Static { .. }),
@@ -243,25 +243,6 @@ fn describe(
         fingerprint: fingerprint(layout, spec, facts.precision, max_length)?,
         parameters: facts.parameters,
     })
-}
-
-/// The longest input: the user's, else the model's own, never above what the weights allow.
-pub(crate) fn max_length(
-    spec: &ModelSpec,
-    layout: &Layout,
-    limit: Option<usize>,
-    name: &str,
-) -> Result<Option<usize>> {
-    match (spec.max_length, limit) {
-        (Some(wanted), Some(limit)) if wanted > limit => Err(ModelError::BadOption(format!(
-            "max_length must be at most {limit} for model '{name}', got {wanted}"
-        ))),
-        (Some(wanted), _) => Ok(Some(wanted)),
-        (None, limit) => Ok(match (layout.max_length, limit) {
-            (Some(own), Some(limit)) => Some(own.min(limit)),
-            (own, limit) => own.or(limit),
-        }),
-    }
 }
 
 /// The steps after the transformer must fit its width.

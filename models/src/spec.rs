@@ -126,6 +126,26 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
+    /// The longest input in tokens: what this asks for, else the `own` limit of the model, never
+    /// more than the `limit` that the weights of the model `name` allow.
+    pub(crate) fn longest_input(
+        &self,
+        own: Option<usize>,
+        limit: Option<usize>,
+        name: &str,
+    ) -> Result<Option<usize>> {
+        match (self.max_length, limit) {
+            (Some(wanted), Some(limit)) if wanted > limit => Err(ModelError::BadOption(format!(
+                "max_length must be at most {limit} for model '{name}', got {wanted}"
+            ))),
+            (Some(wanted), _) => Ok(Some(wanted)),
+            (None, limit) => Ok(match (own, limit) {
+                (Some(own), Some(limit)) => Some(own.min(limit)),
+                (own, limit) => own.or(limit),
+            }),
+        }
+    }
+
     /// Every option that [`ModelSpec::set`] takes.
     pub const OPTIONS: &'static [OptionDef] = &[
         OptionDef::new("path", Kind::Text, "directory, .onnx file, built-in name or hub id")

@@ -86,7 +86,7 @@ fn texts(
 ) -> Result<TextPart> {
     let TextTower { transformer, extent, projection } = tower;
     let limit = transformer.config.max_tokens();
-    let max_length = crate::load::max_length(spec, layout, Some(limit), name)?.unwrap_or(limit);
+    let max_length = spec.longest_input(layout.max_length, Some(limit), name)?.unwrap_or(limit);
     let reading = Reading {
         max_length: Some(max_length),
         add_special_tokens: true,
