@@ -7,7 +7,7 @@
 What comes out knows circles, squares, triangles, stars and crosses in seven colours, up to three of a kind, one kind left
 of, right of, above or below another; it knows nothing else of the world. One in five combinations of number, colour and
 shape ("two red circles" is one) is never shown in training; recall is measured on pictures that have one of those.
-`shapes-clip/` is the model in the layout of Hugging Face (f32; `sembla models quantize` makes the one that is shipped),
+`shapes-clip/` is the model in the layout of Hugging Face,
 `shapes/` the pictures that the examples search. Seeds are fixed; another number of steps gives another model.
 """
 
