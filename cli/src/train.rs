@@ -95,6 +95,9 @@ async fn rows(
         let Outcome::Rows(rows) = session.execute_with(statement, &cancel).await? else {
             return Err(Failure::user("must be a query that gives rows"));
         };
+        if rows.schema().fields().is_empty() {
+            return Err(Failure::user("must be a query that gives rows"));
+        }
         let mut stream = sembla_sql::planning::stream(rows).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {

@@ -31,5 +31,5 @@ pub use connector::{
     Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector,
     SourceHandle, SourceHandles, SourceRequest,
 };
-pub use list::{CONNECTORS, all_options, connector, is_secret, names, sink_of_address};
+pub use list::{CONNECTORS, Side, all_options, connector, is_secret, names, sink_of_address};
 pub use sembla_options as options;

@@ -20,21 +20,50 @@ use crate::postgres::Postgres;
 /// ```
 pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files, &Postgres, &Chroma];
 
-/// The connector of a name.
+/// Which end of a stream a connector is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Where rows come from.
+    Source,
+    /// Where rows go.
+    Sink,
+}
+
+impl Side {
+    /// `source` or `sink`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+        }
+    }
+
+    /// The connectors that have this side.
+    fn connectors(self) -> impl Iterator<Item = &'static dyn Connector> {
+        CONNECTORS.iter().copied().filter(move |connector| match self {
+            Self::Source => connector.source().is_some(),
+            Self::Sink => connector.sink().is_some(),
+        })
+    }
+}
+
+/// The connector of a name, whether it has that side or not.
 ///
 /// ```
-/// assert!(sembla_connectors::connector("kafka").is_ok());
-/// let error = sembla_connectors::connector("kafak").err().expect("no such connector");
+/// use sembla_connectors::{Side, connector};
+///
+/// assert!(connector("kafka", Side::Source).is_ok());
+/// let error = connector("kafak", Side::Source).err().expect("no such connector");
 /// assert!(error.to_string().ends_with("got 'kafak'; did you mean 'kafka'?"));
 /// ```
 ///
 /// # Errors
-/// [`Error::Option`] for a name that no connector has, with all names.
-pub fn connector(name: &str) -> Result<&'static dyn Connector> {
+/// [`Error::Option`] for a name that no connector has, with the names of those with that side.
+pub fn connector(name: &str, side: Side) -> Result<&'static dyn Connector> {
     CONNECTORS.iter().copied().find(|connector| connector.name() == name).ok_or_else(|| {
-        let meant = nearest(CONNECTORS.iter().map(|connector| connector.name()), name);
+        let meant = nearest(side.connectors().map(|connector| connector.name()), name);
         let meant = meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
-        Error::Option(format!("connector must be {}, got '{name}'{meant}", names()))
+        Error::Option(format!("connector must be {}, got '{name}'{meant}", names(side)))
     })
 }
 
@@ -55,9 +84,9 @@ pub fn sink_of_address(
     Ok(None)
 }
 
-/// The names of all connectors, for messages: `'a', 'b' or 'c'`.
-pub fn names() -> String {
-    let names: Vec<_> = CONNECTORS.iter().map(|c| format!("'{}'", c.name())).collect();
+/// The names of all connectors with that side, for messages: `'a', 'b' or 'c'`.
+pub fn names(side: Side) -> String {
+    let names: Vec<_> = side.connectors().map(|c| format!("'{}'", c.name())).collect();
     match names.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         _ => names.concat(),

@@ -142,8 +142,10 @@ fn what_cannot_be_trained_is_refused_in_one_line() {
     assert!(message.contains("columns may be anchor"), "{message}");
     let message = refused("CREATE VIEW v AS SELECT 1", &[]);
     assert!(message.starts_with("--data: must be a query"), "{message}");
-    let message = refused(all, &["--learning-rate", "1e30", "--warmup", "0"]);
-    assert!(message.contains("is not a number at step"), "{message}");
+    let wild = ["--learning-rate", "1e30", "--warmup", "0", "--data", all];
+    let run = place.run(&[&["train", "--base", base.as_str(), "-o", "mine"][..], &wild].concat());
+    let last = run.err.lines().last().unwrap_or_default();
+    assert!(run.code == 2 && last.contains("is not a number at step"), "{}", run.err);
     let message = refused(all, &["--matryoshka", "64"]);
     assert!(message.contains("a cut of 64 components does not fit"), "{message}");
     assert!(!place.path("mine").exists());

@@ -49,7 +49,7 @@ pub(super) async fn register(
             Ok(unusable.left_out(&batch)?.project(&[0, 1]).map_err(DataFusionError::from)?)
         }))
         .await?;
-    unusable.told();
+    unusable.report();
     if rows == 0 {
         return Err(Failure::user("none of the images can be used"));
     }
@@ -99,7 +99,8 @@ impl Unusable {
         Ok(filter_record_batch(batch, &valid).map_err(DataFusionError::from)?)
     }
 
-    fn told(&self) {
+    /// Says how many more images were left out than were named.
+    fn report(&self) {
         if self.count > NAMED_MAX {
             notice(&format!("{} more images are left out", self.count - NAMED_MAX));
         }
@@ -153,7 +154,7 @@ pub(crate) async fn embed(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()>
         .await
     })
     .await?;
-    unusable.told();
+    unusable.report();
     job.report(&format!("{}: {}", args.output.display(), counted(rows, "image")), rows);
     Ok(())
 }

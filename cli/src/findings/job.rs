@@ -267,7 +267,8 @@ impl<'a> Job<'a> {
         self.collect(sql).await.map(|_| ())
     }
 
-    /// Writes all rows to their destination; each batch is what `change` makes of it.
+    /// Writes all rows to their destination; each batch is what `change` makes of it, which decides
+    /// the columns too: it is given a batch without rows first.
     ///
     /// # Errors
     /// Those of the query and of the output.
@@ -278,7 +279,7 @@ impl<'a> Job<'a> {
         mut change: impl FnMut(RecordBatch) -> Result<RecordBatch>,
     ) -> Result<()> {
         let mut stream = sembla_sql::planning::stream(rows).await?;
-        let schema = stream.schema();
+        let schema = change(RecordBatch::new_empty(stream.schema()))?.schema();
         let Some(file) = &destination.file else {
             let mut out = BufWriter::new(std::io::stdout());
             let mut printer =

@@ -107,7 +107,7 @@ async fn a_row_without_a_time_is_rejected() {
     assert_eq!(batch.rejected.len(), 1);
     assert_eq!(batch.rejected[0].position, 1);
     assert_eq!(batch.rejected[0].reason, "column 'ts' must not be NULL, but is");
-    assert_eq!(batch.rejected[0].payload.as_deref(), Some(&br#"{"id":1}"#[..]));
+    assert_eq!(batch.rejected[0].payload.as_deref(), Some(&br#"{"id":1,"ts":null}"#[..]));
 }
 
 #[test]
@@ -211,7 +211,7 @@ async fn rows_that_can_not_be_read_keep_their_bytes_file_and_line() {
     assert_eq!(unreadable.payload.as_deref(), Some(&b"{\xff"[..]));
     assert_eq!(unreadable.reason, "no JSON");
     assert_eq!((&*incomplete.partition, incomplete.position), ("0", 2));
-    assert_eq!(incomplete.payload.as_deref(), Some(&br#"{"id":3}"#[..]));
+    assert_eq!(incomplete.payload.as_deref(), Some(&br#"{"id":3,"ts":null}"#[..]));
 }
 
 #[tokio::test]

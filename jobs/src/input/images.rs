@@ -1,5 +1,7 @@
 //! Whether inputs are images rather than tables.
 
+use std::path::PathBuf;
+
 use sembla_models::images::has_image_name;
 use sembla_readers::files::{list, paths};
 
@@ -25,6 +27,9 @@ fn is_images(input: &str) -> bool {
     if input.contains("://") {
         return false;
     }
-    paths(input, &has_image_name).is_ok_and(|found| !found.is_empty())
+    let is_image = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| has_image_name(&name.to_string_lossy()))
+    };
+    paths(input, &has_image_name).is_ok_and(|found| found.iter().any(is_image))
         && list(input, None).map_or(true, |tables| tables.is_empty())
 }

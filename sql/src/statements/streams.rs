@@ -7,7 +7,7 @@ use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement as SqlStatement};
-use sembla_connectors::Connector;
+use sembla_connectors::{Connector, Side};
 use sembla_options::{GivenOptions, OptionDef};
 
 use super::Outcome;
@@ -48,7 +48,7 @@ pub(crate) fn create_source(
     let what = format!("source '{name}'");
     let state = connection.context.state();
     let mut given = create.options;
-    let connector = connector_of(&what, &mut given)?;
+    let connector = connector_of(&what, Side::Source, &mut given)?;
     let Some(kind) = connector.source() else {
         let name = connector.name();
         return Err(SqlError::Statement(format!(
@@ -90,7 +90,7 @@ pub(crate) fn create_sink(
         return Ok(Outcome::Done(format!("sink '{name}' already exists")));
     }
     let what = format!("sink '{name}'");
-    let connector = connector_of(&what, &mut options)?;
+    let connector = connector_of(&what, Side::Sink, &mut options)?;
     let Some(kind) = connector.sink() else {
         let name = connector.name();
         return Err(SqlError::Statement(format!(
@@ -118,15 +118,16 @@ pub(crate) fn create_sink(
 /// [`SqlError::Statement`] where they name none, or one that there isn't.
 fn connector_of(
     what: &str,
+    side: Side,
     options: &mut StreamOptions,
 ) -> Result<&'static dyn Connector, SqlError> {
     let Some(given) = options.take(CONNECTOR) else {
         return Err(SqlError::Statement(format!(
             "{what} needs the option {CONNECTOR} = {}",
-            sembla_connectors::names()
+            sembla_connectors::names(side)
         )));
     };
-    sembla_connectors::connector(&given)
+    sembla_connectors::connector(&given, side)
         .map_err(|error| SqlError::Statement(format!("{what}: {error}")))
 }
 

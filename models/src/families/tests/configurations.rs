@@ -96,7 +96,7 @@ fn what_cannot_be_computed_is_refused_in_one_line() {
         (json!({"vocab_size": "many"}), "vocab_size must be"),
         (json!({"layer_norm_eps": 0}), "layer_norm_eps must be"),
         (json!({"model_type": "roberta", "pad_token_id": 600}), "leaves no position"),
-        (json!({"model_type": "mpnet", "relative_attention_num_buckets": 8}), "at least 32"),
+        (json!({"model_type": "mpnet", "relative_attention_num_buckets": 8}), "must be >= 32"),
         (json!({"architectures": "BertModel"}), "architectures is not a list"),
     ] {
         let error = parse(with(bert(), more)).expect_err(why);

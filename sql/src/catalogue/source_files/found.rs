@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn new_files_come_behind_those_that_were_read() {
-        let connector = sembla_connectors::connector("files").expect("files");
+        let connector =
+            sembla_connectors::connector("files", sembla_connectors::Side::Source).expect("files");
         let kind = connector.source().expect("a source");
         let given = vec![("path".to_string(), "in".to_string())];
         let options = GivenOptions::new("a source", kind.options(), given).expect("options");
