@@ -355,7 +355,7 @@ mod tests {
             FileColumns { name: "y.csv", schema: &other },
         ];
         let error = unite(&files).expect_err("a disagreement").to_string();
-        assert!(error.contains("'a': it is Int64 in 'x.parquet' and text in 'y.csv'"), "{error}");
+        assert!(error.contains("'a': it is Int64 in 'x.parquet', but text in 'y.csv'"), "{error}");
         let files = [
             FileColumns { name: "x", schema: &one },
             FileColumns { name: "z", schema: &Schema::new(vec![Field::new("c", Utf8, true)]) },
