@@ -51,6 +51,9 @@ impl std::fmt::Debug for Model {
     }
 }
 
+/// Computes rows of the inputs with those numbers: the rows, and which are not to be remembered.
+type Compute<'a> = dyn FnMut(&[usize]) -> Result<(Vec<f32>, Vec<usize>)> + 'a;
+
 impl Model {
     /// Loads a model and checks everything about it, so that a model that loads also runs.
     ///
@@ -247,7 +250,7 @@ impl Model {
         prompt: &str,
         width: usize,
         cancel: &CancelToken,
-        compute: &mut dyn FnMut(&[usize]) -> Result<(Vec<f32>, Vec<usize>)>,
+        compute: &mut Compute<'_>,
     ) -> Result<(Vec<f32>, u64)> {
         let Some(cache) = &self.0.cache else {
             let all: Vec<usize> = (0..inputs.len()).collect();

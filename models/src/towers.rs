@@ -156,7 +156,7 @@ fn head(
 fn contrast(weights: &Weights) -> Result<Option<Contrast>> {
     let number = |name: &str| -> Result<Option<f32>> {
         let Some(shape) = weights.shape(name) else { return Ok(None) };
-        let value = weights.floats(name, &shape.to_vec())?.first().copied();
+        let value = weights.floats(name, shape)?.first().copied();
         match value.filter(|value| value.is_finite()) {
             Some(value) => Ok(Some(value)),
             None => Err(ModelError::file(weights.path(), format!("tensor '{name}' is no number"))),

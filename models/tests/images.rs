@@ -164,14 +164,17 @@ fn damaged_images_are_problems_of_their_rows() {
     }
     assert_eq!(model.stats().cache_hits, 1, "the image came from the cache, no problem did");
     // A text that spells like an image has a vector of its own.
-    assert_ne!(embed_texts(&model, &["image"])[0], embed_images(&model, &[good.clone()])[0]);
+    assert_ne!(
+        embed_texts(&model, &["image"])[0],
+        embed_images(&model, std::slice::from_ref(&good))[0]
+    );
 }
 
 #[test]
 fn a_turned_photo_is_upright_unless_told_otherwise() {
     let turned = image("turned.jpg");
     let mut spec = spec("clip");
-    let upright = embed_images(&Model::load(&spec).expect("clip"), &[turned.clone()]);
+    let upright = embed_images(&Model::load(&spec).expect("clip"), std::slice::from_ref(&turned));
     spec.set("exif_orientation", "false").expect("an option");
     let as_stored = Model::load(&spec).expect("clip");
     let stored = embed_images(&as_stored, &[turned]);

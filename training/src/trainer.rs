@@ -1,7 +1,7 @@
 //! A run of training: steps, evaluations, the best model so far, and progress that outlives a kill.
 //!
 //! *Invariant:* what a step does follows from the data, the options and its number; nothing is
-//! carried from one to the next but weights, moments and what [`Progress`] holds. So a run that was
+//! carried from one to the next but weights, moments and what `Progress` holds. So a run that was
 //! killed and resumed ends with the bits of one that was not.
 
 use std::fs::{self, File, TryLockError};
