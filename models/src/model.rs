@@ -108,7 +108,8 @@ impl Model {
     /// once.
     ///
     /// Images are decoded, resized and run on all cores, a few at a time on each, so memory beyond
-    /// the result is that of one decoded image a core ([`images::DECODED_BYTES_MAX`] at most).
+    /// the result is that of one decoded image a core, at most
+    /// [`DECODED_BYTES_MAX`](crate::images::DECODED_BYTES_MAX).
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] for a model that takes no images, [`ModelError::Cancelled`] when

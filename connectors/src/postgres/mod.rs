@@ -14,7 +14,7 @@
 //! which it waits until a commit that is under way has ended; then it reads what that has written.
 //! Staged rows end with the session that staged them.
 //!
-//! The client of the protocol is in [`wire`]. It is our own: what is needed of the protocol is
+//! The client of the protocol is in `wire`. It is our own: what is needed of the protocol is
 //! little, and COPY of rows as they lie in Arrow needs no other form of them in between.
 //!
 //! - *Invariant:* a name or a text of a user enters a statement quoted, or as a parameter.
