@@ -1,5 +1,6 @@
 //! Tells the binary which commit it is built from, for `--version`. Without git, or outside of a
-//! checkout, the version stands alone; `SEMBLA_COMMIT` says it in their place.
+//! checkout, the version stands alone; `SEMBLA_COMMIT` says it in their place. And leaves the symbols
+//! out of the binary.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +22,10 @@ fn main() {
         None => version,
     };
     println!("cargo:rustc-env=SEMBLA_VERSION={shown}");
+    // Cargo forgets the profile's `strip` for a package that has options of its own there.
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo:rustc-link-arg-bin=sembla=-Wl,--strip-all");
+    }
 }
 
 /// What git answers, if there is one and it knows.
