@@ -1,5 +1,5 @@
 //! Tells the binary which commit it is built from, for `--version`. Without git, or outside of a
-//! checkout, the version stands alone; `SEMBLA_COMMIT` says it in their place. And leaves the symbols
+//! checkout, the version stands alone; `SEMBLA_COMMIT` says it in their place. And leaves symbols
 //! out of the binary.
 
 use std::path::Path;
