@@ -21,7 +21,7 @@ use arrow::datatypes::{SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sembla_runtime::{Error, Result, Sink, Source};
+use sembla_runtime::{Assignment, Error, Result, Sink, Source};
 
 use crate::formats::Column;
 use crate::options::{GivenOptions, OptionDef, Options};
@@ -238,6 +238,35 @@ pub trait Exchange: Send + Sync {
     /// # Errors
     /// What is wrong outside.
     async fn end(&self) -> Result<i64>;
+}
+
+/// What a probe of the connector `name` finds, which includes that nothing answers in time.
+pub(crate) fn problems_of(
+    name: &'static str,
+    within: Duration,
+    probe: impl Future<Output = Result<()>> + Send + 'static,
+) -> BoxFuture<'static, Vec<Error>> {
+    async move {
+        match tokio::time::timeout(within, probe).await {
+            Ok(probed) => probed.err().into_iter().collect(),
+            Err(_) => vec![Error::Transient(format!(
+                "{name} does not answer within {} s",
+                within.as_secs_f64()
+            ))],
+        }
+    }
+    .boxed()
+}
+
+/// A source of which another instance reads a part, if there is one.
+pub(crate) fn shared_source(assignment: &BTreeMap<String, Assignment>) -> Option<&str> {
+    let shared = assignment.iter().find(|(_, assignment)| !assignment.is_whole());
+    shared.map(|(source, _)| source.as_str())
+}
+
+/// What a sink says to a call after one that failed: recovery begins anew.
+pub(crate) fn failed_before() -> Error {
+    Error::Fenced("the sink failed before; the pipeline restarts".into())
 }
 
 /// The files of a source, and how their rows are read.

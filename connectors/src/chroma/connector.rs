@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use sembla_runtime::{Error, Result, Sink};
 
 use super::options::{SINK_OPTIONS, Settings, options_of_address};
 use super::sink::ChromaSink;
-use crate::connector::{Connector, SinkConnector, SinkRequest};
+use crate::connector::{Connector, SinkConnector, SinkRequest, problems_of};
 use crate::options::{OptionDef, Options};
 
 /// Collections of Chroma.
@@ -46,20 +45,7 @@ impl SinkConnector for Chroma {
     ) -> BoxFuture<'static, Vec<Error>> {
         let sink = Settings::new(request.options)
             .and_then(|settings| ChromaSink::new(request.schema, settings));
-        async move {
-            let probed = match sink {
-                Ok(sink) => tokio::time::timeout(within, sink.probe()).await,
-                Err(error) => Ok(Err(error)),
-            };
-            match probed {
-                Ok(probed) => probed.err().into_iter().collect(),
-                Err(_) => vec![Error::Transient(format!(
-                    "chroma does not answer within {} s",
-                    within.as_secs_f64()
-                ))],
-            }
-        }
-        .boxed()
+        problems_of(self.name(), within, async move { sink?.probe().await })
     }
 
     fn replaces(&self, _options: &Options) -> bool {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::client::{Client, Collection, Upsert};
 use super::options::Settings;
 use super::records::Roles;
+use crate::connector::{failed_before, shared_source};
 
 /// Records of one call at most, where the server allows more.
 const RECORDS_MAX: usize = 1000;
@@ -78,8 +79,7 @@ impl ChromaSink {
     }
 
     fn opened(&self) -> Result<&Open> {
-        let lost = || Error::Fenced("the sink failed before; the pipeline restarts".into());
-        self.open.as_ref().ok_or_else(lost)
+        self.open.as_ref().ok_or_else(failed_before)
     }
 }
 
@@ -90,8 +90,7 @@ impl Sink for ChromaSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole())
-        {
+        if let Some(source) = shared_source(assignment) {
             return Err(Error::Option(format!(
                 "another instance reads part of the source '{source}', but one process writes collection '{}'; stop \
                  the other",

@@ -21,6 +21,7 @@ use super::manifest::{DataFile, Manifest, Manifests, Place, Shape};
 use super::partition::Partitioning;
 use super::writer::{FileFormat, FileWriter};
 use super::{LATE, REJECTED};
+use crate::connector::shared_source;
 use crate::options::Options;
 use crate::rejected::rejected_rows;
 use crate::store::{Folder, open_folder};
@@ -286,8 +287,7 @@ impl Sink for FilesSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole())
-        {
+        if let Some(source) = shared_source(assignment) {
             return Err(Error::Option(format!(
                 "another instance reads part of the source '{source}', but the data set {} can have \
                  one writer; stop the other, or give each its own path",

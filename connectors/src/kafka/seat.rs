@@ -12,6 +12,7 @@ use super::client::drop_in_background;
 use super::group::Group;
 use super::session::{Opening, Session};
 use super::settings::SinkSettings;
+use crate::connector::failed_before;
 
 /// The place of one sink.
 pub(super) struct Seat {
@@ -31,10 +32,7 @@ impl Seat {
     /// # Errors
     /// [`Error::Fenced`] when there is none.
     pub(super) fn session(&mut self) -> Result<&mut Session> {
-        let session = self
-            .session
-            .as_mut()
-            .ok_or_else(|| Error::Fenced("the sink failed before; the pipeline restarts".into()))?;
+        let session = self.session.as_mut().ok_or_else(failed_before)?;
         session.check()?;
         Ok(session)
     }

@@ -20,6 +20,7 @@ use super::topics::{
     KEEPS_LAST_RECORDS, TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic,
     refuse_forgetful,
 };
+use crate::connector::shared_source;
 
 /// Transactional ids that are taken over at the same time.
 const TAKEOVERS_MAX: usize = 8;
@@ -130,9 +131,8 @@ impl Opening<'_> {
             None => (leases.len() < assignment.len()).then(default),
         };
         // Without the group's generation nothing fences one instance off from another's partitions.
-        let shared = assignment.iter().find(|(_, assignment)| !assignment.is_whole());
-        match (shared, &topic) {
-            (Some((source, _)), Some(_)) => Err(Error::Option(format!(
+        match (shared_source(assignment), &topic) {
+            (Some(source), Some(_)) => Err(Error::Option(format!(
                 "source '{source}' is shared with another instance, but progress is in a separate topic; instances can share \
                  only sources in the sink's cluster, without progress_topic"
             ))),

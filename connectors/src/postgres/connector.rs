@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use sembla_runtime::{Error, Result, Sink};
 
 use super::address::Address;
 use super::options::{LATE, SINK_OPTIONS, SinkSettings, options_of_address};
 use super::sink::PostgresSink;
-use crate::connector::{Connector, SinkConnector, SinkRequest};
+use crate::connector::{Connector, SinkConnector, SinkRequest, problems_of};
 use crate::options::{OptionDef, Options};
 
 /// Tables of PostgreSQL, with pgvector for vectors.
@@ -51,20 +50,7 @@ impl SinkConnector for Postgres {
     ) -> BoxFuture<'static, Vec<Error>> {
         let sink = SinkSettings::new(request.options)
             .and_then(|settings| PostgresSink::new(request.schema, settings));
-        async move {
-            let probed = match sink {
-                Ok(sink) => tokio::time::timeout(within, sink.probe()).await,
-                Err(error) => Ok(Err(error)),
-            };
-            match probed {
-                Ok(probed) => probed.err().into_iter().collect(),
-                Err(_) => vec![Error::Transient(format!(
-                    "postgres does not answer within {} s",
-                    within.as_secs_f64()
-                ))],
-            }
-        }
-        .boxed()
+        problems_of(self.name(), within, async move { sink?.probe().await })
     }
 
     fn replaces(&self, options: &Options) -> bool {

@@ -16,6 +16,7 @@ use super::options::{REJECTED, SinkSettings};
 use super::progress::ProgressTable;
 use super::target::Target;
 use super::wire::{Session, WireError, connect};
+use crate::connector::{failed_before, shared_source};
 use crate::rejected::{rejected_rows, rejected_schema};
 
 /// The lock under which tables are made, so that two processes that start together don't both make
@@ -238,9 +239,7 @@ impl PostgresSink {
 
     /// Recovery's session. It is put back after a call that leaves it in order.
     fn take_open(&mut self) -> Result<Open> {
-        self.open
-            .take()
-            .ok_or_else(|| Error::Fenced("the sink failed before; the pipeline restarts".into()))
+        self.open.take().ok_or_else(failed_before)
     }
 }
 
@@ -251,8 +250,7 @@ impl Sink for PostgresSink {
         pipeline: &str,
         assignment: &BTreeMap<String, Assignment>,
     ) -> Result<Option<Progress>> {
-        if let Some((source, _)) = assignment.iter().find(|(_, assignment)| !assignment.is_whole())
-        {
+        if let Some(source) = shared_source(assignment) {
             return Err(Error::Option(format!(
                 "another instance reads part of the source '{source}', but one process writes table {}; stop the other",
                 self.rows.name()
