@@ -42,6 +42,6 @@ def clip_tokenizer(texts, merges_max=400):
     inner = dressed(Tokenizer(models.BPE(vocabulary, merges, unk_token=END, end_of_word_suffix="</w>")))
     inner.add_special_tokens([START, END])
     inner.post_processor = processors.RobertaProcessing(
-        sep=(END, vocabulary[END]), cls=(START, vocabulary[START]), trim_offsets=False, add_prefix_space=False
+        (END, vocabulary[END]), (START, vocabulary[START]), trim_offsets=False, add_prefix_space=False
     )
     return inner

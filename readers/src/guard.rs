@@ -1,4 +1,4 @@
-//! A library that panics on a damaged file is that file's error, not the end of the program.
+//! A library that panics on damaged input is that input's error, not the end of the program.
 //!
 //! The panic is caught where the library is called, and says nothing on standard error.
 
@@ -10,7 +10,7 @@ use std::sync::Once;
 use crate::error::{Error, Result};
 
 thread_local! {
-    /// Calls of [`guarded`] that this thread is in.
+    /// Calls of [`caught`] that this thread is in.
     static GUARDED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -20,6 +20,16 @@ thread_local! {
 /// # Errors
 /// Those of `read`, and a panic's.
 pub fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(read).unwrap_or_else(|why| {
+        Err(Error::Data(format!("file '{name}' can't be read, it may be damaged: {why}")))
+    })
+}
+
+/// Runs what calls a library on input. What was being read must not be used after a panic.
+///
+/// # Errors
+/// The first line of a panic's message.
+pub fn caught<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let loud = take_hook();
@@ -30,12 +40,9 @@ pub fn guarded<T>(name: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
         }));
     });
     GUARDED.with(|depth| depth.set(depth.get() + 1));
-    let result = catch_unwind(AssertUnwindSafe(read));
+    let result = catch_unwind(AssertUnwindSafe(call));
     GUARDED.with(|depth| depth.set(depth.get().saturating_sub(1)));
-    result.unwrap_or_else(|panic| {
-        let why = reason(panic.as_ref());
-        Err(Error::Data(format!("file '{name}' can't be read, it may be damaged: {why}")))
-    })
+    result.map_err(|panic| reason(panic.as_ref()).to_owned())
 }
 
 /// The first line of a panic's message.

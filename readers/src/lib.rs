@@ -27,7 +27,7 @@ pub mod open;
 pub mod text;
 
 pub use error::{Error, Result};
-pub use guard::guarded;
+pub use guard::{caught, guarded};
 pub use limits::{Cancel, Limits};
 pub use open::{Compression, LocalFile, Open};
 pub use text::dialect::{CsvDialect, Dialect, JsonDialect, TextFormat, TextOptions, sniff};

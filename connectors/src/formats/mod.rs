@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sembla_runtime::{Rejected, Result};
 
-pub(crate) use arrow_ipc::as_arrow_stream;
+pub(crate) use arrow_ipc::{as_arrow_stream, read_arrow_stream};
 pub use decode::Decoder;
 pub use encode::{Encoder, json_lines};
 pub use fit::{fit, time_unit};

@@ -10,13 +10,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow_ipc::reader::StreamReader;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdkafka::client::{Client, ClientContext};
@@ -39,7 +37,7 @@ use super::sink::KafkaSink;
 use super::source::KafkaSource;
 use super::topics::{TAKES_LARGE_RECORDS, TopicSpec, create, partitions_of_topic};
 use crate::connector::{Exchange, OpenSource, SourceHandles};
-use crate::formats::{Origin, as_arrow_stream};
+use crate::formats::{Origin, as_arrow_stream, read_arrow_stream};
 use crate::options::{GivenOptions, Options};
 
 /// The header of a record of an exchange.
@@ -314,12 +312,11 @@ pub(super) fn read(
 
 /// The rows of a payload.
 fn rows_of(schema: &SchemaRef, payload: &[u8]) -> std::result::Result<Vec<RecordBatch>, String> {
-    let unreadable = |error| format!("can't be read: {error}");
-    let reader = StreamReader::try_new(Cursor::new(payload), None).map_err(unreadable)?;
-    if reader.schema().fields() != schema.fields() {
+    let (found, batches) = read_arrow_stream(payload)?;
+    if found.fields() != schema.fields() {
         return Err("has the rows of another query".into());
     }
-    reader.collect::<std::result::Result<_, _>>().map_err(unreadable)
+    Ok(batches)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Bad records of every kind: first, in the middle and last, alone and all at once. They are
 //! rejected with a reason, in order, and no neighbour is lost.
 
+use ::arrow_ipc::CompressionType;
+use ::arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow::array::{Int64Array, NullArray, RecordBatch};
+
 use super::*;
 
 const AVRO: &str = r#"{"type":"record","name":"Message","fields":[
@@ -208,4 +212,43 @@ async fn mutations_never_panic() {
             assert_eq!(seen, [100, 101, 102, 103], "{given:?}: {payloads:?}");
         }
     }
+}
+
+/// An Arrow stream of one batch.
+fn stream(column: ArrayRef, options: IpcWriteOptions) -> Vec<u8> {
+    let rows = RecordBatch::try_from_iter_with_nullable([("id", column, true)]).expect("rows");
+    let mut bytes = Vec::new();
+    let mut writer =
+        StreamWriter::try_new_with_options(&mut bytes, &rows.schema(), options).expect("a writer");
+    writer.write(&rows).expect("written");
+    writer.finish().expect("finished");
+    drop(writer);
+    bytes
+}
+
+/// A few bytes that ask for gigabytes get none.
+#[tokio::test]
+async fn arrow_of_few_bytes_and_much_memory() {
+    let plain = || IpcWriteOptions::default();
+    let packed =
+        plain().try_with_compression(Some(CompressionType::ZSTD)).expect("zstd is compiled in");
+    let good = stream(Arc::new(Int64Array::from(vec![1])), plain());
+    let nothing = stream(Arc::new(NullArray::new(1 << 40)), plain());
+    let zeros = stream(Arc::new(Int64Array::from(vec![7; 4096])), packed);
+    // The length in front of a compressed buffer is made that of a terabyte.
+    let place = zeros.windows(8).position(|bytes| bytes == 32_768_i64.to_le_bytes());
+    let mut bomb = zeros.clone();
+    let place = place.expect("the length of the values");
+    bomb[place..place + 8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
+    let mut reader = decoder(&[Column::new("id", DataType::Int64, true)], &[("format", "arrow")]);
+    assert_eq!(decode(&mut reader, &[zeros.as_slice()]).await.rows.num_rows(), 4096);
+    let bad: [(&[u8], &str); 6] = [
+        (b"\0abc", "a message of 1667391744 bytes is longer than the rest of it"),
+        (b"\xff\xff\xff\xff\0abc", "a message of 1667391744 bytes"),
+        (&nothing, "it has 1099511627776 rows; a payload may have 1048576"),
+        (&bomb, "decompressed, it has 1099511627776 bytes"),
+        (&good[..good.len() - 20], "is longer than the rest of it"),
+        (b"", "it has no schema"),
+    ];
+    check(&mut reader, &good, &bad).await;
 }
