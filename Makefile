@@ -13,7 +13,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(shell scripts/build-dir.sh)
 endif
 export SEMBLA ?= $(abspath $(TARGET))/release/sembla
 
-.PHONY: help tools build demo test torture bench package fmt lint doc docs runtime
+.PHONY: help tools build demo test torture fuzz bench package fmt lint doc docs runtime
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: tools runtime ## run all tests
 torture: build ## kill, damage and confuse the built binary for 18 minutes (SEED=2 for other choices)
 	@scripts/torture.py --binary $(SEMBLA) --seed $(or $(SEED),1)
 
+fuzz: runtime ## run one fuzz target (FUZZ=formats SECONDS=600; see fuzz/README.md)
+	@scripts/fuzz.sh "$(FUZZ)" $(or $(SECONDS),600)
+
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)
 	@benches/run.sh $(BENCH_ROWS)
 
@@ -55,7 +58,7 @@ fmt: ## format the code
 
 lint: ## check the format, and run clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets --features sembla-fuzz/targets -- -D warnings
 
 docs: build ## write the generated pages of docs/
 	@$(SEMBLA) pages docs

@@ -18,7 +18,8 @@ impl Folder {
     /// # Panics
     /// When the fixture is not there or the disk fails: then nothing can be fuzzed.
     pub fn of(fixture: &str) -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures").join(fixture);
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/fixtures").join(fixture);
         let keep = tempfile::tempdir().expect("a folder");
         let path = keep.path().join(fixture);
         copy(&source, &path);
@@ -28,17 +29,26 @@ impl Folder {
     /// Whether the model loads with that content of a file, and embeds a text. Errors are right
     /// answers; panics and what sanitizers find are not.
     pub fn try_with(&self, file: &str, content: &[u8]) -> bool {
-        fs::write(self.path.join(file), content).expect("a file");
+        let path = self.path.join(file);
+        let before = fs::read(&path).ok();
+        fs::write(&path, content).expect("a file");
         let spec = ModelSpec::new(self.path.to_string_lossy());
-        let embedded = Model::load(&spec)
-            .and_then(|model| model.embed(&["a text"], Prompt::Default, &CancelToken::new()).map(drop));
+        let embedded = Model::load(&spec).and_then(|model| {
+            model.embed(&["a text"], Prompt::Default, &CancelToken::new()).map(drop)
+        });
+        match before {
+            Some(before) => fs::write(&path, before).expect("a file"),
+            None => fs::remove_file(&path).expect("a file"),
+        }
         embedded.is_ok()
     }
 
-    /// Removes a file.
-    pub fn remove(&self, file: &str) {
+    /// The same folder without a file.
+    #[must_use]
+    pub fn without(self, file: &str) -> Self {
         // It may not be there.
         let _ = fs::remove_file(self.path.join(file));
+        self
     }
 }
 

@@ -28,23 +28,28 @@ fn options(kind: u8) -> Vec<(String, String)> {
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, content)) = data.split_first() else { return };
-    let mut columns =
-        vec![Column::new("id", DataType::Int64, true), Column::new("text", DataType::Utf8View, true)];
+    let mut columns = vec![
+        Column::new("id", DataType::Int64, true),
+        Column::new("text", DataType::Utf8View, true),
+    ];
     if kind % 6 != 2 {
         columns.push(Column::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true));
     }
     let options = Options::read("a source", DECODE_OPTIONS, &options(*kind)).expect("options");
     let mut decoder = Decoder::new(&columns, &options).expect("a decoder");
     let payloads: Vec<&[u8]> = content.split(|byte| *byte == 0xfe).take(4).collect();
-    let record = |(offset, payload): (usize, &&'_ [u8])| RawRecord {
-        offset: offset as i64,
-        value: Some(payload),
-        ..RawRecord::default()
-    };
-    let records: Vec<RawRecord<'_>> = payloads.iter().enumerate().map(record).collect();
+    let mut records = Vec::with_capacity(payloads.len());
+    for (offset, payload) in payloads.iter().enumerate() {
+        records.push(RawRecord {
+            offset: offset as i64,
+            value: Some(*payload),
+            ..RawRecord::default()
+        });
+    }
     let origin = Origin { partition: Arc::from("t/0"), topic: "t", number: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let decoded = runtime.block_on(decoder.decode(&origin, &records)).expect("no registry is asked");
+    let decoded =
+        runtime.block_on(decoder.decode(&origin, &records)).expect("no registry is asked");
     let mut seen = decoded.sequences.clone();
     seen.extend(decoded.rejected.iter().map(|rejected| rejected.position));
     seen.sort_unstable();

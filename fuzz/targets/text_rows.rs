@@ -11,6 +11,7 @@ use sembla_readers::{
     Cancel, Limits, Open, RowsRequest, TextOptions, merge, rows, survey, tolerant_rows,
 };
 
+#[derive(Debug)]
 struct Bytes(Vec<u8>);
 
 impl Open for Bytes {
@@ -27,7 +28,8 @@ impl Open for Bytes {
 fuzz_target!(|data: &[u8]| {
     let Some((first, content)) = data.split_first() else { return };
     let options = if first % 2 == 0 { TextOptions::csv() } else { TextOptions::json() };
-    let limits = Limits { record_bytes_max: 4096, value_bytes_max: 2048, columns_max: 50, depth_max: 20 };
+    let limits =
+        Limits { record_bytes_max: 4096, value_bytes_max: 2048, columns_max: 50, depth_max: 20 };
     let file: Arc<dyn Open> = Arc::new(Bytes(content.to_vec()));
     let Ok(found) = survey(file.as_ref(), &options, &limits, &Cancel::never()) else { return };
     let Ok(schema) = merge(&[("input", &found)]) else { return };
