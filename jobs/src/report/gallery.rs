@@ -73,19 +73,25 @@ fn render(gallery: &Gallery) -> String {
         crate::numbers::count(gallery.images),
     );
     let mut room = THUMBNAILS_MAX;
+    let folder = common_folder(gallery.queries.iter().flat_map(|query| &query.hits));
     for query in &gallery.queries {
-        html.push_str("<section>\n<h2>");
+        html.push_str("<section>\n");
+        // The heading of the page says the words of a single query.
         if query.is_image {
-            html.push_str(&picture(&query.words, &mut room));
+            let shown = picture(&query.words, &mut room);
+            let _ = writeln!(html, "<h2>{shown}{}</h2>", escape(&query.words));
+        } else if gallery.queries.len() > 1 {
+            let _ = writeln!(html, "<h2>{}</h2>", escape(&query.words));
         }
-        let _ = write!(html, "{}</h2>\n<ol>\n", escape(&query.words));
+        html.push_str("<ol>\n");
         for (path, score) in &query.hits {
             let _ = writeln!(
                 html,
                 "<li><div class=\"frame\">{}</div><div class=\"words\"><span class=\"score\">{score:.3}</span>\
-                 <span class=\"path\">{}</span></div></li>",
+                 <span class=\"path\" title=\"{}\">{}</span></div></li>",
                 picture(path, &mut room),
-                escape(path)
+                escape(path),
+                escape(&path[folder..])
             );
         }
         html.push_str("</ol>\n</section>\n");
@@ -96,6 +102,17 @@ fn render(gallery: &Gallery) -> String {
     }
     html.push_str("</dl>\n</footer>\n</body>\n</html>\n");
     html
+}
+
+/// The bytes of the folder that all paths begin with, to its slash: what need not be shown.
+fn common_folder<'p>(hits: impl Iterator<Item = &'p (String, f32)>) -> usize {
+    let mut paths = hits.map(|(path, _)| path.as_str());
+    let Some(first) = paths.next() else { return 0 };
+    let common = paths.fold(first, |common, path| {
+        let same = common.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+        &common[..common.floor_char_boundary(same)]
+    });
+    common.rfind('/').map_or(0, |slash| slash + 1)
 }
 
 /// A thumbnail, or why there is none.
@@ -145,5 +162,19 @@ mod tests {
         assert!(html.contains("0.250") && html.contains("no/&lt;b&gt;such"), "{html}");
         assert!(html.contains("class=\"none\"") && html.contains("a &lt; b"), "{html}");
         assert!(html.contains("default-src 'none'"));
+    }
+
+    #[test]
+    fn the_folder_of_all_is_not_shown() {
+        let common = |paths: &[&str]| {
+            let hits: Vec<_> = paths.iter().map(|path| ((*path).to_string(), 0.0)).collect();
+            common_folder(hits.iter())
+        };
+        assert_eq!(common(&["a/b/c.png", "a/b/d.png"]), 4);
+        assert_eq!(common(&["a/b1/c.png", "a/b2/d.png"]), 2);
+        assert_eq!(common(&["a/é.png", "a/è.png"]), 2);
+        assert_eq!(common(&["a.png", "a.png"]), 0);
+        assert_eq!(common(&["x/a.png"]), 2);
+        assert_eq!(common(&[]), 0);
     }
 }

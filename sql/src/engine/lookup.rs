@@ -48,7 +48,8 @@ impl Models {
         let model = self.model(name)?;
         if !model.info().takes.has_images() {
             return Err(SqlError::Statement(format!(
-                "{function} needs a model that takes images, such as CLIP or SigLIP; model '{}' takes {}",
+                "{function} needs a model that takes images, but '{}' takes {}: name a CLIP or SigLIP model, \
+                 such as 'openai/clip-vit-base-patch32' or its folder (on the command line with -m)",
                 self.called(name),
                 model.info().takes
             )));
