@@ -140,6 +140,12 @@ pub struct ModelInfo {
     pub default_prompt: Option<String>,
     /// Hash of everything that decides its vectors: files, precision, max length, truncation.
     pub fingerprint: String,
+    /// Hash of its files alone: whatever the precision and the options, vectors of one space can
+    /// be compared. `None` for one tower of a model of texts and images, whose vectors also lie in
+    /// one space with those of the other directory.
+    pub space: Option<String>,
+    /// Whether its vectors have the length 1.
+    pub normalized: bool,
     /// Number of parameters.
     pub parameters: u64,
 }

@@ -39,6 +39,7 @@ mod onnxruntime;
 mod ops;
 pub mod panics;
 mod pool;
+pub mod provenance;
 pub mod quantize;
 pub mod spec;
 mod stats;

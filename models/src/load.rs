@@ -97,7 +97,8 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         LayoutKind::Encoder | LayoutKind::Towers => (ModelKind::Encoder, InputKind::Text),
     };
     let dimension = if kind == ModelKind::CrossEncoder { 0 } else { head.dimension(facts.width) };
-    let known = Known { kind, takes, dimension, max_length, contrast: None };
+    let normalized = head.gives_unit_length();
+    let known = Known { kind, takes, dimension, normalized, max_length, contrast: None };
     let info = describe(&found, &layout, spec, facts, known)?;
     let cache = cache(spec, &info)?;
     let finish = match info.kind {
@@ -134,6 +135,7 @@ fn load_towers(spec: &ModelSpec, found: &Located, layout: &Layout) -> Result<Loa
         kind: ModelKind::Encoder,
         takes,
         dimension: head.dimension(facts.width),
+        normalized: head.gives_unit_length(),
         max_length: text.as_ref().map(|text| text.max_length),
         contrast,
     };
@@ -164,6 +166,8 @@ struct Known {
     takes: InputKind,
     /// Components of a vector; 0 for a cross-encoder.
     dimension: usize,
+    /// Whether vectors have the length 1.
+    normalized: bool,
     max_length: Option<usize>,
     contrast: Option<Contrast>,
 }
@@ -224,7 +228,9 @@ fn describe(
     facts: &Facts,
     known: Known,
 ) -> Result<ModelInfo> {
-    let Known { kind, takes, dimension, max_length, contrast } = known;
+    let Known { kind, takes, dimension, normalized, max_length, contrast } = known;
+    let is_whole = layout.kind != LayoutKind::Towers || takes == InputKind::TextOrImage;
+    let (fingerprint, space) = fingerprint(layout, spec, facts.precision, max_length)?;
     Ok(ModelInfo {
         name: found.name.clone(),
         path: found.path.clone(),
@@ -240,7 +246,9 @@ fn describe(
         device: spec.device,
         prompts: layout.prompts.clone().into_iter().collect(),
         default_prompt: layout.default_prompt.clone(),
-        fingerprint: fingerprint(layout, spec, facts.precision, max_length)?,
+        fingerprint,
+        space: is_whole.then_some(space),
+        normalized,
         parameters: facts.parameters,
     })
 }
@@ -271,13 +279,13 @@ fn check_truncation(spec: &ModelSpec, dimension: usize, name: &str) -> Result<()
     }
 }
 
-/// The hash of everything that decides a vector.
+/// The hash of everything that decides a vector, and that of the files alone.
 fn fingerprint(
     layout: &Layout,
     spec: &ModelSpec,
     precision: Precision,
     max_length: Option<usize>,
-) -> Result<String> {
+) -> Result<(String, String)> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(ARITHMETIC.as_bytes());
     let mut files = layout.files();
@@ -285,6 +293,7 @@ fn fingerprint(
     for path in files {
         hash_file(&mut hasher, &path)?;
     }
+    let space = hasher.finalize().to_hex().to_string();
     let settings = format!(
         "{precision} {:?} {max_length:?} {:?} {}",
         spec.device, spec.truncate_dim, spec.normalize
@@ -293,7 +302,7 @@ fn fingerprint(
     if layout.kind == LayoutKind::Towers {
         hasher.update(format!("exif_orientation {}", spec.exif_orientation).as_bytes());
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok((hasher.finalize().to_hex().to_string(), space))
 }
 
 fn hash_file(hasher: &mut blake3::Hasher, path: &Path) -> Result<()> {

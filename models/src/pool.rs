@@ -130,6 +130,12 @@ impl Head {
         self.truncate_dim.map_or(full, |keep| keep.min(full))
     }
 
+    /// Whether every vector that isn't zero has the length 1 in the end.
+    pub(crate) fn gives_unit_length(&self) -> bool {
+        let ends_so = matches!(self.steps.last(), Some(Step::Normalize));
+        self.normalize || ends_so && self.truncate_dim.is_none()
+    }
+
     /// The vector of one text from its token vectors (`tokens × hidden`, the first `skip` left out
     /// of pooling).
     pub(crate) fn apply(&self, tokens: &[f32], hidden: usize, skip: usize) -> Vec<f32> {

@@ -1,7 +1,6 @@
 //! What an unfinished run was asked to do, so that a later one goes on only with the same work.
 //! Reading and writing it is `work.rs`'s job.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -183,17 +182,6 @@ impl Manifest {
         let (before, after) = (self.inputs.len(), now.inputs.len());
         (before != after)
             .then(|| format!("there were {before} input files and now there are {after}"))
-    }
-
-    /// Where the vectors come from, for the column that holds them.
-    pub(crate) fn provenance(&self) -> HashMap<String, String> {
-        let pairs = [
-            ("sembla.model", self.model.clone()),
-            ("sembla.dimension", self.dimension.to_string()),
-            ("sembla.precision", self.precision.clone()),
-            ("sembla.fingerprint", self.fingerprint.clone()),
-        ];
-        pairs.map(|(key, value)| (key.to_string(), value)).into()
     }
 
     /// What the output's metadata says of where its vectors come from.

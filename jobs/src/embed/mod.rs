@@ -17,16 +17,16 @@ mod output;
 mod pace;
 mod parts;
 mod sample;
+mod schema;
 mod sink;
 mod stored;
 mod vectors;
 mod work;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
 use sembla_sql::{ChunkSpec, Chunker, Progress};
 
@@ -44,6 +44,7 @@ use manifest::{Columns, Manifest};
 use output::{Output, OutputKind};
 use parts::{Layout, PartWriter};
 pub use sample::texts_of;
+use schema::{is_empty_object, schema};
 use sink::{SinkAddress, SinkPlace, SinkWriter};
 use stored::Stored;
 pub use stored::shown;
@@ -195,7 +196,7 @@ impl EmbedJob {
         let model = load(&request.model)?;
         let chunker = chunker(&request, &model)?;
         let manifest = manifest(&request, &plan, &column, &model, None);
-        let schema = schema(&plan, &request, &model, manifest.provenance())?;
+        let schema = schema(&plan, &request, &model)?;
         let Some(place) = address.open(&schema, &manifest, &request)? else { return Ok(None) };
         let place = Place::Sink(Box::new(place));
         Ok(Some(Self { request, plan, column, model, chunker, place }))
@@ -271,7 +272,7 @@ impl EmbedJob {
         let (schema, mut rows) = match place {
             Place::Files { output, work, .. } => {
                 let rows = rows(request, plan, work, output)?;
-                (schema(plan, request, model, HashMap::new())?, rows)
+                (schema(plan, request, model)?, rows)
             }
             Place::Sink(place) => (Arc::clone(&place.schema), rows_from(request, plan, done)),
         };
@@ -346,23 +347,6 @@ fn chunker(request: &EmbedRequest, model: &Model) -> Result<Option<Chunker>> {
     Ok(Some(Chunker::new(model, prompt(request), chunk, subjects)?))
 }
 
-/// The columns of the output; `provenance` is said at that of the vectors.
-fn schema(
-    plan: &Plan,
-    request: &EmbedRequest,
-    model: &Model,
-    provenance: HashMap<String, String>,
-) -> Result<SchemaRef> {
-    let kept = plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone()));
-    let chunks = if request.chunk.is_some() { chunks::fields() } else { Vec::new() };
-    let hash = request.incremental.as_ref().map(|_| incremental::field());
-    let vector_type = vectors::vector_type(model.info().dimension)?;
-    let vectors = Field::new(&request.output_column, vector_type, true);
-    let fields =
-        kept.chain(chunks).chain(hash).chain([Arc::new(vectors.with_metadata(provenance))]);
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
-}
-
 /// What is read, and the column of texts. With `is_bare`, which is for a bare array of vectors, the
 /// ids alone are kept beside them, unless columns are named.
 fn plan(request: &EmbedRequest, is_bare: bool, notice: Notice<'_>) -> Result<(Plan, String)> {
@@ -411,20 +395,6 @@ fn plan(request: &EmbedRequest, is_bare: bool, notice: Notice<'_>) -> Result<(Pl
 
 /// The column of ids, where an input has one.
 const ID: &str = "id";
-
-/// Whether somewhere in the type is an object without a field.
-fn is_empty_object(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Struct(fields) => {
-            fields.is_empty() || fields.iter().any(|field| is_empty_object(field.data_type()))
-        }
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => is_empty_object(field.data_type()),
-        _ => false,
-    }
-}
 
 /// What this run is asked to do.
 fn manifest(

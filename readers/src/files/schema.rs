@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 /// Name of the elements of a list, whatever the file calls them.
 const ITEM: &str = "item";
 
+/// What the keys of a column's metadata begin with that stay, if all files say the same: where
+/// vectors come from.
+const SAYS: &str = "sembla.";
+
 /// The columns of one file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileColumns<'a> {
@@ -26,7 +30,7 @@ pub struct FileColumns<'a> {
 }
 
 /// One schema for files: the columns of the first, then those that only later ones have. All may
-/// be NULL.
+/// be NULL. What columns say of the model of their vectors stays where all files say it.
 ///
 /// # Errors
 /// [`Error::Data`] where two files disagree on the type of a column; it names both.
@@ -38,9 +42,13 @@ pub fn unite(files: &[FileColumns<'_>]) -> Result<Schema> {
             let found = plain(field.data_type());
             let place = *places.entry(field.name().as_str()).or_insert(columns.len());
             let Some((known, first)) = columns.get_mut(place) else {
-                columns.push((Field::new(field.name(), found, true), file.name));
+                let says = field.metadata().iter().filter(|(key, _)| key.starts_with(SAYS));
+                let says = says.map(|(key, value)| (key.clone(), value.clone())).collect();
+                let column = Field::new(field.name(), found, true).with_metadata(says);
+                columns.push((column, file.name));
                 continue;
             };
+            known.metadata_mut().retain(|key, value| field.metadata().get(key) == Some(value));
             let both = wider(known.data_type(), &found).ok_or_else(|| {
                 Error::Data(format!(
                     "files disagree on the column '{}': it is {} in '{first}', but {} in '{}'; read them separately, or cast one",

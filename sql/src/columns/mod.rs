@@ -9,6 +9,7 @@ mod constant;
 pub(crate) mod images;
 pub(crate) mod interval;
 pub(crate) mod keys;
+pub(crate) mod provenance;
 mod shown;
 mod sql_type;
 pub(crate) mod texts;

@@ -128,6 +128,15 @@ impl Models {
         Ok(())
     }
 
+    /// The name of the loaded model with that fingerprint: the default one before others.
+    pub(crate) fn name_of(&self, fingerprint: &str) -> Option<String> {
+        let is_it = |entry: &ModelEntry| {
+            entry.model.as_ref().is_some_and(|model| model.info().fingerprint == fingerprint)
+        };
+        let found = self.list().into_iter().filter(is_it);
+        found.max_by_key(|entry| entry.is_default).map(|entry| entry.name)
+    }
+
     /// Every model, by name. Loads none.
     pub fn list(&self) -> Vec<ModelEntry> {
         let default = self.default_name();

@@ -8,6 +8,7 @@ use datafusion::error::Result;
 use super::declaration::{Declaration, Parameter, Takes};
 use super::kernel::{Call, Planned, ScalarDef};
 use crate::SqlError;
+use crate::columns::provenance;
 use crate::columns::vectors::{spread, vector_array, vector_type};
 use crate::engine::prompt_of;
 use crate::query::blocking;
@@ -36,7 +37,8 @@ pub(super) static EMBED: ScalarDef = ScalarDef {
         ],
         required: 1,
         about: "Vector of a text as FixedSizeList<Float32, D>, where D is the model's dimension. NULL for NULL. A text that is \
-                longer than the model's limit is truncated; is_truncated says which. An unknown model or prompt is an error.",
+                longer than the model's limit is truncated; is_truncated says which. The field's metadata says which model made the vectors: \
+                arrow_metadata(embedding, 'sembla.model'). An unknown model or prompt is an error.",
         example: "> SELECT cos_sim(embed('a cat'), embed('a kitten')) > 0.7;\ntrue",
     },
     runs_model: true,
@@ -51,7 +53,8 @@ const PROMPT: &str = "the prompt";
 
 fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
     let model = call.models.encoder(call.name, call.literal(MODEL, 1)?.flatten())?;
-    prompt_of(&model, call.literal(PROMPT, 2)?)?;
+    let prompt = prompt_of(&model, call.literal(PROMPT, 2)?)?;
+    call.says(provenance::metadata(model.provenance(prompt)?));
     vector_type(model.info().dimension)
 }
 

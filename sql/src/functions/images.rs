@@ -13,6 +13,7 @@ use super::declaration::{Declaration, Parameter, Takes};
 use super::kernel::{Call, Planned, ScalarDef};
 use crate::SqlError;
 use crate::columns::images::{Images, Unusable};
+use crate::columns::provenance;
 use crate::columns::vectors::{vector_array, vector_type};
 use crate::query::blocking;
 
@@ -52,6 +53,7 @@ pub(super) static EMBED_IMAGE: ScalarDef = ScalarDef {
     returns: |call| {
         on_error(call.literal(ON_ERROR, 2)?)?;
         let model = call.models.image_encoder(call.name, call.literal(MODEL, 1)?.flatten())?;
+        call.says(provenance::metadata(model.info().provenance()));
         vector_type(model.info().dimension)
     },
     values: embedded,

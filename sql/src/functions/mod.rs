@@ -20,6 +20,7 @@ mod images;
 mod kernel;
 mod lists;
 mod long_texts;
+mod model_id;
 mod packed;
 mod pairs;
 mod parse_vector;
@@ -42,6 +43,7 @@ static SCALARS: &[&ScalarDef] = &[
     &text_pairs::RERANK,
     &tokens::TOKEN_COUNT,
     &tokens::IS_TRUNCATED,
+    &model_id::MODEL_ID,
     &pairs::COS_SIM,
     &pairs::L2_DISTANCE,
     &pairs::MANHATTAN_DISTANCE,

@@ -58,6 +58,7 @@ pub(super) fn item<'a>(function: &str, data_type: &'a DataType) -> Result<&'a Da
 }
 
 fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
+    call.refuse_two_models()?;
     let item = |position| item(call.name, call.type_of(position).unwrap_or(&DataType::Null));
     let (a, b) = (item(0)?, item(1)?);
     if a != b && !a.is_null() && !b.is_null() {

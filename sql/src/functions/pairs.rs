@@ -34,7 +34,8 @@ pub(super) static COS_SIM: ScalarDef = ScalarDef {
         parameters: PARAMETERS,
         required: 2,
         about: "Cosine of the angle between two vectors, from -1 to 1, as Float64. NULL if a vector is NULL, holds a NULL or a \
-                NaN, or has only zeros. Vectors of different dimension are an error that names both.",
+                NaN, or has only zeros. Vectors of different dimension are an error that names both, and so are those of two models, where \
+                that is known.",
         example: "> SELECT cos_sim([1.0, 0.0], [1.0, 1.0]);\n0.7071067811865475",
     },
     runs_model: false,
@@ -115,6 +116,7 @@ enum Measure {
 }
 
 fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
+    call.refuse_two_models()?;
     let shape = |position| match call.type_of(position) {
         Some(data_type) => Shape::of(call.name, data_type),
         None => Ok(Shape::Null),

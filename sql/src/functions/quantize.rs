@@ -71,6 +71,7 @@ enum Coding {
 fn returns(call: &Planned<'_>) -> Result<DataType, SqlError> {
     let kind = Coding::parse(call.literal(KIND, 1)?.flatten())?;
     let item = item_field(kind.item());
+    call.says(call.provenance(0));
     match Shape::of(call.name, call.type_of(0).unwrap_or(&DataType::Null))? {
         Shape::Fixed(dimension) => {
             Ok(DataType::FixedSizeList(item, list_size(kind.codes(dimension))?))

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::functions_nested::array_normalize::array_normalize_udf;
+use sembla_models::provenance::{DIMENSION, NORMALIZED};
 use sembla_operators::similarity;
 
 use super::declaration::{Declaration, Parameter, Takes};
@@ -84,7 +85,10 @@ pub(super) static TRUNCATE_VECTOR: ScalarDef = ScalarDef {
         let dimension = literal_dimension(call.constant(1))?;
         match shape(call)? {
             Shape::Fixed(has) if has < dimension => Err(too_short(has, dimension)),
-            _ => vector_type(dimension),
+            _ => {
+                says(call, &[(DIMENSION, &dimension.to_string()), (NORMALIZED, "false")]);
+                vector_type(dimension)
+            }
         }
     },
     values: |call| {
@@ -111,7 +115,10 @@ pub(super) static ARRAY_NORMALIZE: ScalarDef = ScalarDef {
         ours: |data_type| is_list_of_f32(data_type) && fixed(data_type).is_some(),
     }),
     returns: |call| match shape(call)? {
-        Shape::Fixed(dimension) => vector_type(dimension),
+        Shape::Fixed(dimension) => {
+            says(call, &[(NORMALIZED, "true")]);
+            vector_type(dimension)
+        }
         _ => Ok(call.type_of(0).cloned().unwrap_or(DataType::Null)),
     },
     values: |call| {
@@ -119,6 +126,16 @@ pub(super) static ARRAY_NORMALIZE: ScalarDef = ScalarDef {
         vector_rows(call, dimension, |vector| Ok(similarity::normalized(vector)))
     },
 };
+
+/// Has the result say what the vector says, with some of it changed. Of a vector that says nothing
+/// nothing is known.
+fn says(call: &Planned<'_>, changes: &[(&str, &str)]) {
+    let mut provenance = call.provenance(0);
+    for (key, value) in changes {
+        provenance.entry((*key).to_string()).and_modify(|known| *known = (*value).to_string());
+    }
+    call.says(provenance);
+}
 
 /// What the type of the vector tells.
 fn shape(call: &Planned<'_>) -> Result<Shape, SqlError> {

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::comparable::comparable;
 use super::inputs::{GivenColumns, Resolver, shown};
 use crate::SqlError;
 use crate::columns::by_name::is_vector;
@@ -30,7 +31,7 @@ use crate::findings::declaration_of;
 use crate::relations::declaration::{Declaration, InputDef, Planning};
 use crate::relations::options::{OptionDef, OptionKind, OptionValues};
 use crate::relations::roles::InputTypes;
-use crate::relations::{FindingNode, Input, differ, named};
+use crate::relations::{FindingNode, Input, named};
 use crate::syntax::names::{name_of, nearest};
 
 /// The name that an option gives a column by; `None` for an expression.
@@ -308,7 +309,7 @@ impl Call {
         }
         let types = inputs.iter().map(|input| input.as_ref().map(Input::types).transpose());
         let types: Vec<Option<InputTypes>> = types.collect::<Result<_>>()?;
-        self.check_dimensions(&types)?;
+        comparable(self.declaration.inputs, &types).map_err(|why| self.mistake(why))?;
         let name = self.declaration.name;
         let (options, index) = (&self.options, index.as_ref());
         let names =
@@ -451,24 +452,6 @@ impl Call {
             carried = names.filter(|name| !shown_already.contains(name)).collect();
         }
         Ok(Input { plan, roles, carried, words })
-    }
-
-    /// Vectors of different inputs must have the same dimension, where types tell it.
-    fn check_dimensions(&self, types: &[Option<InputTypes>]) -> Result<()> {
-        let dimensions = self.declaration.inputs.iter().zip(types).filter_map(|(input, types)| {
-            match types.as_ref()?.roles.vector.as_ref()? {
-                DataType::FixedSizeList(_, size) => {
-                    Some((input.name, usize::try_from(*size).unwrap_or_default()))
-                }
-                _ => None,
-            }
-        });
-        let dimensions: Vec<(&str, usize)> = dimensions.collect();
-        let [first, others @ ..] = dimensions.as_slice() else { return Ok(()) };
-        match others.iter().find(|(_, size)| *size != first.1) {
-            Some(other) => Err(self.mistake(differ(*first, *other))),
-            None => Ok(()),
-        }
     }
 
     fn with_name(&self, error: SqlError) -> SqlError {

@@ -202,9 +202,12 @@ impl Resolver<'_> {
 
     /// The vectors of texts.
     fn embedded(&self, text: &Expr) -> (Expr, Option<String>) {
-        let model = self.options.text("model").unwrap_or(self.default_model);
+        let named = self.options.text("model");
+        let model = named.unwrap_or(self.default_model);
         let rows = stored_vectors::rows_of(self.plan).filter(|_| !self.is_given(self.input.prompt));
-        if let Some(stored) = rows.and_then(|rows| rows.vectors(self.plan, text, model)) {
+        if let Some(stored) =
+            rows.and_then(|rows| rows.vectors(self.plan, text, (model, named.is_some())))
+        {
             return (stored, None);
         }
         let prompt = self.options.text(self.input.prompt).or(self.input.default_prompt);

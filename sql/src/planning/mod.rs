@@ -6,6 +6,7 @@
 mod arguments;
 mod column_looks;
 mod column_names;
+mod comparable;
 mod copy;
 mod findings;
 mod from_items;

@@ -19,7 +19,7 @@ use super::options::OptionValues;
 use super::roles::{InputTypes, Roles};
 use super::stream_node::{StreamInput, StreamNode};
 use crate::SqlError;
-use crate::columns::{WINDOW_END, WINDOW_START};
+use crate::columns::{WINDOW_END, WINDOW_START, provenance};
 
 /// An input of a finding, planned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +43,11 @@ impl Input {
         let schema = self.plan.schema();
         let carried = self.carried_positions().into_iter();
         let carried = carried.filter_map(|position| schema.fields().get(position).cloned());
+        let vector = self.roles.vector.as_ref().map(|vector| vector.to_field(schema));
+        let vector = vector.transpose()?.map(|(_, field)| provenance::said(field.metadata()));
         Ok(InputTypes {
             roles: self.roles.try_map(|role| role.get_type(schema))?,
+            provenance: vector.unwrap_or_default(),
             carried: carried.collect(),
         })
     }

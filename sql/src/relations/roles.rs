@@ -2,6 +2,8 @@
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 
+use crate::columns::provenance::Metadata;
+
 /// What stands for each role: an expression of a plan, a physical expression, or a type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Roles<T> {
@@ -47,6 +49,8 @@ impl<T> Roles<T> {
 pub(crate) struct InputTypes {
     /// The type of each role.
     pub(crate) roles: Roles<DataType>,
+    /// What the vectors say of where they come from.
+    pub(crate) provenance: Metadata,
     /// The columns that go along.
     pub(crate) carried: Vec<FieldRef>,
 }

@@ -11,19 +11,23 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, interleave, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use sembla_models::provenance::PROMPT;
 use sembla_operators::approximate::{ApproximateIndex, ApproximateOptions};
 use sembla_operators::{Host, UnitVectors};
 
 use crate::SqlError;
-use crate::columns::vectors::Vectors;
+use crate::columns::provenance::{self, Metadata};
 use crate::columns::{VECTORS_COLUMN, shown};
 use crate::error::arrow_error;
 use conform::conform;
+pub(crate) use given::provenance_of;
+use given::{dimension, rows_schema, unit_vectors};
 use ids::IndexIds;
 
 mod conform;
+mod given;
 mod ids;
 pub(crate) mod stored_vectors;
 pub(crate) mod table;
@@ -348,6 +352,7 @@ impl Index {
     ) -> Result<(Self, Changed), SqlError> {
         let dimension = dimension(schema)?;
         let mut kept = rows_schema(schema);
+        kept.metadata.extend(provenance_of(schema)?);
         for (name, value) in reading {
             kept.metadata.insert(format!("{READING}{name}"), value.clone());
         }
@@ -364,9 +369,17 @@ impl Index {
         Self { path: path.to_path_buf(), schema, contents: RwLock::new(contents) }
     }
 
-    /// The model that embedded the rows, if one did.
+    /// The model that embedded the rows, if it is known.
     pub(crate) fn model(&self) -> Option<&str> {
         self.reading("model")
+    }
+
+    /// What is known of where its vectors come from.
+    pub(crate) fn provenance(&self) -> Metadata {
+        let mut provenance = provenance::said(self.schema.metadata());
+        // Here it is an option of how rows are read.
+        provenance.remove(PROMPT);
+        provenance
     }
 
     /// An option of how rows are read, if it was given when the index was built.
@@ -467,31 +480,4 @@ fn check_ids(
         }
     }
     Ok(())
-}
-
-/// What an index keeps of rows. Only ids must be there: rows that come later may lack the rest.
-fn rows_schema(schema: &SchemaRef) -> Schema {
-    let kept = schema.fields().iter().filter(|field| field.name() != VECTORS_COLUMN);
-    let fields = kept.enumerate().map(|(n, field)| {
-        let nullable = field.is_nullable() || n > 0;
-        field.as_ref().clone().with_nullable(nullable)
-    });
-    Schema::new(fields.collect::<Vec<_>>())
-}
-
-fn dimension(schema: &SchemaRef) -> Result<usize, SqlError> {
-    match schema.field_with_name(VECTORS_COLUMN).map(|field| field.data_type()) {
-        Ok(DataType::FixedSizeList(_, size)) => Ok(usize::try_from(*size).unwrap_or_default()),
-        _ => Err(SqlError::Bug("rows of an index have no vectors".into())),
-    }
-}
-
-fn unit_vectors(array: &ArrayRef) -> Result<UnitVectors, SqlError> {
-    let vectors = Vectors::from_array(array, false)?;
-    let mut values = Vec::new();
-    for row in 0..array.len() {
-        values.extend_from_slice(vectors.row(row).unwrap_or_default());
-    }
-    let dimension = values.len().checked_div(array.len()).unwrap_or(1);
-    Ok(UnitVectors::new(dimension.max(1), values)?)
 }

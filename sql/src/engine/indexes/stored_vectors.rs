@@ -7,11 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use sembla_operators::Unbounded;
 
@@ -39,13 +39,19 @@ pub(crate) fn rows_of(plan: &LogicalPlan) -> Option<RowsOfIndex> {
 }
 
 impl RowsOfIndex {
-    /// The stored vectors, if they are those of a text of the plan by that model.
-    pub(crate) fn vectors(&self, plan: &LogicalPlan, text: &Expr, model: &str) -> Option<Expr> {
+    /// The stored vectors, if they are those of a text of the plan by that model. An index that
+    /// does not know its model has those of any that nobody `named`.
+    pub(crate) fn vectors(
+        &self,
+        plan: &LogicalPlan,
+        text: &Expr,
+        (model, named): (&str, bool),
+    ) -> Option<Expr> {
         let Expr::Column(column) = text else { return None };
         let (index, from) = origin(plan, plan.schema().maybe_index_of_column(column)?)?;
         let is_embedded = Arc::ptr_eq(&index, &self.index)
             && index.text_column() == Some(from.as_str())
-            && index.model().is_some_and(|known| known.eq_ignore_ascii_case(model));
+            && index.model().map_or(!named, |known| known.eq_ignore_ascii_case(model));
         let id = Expr::from(plan.schema().qualified_field(self.id));
         is_embedded.then(|| stored(&self.index, id))
     }
@@ -112,6 +118,11 @@ impl ScalarUDFImpl for StoredVector {
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
         Ok(vector_type(self.index.read().vectors.dimension())?)
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::new(NAME, self.return_type(&[])?, true);
+        Ok(Arc::new(field.with_metadata(self.index.provenance())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -48,7 +48,8 @@ impl Finding for IndexRows {
     fn columns(&self, inputs: &[Option<InputTypes>]) -> Vec<Field> {
         let [Some(input)] = inputs else { return Vec::new() };
         let vectors = vector_type(self.dimension).unwrap_or(DataType::Null);
-        vec![input.id_field("id"), Field::new(VECTORS_COLUMN, vectors, false)]
+        let vectors = Field::new(VECTORS_COLUMN, vectors, false);
+        vec![input.id_field("id"), vectors.with_metadata(input.provenance.clone())]
     }
 
     fn run(

@@ -10,6 +10,7 @@ use sembla_operators::{UnitVectors, neighbours};
 use super::hits::{self, GROUP_BY};
 use super::indexed_documents::IndexedDocuments;
 use crate::SqlError;
+use crate::columns::provenance::different;
 use crate::engine::indexes::{Contents, Index};
 use crate::relations::declaration::Planning;
 use crate::relations::finding::{Emit, Finding, FindingHost, Found};
@@ -52,6 +53,12 @@ pub(crate) fn plan(
     {
         return Err(SqlError::Statement(format!(
             "the index has vectors of {dimension} components, but the queries have {size}; use one model for both"
+        )));
+    }
+    let queries = queries.map(|queries| &queries.provenance);
+    if let Some((model, another)) = queries.and_then(|own| different(&index.provenance(), own)) {
+        return Err(SqlError::Statement(format!(
+            "the index has vectors of {model}, but the queries have those of {another}; use one model for both, with model => '…'"
         )));
     }
     Ok(Arc::new(Search {

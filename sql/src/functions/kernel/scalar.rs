@@ -1,6 +1,7 @@
 //! The one implementation of scalar functions: each function of this folder is a [`ScalarDef`], and
 //! what DataFusion wants of a function is said here, once.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use sembla_models::CancelToken;
 
 use crate::SqlError;
 use crate::columns::images::Images;
+use crate::columns::provenance::{self, Metadata};
 use crate::columns::texts::{Texts, literal_text};
 use crate::columns::vectors::{Vectors, item_field};
 use crate::engine::Models;
@@ -51,12 +53,39 @@ pub(crate) struct Planned<'a> {
     pub(crate) name: &'static str,
     pub(crate) models: &'a Models,
     args: &'a ReturnFieldArgs<'a>,
+    /// What the field of the result says.
+    says: RefCell<Metadata>,
 }
 
 impl Planned<'_> {
     /// The type of an argument, if it is given.
     pub(crate) fn type_of(&self, position: usize) -> Option<&DataType> {
         self.args.arg_fields.get(position).map(|field| field.data_type())
+    }
+
+    /// What an argument says of the model of its vectors.
+    pub(crate) fn provenance(&self, position: usize) -> Metadata {
+        let field = self.args.arg_fields.get(position);
+        field.map(|field| provenance::said(field.metadata())).unwrap_or_default()
+    }
+
+    /// Has the field of the result say where its vectors come from.
+    pub(crate) fn says(&self, provenance: Metadata) {
+        self.says.replace(provenance);
+    }
+
+    /// Rejects two vectors of different models.
+    ///
+    /// # Errors
+    /// [`SqlError::Statement`] that names both.
+    pub(crate) fn refuse_two_models(&self) -> Result<(), SqlError> {
+        match provenance::different(&self.provenance(0), &self.provenance(1)) {
+            Some((one, other)) => Err(SqlError::Statement(format!(
+                "{}: the vectors are of {one} and {other}, which can't be compared; embed both with one model",
+                self.name
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The value of an argument, if it is given and a literal.
@@ -289,9 +318,10 @@ impl ScalarUDFImpl for Function {
         }
         let declaration = &self.def.declaration;
         declaration.check(&types)?;
-        let planned = Planned { name: declaration.name, models: &self.models, args: &args };
+        let (name, says) = (declaration.name, RefCell::default());
+        let planned = Planned { name, models: &self.models, args: &args, says };
         let result = (self.def.returns)(&planned)?;
-        Ok(Arc::new(Field::new(declaration.name, result, true)))
+        Ok(Arc::new(Field::new(name, result, true).with_metadata(planned.says.into_inner())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

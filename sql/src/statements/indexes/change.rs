@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::{counted, files, pool, read, with_host};
 use crate::SqlError;
 use crate::columns::VECTORS_COLUMN;
+use crate::columns::provenance::different;
 use crate::engine::Connection;
-use crate::engine::indexes::{Change, Changed, Index, READING_OPTIONS};
+use crate::engine::indexes::{Change, Changed, Index, READING_OPTIONS, provenance_of};
 use crate::statements::Outcome;
 use crate::syntax::folded;
 use crate::syntax::names::nearest;
@@ -305,6 +306,11 @@ async fn read_rows(
         reading.push(("text".into(), text.into()));
     }
     let (rows, schema) = read(connection, query, &reading).await?;
+    if let Some((model, another)) = different(&index.provenance(), &provenance_of(&schema)?) {
+        return Err(refused(&format!(
+            "the index has vectors of {model}, but the rows have those of {another}; use the model of the index"
+        )));
+    }
     let dimension = index.read().vectors.dimension();
     let own = schema.field_with_name(VECTORS_COLUMN).map(|field| field.data_type().clone());
     match own {

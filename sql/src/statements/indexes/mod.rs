@@ -15,13 +15,15 @@ use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::physical_plan::collect_partitioned;
+use sembla_models::provenance::FINGERPRINT;
 use sembla_operators::approximate::{
     ApproximateOptions, CONNECTIVITY_MAX, CONNECTIVITY_MIN, EXPANSION_MAX, Storage,
 };
 use sembla_options::{Kind, OptionDef, Options};
 
+use crate::columns::provenance::{different, metadata};
 use crate::engine::Connection;
-use crate::engine::indexes::{Changed, Index, Indexes, READING_OPTIONS};
+use crate::engine::indexes::{Changed, Index, Indexes, READING_OPTIONS, provenance_of};
 use crate::findings::search::index_rows;
 use crate::query::{QueryHost, blocking};
 use crate::statements::Outcome;
@@ -84,13 +86,31 @@ impl IndexOptions {
         })
     }
 
-    /// How rows are read, with the model in any case: the default may be another later.
-    fn reading(&self, connection: &Connection) -> Vec<(String, String)> {
+    /// How rows are read, with the model that made their vectors, under the name that the session
+    /// has for it: the default may be another later. Of foreign vectors nothing is known.
+    ///
+    /// # Errors
+    /// Vectors that say they are of another model than the one that was named.
+    fn reading(
+        &self,
+        connection: &Connection,
+        schema: &SchemaRef,
+    ) -> Result<Vec<(String, String)>, SqlError> {
         let mut reading = self.reading.clone();
-        if reading.iter().all(|(name, _)| name != "model") {
-            reading.push(("model".into(), connection.models.default_name()));
+        let provenance = provenance_of(schema)?;
+        let Some(fingerprint) = provenance.get(FINGERPRINT) else { return Ok(reading) };
+        let Some((_, named)) = reading.iter().find(|(name, _)| name == "model") else {
+            let name = connection.models.name_of(fingerprint);
+            reading.extend(name.map(|name| ("model".to_string(), name)));
+            return Ok(reading);
+        };
+        let model = connection.models.model(Some(named))?;
+        match different(&provenance, &metadata(model.info().provenance())) {
+            Some((own, other)) => Err(SqlError::Statement(format!(
+                "the vectors are of {own}, but model => names {other}; name the model that made them, or leave it out"
+            ))),
+            None => Ok(reading),
         }
-        reading
     }
 }
 
@@ -188,7 +208,7 @@ async fn build(
     options: &IndexOptions,
 ) -> Result<(Index, Changed), SqlError> {
     let (batches, schema) = read(connection, query, &options.reading).await?;
-    let (pool, reading) = (pool(connection), options.reading(connection));
+    let (pool, reading) = (pool(connection), options.reading(connection, &schema)?);
     with_host(connection, |host| {
         let (index, changed) =
             Index::build(path, batches, &schema, &reading, &options.native, (&pool, host))?;
