@@ -2,9 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
-use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
+use sembla_models::{CancelToken, Model, ModelError, ModelSpec, Prompt};
 use tempfile::TempDir;
+
+/// How long a model may take for one text.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A folder with a model.
 pub struct Folder {
@@ -33,9 +39,7 @@ impl Folder {
         let before = fs::read(&path).ok();
         fs::write(&path, content).expect("a file");
         let spec = ModelSpec::new(self.path.to_string_lossy());
-        let embedded = Model::load(&spec).and_then(|model| {
-            model.embed(&["a text"], Prompt::Default, &CancelToken::new()).map(drop)
-        });
+        let embedded = Model::load(&spec).and_then(|model| embed(&model));
         match before {
             Some(before) => fs::write(&path, before).expect("a file"),
             None => fs::remove_file(&path).expect("a file"),
@@ -50,6 +54,22 @@ impl Folder {
         let _ = fs::remove_file(self.path.join(file));
         self
     }
+}
+
+/// Embeds a text. A graph may hold a loop without an end: then it is stopped as a person would.
+fn embed(model: &Model) -> Result<(), ModelError> {
+    let cancel = CancelToken::new();
+    let (done, waiting) = mpsc::channel::<()>();
+    let watch = cancel.clone();
+    let watchdog = thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            watch.cancel();
+        }
+    });
+    let embedded = model.embed(&["a text"], Prompt::Default, &cancel).map(drop);
+    drop(done);
+    watchdog.join().expect("the watchdog ends");
+    embedded
 }
 
 fn copy(from: &Path, to: &Path) {

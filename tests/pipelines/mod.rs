@@ -13,6 +13,7 @@ use crate::place::Place;
 
 mod dry_run;
 mod files;
+mod images;
 mod instances;
 mod kafka;
 mod panes;

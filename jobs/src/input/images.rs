@@ -1,9 +1,7 @@
 //! Whether inputs are images rather than tables.
 
-use std::path::PathBuf;
-
 use sembla_models::images::has_image_name;
-use sembla_readers::files::{list, paths};
+use sembla_readers::files::{blobs, list};
 
 use crate::failure::{Failure, Result};
 
@@ -23,13 +21,11 @@ pub fn are_images(inputs: &[String]) -> Result<bool> {
 }
 
 fn is_images(input: &str) -> bool {
-    // An address is not looked up for this: read_images reads files of this machine.
-    if input.contains("://") {
-        return false;
+    // What a store holds is asked for where the images are read; here the name must say it.
+    if input.contains("://") && !input.starts_with("file://") {
+        return has_image_name(input);
     }
-    let is_image = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| has_image_name(&name.to_string_lossy()))
-    };
-    paths(input, &has_image_name).is_ok_and(|found| found.iter().any(is_image))
+    blobs(input, &has_image_name)
+        .is_ok_and(|found| found.iter().any(|file| has_image_name(file.name())))
         && list(input, None).map_or(true, |tables| tables.is_empty())
 }

@@ -101,6 +101,29 @@ pub fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> {
     Ok(files)
 }
 
+/// The files that a name means, whatever they hold; of a folder or a pattern those whose name
+/// `is_wanted`. Names mean what they mean to [`list`].
+///
+/// # Errors
+/// As for [`list`], but for formats; no wanted file in a folder means no files.
+pub fn blobs(name: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Arc<dyn Open>>> {
+    let mut files: Vec<Arc<dyn Open>> = Vec::new();
+    match store::local_path_of(name)? {
+        Some(path) => {
+            for path in local::paths(&path, is_wanted)? {
+                files.push(Arc::new(LocalFile::new(path)));
+            }
+        }
+        None => {
+            for file in store::blobs(name, is_wanted)? {
+                files.push(Arc::new(file));
+            }
+        }
+    }
+    files.sort_by(|one, other| one.name().as_bytes().cmp(other.name().as_bytes()));
+    Ok(files)
+}
+
 /// Whether a part of a path is passed over in folders and patterns.
 pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_']) || name.ends_with(PARTIAL)

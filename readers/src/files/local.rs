@@ -71,12 +71,12 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
 
 /// The files that a path, a folder or a pattern means, whatever they hold, in the order of their
 /// names; of a folder those whose name `is_wanted`. Names that begin with `.` or `_` are passed
-/// over as in [`list`](super::list).
+/// over as in [`list`].
 ///
 /// # Errors
 /// [`Error::Option`] when nothing is there, [`Error::Io`] when the disk fails, and [`Error::Limit`]
 /// for too many files.
-pub fn paths(name: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+pub(super) fn paths(name: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let path = Path::new(name);
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);

@@ -23,8 +23,7 @@ pub mod schema;
 pub mod store;
 mod table;
 
-pub use listing::{DataFile, PARTIAL, Place, list};
-pub use local::paths;
+pub use listing::{DataFile, PARTIAL, Place, blobs, list};
 pub use looks::{Looks, looks, vector_type, vectors_of};
 pub use names::{Format, format_of, known_endings};
 pub use rows::{TableRows, fitted, repeated};

@@ -74,6 +74,30 @@ pub(super) fn list(name: &str, format: Option<Format>) -> Result<Vec<DataFile>> 
     }
 }
 
+/// The files that an address means, whatever they hold, in any order: one by its whole name, else
+/// those below it or of its pattern whose names `is_wanted`.
+pub(super) fn blobs(name: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<StoredFile>> {
+    let address = Address::parse(name)?;
+    let store = address.client(&|_| None)?;
+    let listing = Listing { address, store, format: None };
+    let found = match listing.head()? {
+        Some(object) => vec![object],
+        None => {
+            let mut matched = listing.matched()?;
+            if matched.objects.is_empty() {
+                return Err(matched.nothing());
+            }
+            matched.objects.retain(|object| is_wanted(object.location.as_ref()));
+            matched.objects
+        }
+    };
+    let blob = |object: ObjectMeta| {
+        let name = listing.address.name_of(object.location.as_ref());
+        StoredFile::new(name, Arc::clone(&listing.store), object.location, object.size)
+    };
+    Ok(found.into_iter().map(blob).collect())
+}
+
 /// What is being listed.
 struct Listing {
     address: Address,
@@ -81,9 +105,34 @@ struct Listing {
     format: Option<Format>,
 }
 
+/// Objects below an address, or of its pattern.
+struct Matched {
+    objects: Vec<ObjectMeta>,
+    /// The address.
+    shown: String,
+    is_pattern: bool,
+    /// Whether anything was there.
+    is_there: bool,
+}
+
+impl Matched {
+    /// The error of an address that means no file.
+    fn nothing(&self) -> Error {
+        match (self.is_pattern, self.is_there) {
+            (true, _) => Error::Option(format!("no file matches '{}'", self.shown)),
+            (false, false) => Error::Missing(format!("'{}' does not exist", self.shown)),
+            (false, true) => Error::Option(format!(
+                "nothing at '{}' has a known file extension: {}",
+                self.shown,
+                known_endings()
+            )),
+        }
+    }
+}
+
 impl Listing {
-    /// The file whose key is the whole address, if there is one.
-    fn named(&self) -> Result<Option<DataFile>> {
+    /// The object whose key is the whole address, if there is one.
+    fn head(&self) -> Result<Option<ObjectMeta>> {
         let key = &self.address.key;
         let is_web = self.address.scheme == Scheme::Web;
         if key.is_empty() || key.ends_with('/') && !is_web {
@@ -93,14 +142,21 @@ impl Listing {
         let path = Path::parse(key)
             .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
         let (store, wanted) = (Arc::clone(&self.store), path.clone());
-        let metadata = match wait(async move { store.head(&wanted).await })? {
-            Ok(metadata) => metadata,
-            Err(StoreError::NotFound { .. }) if !is_web => return Ok(None),
-            Err(error) => return Err(failed(&shown, &error)),
-        };
+        match wait(async move { store.head(&wanted).await })? {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(StoreError::NotFound { .. }) if !is_web => Ok(None),
+            Err(error) => Err(failed(&shown, &error)),
+        }
+    }
+
+    /// The file whose key is the whole address, if there is one.
+    fn named(&self) -> Result<Option<DataFile>> {
+        let Some(metadata) = self.head()? else { return Ok(None) };
+        let key = &self.address.key;
         let Some(format) = self.format.or_else(|| format_of(key)) else {
             return Err(Error::Option(format!(
-                "'{shown}' has no known file extension: {}; read_csv, read_json and read_parquet read any name",
+                "'{}' has no known file extension: {}; read_csv, read_json and read_parquet read any name",
+                self.address.name_of(key),
                 known_endings()
             )));
         };
@@ -109,6 +165,24 @@ impl Listing {
 
     /// The files below the address, or those that fit its pattern.
     fn below(&self) -> Result<Vec<DataFile>> {
+        let matched = self.matched()?;
+        let mut files = Vec::new();
+        for object in &matched.objects {
+            let known = format_of(object.location.as_ref());
+            // Who says the format and writes a pattern means all that fits it.
+            let is_known = self.format.is_none_or(|wanted| match known {
+                Some(known) => is_like(wanted, known),
+                None => matched.is_pattern,
+            });
+            if let Some(format) = self.format.or(known).filter(|_| is_known) {
+                files.push(self.file(object.clone(), format));
+            }
+        }
+        if files.is_empty() { Err(matched.nothing()) } else { Ok(files) }
+    }
+
+    /// The objects below the address, or those that fit its pattern.
+    fn matched(&self) -> Result<Matched> {
         let key = self.address.key.trim_end_matches('/');
         let shown = self.address.name_of(key);
         let fixed = match key.find(['*', '?', '[', '{']) {
@@ -120,37 +194,15 @@ impl Listing {
         };
         let prefix = Path::parse(fixed)
             .map_err(|error| Error::Option(format!("'{shown}' can't be a key: {error}")))?;
-        let listed = self.objects(prefix, &shown)?;
+        let mut objects = self.objects(prefix, &shown)?;
+        let is_there = !objects.is_empty();
         let patterns: Vec<String> =
             if glob::is_pattern(key) { glob::expanded(key) } else { Vec::new() };
-        let mut files = Vec::new();
-        for object in &listed {
-            let location = object.location.as_ref();
-            let is_wanted = match patterns.as_slice() {
-                [] => is_below(fixed, location),
-                patterns => patterns.iter().any(|pattern| fits(pattern, location)),
-            };
-            let known = format_of(location);
-            // Who says the format and writes a pattern means all that fits it.
-            let is_known = self.format.is_none_or(|wanted| match known {
-                Some(known) => is_like(wanted, known),
-                None => !patterns.is_empty(),
-            });
-            if let Some(format) = self.format.or(known).filter(|_| is_wanted && is_known) {
-                files.push(self.file(object.clone(), format));
-            }
-        }
-        match (files.is_empty(), listed.is_empty()) {
-            (false, _) => Ok(files),
-            (true, _) if !patterns.is_empty() => {
-                Err(Error::Option(format!("no file matches '{shown}'")))
-            }
-            (true, true) => Err(Error::Missing(format!("'{shown}' does not exist"))),
-            (true, false) => Err(Error::Option(format!(
-                "nothing at '{shown}' has a known file extension: {}",
-                known_endings()
-            ))),
-        }
+        objects.retain(|object| match patterns.as_slice() {
+            [] => is_below(fixed, object.location.as_ref()),
+            patterns => patterns.iter().any(|pattern| fits(pattern, object.location.as_ref())),
+        });
+        Ok(Matched { objects, shown, is_pattern: !patterns.is_empty(), is_there })
     }
 
     fn objects(&self, prefix: Path, shown: &str) -> Result<Vec<ObjectMeta>> {

@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ColumnarValue;
 use sembla_models::images::{FILE_BYTES_MAX, ImageError};
+use sembla_readers::{LocalFile, Open};
 
 use super::texts::Texts;
 use crate::SqlError;
@@ -57,13 +58,14 @@ impl Unusable {
         Self { path, problem: problem.to_string() }
     }
 
-    /// The error of a function whose images must all be usable; `hint` says what else it can do.
+    /// The error of a function whose images must all be usable; `hint` says what else it can do. A
+    /// stream rejects the row and goes on.
     pub(crate) fn error(&self, function: &str, hint: &str) -> SqlError {
         let what = match &self.path {
             Some(path) => format!("'{path}'"),
             None => "a value".to_string(),
         };
-        SqlError::Statement(format!("{function}: {what} {}; {hint}", self.problem))
+        SqlError::Data(format!("{function}: {what} {}; {hint}", self.problem))
     }
 }
 
@@ -160,16 +162,22 @@ impl Images {
     }
 }
 
-/// The bytes of a file, no more than an image may have.
-pub(crate) fn read(path: &str) -> Result<Vec<u8>, Unusable> {
-    let fail = |problem: String| Unusable { path: Some(path.to_string()), problem };
+/// The bytes of a file of this machine.
+fn read(path: &str) -> Result<Vec<u8>, Unusable> {
     if path.contains("://") && !path.starts_with("file://") {
-        return Err(fail("is not a path on this machine; pass the bytes of the file".into()));
+        let problem = "is not a path on this machine; read_images reads addresses".into();
+        return Err(Unusable { path: Some(path.to_string()), problem });
     }
-    let file = std::fs::File::open(path.strip_prefix("file://").unwrap_or(path))
-        .map_err(|error| fail(format!("can't be opened: {error}")))?;
+    read_file(&LocalFile::new(path.strip_prefix("file://").unwrap_or(path)))
+}
+
+/// The bytes of a file, no more than an image may have.
+pub(crate) fn read_file(file: &dyn Open) -> Result<Vec<u8>, Unusable> {
+    let fail = |problem: String| Unusable { path: Some(file.name().to_string()), problem };
+    let opened = file.open(0).map_err(|error| fail(format!("can't be opened: {error}")))?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
+    opened
+        .take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| fail(format!("can't be read: {error}")))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

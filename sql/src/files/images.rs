@@ -5,7 +5,6 @@
 //! image, or is damaged, is a row whose `error` says so; its other columns beside the path are
 //! NULL.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -23,10 +22,11 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use sembla_models::images::{ImageInfo, describe, has_image_name};
-use sembla_readers::files::paths;
+use sembla_readers::Open;
+use sembla_readers::files::blobs;
 
 use crate::SqlError;
-use crate::columns::images::read;
+use crate::columns::images::read_file;
 use crate::columns::{TIME_TYPE, constant};
 
 /// The name of the function.
@@ -50,13 +50,13 @@ impl TableFunctionImpl for ReadImages {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let bad = || {
             SqlError::Statement(format!(
-                "{NAME} takes one text in quotes: an image file, a folder or a pattern, as in {NAME}('photos/**')"
+                "{NAME} takes one text in quotes: an image file, a folder, a pattern or an address, as in {NAME}('photos/**')"
             ))
         };
         let [name] = args.exprs() else { return Err(bad().into()) };
         let name = constant(name.clone())?.ok_or_else(bad)?;
         let name = name.try_as_str().flatten().ok_or_else(bad)?;
-        let files = paths(name, &has_image_name)
+        let files = blobs(name, &has_image_name)
             .map_err(|error| SqlError::Statement(format!("{NAME}: {error}")))?;
         let table = StreamingTable::try_new(schema(), vec![Arc::new(ImageFiles::new(files))])?;
         Ok(Arc::new(table))
@@ -81,12 +81,12 @@ fn schema() -> SchemaRef {
 /// The files of a call.
 #[derive(Debug)]
 struct ImageFiles {
-    files: Arc<[PathBuf]>,
+    files: Arc<[Arc<dyn Open>]>,
     schema: SchemaRef,
 }
 
 impl ImageFiles {
-    fn new(files: Vec<PathBuf>) -> Self {
+    fn new(files: Vec<Arc<dyn Open>>) -> Self {
         Self { files: files.into(), schema: schema() }
     }
 }
@@ -122,9 +122,9 @@ struct Row {
 }
 
 impl Row {
-    fn of(path: &Path) -> Self {
-        let path = path.display().to_string();
-        let read = read(&path).map_err(|unusable| unusable.problem).and_then(|bytes| {
+    fn of(file: &dyn Open) -> Self {
+        let path = file.name().to_string();
+        let read = read_file(file).map_err(|unusable| unusable.problem).and_then(|bytes| {
             describe(&bytes).map(|info| (bytes, info)).map_err(|error| error.to_string())
         });
         Self { path, read }
@@ -147,10 +147,10 @@ impl Row {
 }
 
 /// The rows of the files from `first` on that fit into a batch, and the number of the file after.
-fn batch(files: &[PathBuf], first: usize, schema: SchemaRef) -> Result<(RecordBatch, usize)> {
+fn batch(files: &[Arc<dyn Open>], first: usize, schema: SchemaRef) -> Result<(RecordBatch, usize)> {
     let (mut rows, mut held) = (Vec::new(), 0);
-    for path in files.iter().skip(first).take(BATCH_ROWS_MAX) {
-        let row = Row::of(path);
+    for file in files.iter().skip(first).take(BATCH_ROWS_MAX) {
+        let row = Row::of(file.as_ref());
         held += row.bytes().map_or(0, <[u8]>::len);
         rows.push(row);
         if held >= BATCH_BYTES_MAX {
