@@ -20,6 +20,7 @@ pub mod builtin;
 mod cache;
 pub mod cancel;
 mod config;
+mod device;
 mod directory;
 pub mod error;
 mod families;
@@ -49,6 +50,7 @@ mod weights;
 mod workers;
 
 pub use cancel::CancelToken;
+pub use device::{Device, Gpus};
 pub use error::{Fault, ModelError, Result};
 pub use info::{
     Contrast, Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt,
@@ -58,4 +60,4 @@ pub use inputs::TokenSpan;
 pub use lengths::Lengths;
 pub use model::Model;
 pub use quantize::{QuantizeReport, export, quantize};
-pub use spec::{Device, ModelSpec, Precision};
+pub use spec::{ModelSpec, Padding, Precision};

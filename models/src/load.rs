@@ -12,7 +12,7 @@ use crate::layout::{Layout, LayoutKind};
 use crate::pool::{Head, Step, TorchActivation};
 use crate::stats::Counters;
 use crate::towers::{self, ImageSide, Parts};
-use crate::{ModelError, ModelSpec, Precision, Result, hub};
+use crate::{Device, ModelError, ModelSpec, Padding, Precision, Result, hub};
 
 /// Changes when the arithmetic changes, so that remembered vectors of an older Sembla are not mixed
 /// with newer ones.
@@ -86,7 +86,7 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
     let facts = backend.facts();
     let head = Head {
         pooling: if facts.pooled { Vec::new() } else { layout.pooling.clone() },
-        steps: layout.steps.clone(),
+        steps: layout.steps.iter().skip(usize::from(facts.normalised)).cloned().collect(),
         truncate_dim: spec.truncate_dim.or(layout.truncate_dim),
         normalize: spec.normalize,
     };
@@ -294,11 +294,13 @@ fn fingerprint(
         hash_file(&mut hasher, &path)?;
     }
     let space = hasher.finalize().to_hex().to_string();
-    let settings = format!(
-        "{precision} {:?} {max_length:?} {:?} {}",
-        spec.device, spec.truncate_dim, spec.normalize
-    );
+    let kind = if spec.device == Device::Cpu { "Cpu" } else { "Cuda" };
+    let settings =
+        format!("{precision} {kind} {max_length:?} {:?} {}", spec.truncate_dim, spec.normalize);
     hasher.update(settings.as_bytes());
+    if spec.padding != Padding::None {
+        hasher.update(b"padding");
+    }
     if layout.kind == LayoutKind::Towers {
         hasher.update(format!("exif_orientation {}", spec.exif_orientation).as_bytes());
     }

@@ -12,7 +12,7 @@ use crate::info::{
 use crate::inputs::{Input, Sequence, TextReader};
 use crate::load::{Loaded, load};
 use crate::stats::Work;
-use crate::{CancelToken, ModelError, ModelSpec, Result};
+use crate::{CancelToken, ModelError, ModelSpec, Precision, Result};
 
 /// Texts that are tokenised, run and cached together: long enough to fill every worker many times,
 /// short enough that a killed job loses little.
@@ -216,6 +216,12 @@ impl Model {
             InputKind::Pair => "scores",
             _ => "vectors with components",
         };
+        if self.info().precision == Precision::F16 {
+            return Err(ModelError::BadOption(format!(
+                "model '{}' at precision f16 returns {what} that are NaN or infinite; use f32",
+                self.info().name
+            )));
+        }
         Err(ModelError::file(
             &self.info().path,
             format!(

@@ -40,7 +40,7 @@ pub(crate) fn environment() -> Result<&'static Environment> {
 ///
 /// # Errors
 /// [`ModelError::OnnxRuntime`] with every place that was looked at and what to do.
-fn library_path() -> Result<PathBuf> {
+pub(crate) fn library_path() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(named);
         if path.is_file() {

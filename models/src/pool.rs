@@ -22,6 +22,30 @@ pub enum PoolingMode {
     LastToken,
 }
 
+impl PoolingMode {
+    /// What each of a text's token vectors is multiplied by before they are added up, without the
+    /// first `skip`; `None` where the result is no such sum.
+    pub(crate) fn weights(self, tokens: usize, skip: usize) -> Option<Vec<f32>> {
+        let mut weights = vec![0.0; tokens];
+        let Some(counted) = weights.get_mut(skip..) else { return Some(weights) };
+        let count = counted.len() as f32;
+        match self {
+            Self::Max => return None,
+            Self::Cls => counted.iter_mut().take(1).for_each(|weight| *weight = 1.0),
+            Self::LastToken => counted.iter_mut().rev().take(1).for_each(|weight| *weight = 1.0),
+            Self::Mean => counted.fill(1.0 / count),
+            Self::MeanSqrtLen => counted.fill(1.0 / count.sqrt()),
+            Self::WeightedMean => {
+                let total: f32 = (skip + 1..=tokens).map(|place| place as f32).sum();
+                for (place, weight) in counted.iter_mut().enumerate() {
+                    *weight = (skip + place + 1) as f32 / total;
+                }
+            }
+        }
+        Some(weights)
+    }
+}
+
 /// An activation that a configuration names by its class in PyTorch: that of a dense layer, or of a
 /// cross-encoder's scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +272,24 @@ mod tests {
         assert_eq!(pooled(PoolingMode::Cls, 1), [3.0, 4.0]);
         assert_eq!(pooled(PoolingMode::WeightedMean, 1), [21.0 / 5.0, 8.0 / 5.0]);
         assert_eq!(pooled(PoolingMode::Max, 3), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn weights_add_up_to_what_pooling_gives() {
+        use PoolingMode::{Cls, LastToken, Max, Mean, MeanSqrtLen, WeightedMean};
+        for mode in [Cls, LastToken, Mean, MeanSqrtLen, WeightedMean] {
+            for skip in 0..4 {
+                let weights = mode.weights(3, skip).expect("a sum");
+                let sum = |place: usize| {
+                    let tokens = TOKENS.chunks(2).zip(&weights);
+                    tokens.map(|(token, weight)| token[place] * weight).sum::<f32>()
+                };
+                for (got, want) in [sum(0), sum(1)].iter().zip(pooled(mode, skip)) {
+                    assert!((got - want).abs() < 1e-6, "{mode:?} {skip}: {got}, not {want}");
+                }
+            }
+        }
+        assert_eq!(Max.weights(3, 0), None);
     }
 
     #[test]

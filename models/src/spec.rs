@@ -9,14 +9,14 @@ use std::str::FromStr;
 
 use sembla_options::{Kind, OptionDef, OptionError, Value};
 
-use crate::{ModelError, Result};
+use crate::{Device, ModelError, Result};
 
 /// How the weights and the arithmetic of a model are represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floats: the reference.
     F32,
-    /// 16-bit floats; on a GPU only.
+    /// 16-bit floats, with sums in 32 bits; on a GPU only.
     F16,
     /// 8-bit weights and activations, quantised per row and block, so that a vector does not depend
     /// on its batch.
@@ -48,37 +48,14 @@ impl FromStr for Precision {
     }
 }
 
-/// Where a model runs.
+/// Whether the texts of a batch are filled up to the longest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Device {
-    /// The processor.
+pub enum Padding {
+    /// Their tokens lie one after another.
     #[default]
-    Cpu,
-    /// The CUDA device with this number.
-    Cuda(u32),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(id) => write!(f, "cuda:{id}"),
-        }
-    }
-}
-
-impl FromStr for Device {
-    type Err = ModelError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let lower = text.to_ascii_lowercase();
-        match (lower.as_str(), lower.strip_prefix("cuda:").map(str::parse)) {
-            ("cpu", _) => Ok(Self::Cpu),
-            ("cuda", _) => Ok(Self::Cuda(0)),
-            (_, Some(Ok(id))) => Ok(Self::Cuda(id)),
-            _ => Err(ModelError::BadOption(format!("device must be cpu or cuda:N, got '{text}'"))),
-        }
-    }
+    None,
+    /// They are, and attention is told which tokens are real.
+    Longest,
 }
 
 /// Where a model is and how to run it. Everything but the source has a default.
@@ -117,6 +94,11 @@ pub struct ModelSpec {
     pub threads: usize,
     /// Tokens, padding included, in one inference batch.
     pub batch_tokens: Option<usize>,
+    /// Whether the texts of a batch are filled up to the longest.
+    pub padding: Padding,
+    /// GPU memory of a session in MiB, weights included; batches are cut so that they fit. `None`
+    /// is no limit.
+    pub device_memory_mib: Option<u64>,
     /// Turn images as their EXIF orientation says before they are embedded.
     pub exif_orientation: bool,
     /// Folder of the cache of vectors; `None` is no cache.
@@ -159,7 +141,7 @@ impl ModelSpec {
         .value_name("f32|q8|f16")
         .or_else("what the directory holds"),
         OptionDef::new("device", Kind::Text, "where the model runs; a missing device is an error")
-            .value_name("cpu|cuda:N")
+            .value_name("cpu|cuda:N|cuda:N,cuda:M")
             .or("cpu"),
         OptionDef::new(
             "max_length",
@@ -176,14 +158,27 @@ impl ModelSpec {
         .or_else("the model's own"),
         OptionDef::new("normalize", Kind::Flag, "scale each vector to length 1").or("false"),
         OptionDef::new("workers", Kind::at_least(1), "inference sessions that run in parallel")
-            .or_else("one per core"),
+            .or_else("one per core, two per GPU"),
         OptionDef::new("threads", Kind::at_least(1), "threads inside each session").or("1"),
         OptionDef::new(
             "batch_tokens",
             Kind::at_least(1),
             "tokens per inference batch, padding included",
         )
-        .or_else("256 on a CPU"),
+        .or_else("256 on a CPU, 16384 on a GPU"),
+        OptionDef::new(
+            "padding",
+            Kind::Choice(&["none", "longest"]),
+            "whether texts of a batch are padded to the longest one",
+        )
+        .or("none"),
+        OptionDef::new(
+            "device_memory_mib",
+            Kind::at_least(1),
+            "GPU memory per session; smaller batches are cut to fit",
+        )
+        .value_name("MIB")
+        .or_else("no limit"),
         OptionDef::new(
             "exif_orientation",
             Kind::Flag,
@@ -209,6 +204,8 @@ impl ModelSpec {
             workers: None,
             threads: 1,
             batch_tokens: None,
+            padding: Padding::None,
+            device_memory_mib: None,
             exif_orientation: true,
             cache: None,
             cache_mib: 1024,
@@ -241,6 +238,11 @@ impl ModelSpec {
             ("workers", Value::Count(count)) => self.workers = Some(size(count)),
             ("threads", Value::Count(count)) => self.threads = size(count),
             ("batch_tokens", Value::Count(tokens)) => self.batch_tokens = Some(size(tokens)),
+            ("padding", Value::Choice(padding)) => {
+                let padded = padding == "longest";
+                self.padding = if padded { Padding::Longest } else { Padding::None };
+            }
+            ("device_memory_mib", Value::Count(mib)) => self.device_memory_mib = Some(mib),
             ("cache", Value::Text(folder)) => self.cache = Some(PathBuf::from(folder)),
             ("cache_mib", Value::Count(mib)) => self.cache_mib = mib,
             (key, _) => {
@@ -268,6 +270,7 @@ mod tests {
                 "device" => "cuda:1",
                 "normalize" => "TRUE",
                 "exif_orientation" => "False",
+                "padding" => "longest",
                 "path" | "cache" => "somewhere",
                 _ => "7",
             };

@@ -86,6 +86,9 @@ pub(crate) struct Facts {
     pub(crate) width: usize,
     /// Whether a row stands for a text rather than a token.
     pub(crate) pooled: bool,
+    /// Whether such a row has the length 1 already, for a model whose first step after pooling is
+    /// that.
+    pub(crate) normalised: bool,
     /// Logits of a cross-encoder, else 0.
     pub(crate) labels: usize,
     pub(crate) architecture: String,

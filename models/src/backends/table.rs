@@ -133,6 +133,7 @@ impl TokenTable {
         let facts = Facts {
             width,
             pooled: true,
+            normalised: false,
             labels: 0,
             architecture: "static".into(),
             precision: match vectors {

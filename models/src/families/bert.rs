@@ -44,6 +44,10 @@ impl Architecture for Bert {
         encoder::first_token_head(b, x, &dense, HeadActivation::Tanh, &scores)
     }
 
+    fn fuses(&self) -> bool {
+        true
+    }
+
     fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
         let prefix = encoder::prefix(weights, ANCHOR)?;
         let outer = encoder::head_prefix(weights, ANCHOR, "bert.")?;

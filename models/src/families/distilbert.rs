@@ -50,6 +50,10 @@ impl Architecture for DistilBert {
         encoder::first_token_head(b, x, &dense, relu, &format!("{outer}classifier"))
     }
 
+    fn fuses(&self) -> bool {
+        true
+    }
+
     fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
         let prefix = encoder::prefix(weights, ANCHOR)?;
         let outer = encoder::head_prefix(weights, ANCHOR, "distilbert.")?;

@@ -62,6 +62,11 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// As [`Architecture::body`].
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String>;
 
+    /// Whether the operators of the fused form can compute it.
+    fn fuses(&self) -> bool {
+        false
+    }
+
     /// Which tensor is what, for training; `None` where the architecture can't be trained.
     ///
     /// # Errors
@@ -114,6 +119,11 @@ impl Transformer {
         let mut builder = Builder::new(&self.config, weights, form, quantised, false)?;
         let output = self.assemble(&mut builder, task)?;
         builder.finish(&output, task)
+    }
+
+    /// Whether it has a fused graph.
+    pub(crate) fn fuses(&self) -> bool {
+        self.architecture.fuses()
     }
 
     /// Which tensor is what, for training.

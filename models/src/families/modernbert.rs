@@ -2,11 +2,11 @@
 //! feed-forward blocks.
 
 use super::{Architecture, Family, Transformer};
-use crate::Result;
 use crate::config::{HiddenActivation, Keys, Size, Spelling, TransformerConfig};
 use crate::graph::encoder;
 use crate::graph::{AttentionKind, Builder, Form, Norm, attention};
 use crate::onnx::writer::int;
+use crate::{ModelError, Result};
 
 pub(super) static FAMILY: Family = Family { model_types: &["modernbert"], read };
 
@@ -177,6 +177,7 @@ impl Architecture for ModernBert {
 fn mean(b: &mut Builder<'_>, x: &str) -> Result<String> {
     let last = b.ints(&[-1])?;
     let (sum, count) = match b.form {
+        Form::Fused(_) => return Err(ModelError::Bug("ModernBERT has no fused graph".into())),
         Form::Padded => {
             let mask = b.op("Cast", &["attention_mask"], vec![int("to", 1)]);
             let column = b.op("Unsqueeze", &[&mask, &last], Vec::new());

@@ -49,6 +49,10 @@ impl Architecture for Roberta {
         )
     }
 
+    fn fuses(&self) -> bool {
+        true
+    }
+
     fn anatomy(&self, config: &TransformerConfig, weights: &Weights) -> Result<Option<Anatomy>> {
         let prefix = encoder::prefix(weights, ANCHOR)?;
         let outer = encoder::head_prefix(weights, ANCHOR, "roberta.")?;

@@ -1,11 +1,11 @@
-//! Self-attention from fused queries, keys and values: one node of Sembla's own in the packed form,
-//! standard operators in the padded one.
+//! Self-attention from queries, keys and values that lie side by side: one node of Sembla's own in
+//! the packed form, standard operators in the padded one. The fused form has its own.
 
-use super::Form;
-use super::builder::Builder;
-use crate::Result;
+use super::builder::{Builder, Part};
+use super::{Form, fused};
 use crate::onnx::DOMAIN;
 use crate::onnx::writer::{float, int, ints};
+use crate::{ModelError, Result};
 
 /// What is added to the score of a key that isn't seen. Not infinite, so that a row of padding
 /// stays finite, and small enough for 16-bit floats.
@@ -25,6 +25,20 @@ pub(crate) struct AttentionKind {
     pub(crate) bias: Option<String>,
 }
 
+/// The attention of `x` (`[…, hidden]`) with what makes queries, keys and values: `[…, hidden]`.
+pub(crate) fn self_attention(
+    b: &mut Builder<'_>,
+    x: &str,
+    parts: &[Part<'_>; 3],
+    kind: &AttentionKind,
+) -> Result<String> {
+    if let Form::Fused(form) = b.form {
+        return fused::attention(b, form.layout, x, parts, kind);
+    }
+    let qkv = b.linear(x, parts, b.config.hidden, true, None)?;
+    attention(b, &qkv, kind)
+}
+
 /// The attention of `qkv` (`[…, 3·hidden]`): `[…, hidden]`.
 pub(crate) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind) -> Result<String> {
     let scale = 1.0 / (b.config.head_width() as f32).sqrt();
@@ -42,6 +56,7 @@ pub(crate) fn attention(b: &mut Builder<'_>, qkv: &str, kind: &AttentionKind) ->
             Ok(b.op_of((DOMAIN, "Attention"), &inputs, attributes))
         }
         Form::Padded => padded(b, qkv, kind, scale),
+        Form::Fused(_) => Err(ModelError::Bug("a fused graph takes queries and keys apart".into())),
     }
 }
 
@@ -81,7 +96,11 @@ fn heads_first(b: &mut Builder<'_>, x: &str) -> Result<String> {
 /// Number of tokens in the longest text, a scalar.
 fn length(b: &mut Builder<'_>) -> Result<String> {
     b.shared("length", |b| {
-        let shape = b.op("Shape", &["input_ids"], Vec::new());
+        let places = match b.form {
+            Form::Fused(form) => fused::places_input(form.layout),
+            Form::Padded | Form::Packed => "input_ids",
+        };
+        let shape = b.op("Shape", &[places], Vec::new());
         let one = b.int(1)?;
         Ok(b.op("Gather", &[&shape, &one], Vec::new()))
     })
@@ -138,6 +157,15 @@ fn relative_bias(b: &mut Builder<'_>, table: &str) -> Result<String> {
         let middle = b.int(b.config.max_tokens() as i64 - 1)?;
         let columns = b.op("Add", &[&distances, &middle], Vec::new());
         Ok(b.op("Gather", &[table, &columns], vec![int("axis", 1)]))
+    })
+}
+
+/// The same as attention operators of ONNX Runtime take it, `[1, heads, tokens, tokens]`.
+pub(super) fn distances_bias(b: &mut Builder<'_>, table: &str) -> Result<String> {
+    b.shared(&format!("bias of all texts {table}"), |b| {
+        let bias = relative_bias(b, table)?;
+        let axis = b.ints(&[0])?;
+        Ok(b.op("Unsqueeze", &[&bias, &axis], Vec::new()))
     })
 }
 

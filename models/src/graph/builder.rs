@@ -1,12 +1,11 @@
-//! The pieces that every architecture is made of: inputs, constants, linear layers, tables, norms,
-//! activations.
+//! The pieces that every architecture is made of: inputs, constants, linear layers, tables, norms.
 //!
 //! Values are named by strings. Each piece writes its nodes at once and gives back the name of its
 //! result. In a dry run tensors are checked but not read, and the graph is thrown away.
 
 use std::collections::HashMap;
 
-use super::{BuiltGraph, Form, Task};
+use super::{BuiltGraph, Form, Fused, GraphPooling, Task, fused};
 use crate::Result;
 use crate::config::{HiddenActivation, TransformerConfig};
 use crate::onnx::DOMAIN;
@@ -52,7 +51,8 @@ impl<'a> Builder<'a> {
     /// A graph of that form with its inputs and nothing else. With `dry`, no weights are read.
     ///
     /// # Errors
-    /// [`ModelError::Bug`](crate::ModelError::Bug) for a padded graph in 8 bits or of images.
+    /// [`ModelError::Bug`](crate::ModelError::Bug) for another graph than a packed one in 8 bits or
+    /// of images.
     pub(crate) fn new(
         config: &'a TransformerConfig,
         weights: &'a Weights,
@@ -60,15 +60,16 @@ impl<'a> Builder<'a> {
         quantised: bool,
         dry: bool,
     ) -> Result<Self> {
-        if config.patch_width.is_some() && form == Form::Padded {
-            return Err(crate::ModelError::Bug("images have no padded graph".into()));
+        if config.patch_width.is_some() && form != Form::Packed {
+            return Err(crate::ModelError::Bug("images have a packed graph only".into()));
         }
-        if quantised && form == Form::Padded {
-            return Err(crate::ModelError::Bug("a padded graph can't be quantised".into()));
+        if quantised && form != Form::Packed {
+            return Err(crate::ModelError::Bug("only a packed graph can be quantised".into()));
         }
         let opsets: &[(&str, i64)] = match form {
             Form::Padded => &[("", OPSET)],
             Form::Packed => &[("", OPSET), (DOMAIN, 1)],
+            Form::Fused(_) => &[("", OPSET), (fused::DOMAIN, 1)],
         };
         let mut builder = Self {
             config,
@@ -98,23 +99,33 @@ impl<'a> Builder<'a> {
         }
         let names = match self.form {
             Form::Padded => ["input_ids", "attention_mask"],
-            Form::Packed => ["input_ids", "position_ids"],
+            Form::Packed | Form::Fused(_) => ["input_ids", "position_ids"],
         };
         for name in names {
             self.per_token(name);
         }
-        if self.form == Form::Packed {
-            self.writer.input("offsets", data_type::INT64, &[Dim::Named("texts_and_one")]);
+        match self.form {
+            Form::Padded => {}
+            Form::Packed => {
+                self.writer.input("offsets", data_type::INT64, &[Dim::Named("texts_and_one")]);
+            }
+            Form::Fused(fused) => fused::inputs(self, fused.layout),
         }
+    }
+
+    /// Declares an input.
+    pub(super) fn input(&mut self, name: &str, element: i32, dims: &[Dim<'_>]) {
+        self.writer.input(name, element, dims);
     }
 
     /// Declares an input of one whole number for each token.
     fn per_token(&mut self, name: &str) {
-        let dims: &[Dim<'_>] = match self.form {
-            Form::Padded => &[Dim::Named("batch"), Dim::Named("tokens")],
-            Form::Packed => &[Dim::Named("tokens")],
+        let (element, dims): (_, &[Dim<'_>]) = match self.form {
+            Form::Padded => (data_type::INT64, &[Dim::Named("batch"), Dim::Named("tokens")]),
+            Form::Packed => (data_type::INT64, &[Dim::Named("tokens")]),
+            Form::Fused(fused) => (data_type::INT32, fused::token_dims(fused.layout)),
         };
-        self.writer.input(name, data_type::INT64, dims);
+        self.writer.input(name, element, dims);
     }
 
     /// The segment of each token, which is an input of those graphs only that ask for it.
@@ -130,17 +141,27 @@ impl<'a> Builder<'a> {
         let hidden = self.config.hidden;
         let labels = if task == Task::Classify { self.config.labels.len() } else { 0 };
         let batch = Dim::Named("batch");
+        let output = match self.form {
+            Form::Fused(form) => fused::output(&mut self, form, task, output)?,
+            Form::Padded | Form::Packed => output.to_string(),
+        };
         let (name, dims) = match (task, self.form) {
+            (Task::Embed, Form::Fused(Fused { pooling: GraphPooling::Weighted { modes }, .. })) => {
+                ("sentence_embedding", vec![batch, Dim::Known(modes * hidden)])
+            }
+            (Task::Embed, Form::Fused(Fused { pooling: GraphPooling::Picked, .. })) => {
+                ("sentence_embedding", vec![batch, Dim::Known(hidden)])
+            }
             (Task::Pool, _) => ("pooler_output", vec![batch, Dim::Known(hidden)]),
             (Task::Classify, _) => ("logits", vec![batch, Dim::Known(labels)]),
             (Task::Embed, Form::Padded) => {
                 ("last_hidden_state", vec![batch, Dim::Named("tokens"), Dim::Known(hidden)])
             }
-            (Task::Embed, Form::Packed) => {
+            (Task::Embed, Form::Packed | Form::Fused(_)) => {
                 ("last_hidden_state", vec![Dim::Named("tokens"), Dim::Known(hidden)])
             }
         };
-        self.writer.node(("", "Identity"), &[output], &[name], Vec::new());
+        self.writer.node(("", "Identity"), &[&output], &[name], Vec::new());
         self.writer.output(name, data_type::FLOAT, &dims);
         Ok(BuiltGraph {
             bytes: self.writer.finish()?,
@@ -173,18 +194,27 @@ impl<'a> Builder<'a> {
         inputs: &[&str],
         attributes: Vec<AttributeProto>,
     ) -> String {
-        let output = self.fresh(operator.1);
-        self.writer.node(operator, inputs, &[&output], attributes);
+        let [output] = self.node(operator, inputs, attributes);
         output
+    }
+
+    /// Adds an operator of a domain.
+    pub(super) fn node<const N: usize>(
+        &mut self,
+        operator: (&str, &str),
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> [String; N] {
+        let outputs = std::array::from_fn(|_| self.fresh(operator.1));
+        let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        self.writer.node(operator, inputs, &names, attributes);
+        outputs
     }
 
     /// Adds a split into equal parts along the last axis.
     pub(crate) fn split<const N: usize>(&mut self, x: &str, width: usize) -> Result<[String; N]> {
         let sizes = self.ints(&[width as i64; N])?;
-        let outputs = std::array::from_fn(|_| self.fresh("Split"));
-        let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        self.writer.node(("", "Split"), &[x, &sizes], &names, vec![int("axis", -1)]);
-        Ok(outputs)
+        Ok(self.node(("", "Split"), &[x, &sizes], vec![int("axis", -1)]))
     }
 
     /// A value that is made at the first call and shared by later ones with the same key.
@@ -228,15 +258,23 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// A constant tensor of floats; nothing is written in a dry run.
+    /// A constant tensor of floats, in 16 bits where the graph's are; nothing is written in a dry
+    /// run.
+    ///
+    /// # Errors
+    /// [`ModelError::BadOption`](crate::ModelError::BadOption) for a weight that 16 bits can't hold.
     pub(crate) fn constant(
         &mut self,
         name: &str,
         dims: &[usize],
         values: impl Iterator<Item = f32>,
     ) -> Result<String> {
-        if !self.dry {
-            self.writer.floats(name, dims, values)?;
+        match self.form {
+            _ if self.dry => {}
+            Form::Fused(Fused { half: true, .. }) => {
+                fused::halves(&mut self.writer, name, dims, values)?;
+            }
+            _ => self.writer.floats(name, dims, values)?,
         }
         Ok(name.to_string())
     }
@@ -293,6 +331,34 @@ impl<'a> Builder<'a> {
         bias: bool,
         activation: Option<HiddenActivation>,
     ) -> Result<String> {
+        let (matrix, bias) = self.matrix_and_bias(parts, inputs, bias)?;
+        if let (Form::Fused(_), Some(bias), Some(activation)) = (self.form, &bias, activation) {
+            return fused::activated(self, x, (&matrix, bias), activation);
+        }
+        let y = match (bias, self.form) {
+            // Gemm takes matrices only, and adds the bias on the way.
+            (Some(bias), Form::Packed | Form::Fused(_)) => {
+                self.op("Gemm", &[x, &matrix, &bias], Vec::new())
+            }
+            (Some(bias), Form::Padded) => {
+                let product = self.op("MatMul", &[x, &matrix], Vec::new());
+                self.op("Add", &[&product, &bias], Vec::new())
+            }
+            (None, _) => self.op("MatMul", &[x, &matrix], Vec::new()),
+        };
+        match activation {
+            Some(activation) => self.activation(&y, activation),
+            None => Ok(y),
+        }
+    }
+
+    /// The constants of a linear layer: its weights as `inputs × outputs`, and its bias.
+    pub(super) fn matrix_and_bias(
+        &mut self,
+        parts: &[Part<'_>],
+        inputs: usize,
+        bias: bool,
+    ) -> Result<(String, Option<String>)> {
         let mut loaded = Vec::new();
         for part in parts {
             loaded.push(self.load(*part, inputs, bias)?);
@@ -308,19 +374,7 @@ impl<'a> Builder<'a> {
         let bias = bias
             .map(|bias| self.constant(&format!("{name}.bias"), &[outputs], bias.into_iter()))
             .transpose()?;
-        let y = match (bias, self.form) {
-            // Gemm takes matrices only, and adds the bias on the way.
-            (Some(bias), Form::Packed) => self.op("Gemm", &[x, &matrix, &bias], Vec::new()),
-            (Some(bias), Form::Padded) => {
-                let product = self.op("MatMul", &[x, &matrix], Vec::new());
-                self.op("Add", &[&product, &bias], Vec::new())
-            }
-            (None, _) => self.op("MatMul", &[x, &matrix], Vec::new()),
-        };
-        match activation {
-            Some(activation) => self.activation(&y, activation),
-            None => Ok(y),
-        }
+        Ok((matrix, bias))
     }
 
     /// Reads one linear layer.
@@ -331,7 +385,7 @@ impl<'a> Builder<'a> {
         Ok(Linear { name: weight_name, outputs, inputs, weight, bias })
     }
 
-    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
+    pub(super) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
         if self.dry {
             self.weights.check_matrix(name, rows, columns)?;
             return Ok(Matrix::F32(Vec::new()));
@@ -362,11 +416,32 @@ impl<'a> Builder<'a> {
         Ok(self.op("LayerNormalization", &inputs, attributes))
     }
 
+    /// A linear layer with a bias, whose outputs are added to `y` and normalised.
+    pub(crate) fn linear_add_norm(
+        &mut self,
+        x: &str,
+        part: Part<'_>,
+        inputs: usize,
+        y: &str,
+        norm: &Norm<'_>,
+    ) -> Result<String> {
+        if let Form::Fused(_) = self.form {
+            let (matrix, bias) = self.matrix_and_bias(&[part], inputs, true)?;
+            let product = self.op("MatMul", &[x, &matrix], Vec::new());
+            return fused::add_norm(self, (&product, y), norm, bias.as_deref());
+        }
+        let x = self.linear(x, &[part], inputs, true, None)?;
+        self.add_norm(&x, y, norm)
+    }
+
     /// The normalised sum of two values.
     pub(crate) fn add_norm(&mut self, x: &str, y: &str, norm: &Norm<'_>) -> Result<String> {
         if self.form == Form::Padded {
             let sum = self.op("Add", &[x, y], Vec::new());
             return self.norm(&sum, norm);
+        }
+        if let Form::Fused(_) = self.form {
+            return fused::add_norm(self, (x, y), norm, None);
         }
         let parameters = self.norm_parameters(norm)?;
         let mut inputs = vec![x, y];
@@ -376,7 +451,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A norm's gain, and its shift where it has one.
-    fn norm_parameters(&mut self, norm: &Norm<'_>) -> Result<Vec<String>> {
+    pub(super) fn norm_parameters(&mut self, norm: &Norm<'_>) -> Result<Vec<String>> {
         let Norm { name, width, shift: has_shift } = *norm;
         // Checkpoints that were converted from TensorFlow keep its names.
         let old = self.weights.contains(&format!("{name}.gamma"));
@@ -388,56 +463,10 @@ impl<'a> Builder<'a> {
         Ok(parameters)
     }
 
-    /// An activation: in one operator where Sembla's are there, else out of ONNX's.
-    pub(crate) fn activation(&mut self, x: &str, activation: HiddenActivation) -> Result<String> {
-        if self.form == Form::Packed {
-            let attributes = vec![text("activation", activation.name())];
-            return Ok(self.op_of((DOMAIN, "Activation"), &[x], attributes));
-        }
-        Ok(match activation {
-            HiddenActivation::Relu => self.op("Relu", &[x], Vec::new()),
-            HiddenActivation::QuickGelu => {
-                let factor = self.float(1.702)?;
-                let scaled = self.op("Mul", &[x, &factor], Vec::new());
-                let gate = self.op("Sigmoid", &[&scaled], Vec::new());
-                self.op("Mul", &[x, &gate], Vec::new())
-            }
-            HiddenActivation::Silu => {
-                let gate = self.op("Sigmoid", &[x], Vec::new());
-                self.op("Mul", &[x, &gate], Vec::new())
-            }
-            HiddenActivation::Gelu => {
-                let root = self.float(std::f32::consts::SQRT_2)?;
-                let scaled = self.op("Div", &[x, &root], Vec::new());
-                let erf = self.op("Erf", &[&scaled], Vec::new());
-                self.half_of_x_times_one_plus(x, &erf)?
-            }
-            HiddenActivation::GeluTanh => {
-                let three = self.float(3.0)?;
-                let cube = self.op("Pow", &[x, &three], Vec::new());
-                let factor = self.float(0.044_715)?;
-                let cube = self.op("Mul", &[&cube, &factor], Vec::new());
-                let sum = self.op("Add", &[x, &cube], Vec::new());
-                let root = self.float((2.0 / std::f32::consts::PI).sqrt())?;
-                let inner = self.op("Mul", &[&sum, &root], Vec::new());
-                let tanh = self.op("Tanh", &[&inner], Vec::new());
-                self.half_of_x_times_one_plus(x, &tanh)?
-            }
-        })
-    }
-
-    /// `0.5 · (x · (1 + y))`, in the order that ONNX Runtime recognises as GELU.
-    fn half_of_x_times_one_plus(&mut self, x: &str, y: &str) -> Result<String> {
-        let one = self.float(1.0)?;
-        let sum = self.op("Add", &[y, &one], Vec::new());
-        let product = self.op("Mul", &[x, &sum], Vec::new());
-        let half = self.float(0.5)?;
-        Ok(self.op("Mul", &[&product, &half], Vec::new()))
-    }
-
     /// The vector of each text's first token, `[batch, hidden]`.
     pub(crate) fn first_tokens(&mut self, x: &str) -> Result<String> {
         match self.form {
+            Form::Fused(_) => fused::picked(self, x),
             Form::Padded => {
                 let zero = self.int(0)?;
                 Ok(self.op("Gather", &[x, &zero], vec![int("axis", 1)]))

@@ -1,9 +1,9 @@
 //! What BERT and its relatives share: embeddings that are added and normalised, and layers that
 //! normalise after each of their two halves.
 
-use super::Form;
-use super::attention::{AttentionKind, attention, places};
+use super::attention::{AttentionKind, places, self_attention};
 use super::builder::{Builder, Norm};
+use super::{Form, fused};
 use crate::Result;
 use crate::config::HiddenActivation;
 use crate::onnx::writer::int;
@@ -39,15 +39,14 @@ pub(crate) fn layer(
 ) -> Result<String> {
     let (hidden, intermediate) = (b.config.hidden, b.config.intermediate);
     let parts = [(&*names.query, hidden), (&*names.key, hidden), (&*names.value, hidden)];
-    let qkv = b.linear(x, &parts, hidden, true, None)?;
-    let mixed = attention(b, &qkv, kind)?;
-    let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
+    let mixed = self_attention(b, x, &parts, kind)?;
     let norm = |name| Norm { name, width: hidden, shift: true };
-    let x = b.add_norm(&mixed, x, &norm(&names.attention_norm))?;
+    let (part, after) = ((&*names.attention_output, hidden), norm(&names.attention_norm));
+    let x = b.linear_add_norm(&mixed, part, hidden, x, &after)?;
     let activation = Some(b.config.activation);
     let wide = b.linear(&x, &[(&names.up, intermediate)], hidden, true, activation)?;
-    let narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
-    b.add_norm(&narrow, &x, &norm(&names.output_norm))
+    let (part, after) = ((&*names.down, hidden), norm(&names.output_norm));
+    b.linear_add_norm(&wide, part, intermediate, &x, &after)
 }
 
 /// One layer that normalises before each of its halves: attention and feed-forward, each added to
@@ -62,8 +61,7 @@ pub(crate) fn layer_normalised_first(
     let norm = |name| Norm { name, width: hidden, shift: true };
     let input = b.norm(x, &norm(&names.attention_norm))?;
     let parts = [(&*names.query, hidden), (&*names.key, hidden), (&*names.value, hidden)];
-    let qkv = b.linear(&input, &parts, hidden, true, None)?;
-    let mixed = attention(b, &qkv, kind)?;
+    let mixed = self_attention(b, &input, &parts, kind)?;
     let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
     let x = b.op("Add", &[x, &mixed], Vec::new());
     let input = b.norm(&x, &norm(&names.output_norm))?;
@@ -98,38 +96,49 @@ pub(crate) fn embeddings(
     width: usize,
     segments: Segments,
 ) -> Result<String> {
+    if let Form::Fused(_) = b.form {
+        return fused::embeddings(b, prefix, width, segments);
+    }
     let mut x = b.words(&format!("{prefix}word_embeddings.weight"), width)?;
-    let types = format!("{prefix}token_type_embeddings.weight");
-    let mut every_token = None;
-    match segments {
-        Segments::None => {}
-        Segments::Given { rows } => {
-            let table = b.tensor(&types, &[rows, width])?;
-            let ids = b.segments()?;
-            let segment = b.op("Gather", &[&table, &ids], Vec::new());
-            x = b.op("Add", &[&x, &segment], Vec::new());
-        }
-        // The one vector goes into the table of positions.
-        Segments::AllFirst { rows } => every_token = Some(b.values(&types, &[rows, width])?),
+    let (table, segments) = position_table(b, prefix, width, segments)?;
+    if let Segments::Given { rows } = segments {
+        let types = b.tensor(&format!("{prefix}token_type_embeddings.weight"), &[rows, width])?;
+        let ids = b.segments()?;
+        let segment = b.op("Gather", &[&types, &ids], Vec::new());
+        x = b.op("Add", &[&x, &segment], Vec::new());
     }
-    let name = format!("{prefix}position_embeddings.weight");
-    let dims = [b.config.positions, width];
-    let mut table = b.values(&name, &dims)?;
-    if let Some(segments) = every_token {
-        for row in table.chunks_exact_mut(width) {
-            row.iter_mut().zip(&segments).for_each(|(value, add)| *value += add);
-        }
-    }
-    let table = b.constant(&name, &dims, table.into_iter())?;
     let positions = positions(b)?;
     let positions = b.op("Gather", &[&table, &positions], Vec::new());
     b.add_norm(&x, &positions, &Norm { name: &format!("{prefix}LayerNorm"), width, shift: true })
 }
 
+/// The table of positions, and the segments that are left to add: the one vector that every token
+/// would get goes into the table.
+pub(super) fn position_table(
+    b: &mut Builder<'_>,
+    prefix: &str,
+    width: usize,
+    segments: Segments,
+) -> Result<(String, Segments)> {
+    let name = format!("{prefix}position_embeddings.weight");
+    let dims = [b.config.positions, width];
+    let mut table = b.values(&name, &dims)?;
+    let mut left = segments;
+    if let Segments::AllFirst { rows } = segments {
+        let types = format!("{prefix}token_type_embeddings.weight");
+        let every_token = b.values(&types, &[rows, width])?;
+        for row in table.chunks_exact_mut(width) {
+            row.iter_mut().zip(&every_token).for_each(|(value, add)| *value += add);
+        }
+        left = Segments::None;
+    }
+    Ok((b.constant(&name, &dims, table.into_iter())?, left))
+}
+
 /// The row of the position table for each token.
 pub(crate) fn positions(b: &mut Builder<'_>) -> Result<String> {
     match (b.form, b.config.position_padding) {
-        (Form::Packed, _) => Ok("position_ids".to_string()),
+        (Form::Packed | Form::Fused(_), _) => Ok("position_ids".to_string()),
         (Form::Padded, None) => places(b),
         (Form::Padded, Some(padding)) => {
             let padding = b.int(padding as i64)?;

@@ -10,7 +10,9 @@ use prost::bytes::Bytes;
 /// `TensorProto.DataType` values that this crate writes or reads.
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
+    pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
+    pub(crate) const FLOAT16: i32 = 10;
 }
 
 /// `AttributeProto.AttributeType` values that this crate writes.

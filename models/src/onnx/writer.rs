@@ -112,11 +112,35 @@ impl ModelWriter {
         dims: &[usize],
         values: impl Iterator<Item = f32>,
     ) -> Result<()> {
+        self.values(name, dims, data_type::FLOAT, values.map(f32::to_le_bytes))
+    }
+
+    /// Adds a constant of 16-bit floats, given by their bits; `values` gives as many as `dims` say.
+    ///
+    /// # Errors
+    /// When the model would become larger than a protobuf can be.
+    pub(crate) fn halves(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        values: impl Iterator<Item = u16>,
+    ) -> Result<()> {
+        self.values(name, dims, data_type::FLOAT16, values.map(u16::to_le_bytes))
+    }
+
+    /// Adds a constant whose values have `N` bytes each.
+    fn values<const N: usize>(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        element: i32,
+        values: impl Iterator<Item = [u8; N]>,
+    ) -> Result<()> {
         let count: usize = dims.iter().product();
-        self.tensor(name, dims, data_type::FLOAT, count * 4)?;
-        let end = self.buffer.len() + count * 4;
+        self.tensor(name, dims, element, count * N)?;
+        let end = self.buffer.len() + count * N;
         for value in values.take(count) {
-            self.buffer.extend(value.to_le_bytes());
+            self.buffer.extend(value);
         }
         if self.buffer.len() != end {
             return Err(ModelError::Bug(format!("the constant '{name}' has too few values")));

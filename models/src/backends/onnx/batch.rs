@@ -29,9 +29,9 @@ pub(super) struct Batch {
 /// What a graph gave for a batch.
 pub(super) struct BatchOutput {
     pub(super) shape: Vec<usize>,
-    values: Vec<f32>,
+    pub(super) values: Vec<f32>,
     /// Where each text starts and how many tokens it has, in rows of the output.
-    places: Vec<(usize, usize)>,
+    pub(super) places: Vec<(usize, usize)>,
 }
 
 impl Batch {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use ort::session::Session;
 use ort::value::TensorRef;
 
-use super::open::built;
+use super::open::{After, built};
 use super::sessions::Sessions;
 use super::{Job, on_all};
 use crate::backends::{Facts, place};
@@ -70,7 +70,7 @@ impl ImageEngine {
         let ImageTower { transformer, patch, leading, .. } = tower;
         let tokens = transformer.config.positions;
         let patch_width = transformer.config.patch_width.unwrap_or_default();
-        let loaded = built(transformer, weights, Task::Pool, spec)?;
+        let loaded = built(transformer, weights, Task::Pool, After::default(), spec)?;
         Ok(Self {
             sessions: Sessions::open(loaded.source, spec, name, None)?,
             facts: loaded.facts,

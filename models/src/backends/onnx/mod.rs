@@ -1,14 +1,17 @@
 //! ONNX Runtime: runs a transformer over many texts: cuts batches by tokens, feeds every worker,
 //! gives results in input order.
 //!
-//! Graphs that Sembla builds run without padding on a processor: the tokens of a batch lie one
-//! after another. Graphs that came as ONNX, and everything on a GPU, are padded to the longest text
-//! of a batch; there texts are sorted by length first. What becomes of the token vectors is left to
-//! the caller.
+//! Graphs that Sembla builds run without padding: the tokens of a batch lie one after another.
+//! Graphs that came as ONNX, and others where it is asked for, are padded to the longest text of a
+//! batch. There, and on a GPU, texts are sorted by length first. What becomes of the token vectors
+//! is left to the caller, but for what a graph for a GPU pools itself.
 
 mod batch;
+mod cuda;
+mod fused;
 mod images;
 mod open;
+mod plan;
 mod profile;
 mod sessions;
 
@@ -16,33 +19,21 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
-use self::batch::Batch;
+use ort::session::Session;
+
+use self::batch::{Batch, BatchOutput};
+use self::fused::FusedBatch;
 pub(crate) use self::images::ImageEngine;
-use self::open::LoadedGraph;
+use self::open::{After, LoadedGraph};
+use self::plan::Feed;
 use self::sessions::Sessions;
 use super::{Backend, Each, Facts, OperatorTime};
-use crate::config::TransformerConfig;
 use crate::families::Transformer;
 use crate::graph::Task;
 use crate::inputs::{Input, Sequence, TextReader};
 use crate::layout::{Layout, WeightFile};
 use crate::weights::Weights;
-use crate::{CancelToken, Device, ModelError, ModelSpec, Result};
-
-/// Tokens of one batch on a processor: small enough that its activations stay in a core's own
-/// cache.
-const BATCH_TOKENS_CPU: usize = 256;
-
-/// Tokens of one batch on a GPU.
-const BATCH_TOKENS_GPU: usize = 16_384;
-
-/// How tokens reach a graph.
-enum Feed {
-    /// One after another, with the start of each text.
-    Packed(Box<TransformerConfig>),
-    /// Padded to the longest.
-    Padded,
-}
+use crate::{CancelToken, ModelError, ModelSpec, Result};
 
 /// A transformer that is ready to run.
 pub(super) struct Engine {
@@ -90,7 +81,8 @@ impl Backend for Engine {
         let mut values = vec![0f32; sequences.len() * width];
         let mut jobs: Vec<Job<'_>> = Vec::new();
         let mut rest = values.as_mut_slice();
-        for range in self.cut(sequences, &order) {
+        let lengths: Vec<usize> = order.iter().map(|row| sequences[*row].ids.len()).collect();
+        for range in plan::cut(&lengths, &self.feed, self.batch_tokens) {
             let (part, later) = std::mem::take(&mut rest).split_at_mut(range.len() * width);
             rest = later;
             jobs.push((range, part));
@@ -136,7 +128,9 @@ impl Engine {
         name: &str,
     ) -> Result<Self> {
         open::check_vocabulary(transformer.config.vocabulary, reader, layout)?;
-        Self::of(open::built(transformer, weights, Task::Embed, spec)?, spec, reader, name, None)
+        let after = After::default();
+        let built = open::built(transformer, weights, Task::Embed, after, spec)?;
+        Self::of(built, spec, reader, name, None)
     }
 
     /// Opens the first session of a graph.
@@ -147,10 +141,13 @@ impl Engine {
         name: &str,
         profile: Option<&Path>,
     ) -> Result<Self> {
-        let batch_tokens = spec.batch_tokens.unwrap_or(match spec.device {
-            Device::Cpu => BATCH_TOKENS_CPU,
-            Device::Cuda(_) => BATCH_TOKENS_GPU,
-        });
+        let LoadedGraph { feed, facts, .. } = &loaded;
+        let config = match feed {
+            Feed::Packed(config) => Some(&**config),
+            Feed::Fused(feed) => Some(&feed.config),
+            Feed::Padded => None,
+        };
+        let batch_tokens = plan::token_budget(spec, config, facts.precision, facts.parameters)?;
         let mut engine = Self {
             sessions: Sessions::open(loaded.source, spec, name, profile)?,
             feed: loaded.feed,
@@ -203,11 +200,7 @@ impl Engine {
         while let Some((range, target)) = next() {
             cancel.check()?;
             let rows = &order[range];
-            let batch = match &self.feed {
-                Feed::Packed(config) => Batch::packed(sequences, rows, config),
-                Feed::Padded => Batch::padded(sequences, rows),
-            };
-            let output = batch.run(&mut session, &self.model)?;
+            let output = self.batch(&mut session, sequences, rows)?;
             for (place, row) in rows.iter().enumerate() {
                 let result = each(&sequences[*row], output.of(place, &self.facts));
                 super::place(&result, &mut target[place * width..(place + 1) * width])?;
@@ -217,37 +210,33 @@ impl Engine {
         Ok(())
     }
 
-    /// The order in which sequences run: by length where padding costs, else as they come.
+    /// Runs one batch.
+    fn batch(
+        &self,
+        session: &mut Session,
+        sequences: &[Sequence],
+        rows: &[usize],
+    ) -> Result<BatchOutput> {
+        match &self.feed {
+            Feed::Packed(config) => {
+                Batch::packed(sequences, rows, config).run(session, &self.model)
+            }
+            Feed::Padded => Batch::padded(sequences, rows).run(session, &self.model),
+            Feed::Fused(feed) => {
+                let batch =
+                    FusedBatch::new(sequences, rows, feed.form.layout, &feed.config, &feed.modes);
+                batch.run(session, &self.facts, &self.model)
+            }
+        }
+    }
+
+    /// The order in which sequences run: by length where batches gain by it, else as they come.
     fn order(&self, sequences: &[Sequence]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..sequences.len()).collect();
-        if matches!(self.feed, Feed::Padded) {
+        if self.feed.sorts() {
             order.sort_by_key(|row| std::cmp::Reverse(sequences[*row].ids.len()));
         }
         order
-    }
-
-    /// Cuts the ordered sequences into batches within the budget; a longer text is a batch of its
-    /// own.
-    fn cut(&self, sequences: &[Sequence], order: &[usize]) -> Vec<Range<usize>> {
-        let mut cuts = Vec::new();
-        let (mut start, mut total, mut longest) = (0, 0, 0);
-        for (place, row) in order.iter().enumerate() {
-            let length = sequences[*row].ids.len();
-            let cost = match self.feed {
-                Feed::Packed(_) => total + length,
-                Feed::Padded => length.max(longest) * (place - start + 1),
-            };
-            if cost > self.batch_tokens && place > start {
-                cuts.push(start..place);
-                (start, total, longest) = (place, 0, 0);
-            }
-            total += length;
-            longest = longest.max(length);
-        }
-        if start < order.len() {
-            cuts.push(start..order.len());
-        }
-        cuts
     }
 }
 

@@ -4,17 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Feed;
+use super::plan::{self, Feed, FusedFeed, Wanted};
 use super::sessions::GraphSource;
 use crate::backends::Facts;
 use crate::families::Transformer;
-use crate::graph::{Form, Task};
+use crate::graph::{Form, Fused, GraphPooling, Task};
 use crate::inputs::TextReader;
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::onnx::check;
 use crate::ops::{PackedLinear, QuantisedTable, Shared};
+use crate::pool::{PoolingMode, Step};
 use crate::weights::Weights;
-use crate::{Device, ModelError, ModelSpec, Precision, Result};
+use crate::{ModelError, ModelSpec, Precision, Result};
 
 /// A graph with what is known of it before it runs.
 pub(super) struct LoadedGraph {
@@ -44,7 +45,15 @@ fn from_weights(
         LayoutKind::CrossEncoder => Task::Classify,
         _ => Task::Embed,
     };
-    built(transformer, &Weights::open(folder)?, task, spec)
+    let after = After { pooling: &layout.pooling, steps: &layout.steps };
+    built(transformer, &Weights::open(folder)?, task, after, spec)
+}
+
+/// What becomes of the token vectors of a text; a graph may do it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct After<'a> {
+    pub(super) pooling: &'a [PoolingMode],
+    pub(super) steps: &'a [Step],
 }
 
 /// Builds the graph of a transformer in the precision and form that it will run in.
@@ -55,43 +64,53 @@ pub(super) fn built(
     transformer: Transformer,
     weights: &Weights,
     task: Task,
+    after: After<'_>,
     spec: &ModelSpec,
 ) -> Result<LoadedGraph> {
-    check_precision(spec)?;
-    let stored = if is_quantised(weights) { Precision::Q8 } else { Precision::F32 };
-    let precision = spec.precision.unwrap_or(stored);
-    let on_cpu = spec.device == Device::Cpu;
-    if precision == Precision::Q8 && !on_cpu {
-        return Err(ModelError::BadOption(format!(
-            "precision q8 runs on the cpu only; use f32 on {}",
-            spec.device
-        )));
-    }
-    if transformer.config.patch_width.is_some() && !on_cpu {
-        return Err(ModelError::BadOption(format!(
-            "images run on the cpu only, not on {}",
-            spec.device
-        )));
-    }
-    let form = if on_cpu { Form::Packed } else { Form::Padded };
+    let precision = plan::precision(spec, is_quantised(weights));
+    let config = &transformer.config;
+    let form = plan::form(&Wanted {
+        spec,
+        precision,
+        task,
+        model_type: &config.model_type,
+        fuses: transformer.fuses(),
+        of_images: config.patch_width.is_some(),
+        pooling: after.pooling,
+        steps: after.steps,
+    })?;
     let built = transformer.build(weights, task, form, precision == Precision::Q8)?;
-    let shared = on_cpu.then(|| {
+    let shared = (form == Form::Packed).then(|| {
         Arc::new(Shared {
             linears: built.linears.into_iter().map(PackedLinear::new).collect(),
             embeddings: built.embeddings.into_iter().map(QuantisedTable::new).collect(),
         })
     });
     let config = transformer.config;
-    let classifies = task == Task::Classify;
+    let (vectors, normalised) = match form {
+        Form::Fused(Fused { pooling: GraphPooling::Picked, normalise, .. }) => (1, normalise),
+        Form::Fused(Fused { pooling: GraphPooling::Weighted { modes }, normalise, .. }) => {
+            (modes, normalise)
+        }
+        _ => (0, false),
+    };
     let facts = Facts {
-        width: if classifies { built.labels } else { built.hidden },
-        pooled: task != Task::Embed,
+        width: if task == Task::Classify { built.labels } else { built.hidden * vectors.max(1) },
+        pooled: task != Task::Embed || vectors > 0,
+        normalised,
         labels: built.labels,
         architecture: config.model_type.clone(),
         precision,
         parameters: weights.parameters(),
     };
-    let feed = if on_cpu { Feed::Packed(Box::new(config)) } else { Feed::Padded };
+    let feed = match form {
+        Form::Packed => Feed::Packed(Box::new(config)),
+        Form::Padded => Feed::Padded,
+        Form::Fused(form) => {
+            let modes = if vectors > 0 { after.pooling.to_vec() } else { Vec::new() };
+            Feed::Fused(Box::new(FusedFeed { form, config, modes }))
+        }
+    };
     Ok(LoadedGraph { source: GraphSource { bytes: built.bytes, shared }, feed, facts })
 }
 
@@ -101,10 +120,9 @@ fn from_onnx(
     spec: &ModelSpec,
     reader: &TextReader,
 ) -> Result<LoadedGraph> {
-    check_precision(spec)?;
-    if spec.precision == Some(Precision::Q8) {
+    if let Some(precision @ (Precision::Q8 | Precision::F16)) = spec.precision {
         return Err(ModelError::BadOption(format!(
-            "precision q8 needs model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
+            "precision {precision} needs model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
             layout.root.display()
         )));
     }
@@ -116,6 +134,7 @@ fn from_onnx(
     let facts = Facts {
         width: 0,
         pooled: false,
+        normalised: false,
         labels: usize::from(layout.kind == LayoutKind::CrossEncoder),
         architecture: architecture.unwrap_or("onnx").to_string(),
         precision: Precision::F32,
@@ -123,15 +142,6 @@ fn from_onnx(
     };
     let source = GraphSource { bytes: checked.bytes, shared: None };
     Ok(LoadedGraph { source, feed: Feed::Padded, facts })
-}
-
-fn check_precision(spec: &ModelSpec) -> Result<()> {
-    match spec.precision {
-        Some(Precision::F16) => Err(ModelError::BadOption(
-            "precision f16 is not available in this version; use f32 or q8".into(),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Whether any weight is stored in 8 bits.

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use super::profile;
+use super::{cuda, plan, profile};
 use crate::backends::OperatorTime;
 use crate::error::one_line;
 use crate::onnxruntime::{environment, one_session_at_a_time};
@@ -34,7 +33,10 @@ pub(crate) struct Sessions {
     returned: Condvar,
     limit: usize,
     threads: usize,
-    device: Device,
+    /// The numbers of the GPUs, or one `None` for the processor.
+    places: Vec<Option<u32>>,
+    /// Bound of a GPU's memory for each session, in MiB.
+    device_memory_mib: Option<u64>,
     /// Where sessions write what their operators take, where that is asked for.
     profile: Option<PathBuf>,
     /// Name of the model, for messages.
@@ -42,7 +44,10 @@ pub(crate) struct Sessions {
 }
 
 struct State {
-    idle: Vec<Session>,
+    /// Sessions that nobody has, with the place of each.
+    idle: Vec<(usize, Session)>,
+    /// Sessions that are lent, at each place.
+    busy: Vec<usize>,
     opened: usize,
     /// Dropped when the last session is open.
     source: Option<Arc<GraphSource>>,
@@ -51,6 +56,7 @@ struct State {
 /// A session on loan; it goes back when this is dropped.
 pub(crate) struct Lent<'a> {
     session: Option<Session>,
+    place: usize,
     owner: &'a Sessions,
 }
 
@@ -66,27 +72,35 @@ impl Sessions {
         profile: Option<&Path>,
     ) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let default = match spec.device {
-            Device::Cpu => (cores / spec.threads).max(1),
-            Device::Cuda(_) => 1,
+        let places: Vec<Option<u32>> = match spec.device {
+            Device::Cpu => vec![None],
+            Device::Cuda(gpus) => gpus.numbers().map(Some).collect(),
         };
+        if spec.device != Device::Cpu {
+            cuda::check(&spec.device.to_string())?;
+        }
+        let state =
+            State { idle: Vec::new(), busy: vec![0; places.len()], opened: 0, source: None };
         let sessions = Self {
-            state: Mutex::new(State { idle: Vec::new(), opened: 0, source: None }),
+            state: Mutex::new(state),
             returned: Condvar::new(),
-            limit: spec.workers.unwrap_or(default),
+            limit: plan::sessions(spec, cores),
             threads: spec.threads,
-            device: spec.device,
+            places,
+            device_memory_mib: spec.device_memory_mib,
             profile: profile.map(Path::to_path_buf),
             model: model.to_string(),
         };
-        let first = sessions.build(&source)?;
-        {
+        // One for each GPU at once, so that a missing one is noticed before any text.
+        let first = sessions.places.len().min(sessions.limit).max(1);
+        for place in 0..first {
+            let session = sessions.build(&source, place)?;
             let mut state = sessions.state();
-            state.idle.push(first);
-            state.opened = 1;
-            if sessions.limit > 1 {
-                state.source = Some(Arc::new(source));
-            }
+            state.idle.push((place, session));
+            state.opened += 1;
+        }
+        if sessions.limit > first {
+            sessions.state().source = Some(Arc::new(source));
         }
         Ok(sessions)
     }
@@ -103,23 +117,29 @@ impl Sessions {
     pub(crate) fn take(&self, cancel: &CancelToken) -> Result<Lent<'_>> {
         let mut state = self.state();
         loop {
-            if let Some(session) = state.idle.pop() {
-                return Ok(Lent { session: Some(session), owner: self });
+            let places = state.idle.iter().map(|(place, _)| *place);
+            if let Some(chosen) = plan::least_busy(places, &state.busy) {
+                let (place, session) = state.idle.swap_remove(chosen);
+                state.busy[place] += 1;
+                return Ok(Lent { session: Some(session), place, owner: self });
             }
             if state.opened < self.limit
                 && let Some(source) = state.source.clone()
             {
+                let place = state.opened % self.places.len();
                 state.opened += 1;
+                state.busy[place] += 1;
                 if state.opened == self.limit {
                     state.source = None;
                 }
                 drop(state);
-                let session = self.build(&source).inspect_err(|_| {
+                let session = self.build(&source, place).inspect_err(|_| {
                     let mut state = self.state();
                     state.opened -= 1;
+                    state.busy[place] -= 1;
                     state.source = Some(source);
                 })?;
-                return Ok(Lent { session: Some(session), owner: self });
+                return Ok(Lent { session: Some(session), place, owner: self });
             }
             cancel.check()?;
             state = self
@@ -135,7 +155,7 @@ impl Sessions {
             return Ok(Vec::new());
         }
         let mut files = Vec::new();
-        for session in &mut self.state().idle {
+        for (_, session) in &mut self.state().idle {
             let file = session.end_profiling().map_err(|error| ModelError::Inference {
                 model: self.model.clone(),
                 message: one_line(&error.to_string()),
@@ -149,12 +169,14 @@ impl Sessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(&self, source: &GraphSource) -> Result<Session> {
+    /// Opens a session at a place.
+    fn build(&self, source: &GraphSource, place: usize) -> Result<Session> {
         let fail = |message: &str| ModelError::Inference {
             model: self.model.clone(),
             message: one_line(message),
         };
         let environment = environment()?;
+        let gpu = self.places.get(place).copied().flatten();
         let shared = source.shared.as_ref();
         let operators = shared.map(|shared| ops::domain(shared, &self.model)).transpose()?;
         let build = || -> ort::Result<Session> {
@@ -170,25 +192,16 @@ impl Sessions {
             if let Some(operators) = operators {
                 builder = builder.with_operators(operators)?;
             }
-            if let Device::Cuda(id) = self.device {
-                let cuda = ep::CUDA::default()
-                    .with_device_id(i32::try_from(id).unwrap_or(i32::MAX))
-                    .build()
-                    .error_on_failure();
-                builder = builder.with_execution_providers([cuda])?;
+            if let Some(number) = gpu {
+                let provider = cuda::provider(number, self.device_memory_mib);
+                builder = builder.with_execution_providers([provider])?;
             }
             let _one = one_session_at_a_time();
             builder.commit_from_memory(&source.bytes)
         };
-        build().map_err(|error| match self.device {
-            Device::Cpu => fail(&error.to_string()),
-            Device::Cuda(_) => ModelError::Device {
-                device: self.device.to_string(),
-                reason: format!(
-                    "{}; it needs an NVIDIA GPU and ONNX Runtime's CUDA library (ORT_DYLIB_PATH)",
-                    one_line(&error.to_string())
-                ),
-            },
+        build().map_err(|error| match gpu {
+            None => fail(&error.to_string()),
+            Some(number) => cuda::explain(&format!("cuda:{number}"), &one_line(&error.to_string())),
         })
     }
 }
@@ -210,7 +223,10 @@ impl DerefMut for Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.owner.state().idle.push(session);
+            let mut state = self.owner.state();
+            state.busy[self.place] -= 1;
+            state.idle.push((self.place, session));
+            drop(state);
             self.owner.returned.notify_one();
         }
     }
