@@ -27,6 +27,9 @@ const PLACES_PER_TOKEN: usize = 2;
 /// sizes that it has no use for.
 const MEMORY_SLACK: usize = 2;
 
+/// Tokens of a text from which attention in 32 bits keeps no scores.
+const SCORES_KEPT_F32: usize = 256;
+
 /// What is asked of a graph.
 pub(super) struct Wanted<'a> {
     /// How it is to be run.
@@ -162,9 +165,16 @@ pub(super) fn token_budget(
 /// GPU memory that a token takes at most, in bytes, when values have `element` bytes each: what
 /// attention and the feed-forward block hold at once, and the rows that pooling gathers.
 fn token_bytes(config: &TransformerConfig, element: usize) -> usize {
-    let layer = (6 * config.hidden + 2 * config.intermediate) * element;
+    let longest = config.max_tokens();
+    // Scores and shares of all keys are kept where attention has no kernel that does without.
+    let kept = match (config.head_width().is_multiple_of(8), element) {
+        (false, _) => longest,
+        (true, 4) => longest.min(SCORES_KEPT_F32),
+        (true, _) => 0,
+    };
+    let layer = 9 * config.hidden + 2 * config.intermediate + 2 * config.heads * kept;
     let pooling = (1 + PLACES_PER_TOKEN) * config.hidden * 4;
-    MEMORY_SLACK * (layer + pooling)
+    MEMORY_SLACK * (layer * element + pooling)
 }
 
 /// How tokens reach a graph.
@@ -343,15 +353,15 @@ mod tests {
         assert_eq!(of(&[gpu], Precision::F32), BATCH_TOKENS_GPU);
         assert_eq!(of(&[gpu, ("batch_tokens", "99")], Precision::F32), 99);
         assert_eq!(of(&[("device_memory_mib", "1")], Precision::F32), BATCH_TOKENS_CPU);
-        // 256 MiB less 87 of weights, by 2·((6·384 + 2·1536)·4 + 3·384·4) bytes.
+        // 256 MiB less 87 of weights, by 2·((9·384 + 2·1536 + 2·12·256)·4 + 3·384·4) bytes.
         let small = ("device_memory_mib", "256");
-        assert_eq!(of(&[gpu, small], Precision::F32), 3401);
+        assert_eq!(of(&[gpu, small], Precision::F32), 1606);
         assert!(of(&[gpu, small], Precision::F16) > 6000);
         assert_eq!(of(&[gpu, small, ("batch_tokens", "99")], Precision::F32), 99);
         let none = ("device_memory_mib", "90");
         let message = budget(&[gpu, none], Precision::F32).expect_err("too little").to_string();
-        assert!(message.contains("at least 113") && message.contains("got 90"), "{message}");
-        assert!(budget(&[gpu, ("device_memory_mib", "113")], Precision::F32).is_ok());
+        assert!(message.contains("at least 141") && message.contains("got 90"), "{message}");
+        assert!(budget(&[gpu, ("device_memory_mib", "141")], Precision::F32).is_ok());
     }
 
     #[test]
