@@ -53,7 +53,7 @@ pub(crate) fn sibling(target: &Path) -> PathBuf {
 
 /// Writes the new directory: the small files as they are, and the new weights.
 pub(crate) fn write(layout: &Layout, work: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    copy_settings(&layout.root, work, 0)?;
+    copy_settings(&layout.root, work)?;
     let folder = match &layout.weights {
         WeightFile::Safetensors(folder) => folder.strip_prefix(&layout.root).unwrap_or(folder),
         WeightFile::Onnx(_) => Path::new(""),
@@ -72,8 +72,29 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
     })
 }
 
+/// Puts a finished directory in the place of another.
+pub(crate) fn replace(work: &Path, target: &Path) -> Result<()> {
+    let io = |error| ModelError::io(target, error);
+    if !target.exists() {
+        return fs::rename(work, target).map_err(io);
+    }
+    let mut old = sibling(target).into_os_string();
+    old.push(".old");
+    fs::rename(target, &old).map_err(io)?;
+    if let Err(error) = fs::rename(work, target) {
+        // The old directory gets its name back; the error is what counts.
+        let _ = fs::rename(&old, target);
+        return Err(io(error));
+    }
+    fs::remove_dir_all(&old).map_err(io)
+}
+
 /// Copies configurations, the tokenizer, licences and the weights of dense layers.
-fn copy_settings(from: &Path, to: &Path, depth: usize) -> Result<()> {
+pub(crate) fn copy_settings(from: &Path, to: &Path) -> Result<()> {
+    copy_folder(from, to, 0)
+}
+
+fn copy_folder(from: &Path, to: &Path, depth: usize) -> Result<()> {
     fs::create_dir_all(to).map_err(|error| ModelError::io(to, error))?;
     let entries = fs::read_dir(from).map_err(|error| ModelError::io(from, error))?;
     for entry in entries.flatten() {
@@ -86,7 +107,7 @@ fn copy_settings(from: &Path, to: &Path, depth: usize) -> Result<()> {
                 && !matches!(name.as_str(), "data_config.json" | "vocab.json"));
         let is_module = name.chars().next().is_some_and(|c| c.is_ascii_digit());
         if path.is_dir() && is_module && depth == 0 {
-            copy_settings(&path, &to.join(&name), 1)?;
+            copy_folder(&path, &to.join(&name), 1)?;
         } else if is_setting || (depth == 1 && name == "model.safetensors") {
             fs::copy(&path, to.join(&name)).map_err(|error| ModelError::io(&path, error))?;
         }

@@ -19,6 +19,7 @@ pub mod bench;
 pub mod builtin;
 mod cache;
 pub mod cancel;
+pub mod classifier;
 mod config;
 mod device;
 mod directory;
@@ -51,6 +52,7 @@ mod workers;
 
 pub use cancel::CancelToken;
 pub use device::{Device, Gpus};
+pub use classifier::Classifier;
 pub use error::{Fault, ModelError, Result};
 pub use info::{
     Contrast, Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt,

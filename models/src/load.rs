@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::backends::{self, Backend, Facts, Output};
 use crate::cache::VectorCache;
+use crate::classifier::Classifier;
 use crate::hub::Located;
 use crate::info::{Contrast, InputKind, ModelInfo, ModelKind};
 use crate::inputs::{Extent, Reading, Sequence, TextReader};
@@ -23,6 +24,7 @@ pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
     pub(crate) text: Option<TextSide>,
     pub(crate) image: Option<ImageSide>,
+    pub(crate) classifier: Option<Classifier>,
     pub(crate) cache: Option<VectorCache>,
     pub(crate) counters: Counters,
 }
@@ -110,7 +112,8 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
         ModelKind::Encoder | ModelKind::Static => Finish::Vector(head),
     };
     let text = Some(TextSide { reader, backend, finish });
-    Ok(Loaded { counters: Counters::new(&info.name), info, text, image: None, cache })
+    let classifier = Classifier::read(spec, &info)?;
+    Ok(Loaded { counters: Counters::new(&info.name), info, text, image: None, classifier, cache })
 }
 
 /// Loads a model of texts and images.
@@ -146,7 +149,8 @@ fn load_towers(spec: &ModelSpec, found: &Located, layout: &Layout) -> Result<Loa
         backend: text.backend,
         finish: Finish::Vector(text.head),
     });
-    Ok(Loaded { counters: Counters::new(&info.name), info, text, image, cache })
+    let classifier = Classifier::read(spec, &info)?;
+    Ok(Loaded { counters: Counters::new(&info.name), info, text, image, classifier, cache })
 }
 
 /// The cache of a model that gives vectors, where the user wants one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backends::Output;
+use crate::classifier::Classifier;
 use crate::images::ImageError;
 use crate::info::{
     Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelStats, Prompt, TokenCount,
@@ -69,6 +70,11 @@ impl Model {
     /// What is known of the model.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// The classifier on its vectors, if its directory has one.
+    pub fn classifier(&self) -> Option<&Classifier> {
+        self.0.classifier.as_ref()
     }
 
     /// What the model has done since it was loaded.

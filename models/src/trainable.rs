@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::anatomy::Anatomy;
 pub use crate::backends::TableParts;
 use crate::backends::TokenTable;
-use crate::directory::{self, floats, sibling};
+use crate::directory::{self, floats, replace, sibling};
 use crate::families::Transformer;
 use crate::info::Similarity;
 pub use crate::inputs::Sequence;
@@ -256,21 +256,4 @@ impl Trainable {
         }
         fs::write(&path, format!("{config:#}\n")).map_err(|error| ModelError::io(path, error))
     }
-}
-
-/// Puts a finished directory in the place of another.
-fn replace(work: &Path, target: &Path) -> Result<()> {
-    let io = |error| ModelError::io(target, error);
-    if !target.exists() {
-        return fs::rename(work, target).map_err(io);
-    }
-    let mut old = sibling(target).into_os_string();
-    old.push(".old");
-    fs::rename(target, &old).map_err(io)?;
-    if let Err(error) = fs::rename(work, target) {
-        // The old directory gets its name back; the error is what counts.
-        let _ = fs::rename(&old, target);
-        return Err(io(error));
-    }
-    fs::remove_dir_all(&old).map_err(io)
 }

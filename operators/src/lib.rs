@@ -24,6 +24,7 @@ pub mod fusion;
 pub mod hamming;
 pub mod host;
 mod lanes;
+pub mod logistic;
 pub mod map;
 pub mod mining;
 pub mod neighbours;

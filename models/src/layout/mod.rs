@@ -23,6 +23,9 @@ use crate::{ModelError, Result};
 /// The largest JSON configuration that is read.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
+/// The folder of a model directory that decides no vector: it holds the classifier.
+pub(crate) const NOT_OF_VECTORS: &str = "classifier";
+
 /// What kind of model the directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayoutKind {
@@ -88,14 +91,14 @@ impl Layout {
         if source.is_file() {
             return Self::bare_onnx(source);
         }
-        let modules = json(&source.join("modules.json"))?;
+        let modules = json_file(&source.join("modules.json"))?;
         let folder = match &modules {
             Some(modules) => first_module_folder(source, modules)?,
             None => source.to_path_buf(),
         };
         let config_path = folder.join("config.json");
-        let config = json(&config_path)?.unwrap_or(Value::Null);
-        let settings = json(&source.join("config_sentence_transformers.json"))?;
+        let config = json_file(&config_path)?.unwrap_or(Value::Null);
+        let settings = json_file(&source.join("config_sentence_transformers.json"))?;
         let settings = settings.unwrap_or(Value::Null);
         multi_vector::refuse(source, &folder, modules.as_ref(), &config, &settings)?;
         let kind = kind(modules.as_ref(), &config, &settings, &folder);
@@ -147,7 +150,8 @@ impl Layout {
         }
         if self.root.is_dir() {
             let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-            folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            let entries = entries.map(|entry| entry.path());
+            folders.extend(entries.filter(|path| path.is_dir() && !path.ends_with(NOT_OF_VECTORS)));
         }
         for folder in folders {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -208,13 +212,13 @@ impl Layout {
     /// The longest input and the lower-casing, from whichever file says so.
     fn read_limits(&mut self, folder: &Path) -> Result<()> {
         for name in SENTENCE_CONFIGS {
-            if let Some(config) = json(&folder.join(name))? {
+            if let Some(config) = json_file(&folder.join(name))? {
                 self.max_length = whole(&config, "max_seq_length");
                 self.lowercase = flag(&config, "do_lower_case");
                 break;
             }
         }
-        if let Some(config) = json(&folder.join("tokenizer_config.json"))? {
+        if let Some(config) = json_file(&folder.join("tokenizer_config.json"))? {
             // Tokenizers without a limit carry a number near 1e30 here.
             let own = || whole(&config, "model_max_length").filter(|n| *n < 1 << 24);
             self.max_length = self.max_length.or_else(own);
@@ -249,7 +253,7 @@ impl Layout {
     }
 
     fn read_pooling(&mut self, path: &Path) -> Result<()> {
-        let config = json(path)?.ok_or_else(|| ModelError::file(path, "is missing"))?;
+        let config = json_file(path)?.ok_or_else(|| ModelError::file(path, "is missing"))?;
         self.include_prompt = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
         self.pooling = pooling_modes(&config, path)?;
         Ok(())
@@ -284,7 +288,7 @@ const PREPROCESSORS: &[&str] = &["preprocessor_config.json", "processor_config.j
 /// What a folder says of how images are made ready.
 fn preprocessor(folder: &Path) -> Result<Value> {
     for name in PREPROCESSORS {
-        if let Some(config) = json(&folder.join(name))? {
+        if let Some(config) = json_file(&folder.join(name))? {
             // Files that speak of texts as well have a part for images.
             return Ok(config.get("image_processor").cloned().unwrap_or(config));
         }
@@ -293,7 +297,7 @@ fn preprocessor(folder: &Path) -> Result<Value> {
 }
 
 /// Reads a JSON file; `None` where there is none.
-fn json(path: &Path) -> Result<Option<Value>> {
+pub(crate) fn json_file(path: &Path) -> Result<Option<Value>> {
     let size = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
         Ok(_) => return Err(ModelError::file(path, "is not a file")),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{flag, json, whole};
+use super::{flag, json_file, whole};
 use crate::pool::{Dense, PoolingMode, TorchActivation};
 use crate::weights::Weights;
 use crate::{ModelError, Result};
@@ -55,7 +55,7 @@ pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMo
 /// A dense layer's folder.
 pub(super) fn dense(root: &Path, folder: &Path) -> Result<Dense> {
     let path = folder.join("config.json");
-    let config = json(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
+    let config = json_file(&path)?.ok_or_else(|| ModelError::file(&path, "is missing"))?;
     let size = |key: &str| {
         whole(&config, key)
             .filter(|n| *n <= 1 << 20)

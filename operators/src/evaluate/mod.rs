@@ -5,10 +5,12 @@
 //! [`Contingency`] or [`RankingMeans`], which grow row by row and merge. Measures of clusters
 //! without labels lie with the clusters ([`crate::cluster::silhouette()`]).
 
+mod classes;
 mod correlation;
 mod partition;
 mod ranking;
 
+pub use classes::{ClassificationMetrics, classification_metrics};
 pub use correlation::{average_ranks, pearson, spearman};
 pub use partition::Contingency;
 pub use ranking::{RankingMeans, RankingMetrics, ranking_metrics};
