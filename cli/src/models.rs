@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sembla_models::{InputKind, Model, ModelInfo, ModelKind, builtin, quantize};
+use sembla_models::{Classifier, InputKind, Model, ModelInfo, ModelKind, builtin, quantize};
 
 use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
 use crate::failure::{Failure, Result};
@@ -46,8 +46,22 @@ fn inspect(args: &InspectArgs) -> Result<()> {
     let model = Model::load(&args.model.clone().named(&args.name).spec()?)?;
     let seconds = begun.elapsed().as_secs_f64();
     let mut lines = describe(model.info());
+    if let Some(classifier) = model.classifier() {
+        lines.push(("classifier".into(), labels(classifier)));
+    }
     lines.push(("loaded in".into(), format!("{seconds:.2} s")));
     print(&lines)
+}
+
+/// Most labels that are shown.
+const LABELS_SHOWN: usize = 10;
+
+/// What a classifier tells apart.
+fn labels(classifier: &Classifier) -> String {
+    let all = classifier.labels();
+    let shown = all[..all.len().min(LABELS_SHOWN)].join(", ");
+    let more = if all.len() > LABELS_SHOWN { ", …" } else { "" };
+    format!("{} labels of {}: {shown}{more}", count(all.len() as u64), classifier.takes())
 }
 
 /// What is known of a model.

@@ -11,7 +11,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use sembla_models::CancelToken;
-use sembla_sql::{Engine, EngineOptions, Outcome, Session, SessionOptions, Statement};
+use sembla_sql::{Engine, EngineOptions, Outcome, Session, SessionOptions, Statement, Trainer};
 
 use crate::args::SessionArgs;
 use crate::failure::{Failure, Result};
@@ -33,13 +33,27 @@ pub(crate) struct Printing {
     pub(crate) timing: bool,
 }
 
-/// Opens a session.
+/// Opens a session, whose statements may train models.
 ///
 /// # Errors
 /// When an option can't be applied.
 pub(crate) fn open(args: &SessionArgs) -> Result<Session> {
+    session(args, Some(Arc::new(sembla_jobs::train::Trainer)))
+}
+
+/// Opens the session of pipelines, which start again after a failure: no statement of theirs trains
+/// a model.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_for_pipelines(args: &SessionArgs) -> Result<Session> {
+    session(args, None)
+}
+
+fn session(args: &SessionArgs, trainer: Option<Arc<dyn Trainer>>) -> Result<Session> {
     let memory_limit_bytes = args.memory_limit;
-    let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
+    let engine =
+        Engine::new(EngineOptions { memory_limit_bytes, trainer, ..EngineOptions::default() })?;
     let options = SessionOptions { target_partitions: args.threads, ..SessionOptions::default() };
     let session = engine.session(options)?;
     session.notices().listen(|notice| eprintln!("{notice}"));

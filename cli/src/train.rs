@@ -4,7 +4,10 @@
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use sembla_jobs::numbers::{count, per_second};
-use sembla_jobs::train::{TrainRequest, check, run as train, work_folder};
+use sembla_jobs::train::{
+    STAGE, TrainRequest, Watch, check, check_classify, classify, run as train, tuned_folder,
+    work_folder,
+};
 use sembla_models::{CancelToken, ModelSpec};
 use sembla_sql::{Outcome, Progress, Session};
 use sembla_training::Event;
@@ -17,16 +20,17 @@ use crate::notice;
 use crate::progress::Stages;
 use crate::statements::{interruptible, open};
 
-/// The stage that progress is shown under.
-const STAGE: &str = "training, step";
-
 /// Runs the command.
 ///
 /// # Errors
 /// What the queries say, options and rows that don't fit, and Ctrl-C.
 pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let request = request(args)?;
-    check(&request)?;
+    let classifier = args.classify()?;
+    match &classifier {
+        Some(options) => check_classify(&request, options)?,
+        None => check(&request)?,
+    }
     let session = open(&args.session)?;
     let data = rows(&session, "--data", &args.data, interrupt).await?;
     let eval = match &args.eval {
@@ -43,16 +47,26 @@ pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
         notice(words);
     };
     let mut observe = |event: &Event| teller.tell(event);
-    let outcome = train(&request, &data, eval.as_deref(), &cancel, &told, &mut observe);
+    let outcome = match &classifier {
+        Some(options) => {
+            let watch = Watch { cancel: &cancel, notice: &told, progress: &stages };
+            classify(&request, options, &data, eval.as_deref(), watch, &mut observe)
+                .map(|made| made.to_string())
+        }
+        None => train(&request, &data, eval.as_deref(), &cancel, &told, &mut observe)
+            .map(|made| made.to_string()),
+    };
     stages.clear();
     drop((guard, stages));
     match outcome {
-        Ok(trained) => {
-            eprintln!("{trained}");
+        Ok(made) => {
+            eprintln!("{made}");
             Ok(())
         }
         Err(Failure::Interrupted(_)) => {
-            let work = work_folder(&request.output);
+            let output = &request.output;
+            let work =
+                work_folder(&classifier.map_or_else(|| output.clone(), |_| tuned_folder(output)));
             let words = work.is_dir().then(|| {
                 format!("progress is kept in {}; run the same command to resume", work.display())
             });

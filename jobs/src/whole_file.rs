@@ -147,6 +147,17 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Looks whether a folder can be written to, before hours of work.
+///
+/// # Errors
+/// The folder and the system's reason.
+pub fn check_writable(folder: &Path) -> Result<()> {
+    let probe = folder.join(format!(".sembla-{}.probe", std::process::id()));
+    let fail = |error| Failure::file(folder, &error).context("can't be written to");
+    File::create(&probe).map_err(fail)?;
+    fs::remove_file(&probe).map_err(fail)
+}
+
 /// Makes sure that a rename is on disk.
 ///
 /// # Errors

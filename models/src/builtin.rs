@@ -32,6 +32,14 @@ pub const BUILTINS: &[Builtin] = &[
     },
 ];
 
+/// The cross-encoder that re-ranks where no other is named. It is too large to be bundled:
+/// `scripts/fetch-reranker.sh` fetches it.
+pub const RERANKER: Builtin = Builtin {
+    name: "reranker",
+    folder: "reranker",
+    about: "ms-marco-MiniLM-L-12-v2, a cross-encoder: English, Apache-2.0",
+};
+
 /// The model of that name, in any case.
 ///
 /// # Examples
@@ -42,7 +50,8 @@ pub const BUILTINS: &[Builtin] = &[
 /// assert!(builtin::find("sentence-transformers/all-MiniLM-L6-v2").is_none());
 /// ```
 pub fn find(name: &str) -> Option<&'static Builtin> {
-    BUILTINS.iter().find(|builtin| builtin.name.eq_ignore_ascii_case(name))
+    let is_named = |builtin: &&Builtin| builtin.name.eq_ignore_ascii_case(name);
+    BUILTINS.iter().chain([&RERANKER]).find(is_named)
 }
 
 impl Builtin {
@@ -57,6 +66,17 @@ impl Builtin {
             return vec![PathBuf::from(folder).join(self.folder)];
         }
         let below = Path::new("models").join("builtin").join(self.folder);
-        places(Installed::Data, &below, &below)
+        match self.is_bundled() {
+            true => places(Installed::Data, &below, &below),
+            false => {
+                let fetched = Path::new(".sembla").join("models").join(self.folder);
+                places(Installed::Data, &below, &fetched)
+            }
+        }
+    }
+
+    /// Whether it comes with Sembla; else a script fetches it.
+    pub fn is_bundled(&self) -> bool {
+        self.name != RERANKER.name
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
 
-use crate::layout::{Layout, WeightFile};
+use crate::layout::{CLASSIFIER, Layout, WeightFile};
 use crate::{ModelError, Result};
 
 /// A tensor on its way to a file.
@@ -87,6 +87,15 @@ pub(crate) fn replace(work: &Path, target: &Path) -> Result<()> {
         return Err(io(error));
     }
     fs::remove_dir_all(&old).map_err(io)
+}
+
+/// Copies the classifier of a model, if it has one, to a directory with nearly the same vectors.
+pub(crate) fn copy_classifier(from: &Path, to: &Path) -> Result<()> {
+    let folder = from.join(CLASSIFIER);
+    match folder.is_dir() {
+        true => copy_folder(&folder, &to.join(CLASSIFIER), 1),
+        false => Ok(()),
+    }
 }
 
 /// Copies configurations, the tokenizer, licences and the weights of dense layers.

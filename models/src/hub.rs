@@ -35,10 +35,13 @@ pub(crate) fn find(source: &str) -> Result<Located> {
     if let Some(builtin) = builtin::find(source) {
         let found = builtin.path().ok_or_else(|| ModelError::UnknownModel {
             name: source.into(),
-            hint: format!(
-                "it is bundled with Sembla, but its folder '{}' does not exist; set SEMBLA_MODELS to the models/builtin folder that has it",
-                builtin.folder
-            ),
+            hint: match builtin.is_bundled() {
+                true => format!(
+                    "it is bundled with Sembla, but its folder '{}' does not exist; set SEMBLA_MODELS to the models/builtin folder that has it",
+                    builtin.folder
+                ),
+                false => "it is not bundled; scripts/fetch-reranker.sh fetches it".into(),
+            },
         })?;
         return Ok(Located { path: found, name: builtin.name.into() });
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::Dtype;
 
-use crate::directory::{Tensor, floats, sibling, write};
+use crate::directory::{Tensor, copy_classifier, floats, sibling, write};
 use crate::families::Transformer;
 use crate::families::towers::Towers;
 use crate::graph::{Form, Task};
@@ -94,6 +94,7 @@ pub fn quantize(source: &str, target: &Path) -> Result<QuantizeReport> {
     }
     let work = sibling(target);
     let outcome = write(&layout, &work, &tensors)
+        .and_then(|()| copy_classifier(&layout.root, &work))
         .and_then(|()| fs::rename(&work, target).map_err(|error| ModelError::io(target, error)));
     if outcome.is_err() {
         let _ = fs::remove_dir_all(&work);

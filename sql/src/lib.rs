@@ -45,7 +45,7 @@ pub mod session;
 
 pub use chunker::{ChunkSpec, Chunker};
 pub use columns::by_name;
-pub use engine::{Engine, EngineOptions, ModelEntry, Models};
+pub use engine::{Engine, EngineOptions, ModelEntry, Models, PlannedTraining, Trainer};
 pub use error::SqlError;
 pub use files::{FilesTable, Notices};
 pub use query::Progress;

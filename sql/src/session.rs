@@ -19,7 +19,7 @@ use crate::planning::{self, KeepOrder, Planner};
 use crate::query::{Listener, Progress, QueryScope};
 use crate::relations::SlotForEach;
 use crate::statements::prepared::{PreparedStatements, Step};
-use crate::statements::{indexes, insert, models, streams};
+use crate::statements::{indexes, insert, models, streams, train};
 use crate::streams::StreamSettings;
 use crate::syntax::{self, Statement};
 use crate::{SqlError, files, functions, windows};
@@ -100,6 +100,7 @@ impl Engine {
             models,
             catalogue: Catalogue::default(),
             parameters,
+            trainer: self.trainer(),
             indexes: self.indexes().clone(),
             index_tables: Arc::default(),
         };
@@ -164,7 +165,10 @@ impl Session {
             Ok(Outcome::Rows(query.context.read_batch(rows)?))
         };
         match statement {
-            Statement::CreateModel(create) => models::create(&query.models, create),
+            Statement::CreateModel(mut create) => match create.query.take() {
+                Some(rows) => train::create(&query, create, *rows, self.notices()).await,
+                None => models::create(&query.models, create),
+            },
             Statement::DropModel { name, if_exists } => {
                 models::drop(&query.models, &name, if_exists)
             }

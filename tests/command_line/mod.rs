@@ -14,9 +14,11 @@ mod manual;
 mod outputs;
 mod processor;
 mod reading;
+mod reranker;
 mod shell;
 #[cfg(unix)]
 mod signals;
 mod sql;
 mod stored;
 mod train;
+mod train_classifier;

@@ -24,6 +24,7 @@ mod layers;
 pub mod losses;
 pub mod network;
 pub mod options;
+pub mod pairs;
 mod parameters;
 mod plan;
 mod random;

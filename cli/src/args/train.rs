@@ -2,17 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use sembla_jobs::train::ClassifyOptions;
 use sembla_training::{CheckpointEvery, Options, Schedule};
 
 use super::{SessionArgs, positive};
+use crate::failure::Failure;
+
+/// What `sembla train` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Task {
+    /// A model whose vectors (or scores) are better.
+    Embed,
+    /// A classifier on a model's vectors.
+    Classify,
+}
 
 /// `sembla train`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "The columns of --data are known by their names (write … AS anchor):\n  \
     anchor, positive, negative…      mnrl, with any number of negatives; triplet with one\n  \
     sentence1, sentence2, score      cosent, cosine; contrastive, online_contrastive with a label 0 or 1\n  \
-    text, label                      batch_all_triplet\n  \
+    text, label                      batch_all_triplet; with --task classify a classifier (image, label too)\n  \
     text, vector                     mse: a teacher's vectors\n  \
     anchor, positive, negative…, score   margin_mse: a margin for each negative\n  \
     query, document, score           bce, score_mse, where BASE is a cross-encoder\n\n\
@@ -22,7 +33,10 @@ use super::{SessionArgs, positive};
     sembla train --data \"SELECT question AS anchor, answer AS positive FROM 'faq.parquet'\" -o mymodel\n  \
     sembla train --data \"SELECT sentence1, sentence2, score FROM 'train.csv'\" --loss cosent \\\n    \
     --eval \"SELECT sentence1, sentence2, score FROM 'dev.csv'\" --report curves.html -o mymodel\n  \
-    sembla sql \"SELECT embed('hello', './mymodel')\"")]
+    sembla sql \"SELECT embed('hello', './mymodel')\"\n  \
+    sembla train --task classify --data \"SELECT text, label FROM 'train.csv'\" \\\n    \
+    --eval \"SELECT text, label FROM 'test.csv'\" -o intents\n  \
+    sembla sql \"SELECT classify('my card was stolen', './intents')['label']\"")]
 pub(crate) struct TrainArgs {
     /// The model to begin with: a bundled name, a model directory or a hub id
     #[arg(long, value_name = "NAME or PATH", default_value = "minilm")]
@@ -39,6 +53,10 @@ pub(crate) struct TrainArgs {
     /// The new model directory
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
+
+    /// What to make: embed fine-tunes the model, classify puts a classifier on its vectors
+    #[arg(long, value_name = "embed|classify", default_value = "embed")]
+    pub(crate) task: Task,
 
     /// The loss [default: the usual one for the columns]
     #[arg(long, value_name = "NAME")]
@@ -113,6 +131,16 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) margin: Option<f32>,
 
+    /// With --task classify: L2 penalty on the classifier's weights, which is 1/C of scikit-learn's
+    /// LogisticRegression [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) l2: Option<f64>,
+
+    /// With --task classify: fine-tune the model first, on N pairs of each text with texts of its
+    /// label and N with texts of other labels (SetFit)
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) fine_tune_pairs: Option<usize>,
+
     /// Longest text in tokens [default: the model's own]
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
     pub(crate) max_length: Option<usize>,
@@ -139,6 +167,25 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
+    /// What is asked of a classifier; `None` where none is made.
+    ///
+    /// # Errors
+    /// Options of a classifier where none is made.
+    pub(crate) fn classify(&self) -> Result<Option<ClassifyOptions>, Failure> {
+        let given =
+            [("--l2", self.l2.is_some()), ("--fine-tune-pairs", self.fine_tune_pairs.is_some())];
+        match (self.task, given.iter().find(|(_, is_given)| *is_given)) {
+            (Task::Classify, _) => Ok(Some(ClassifyOptions {
+                l2: self.l2.unwrap_or(ClassifyOptions::L2),
+                pairs: self.fine_tune_pairs,
+            })),
+            (Task::Embed, None) => Ok(None),
+            (Task::Embed, Some((flag, _))) => {
+                Err(Failure::user(format!("{flag} is for classifiers; add --task classify")))
+            }
+        }
+    }
+
     /// How a model is trained.
     ///
     /// # Errors

@@ -113,6 +113,16 @@ pub(super) fn statement_options(session: &Session) -> String {
             vec![code(option.key), code(takes), cell(default), cell(option.about)]
         }),
     );
+    text += "## CREATE MODEL … AS SELECT\n\n`CREATE MODEL name WITH (base = '…', …) AS SELECT …` trains a model on the rows of the query, as \
+             `sembla train` does ([Training](../training.md)), writes its directory and gives it the name. With OR REPLACE a directory \
+             that is there is replaced. Ctrl-C stops it; the same statement resumes fine-tuning. `sembla run` does not train.\n\n";
+    text += &table(
+        &["option", "takes", "default", "is"],
+        sembla_jobs::train::OPTIONS.iter().map(|option| {
+            let (takes, default) = (option.describe_value(), option.describe_default());
+            vec![code(option.key), code(takes), cell(default), cell(option.about)]
+        }),
+    );
     text += "## SET stream\n\nHow pipelines of a session run: `SET stream.linger = '10 ms'`, or `sembla run --set linger='10 ms'`.\n\n";
     let state = session.context().state();
     let settings = state.config_options().entries();

@@ -24,7 +24,7 @@ use crate::terminal;
 /// # Errors
 /// The first statement or pipeline that fails.
 pub(crate) async fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<()> {
-    let session = statements::open(&args.session)?;
+    let session = statements::open_for_pipelines(&args.session)?;
     let mut settings = args.set.clone();
     settings.extend(args.state.iter().map(|place| ("state".to_string(), place.clone())));
     for (key, value) in &settings {

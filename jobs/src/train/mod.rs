@@ -2,10 +2,13 @@
 //!
 //! The names of the columns say what they are, and with that which losses fit (`rows.rs`); the
 //! training itself is `sembla-training`'s. Progress is kept beside the output: a killed run
-//! resumes.
+//! resumes. Classifiers are another task, with columns of its own (`classify.rs`).
 
+mod classify;
+mod labelled;
 mod report;
 mod rows;
+mod statement;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +24,12 @@ use crate::failure::{Failure, Result, one_line};
 use crate::input::Notice;
 use crate::numbers::{count, per_second};
 use rows::Rows;
+
+pub use classify::{Classified, ClassifyOptions, Watch, check_classify, classify, tuned_folder};
+pub use statement::{OPTIONS, Trainer};
+
+/// The stage that the steps of training are told under.
+pub const STAGE: &str = "training, step";
 
 /// What to train, on what, and where to.
 #[derive(Clone, Debug)]
@@ -105,6 +114,7 @@ pub fn check(request: &TrainRequest) -> Result<()> {
     if !parent.is_dir() {
         return Err(Failure::user(format!("the folder of the output {shown} does not exist")));
     }
+    crate::whole_file::check_writable(parent)?;
     crate::report::check(request.report.as_deref(), request.overwrite)
 }
 

@@ -15,10 +15,10 @@ use crate::input::Notice;
 use crate::numbers::count;
 
 /// Most rows that are held in memory for training.
-const ROWS_MAX: usize = 50_000_000;
+pub(super) const ROWS_MAX: usize = 50_000_000;
 
 /// Names of columns of texts, by their place in a row. Negatives are any that begin so.
-const TEXTS: [&[&str]; 2] = [
+pub(super) const TEXTS: [&[&str]; 2] = [
     &["anchor", "query", "question", "sentence1", "sentence_1", "text1", "text", "premise"],
     &[
         "positive",
@@ -251,12 +251,12 @@ fn roles(schema: &SchemaRef, what: &str) -> Result<(Vec<usize>, Option<usize>)> 
 }
 
 /// What Arrow says of values, such as numbers that don't fit.
-fn of_arrow(error: ArrowError) -> Failure {
+pub(super) fn of_arrow(error: ArrowError) -> Failure {
     DataFusionError::from(error).into()
 }
 
 /// A column of texts.
-fn strings(rows: &RecordBatch, column: usize, kept: &[usize]) -> Result<Vec<String>> {
+pub(super) fn strings(rows: &RecordBatch, column: usize, kept: &[usize]) -> Result<Vec<String>> {
     let (schema, values) = (rows.schema(), rows.column(column));
     let kind = values.data_type();
     let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)

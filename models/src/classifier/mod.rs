@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::directory::{self, floats};
 use crate::info::{InputKind, ModelInfo, ModelKind};
-use crate::layout::{NOT_OF_VECTORS as FOLDER, json_file};
+use crate::layout::{CLASSIFIER as FOLDER, json_file};
 use crate::weights::Weights;
 use crate::{ModelError, ModelSpec, Result};
 

@@ -24,7 +24,7 @@ use crate::{ModelError, Result};
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
 /// The folder of a model directory that decides no vector: it holds the classifier.
-pub(crate) const NOT_OF_VECTORS: &str = "classifier";
+pub(crate) const CLASSIFIER: &str = "classifier";
 
 /// What kind of model the directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Layout {
         if self.root.is_dir() {
             let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
             let entries = entries.map(|entry| entry.path());
-            folders.extend(entries.filter(|path| path.is_dir() && !path.ends_with(NOT_OF_VECTORS)));
+            folders.extend(entries.filter(|path| path.is_dir() && !path.ends_with(CLASSIFIER)));
         }
         for folder in folders {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -32,7 +32,7 @@ pub struct LogisticOptions {
 
 impl Default for LogisticOptions {
     fn default() -> Self {
-        Self { l2: 1.0, steps_max: 1000, tolerance: 1e-5 }
+        Self { l2: 1.0, steps_max: 1000, tolerance: 1e-6 }
     }
 }
 

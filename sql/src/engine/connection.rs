@@ -8,6 +8,7 @@ use super::ParameterNames;
 use super::indexes::tables::IndexTables;
 use super::indexes::{Index, Indexes};
 use super::models::Models;
+use super::training::Trainer;
 use crate::SqlError;
 use crate::catalogue::Catalogue;
 
@@ -19,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) models: Arc<Models>,
     pub(crate) catalogue: Catalogue,
     pub(crate) parameters: Arc<ParameterNames>,
+    /// What trains models, if something does.
+    pub(crate) trainer: Option<Arc<dyn Trainer>>,
     /// The indexes of the process.
     pub(crate) indexes: Indexes,
     /// Those of them that are tables of this session.

@@ -1,5 +1,6 @@
 //! The models and prompts that functions and findings name, looked up when a query is planned.
 
+use sembla_models::builtin::RERANKER;
 use sembla_models::{Model, ModelKind, Prompt};
 
 use super::Models;
@@ -57,7 +58,8 @@ impl Models {
         Ok(model)
     }
 
-    /// A model that gives one score for a pair of texts; `argument` is what names it.
+    /// A model that gives one score for a pair of texts; `argument` is what names it. Where none is
+    /// named and the session's default is the usual one, it is the re-ranker, if that was fetched.
     ///
     /// # Errors
     /// When it embeds or gives several scores, and those of [`Models::model`].
@@ -67,11 +69,21 @@ impl Models {
         argument: &str,
         name: Option<&str>,
     ) -> Result<Model, SqlError> {
+        let usual = name.is_none() && self.has_usual_default();
+        let name = match usual && RERANKER.path().is_some() {
+            true => Some(RERANKER.name),
+            false => name,
+        };
         let model = self.model(name)?;
         let info = model.info();
         if info.kind != ModelKind::CrossEncoder {
+            let fetch = if usual {
+                ", or fetch the default one with scripts/fetch-reranker.sh"
+            } else {
+                ""
+            };
             return Err(SqlError::Statement(format!(
-                "{function} needs a cross-encoder, but model '{}' is an embedding model; name another with {argument} => '…'",
+                "{function} needs a cross-encoder, but model '{}' is an embedding model; name another with {argument} => '…'{fetch}",
                 self.called(name)
             )));
         }

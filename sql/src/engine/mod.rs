@@ -19,10 +19,12 @@ mod connection;
 pub(crate) mod indexes;
 mod lookup;
 pub(crate) mod models;
+mod training;
 
 pub(crate) use connection::Connection;
 pub(crate) use lookup::prompt_of;
 pub use models::{ModelEntry, Models};
+pub use training::{PlannedTraining, Trainer};
 
 /// The names of the parameters of each function, by the names it is called by.
 pub(crate) type ParameterNames = BTreeMap<String, Vec<String>>;
@@ -35,6 +37,8 @@ pub struct EngineOptions {
     pub memory_limit_bytes: Option<usize>,
     /// Folder for spilled data; the default is the system's folder for temporary files.
     pub spill_folder: Option<PathBuf>,
+    /// What trains models for `CREATE MODEL … AS SELECT …`; without it the statement is refused.
+    pub trainer: Option<Arc<dyn Trainer>>,
 }
 
 /// What the sessions of a process share: models, memory and indexes. Clones are the same engine.
@@ -55,6 +59,7 @@ pub struct Engine {
     models: Arc<Registry>,
     indexes: Indexes,
     runtime: Arc<RuntimeEnv>,
+    trainer: Option<Arc<dyn Trainer>>,
 }
 
 impl Engine {
@@ -73,12 +78,17 @@ impl Engine {
         // A folder that a query has just written to must be listed again.
         let runtime = runtime.with_object_list_cache_limit(0).build_arc()?;
         let (models, indexes) = (Arc::new(Registry::new()), Indexes::default());
-        Ok(Self { models, indexes, runtime })
+        Ok(Self { models, indexes, runtime, trainer: options.trainer })
     }
 
     /// The models for one more session.
     pub(crate) fn models(&self) -> Arc<Models> {
         Arc::new(Models::of(Arc::clone(&self.models)))
+    }
+
+    /// What trains models, if something does.
+    pub(crate) fn trainer(&self) -> Option<Arc<dyn Trainer>> {
+        self.trainer.clone()
     }
 
     /// The indexes.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use sembla_models::builtin::Builtin;
 use sembla_models::{Model, ModelError, ModelSpec, builtin};
 
 /// The models of a process by name, in lower case. Names do not depend on case.
@@ -117,6 +118,12 @@ impl Models {
         self.default.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the session has the default model that every session begins with.
+    pub(crate) fn has_usual_default(&self) -> bool {
+        let usual = builtin::BUILTINS.first().map(|built| built.name);
+        usual.is_some_and(|usual| usual == self.default_name())
+    }
+
     /// Makes `name` the model that is used when none is named. It is loaded at its first use.
     ///
     /// # Errors
@@ -163,7 +170,8 @@ impl Models {
         if let Some(slot) = self.registry.read().get(&key(&name)) {
             return Ok(Arc::clone(slot));
         }
-        if !looks_like_a_place(&name) {
+        // What is not bundled is known by its name, but not listed until it is used.
+        if !looks_like_a_place(&name) && builtin::find(&name).is_none_or(Builtin::is_bundled) {
             return Err(self.unknown(&name));
         }
         let slot = Slot::new(&name, ModelSpec::new(&name));

@@ -1,5 +1,5 @@
 //! `classify(input, labels [, model] [, template])`: which of some labels fits a text or an image,
-//! by a model that was not trained on them.
+//! by a model that was not trained on them; or `classify(input, classifier)`: by one that was.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use sembla_models::{Model, Prompt};
+use sembla_models::{InputKind, Model, Prompt};
 use sembla_operators::similarity::cosine;
 
 use super::declaration::{Declaration, Parameter, Takes};
@@ -17,7 +17,9 @@ use super::images::{FILTER_FIRST, each_vector};
 use super::kernel::{Call, ScalarDef};
 use crate::SqlError;
 use crate::columns::images::is_bytes;
+use crate::columns::texts::literal_text;
 use crate::columns::vectors::item_field;
+use crate::engine::Models;
 use crate::query::blocking;
 
 /// Most labels of a call.
@@ -43,23 +45,25 @@ pub(super) static CLASSIFY: ScalarDef = ScalarDef {
             Parameter {
                 name: "labels",
                 takes: Takes::Literal,
-                about: "Literal: the labels, as in ['cat', 'dog'].",
+                about: "Literal: the labels, as in ['cat', 'dog'], or a trained classifier, by name or directory.",
             },
             Parameter {
                 name: "model",
                 takes: Takes::Literal,
-                about: "Literal: a model that embeds, by name, directory or hub id. NULL is the default model.",
+                about: "Literal, with a list of labels: a model that embeds, by name, directory or hub id. NULL is the default model.",
             },
             Parameter {
                 name: "template",
                 takes: Takes::Literal,
-                about: "Literal: the text that is made of a label, which stands for {}, as in 'a photo of a {}'. The default is '{}'.",
+                about: "Literal, with a list of labels: the text that is made of a label, which stands for {}, as in 'a photo of a {}'. The default is '{}'.",
             },
         ],
         required: 2,
-        about: "The label that fits best, without training, as a struct: label Utf8, score Float32 from 0 to 1, and scores List<Float32> in the \
-                order of the labels. Scores add up to 1 (softmax), but for models like SigLIP, which score every label by itself (sigmoid). \
-                NULL for NULL; bytes that are no image are an error.",
+        about: "The label that fits best, as a struct: label Utf8, score Float32 from 0 to 1, and scores List<Float32> in the order of the \
+                labels. With a list of labels no training is needed. With a classifier, which sembla train --task classify makes, the labels \
+                are those it was trained on, in their order (by bytes, or by value where all are whole numbers). Scores add up to 1 (softmax), \
+                but for a list of labels and models like SigLIP, which score every label by itself (sigmoid). NULL for NULL; bytes that are \
+                no image are an error.",
         example: "> SELECT classify('my card was stolen', ['card', 'transfer', 'exchange rate'])['label'];\ncard",
     },
     runs_model: true,
@@ -67,6 +71,15 @@ pub(super) static CLASSIFY: ScalarDef = ScalarDef {
     returns: |call| {
         // A list is a call of a function until the plan is simplified.
         match (call.constant(1), call.type_of(1)) {
+            (Some(named), _) if is_name(named) => {
+                if let Some(given) = [2, 3].into_iter().find(|place| call.type_of(*place).is_some())
+                {
+                    return Err(not_with_classifier(given));
+                }
+                let is_image = call.type_of(0).is_some_and(is_bytes);
+                trained(call.models, call.name, named, is_image)?;
+                return Ok(DataType::Struct(fields()));
+            }
             (Some(labels), _) => labels_of(labels).map(|_| ())?,
             (None, Some(DataType::List(_) | DataType::FixedSizeList(..))) => {}
             _ => return Err(not_labels()),
@@ -95,7 +108,46 @@ fn fields() -> Fields {
 }
 
 fn not_labels() -> SqlError {
-    SqlError::Statement("labels must be a literal list of texts, as in ['cat', 'dog']".into())
+    SqlError::Statement(
+        "labels must be a literal list of texts, as in ['cat', 'dog'], or the name of a trained classifier".into(),
+    )
+}
+
+/// Whether the second argument is the name of a classifier.
+fn is_name(value: &ScalarValue) -> bool {
+    matches!(value.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn not_with_classifier(place: usize) -> SqlError {
+    let what = if place == 2 { "model" } else { "template" };
+    SqlError::Statement(format!(
+        "a {what} goes with a list of labels; a trained classifier has labels and a model of its own"
+    ))
+}
+
+/// The model of a trained classifier.
+fn trained(
+    models: &Models,
+    function: &str,
+    named: &ScalarValue,
+    is_image: bool,
+) -> Result<Model, SqlError> {
+    let Some(name) = literal_text("the classifier", named)? else { return Err(not_labels()) };
+    let model = match is_image {
+        true => models.image_encoder(function, Some(name))?,
+        false => models.encoder(function, Some(name))?,
+    };
+    let takes = if is_image { InputKind::Image } else { InputKind::Text };
+    match model.classifier() {
+        None => Err(SqlError::Statement(format!(
+            "model '{name}' has no classifier: give a list of labels, as in ['cat', 'dog'], or train one with sembla train --task classify"
+        ))),
+        Some(head) if head.takes() != takes => Err(SqlError::Statement(format!(
+            "the classifier of model '{name}' was trained on {}, not on {takes}",
+            head.takes()
+        ))),
+        Some(_) => Ok(model),
+    }
 }
 
 /// The labels of a literal.
@@ -129,6 +181,27 @@ fn template(given: Option<&str>) -> Result<&str, SqlError> {
 }
 
 fn values(call: &Call<'_>) -> Result<ArrayRef> {
+    match call.constant(1) {
+        Some(named) if is_name(named) => by_classifier(call, named),
+        _ => by_labels(call),
+    }
+}
+
+/// The labels of a model that was trained on them.
+fn by_classifier(call: &Call<'_>, named: &ScalarValue) -> Result<ArrayRef> {
+    let is_image = call.type_of(0).is_some_and(is_bytes);
+    let model = trained(call.models, call.name, named, is_image)?;
+    let head = model.classifier().ok_or_else(not_labels)?;
+    let mut rows: Vec<Option<Vec<f32>>> = vec![None; call.rows];
+    of_each(call, &model, |row, vector| {
+        rows[row] = Some(head.probabilities(vector));
+        Ok(())
+    })?;
+    assembled(head.labels(), &rows)
+}
+
+/// The labels that are given.
+fn by_labels(call: &Call<'_>) -> Result<ArrayRef> {
     let model = call.models.encoder(call.name, call.literal(MODEL, 2)?.flatten())?;
     let labels = labels_of(call.constant(1).ok_or_else(not_labels)?)?;
     let template = template(call.literal(TEMPLATE, 3)?.flatten())?;
@@ -139,13 +212,22 @@ fn values(call: &Call<'_>) -> Result<ArrayRef> {
     let known: Vec<&[f32]> = known.values.chunks_exact(known.dimension.max(1)).collect();
     let mut rows: Vec<Option<Vec<f32>>> = vec![None; call.rows];
     let is_image = call.type_of(0).is_some_and(is_bytes);
-    let mut take = |row: usize, vector: &[f32]| -> Result<()> {
+    of_each(call, &model, |row, vector| {
         rows[row] = Some(scores(&model, is_image, vector, &known)?);
         Ok(())
-    };
-    if is_image {
+    })?;
+    assembled(&labels, &rows)
+}
+
+/// Calls `take` with the vector of each text or image that is not NULL.
+fn of_each(
+    call: &Call<'_>,
+    model: &Model,
+    mut take: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    if call.type_of(0).is_some_and(is_bytes) {
         let images = call.images(0)?;
-        each_vector(&images, call.rows, &model, &call.cancel, |row, vector| match vector {
+        each_vector(&images, call.rows, model, &call.cancel, |row, vector| match vector {
             Ok(vector) => take(row, vector),
             Err(unusable) => Err(unusable.error(call.name, FILTER_FIRST).into()),
         })?;
@@ -161,7 +243,7 @@ fn values(call: &Call<'_>) -> Result<ArrayRef> {
             take(*row, vector)?;
         }
     }
-    assembled(&labels, &rows)
+    Ok(())
 }
 
 /// How well each label fits, as the model was trained to say it.

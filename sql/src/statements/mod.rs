@@ -9,6 +9,7 @@ pub(crate) mod insert;
 pub(crate) mod models;
 pub(crate) mod prepared;
 pub(crate) mod streams;
+pub(crate) mod train;
 
 /// What came of a statement.
 pub enum Outcome {

@@ -16,14 +16,9 @@ use crate::syntax::CreateModel;
 /// # Errors
 /// A name that is taken, options that can't be, and whatever loading says.
 pub(crate) fn create(models: &Models, create: CreateModel) -> Result<Outcome, SqlError> {
-    let CreateModel { name, or_replace, if_not_exists, options } = create;
-    if models.contains(&name) && !or_replace {
-        if if_not_exists {
-            return Ok(Outcome::Done(format!("model '{name}' already exists")));
-        }
-        return Err(SqlError::Statement(format!(
-            "model '{name}' already exists; CREATE OR REPLACE MODEL replaces it"
-        )));
+    let CreateModel { name, or_replace, if_not_exists, options, .. } = create;
+    if let Some(outcome) = taken(models, &name, or_replace, if_not_exists)? {
+        return Ok(outcome);
     }
     let mut spec = ModelSpec::new("");
     for (key, value) in &options {
@@ -39,6 +34,28 @@ pub(crate) fn create(models: &Models, create: CreateModel) -> Result<Outcome, Sq
     Ok(Outcome::Done(format!(
         "model '{name}' created: {} in {} on {}",
         info.architecture, info.precision, info.device
+    )))
+}
+
+/// What is to be done where a model has the name of a new one already: nothing (`None`) if there is
+/// none, or it gives way.
+///
+/// # Errors
+/// When neither the statement nor the model gives way.
+pub(super) fn taken(
+    models: &Models,
+    name: &str,
+    or_replace: bool,
+    if_not_exists: bool,
+) -> Result<Option<Outcome>, SqlError> {
+    if !models.contains(name) || or_replace {
+        return Ok(None);
+    }
+    if if_not_exists {
+        return Ok(Some(Outcome::Done(format!("model '{name}' already exists"))));
+    }
+    Err(SqlError::Statement(format!(
+        "model '{name}' already exists; CREATE OR REPLACE MODEL replaces it"
     )))
 }
 
