@@ -55,7 +55,8 @@ pub(super) static CLASSIFY: ScalarDef = ScalarDef {
             Parameter {
                 name: "template",
                 takes: Takes::Literal,
-                about: "Literal, with a list of labels: the text that is made of a label, which stands for {}, as in 'a photo of a {}'. The default is '{}'.",
+                about: "Literal, with a list of labels: the text that is made of a label, which stands for {}, as in 'a photo of a {}'. \
+                        The default is '{}'.",
             },
         ],
         required: 2,

@@ -77,8 +77,8 @@ pub(super) static RERANK: ScalarDef = ScalarDef {
             Parameter {
                 name: "model",
                 takes: Takes::Literal,
-                about: "Literal: a cross-encoder with one score, by name, directory or hub id. NULL is the session's default model if that was set, else the \
-                        model reranker, which scripts/fetch-reranker.sh fetches.",
+                about: "Literal: a cross-encoder with one score, by name, directory or hub id. NULL is the session's default model \
+                        if that was set, else the model reranker, which scripts/fetch-reranker.sh fetches.",
             },
         ],
         required: 2,
