@@ -51,8 +51,8 @@ mod weights;
 mod workers;
 
 pub use cancel::CancelToken;
-pub use device::{Device, Gpus};
 pub use classifier::Classifier;
+pub use device::{Device, Gpus};
 pub use error::{Fault, ModelError, Result};
 pub use info::{
     Contrast, Embeddings, ImageEmbeddings, InputKind, ModelInfo, ModelKind, ModelStats, Prompt,
