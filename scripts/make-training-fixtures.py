@@ -179,6 +179,7 @@ def all_losses():
         loss_case("online_contrastive", 2, losses.OnlineContrastiveLoss(model), BINARY),
         loss_case("online_contrastive", 2, losses.OnlineContrastiveLoss(model, margin=1.5), BINARY, {"margin": 1.5}),
         loss_case("margin_mse", 4, losses.MarginMSELoss(model), MARGINS),
+        loss_case("distil_kl", 3, losses.DistillKLDivLoss(model), MARGINS),
         mse_case(),
         score_case("bce", torch.nn.BCEWithLogitsLoss()),
         score_case("score_mse", torch.nn.MSELoss()),

@@ -7,6 +7,7 @@
 mod allocator;
 mod args;
 mod bench;
+mod distil;
 mod embed;
 mod failure;
 mod finding_flags;
@@ -132,7 +133,8 @@ fn run(command: Option<Command>) -> Result<()> {
             block_on(|| findings::rerank::run(&args, &interrupt))
         }
         Some(Command::Train(args)) => block_on(|| train::run(&args, &interrupt)),
-        Some(Command::Models(command)) => models::run(&command),
+        Some(Command::Distil(args)) => block_on(|| distil::run(&args, &interrupt)),
+        Some(Command::Models(command)) => block_on(|| models::run(&command, &interrupt)),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),
         Some(Command::Completions(args)) => manual::completions(&args),

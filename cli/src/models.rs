@@ -2,22 +2,33 @@
 
 use std::io::Write;
 
-use sembla_models::{Classifier, InputKind, Model, ModelInfo, ModelKind, builtin, quantize};
-
-use crate::args::{ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs};
-use crate::failure::{Failure, Result};
+use sembla_jobs::distil::{Kept, pca, prune};
 use sembla_jobs::numbers::count;
+use sembla_models::{
+    CancelToken, Classifier, InputKind, Model, ModelInfo, ModelKind, builtin, quantize,
+};
+use sembla_sql::Progress;
+
+use crate::args::{ExportArgs, InspectArgs, ModelsCommand, PcaArgs, PruneArgs, QuantizeArgs};
+use crate::failure::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::notice;
+use crate::progress::{EMBEDDING, Stages};
+use crate::statements::open;
+use crate::train::rows;
 
 /// Runs the command.
 ///
 /// # Errors
 /// When a model can't be loaded or written.
-pub(crate) fn run(command: &ModelsCommand) -> Result<()> {
+pub(crate) async fn run(command: &ModelsCommand, interrupt: &Interrupt) -> Result<()> {
     match command {
         ModelsCommand::List => print(&list()),
         ModelsCommand::Inspect(args) => inspect(args),
         ModelsCommand::Export(args) => export(args),
         ModelsCommand::Quantize(args) => quantize_model(args),
+        ModelsCommand::Prune(args) => prune_model(args),
+        ModelsCommand::Pca(args) => shorten_model(args, interrupt).await,
     }
 }
 
@@ -116,6 +127,42 @@ fn quantize_model(args: &QuantizeArgs) -> Result<()> {
         report.tensors,
         count(report.bytes_before),
         count(report.bytes_after)
+    );
+    Ok(())
+}
+
+fn prune_model(args: &PruneArgs) -> Result<()> {
+    let kept = match args.layers {
+        Some(layers) => Kept::Count(layers),
+        None => Kept::Layers(args.keep.clone()),
+    };
+    let (before, after) = prune(&args.input, &args.output, &kept)?;
+    eprintln!("{}: {after} of {before} layers", args.output.display());
+    Ok(())
+}
+
+async fn shorten_model(args: &PcaArgs, interrupt: &Interrupt) -> Result<()> {
+    let session = open(&args.session)?;
+    let data = rows(&session, "--data", &args.data, interrupt).await?;
+    drop(session);
+    let cancel = CancelToken::new();
+    let guard = interrupt.guard(cancel.clone());
+    let stages = Stages::new(&cancel);
+    let told = |words: &str| {
+        stages.clear();
+        notice(words);
+    };
+    let mut observe =
+        |done: usize, all: usize| stages.update(EMBEDDING, done as u64, Some(all as u64));
+    let outcome =
+        pca(&args.input, &args.output, args.dimensions, &data, &cancel, &told, &mut observe);
+    stages.clear();
+    drop((guard, stages));
+    eprintln!(
+        "{}: {} components, which keep {:.1} % of the variance",
+        args.output.display(),
+        args.dimensions,
+        100.0 * outcome?
     );
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `sembla train`: the rows of a query become a fine-tuned model. The work is
 //! [`sembla_jobs::train`]'s; here it gets its arguments, its queries, its progress and its signals.
 
+use std::path::Path;
+
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use sembla_jobs::numbers::{count, per_second};
@@ -41,7 +43,7 @@ pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let cancel = CancelToken::new();
     let guard = interrupt.guard(cancel.clone());
     let stages = Stages::new(&cancel);
-    let mut teller = Teller { stages: &stages, losses: (0.0, 0) };
+    let mut teller = Teller::new(&stages);
     let told = |words: &str| {
         stages.clear();
         notice(words);
@@ -63,38 +65,44 @@ pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
             eprintln!("{made}");
             Ok(())
         }
-        Err(Failure::Interrupted(_)) => {
+        Err(failure) => {
             let output = &request.output;
             let work =
                 work_folder(&classifier.map_or_else(|| output.clone(), |_| tuned_folder(output)));
-            let words = work.is_dir().then(|| {
-                format!("progress is kept in {}; run the same command to resume", work.display())
-            });
-            Err(Failure::Interrupted(words))
+            Err(with_progress(failure, &work))
         }
-        Err(failure) => Err(failure),
+    }
+}
+
+/// Says of a stop that was asked for where progress is kept.
+pub(crate) fn with_progress(failure: Failure, work: &Path) -> Failure {
+    match failure {
+        Failure::Interrupted(_) => Failure::Interrupted(work.is_dir().then(|| {
+            format!("progress is kept in {}; run the same command to resume", work.display())
+        })),
+        other => other,
     }
 }
 
 /// What the arguments ask for.
 fn request(args: &TrainArgs) -> Result<TrainRequest> {
     let mut base = ModelSpec::new(args.base.as_str());
-    base.max_length = args.max_length;
+    base.max_length = args.how.max_length;
     Ok(TrainRequest {
         base,
         output: args.output.clone(),
-        overwrite: args.overwrite,
-        restart: args.restart,
+        overwrite: args.how.overwrite,
+        restart: args.how.restart,
         loss: args.loss.clone(),
         loss_options: LossOptions { scale: args.scale, margin: args.margin },
         matryoshka: args.matryoshka.clone(),
-        options: args.options().map_err(|error| Failure::user(one_line(&error)))?,
+        options: args.how.options().map_err(|error| Failure::user(one_line(&error)))?,
         report: args.report.clone(),
     })
 }
 
 /// The rows of a query, in memory.
-async fn rows(
+pub(crate) async fn rows(
     session: &Session,
     flag: &str,
     query: &str,
@@ -124,14 +132,19 @@ async fn rows(
 }
 
 /// Shows what happens in a run.
-struct Teller<'a> {
+pub(crate) struct Teller<'a> {
     stages: &'a Stages,
     /// The sum of the losses since they were told last, and how many they are.
     losses: (f64, u32),
 }
 
-impl Teller<'_> {
-    fn tell(&mut self, event: &Event) {
+impl<'a> Teller<'a> {
+    pub(crate) fn new(stages: &'a Stages) -> Self {
+        Self { stages, losses: (0.0, 0) }
+    }
+
+    /// Shows an event.
+    pub(crate) fn tell(&mut self, event: &Event) {
         match event {
             Event::Resumed { step, steps } => {
                 self.line(&format!("resuming after step {} of {}", number(*step), number(*steps)));
@@ -167,7 +180,8 @@ impl Teller<'_> {
         }
     }
 
-    fn line(&self, words: &str) {
+    /// Shows a line.
+    pub(crate) fn line(&self, words: &str) {
         self.stages.clear();
         eprintln!("{words}");
     }

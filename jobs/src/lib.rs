@@ -4,6 +4,7 @@
 //! - [`embed`]: files of texts become files of vectors; killed jobs resume.
 //! - [`pipelines`]: runs pipelines side by side, and serves their metrics, health and status.
 //! - [`train`]: rows of a query become a fine-tuned model.
+//! - [`distil`]: smaller students learn a model's vectors.
 //! - [`input`]: files as tables whose columns have known roles.
 //! - [`output`]: writes rows as a table, CSV, JSON, Arrow or Parquet; a file appears whole or not
 //!   at all.
@@ -12,6 +13,7 @@
 //!   and notices to the callbacks, and the end is a value or a [`Failure`].
 //! - *Absent:* arguments, terminals, signals and exit codes, which are the binary's.
 
+pub mod distil;
 pub mod embed;
 mod failure;
 pub mod input;

@@ -37,6 +37,8 @@ pub struct Anatomy {
     pub embedding_norm: String,
     /// The layers, first to last.
     pub layers: Vec<LayerNames>,
+    /// What the names of each layer's tensors begin with.
+    pub layer_prefixes: Vec<String>,
     /// What is added to the scores of attention by distance, where the model has that.
     pub relative: Option<RelativePositions>,
     /// The head of a classifier.
@@ -90,7 +92,8 @@ impl Anatomy {
         stack: &str,
         head: HeadNames,
     ) -> Self {
-        let layers = (0..config.layers).map(|layer| layers(&format!("{prefix}{stack}.{layer}.")));
+        let layer_prefixes: Vec<String> =
+            (0..config.layers).map(|layer| format!("{prefix}{stack}.{layer}.")).collect();
         Self {
             hidden: config.hidden,
             heads: config.heads,
@@ -103,7 +106,8 @@ impl Anatomy {
             positions: format!("{prefix}embeddings.position_embeddings.weight"),
             segments: None,
             embedding_norm: format!("{prefix}embeddings.LayerNorm"),
-            layers: layers.collect(),
+            layers: layer_prefixes.iter().map(|prefix| layers(prefix)).collect(),
+            layer_prefixes,
             relative: None,
             head,
             labels: config.labels.len(),

@@ -2,6 +2,7 @@
 
 mod bench;
 #[cfg(unix)]
+mod distil;
 mod docs;
 mod embed;
 mod errors;

@@ -77,12 +77,17 @@ impl Evaluator {
                 columns[0].chunks_exact(width).map(|row| f64::from(row[0])).collect();
             return Ok(spearman(&scores, &self.scores()));
         }
+        Ok(self.score(columns, width))
+    }
+
+    /// The value for these vectors of `width` components: for each column of texts a row per text.
+    pub fn score(&self, mut columns: Vec<Vec<f32>>, width: usize) -> f64 {
         if self.metric != Metric::NegativeError {
             columns.iter_mut().for_each(|column| to_unit(column, width));
         }
         let row = |column: usize, row: usize| &columns[column][row * width..(row + 1) * width];
         let rows = 0..self.data.rows();
-        Ok(match self.metric {
+        match self.metric {
             Metric::Spearman => {
                 let cosines: Vec<f64> = rows.map(|i| dot(row(0, i), row(1, i))).collect();
                 spearman(&cosines, &self.scores())
@@ -105,12 +110,12 @@ impl Evaluator {
                 ranks.map(|rank| 1.0 / rank as f64).sum::<f64>() / count
             }
             Metric::NegativeError => {
-                let Labels::Vectors { values, .. } = &self.data.labels else { return Ok(f64::NAN) };
+                let Labels::Vectors { values, .. } = &self.data.labels else { return f64::NAN };
                 let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
                 let sum: f64 = columns[0].iter().zip(values).map(square).sum();
                 -sum / values.len() as f64
             }
-        })
+        }
     }
 
     fn scores(&self) -> Vec<f64> {
@@ -135,7 +140,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     lanes.iter().map(|lane| f64::from(*lane)).sum()
 }
 
-fn to_unit(values: &mut [f32], width: usize) {
+pub(crate) fn to_unit(values: &mut [f32], width: usize) {
     for row in values.chunks_exact_mut(width) {
         let length = crate::head::length(row).max(1e-12);
         row.iter_mut().for_each(|value| *value /= length);

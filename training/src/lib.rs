@@ -7,6 +7,8 @@
 //!   packed batches: the tokens of all texts one after another, none of them padding.
 //! - [`losses`]: what a model is trained for, one file each, on one list.
 //! - [`trainer`]: a run: steps, evaluations, checkpoints.
+//! - [`distil`]: smaller students of a model; [`static_student`]: a table of its tokens' vectors;
+//!   [`pca`]: vectors of fewer components.
 //! - *Invariant:* the same data, options and seed give the same bits, on any number of threads.
 //! - *Absent:* SQL, tables and files of rows; arguments and terminals.
 
@@ -15,6 +17,8 @@ mod attention;
 mod batch;
 mod checkpoint;
 pub mod data;
+pub mod distil;
+mod eigen;
 mod encoder;
 pub mod error;
 pub mod evaluate;
@@ -26,12 +30,15 @@ pub mod network;
 pub mod options;
 pub mod pairs;
 mod parameters;
+pub mod pca;
 mod plan;
 mod random;
 mod rows;
 pub mod schedule;
+pub mod static_student;
 mod table;
 pub mod trainer;
+pub mod work;
 mod workspace;
 
 pub use checkpoint::History;

@@ -56,7 +56,14 @@ impl Network {
     /// # Errors
     /// Those of the directory, and a model that can't be trained.
     pub fn open(spec: &ModelSpec) -> Result<Self> {
-        let source = Trainable::open(spec)?;
+        Self::of(Trainable::open(spec)?)
+    }
+
+    /// A network of a model that may have another shape than its directory.
+    ///
+    /// # Errors
+    /// As [`Network::open`].
+    pub fn of(source: Trainable) -> Result<Self> {
         let mut parameters = Parameters::new(source.tensors()?);
         let model = source.root().display().to_string();
         let (body, hidden) = match source.body() {
@@ -208,7 +215,7 @@ impl Network {
         self.checked(self.source.pairs(pairs, cancel)?)
     }
 
-    fn checked(&self, sequences: Vec<Sequence>) -> Result<Vec<Sequence>> {
+    pub(crate) fn checked(&self, sequences: Vec<Sequence>) -> Result<Vec<Sequence>> {
         let rows = match (&self.body, self.source.body()) {
             (Body::Table(table), _) => table.rows,
             (_, Source::Transformer(anatomy)) => anatomy.vocabulary,
@@ -298,6 +305,29 @@ impl Network {
             rest = later;
         }
         Ok(vectors)
+    }
+
+    /// The mean of the vectors of a text's tokens, special ones included, a row each, whatever the
+    /// model makes of them.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`](sembla_models::ModelError::Cancelled).
+    pub(crate) fn token_means(
+        &mut self,
+        texts: &[&Sequence],
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>> {
+        let pooling = vec![trainable::PoolingMode::Mean];
+        let plain = Head { pooling, steps: Vec::new(), hidden: self.head.hidden };
+        let own = std::mem::replace(&mut self.head, plain);
+        let means = self.vectors(texts, cancel);
+        self.head = own;
+        means
+    }
+
+    /// Its model, taken apart.
+    pub(crate) fn source(&self) -> &Trainable {
+        &self.source
     }
 
     /// Writes the model as it is now as a directory that loads here and in Sentence-Transformers.

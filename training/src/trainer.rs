@@ -4,7 +4,7 @@
 //! carried from one to the next but weights, moments and what `Progress` holds. So a run that was
 //! killed and resumed ends with the bits of one that was not.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,10 @@ use crate::options::{CheckpointEvery, Options};
 use crate::parameters::Gradients;
 use crate::plan::{Pace, Plan};
 use crate::random::mix;
+use crate::work;
 
 /// The folder of the best model so far, in the work folder.
 const BEST: &str = "best";
-
-/// A file in the work folder that one process at a time holds.
-const LOCK: &str = "lock";
 
 /// What a run trains for.
 #[derive(Clone, Debug)]
@@ -171,7 +169,7 @@ pub fn train(
     options.check()?;
     let loss = objective.build(network)?;
     let work = target.work();
-    let lock = open_work(&work, target.restart)?;
+    let lock = work::open(&work, target.restart)?;
     let constants =
         Constants { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: options.weight_decay };
     let mut adam = Adam::new(&network.parameters, constants);
@@ -206,50 +204,13 @@ pub fn train(
     }
     let best = work.join(BEST);
     match history.best {
-        Some(_) if best.is_dir() => replace(&best, &target.output)?,
+        Some(_) if best.is_dir() => work::replace(&best, &target.output)?,
         _ => network.save(&target.output)?,
     }
     drop(lock);
     fs::remove_dir_all(&work).map_err(|error| TrainError::io(&work, error))?;
     let metric = evaluator.map(|evaluator| evaluator.metric().name());
     Ok(Summary { steps, history, metric, texts_per_second })
-}
-
-/// Makes the folder of what is not finished, and takes it for this process.
-fn open_work(work: &Path, restart: bool) -> Result<File> {
-    let fail = |error| TrainError::io(work, error);
-    fs::create_dir_all(work).map_err(fail)?;
-    let lock = File::create(work.join(LOCK)).map_err(fail)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(TrainError::Option(format!(
-                "another process is training in {}; wait for it or name another output",
-                work.display()
-            )));
-        }
-        Err(TryLockError::Error(error)) => return Err(fail(error)),
-    }
-    if restart {
-        for entry in fs::read_dir(work).map_err(fail)?.flatten() {
-            let path = entry.path();
-            match path.is_dir() {
-                true => fs::remove_dir_all(&path).map_err(fail)?,
-                false if path.ends_with(LOCK) => {}
-                false => fs::remove_file(&path).map_err(fail)?,
-            }
-        }
-    }
-    Ok(lock)
-}
-
-/// Puts a finished directory in the place of another.
-fn replace(from: &Path, to: &Path) -> Result<()> {
-    let fail = |error| TrainError::io(to, error);
-    if to.exists() {
-        fs::remove_dir_all(to).map_err(fail)?;
-    }
-    fs::rename(from, to).map_err(fail)
 }
 
 /// Says where the best model so far is.

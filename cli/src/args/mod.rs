@@ -3,6 +3,7 @@
 //! This file has the command itself, SQL and what commands share; `embed`, `models` and `findings`
 //! have the rest.
 
+mod distil;
 mod embed;
 mod findings;
 mod models;
@@ -14,13 +15,15 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use sembla_jobs::output::Format;
 
+pub(crate) use distil::DistilArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use findings::{
     CarryArgs, ClusterArgs, DedupArgs, FindingArgs, InputArgs, MineArgs, OutputArgs, ReportArgs,
     RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
 };
 pub(crate) use models::{
-    BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, QuantizeArgs,
+    BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, PcaArgs, PruneArgs,
+    QuantizeArgs,
 };
 pub(crate) use run::RunArgs;
 pub(crate) use train::TrainArgs;
@@ -87,7 +90,9 @@ pub(crate) enum Command {
     Rerank(Box<RerankArgs>),
     /// Fine-tune a model on the rows of a query; resumes after a kill
     Train(Box<TrainArgs>),
-    /// List, inspect, export and quantise models
+    /// Make smaller students of a model, which learn to give its vectors; resumes after a kill
+    Distil(Box<DistilArgs>),
+    /// List, inspect, export, quantise and shrink models
     #[command(subcommand)]
     Models(ModelsCommand),
     /// Benchmark models and kernels on this machine

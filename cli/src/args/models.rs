@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::positive;
+use super::{SessionArgs, positive};
 use crate::model_flags::ModelFlags;
 
 /// `sembla models …`.
@@ -18,6 +18,10 @@ pub(crate) enum ModelsCommand {
     Export(ExportArgs),
     /// Write an 8-bit copy of a model directory
     Quantize(QuantizeArgs),
+    /// Write a copy of a model directory with fewer layers
+    Prune(PruneArgs),
+    /// Write a copy of a model directory with shorter vectors (principal components)
+    Pca(Box<PcaArgs>),
 }
 
 /// `sembla models inspect`.
@@ -58,6 +62,58 @@ pub(crate) struct QuantizeArgs {
     /// The new directory
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
+}
+
+/// `sembla models prune`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("kept").required(true)), after_help = "Without training a model with fewer layers is \
+    faster and worse; sembla distil trains it to give the vectors of the whole one.\n\n\
+    Examples:\n  \
+    sembla models prune intfloat/multilingual-e5-small small --layers 6\n  \
+    sembla models prune ./reranker ./fast --keep 0,1,2,3")]
+pub(crate) struct PruneArgs {
+    /// Model directory, bundled name or hub id of a transformer
+    #[arg(value_name = "IN")]
+    pub(crate) input: String,
+
+    /// The new directory
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Keep N layers, evenly spaced
+    #[arg(long, value_name = "N", value_parser = positive, group = "kept")]
+    pub(crate) layers: Option<usize>,
+
+    /// Keep these layers, numbered from 0
+    #[arg(long, value_name = "A,B", value_delimiter = ',', group = "kept")]
+    pub(crate) keep: Vec<usize>,
+}
+
+/// `sembla models pca`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sembla models pca sentence-transformers/all-mpnet-base-v2 short --dimensions 128 --data \"SELECT text FROM 'texts.parquet'\"\n  \
+    sembla sql \"SELECT embed('hello', './short')\"")]
+pub(crate) struct PcaArgs {
+    /// Model directory, bundled name or hub id of a transformer that gives vectors
+    #[arg(value_name = "IN")]
+    pub(crate) input: String,
+
+    /// The new directory
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Components of the new vectors
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) dimensions: usize,
+
+    /// Query whose texts the components are found on: one column, text; some thousands are enough
+    #[arg(long, value_name = "QUERY")]
+    pub(crate) data: String,
+
+    /// The session of the query.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
 }
 
 /// `sembla bench …`.

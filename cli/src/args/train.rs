@@ -25,7 +25,7 @@ pub(crate) enum Task {
     sentence1, sentence2, score      cosent, cosine; contrastive, online_contrastive with a label 0 or 1\n  \
     text, label                      batch_all_triplet; with --task classify a classifier (image, label too)\n  \
     text, vector                     mse: a teacher's vectors\n  \
-    anchor, positive, negative…, score   margin_mse: a margin for each negative\n  \
+    anchor, positive, negative…, score   margin_mse, distil_kl: a margin for each negative, or a score for each document\n  \
     query, document, score           bce, score_mse, where BASE is a cross-encoder\n\n\
     Progress is kept in OUT.partial until the end. If the run is killed, run the same command again: it resumes and \
     ends with the same weights. With --eval the best model is what is written.\n\n\
@@ -62,6 +62,44 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) loss: Option<String>,
 
+    /// Train vectors that can be cut to these sizes as well, such as 384,128,64 (Matryoshka)
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) matryoshka: Vec<usize>,
+
+    /// What mnrl and cosent multiply cosines by [default: 20]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) scale: Option<f32>,
+
+    /// Margin of triplet, batch_all_triplet (default 5), contrastive and online_contrastive (0.5)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) margin: Option<f32>,
+
+    /// With --task classify: L2 penalty on the classifier's weights, which is 1/C of scikit-learn's
+    /// LogisticRegression [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) l2: Option<f64>,
+
+    /// With --task classify: fine-tune the model first, on N pairs of each text with texts of its
+    /// label and N with texts of other labels (SetFit)
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) fine_tune_pairs: Option<usize>,
+
+    /// Write a page with the curves to an .html file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// How it is trained.
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+
+    /// The session of the queries.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
+/// How a model is trained: what `sembla train` and `sembla distil` have in common.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HowArgs {
     /// How often every row is seen
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
     pub(crate) epochs: usize,
@@ -119,28 +157,6 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = positive, requires = "eval")]
     pub(crate) patience: Option<usize>,
 
-    /// Train vectors that can be cut to these sizes as well, such as 384,128,64 (Matryoshka)
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub(crate) matryoshka: Vec<usize>,
-
-    /// What mnrl and cosent multiply cosines by [default: 20]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) scale: Option<f32>,
-
-    /// Margin of triplet, batch_all_triplet (default 5), contrastive and online_contrastive (0.5)
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) margin: Option<f32>,
-
-    /// With --task classify: L2 penalty on the classifier's weights, which is 1/C of scikit-learn's
-    /// LogisticRegression [default: 1]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) l2: Option<f64>,
-
-    /// With --task classify: fine-tune the model first, on N pairs of each text with texts of its
-    /// label and N with texts of other labels (SetFit)
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) fine_tune_pairs: Option<usize>,
-
     /// Longest text in tokens [default: the model's own]
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
     pub(crate) max_length: Option<usize>,
@@ -149,10 +165,6 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) checkpoint_steps: Option<usize>,
 
-    /// Write a page with the curves to an .html file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
-
     /// Replace OUT if it exists
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -160,10 +172,6 @@ pub(crate) struct TrainArgs {
     /// Discard the progress of an unfinished run and start over
     #[arg(long)]
     pub(crate) restart: bool,
-
-    /// The session of the queries.
-    #[command(flatten)]
-    pub(crate) session: SessionArgs,
 }
 
 impl TrainArgs {
@@ -185,7 +193,9 @@ impl TrainArgs {
             }
         }
     }
+}
 
+impl HowArgs {
     /// How a model is trained.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 mod classify;
 mod labelled;
 mod report;
-mod rows;
+pub(crate) mod rows;
 mod statement;
 
 use std::path::{Path, PathBuf};
@@ -99,12 +99,17 @@ impl std::fmt::Display for Trained {
 /// # Errors
 /// When the output exists and `overwrite` is not set, or its folder is not there.
 pub fn check(request: &TrainRequest) -> Result<()> {
-    let output = &request.output;
+    check_output(&request.output, request.overwrite)?;
+    crate::report::check(request.report.as_deref(), request.overwrite)
+}
+
+/// Looks whether a folder can be written where it is asked for.
+pub(crate) fn check_output(output: &Path, overwrite: bool) -> Result<()> {
     let shown = output.display();
     if output.file_name().is_none() {
         return Err(Failure::user(format!("the output {shown} is not the name of a new folder")));
     }
-    if output.exists() && !request.overwrite {
+    if output.exists() && !overwrite {
         return Err(Failure::user(format!("the output {shown} exists; --overwrite replaces it")));
     }
     if output.is_file() {
@@ -114,8 +119,7 @@ pub fn check(request: &TrainRequest) -> Result<()> {
     if !parent.is_dir() {
         return Err(Failure::user(format!("the folder of the output {shown} does not exist")));
     }
-    crate::whole_file::check_writable(parent)?;
-    crate::report::check(request.report.as_deref(), request.overwrite)
+    crate::whole_file::check_writable(parent)
 }
 
 /// Trains on the rows of `data`, measured on those of `eval`.
@@ -187,7 +191,7 @@ pub fn run(
 }
 
 /// What the user is told of an error of training.
-fn failure(error: TrainError) -> Failure {
+pub(crate) fn failure(error: TrainError) -> Failure {
     use sembla_models::Fault;
     match error {
         TrainError::Model(error) => error.into(),

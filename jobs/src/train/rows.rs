@@ -25,6 +25,7 @@ pub(super) const TEXTS: [&[&str]; 2] = [
         "document",
         "passage",
         "answer",
+        "translation",
         "sentence2",
         "sentence_2",
         "text2",
@@ -48,7 +49,7 @@ const LABELS: [&str; 9] = [
 
 /// What the labels of some rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     None,
     Score,
     Binary,
@@ -61,7 +62,7 @@ pub(super) enum Found {
 
 impl Found {
     /// Whether a loss that asks for `kind` can take them.
-    pub(super) fn serves(self, kind: LabelKind) -> bool {
+    pub(crate) fn serves(self, kind: LabelKind) -> bool {
         match kind {
             LabelKind::None => self == Self::None,
             LabelKind::Score => matches!(self, Self::Score | Self::Binary),
@@ -75,7 +76,7 @@ impl Found {
 
 /// Rows to train or measure on.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// Names and texts of each column, in the order of their roles.
     texts: Vec<(String, Vec<String>)>,
     /// The name of the label's column.
@@ -91,17 +92,18 @@ impl Rows {
     ///
     /// # Errors
     /// Columns whose names or types mean nothing here.
-    pub(super) fn read(
+    pub(crate) fn read(
         batches: &[RecordBatch],
         what: &'static str,
         notice: Notice<'_>,
     ) -> Result<Self> {
-        let Some(first) = batches.first() else {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let Some(first) = batches.first().filter(|_| rows > 0) else {
+            let query = what.trim_start_matches("the rows of ");
             return Err(Failure::user(format!(
-                "{what}: got none; check the query and its filters"
+                "the query of {query} gives no rows; loosen its WHERE, or check that its files have rows"
             )));
         };
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows > ROWS_MAX {
             return Err(Failure::user(format!(
                 "{what} are {}; at most {} fit: sample them or add LIMIT",
@@ -136,7 +138,7 @@ impl Rows {
     ///
     /// # Errors
     /// Rows that no loss takes.
-    pub(super) fn usual_loss(&self, is_pair: bool) -> Result<&'static LossDef> {
+    pub(crate) fn usual_loss(&self, is_pair: bool) -> Result<&'static LossDef> {
         let is_label = self.label.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("label"));
         let name = match (self.texts.len(), self.found) {
             (2, Found::Score | Found::Binary) if is_pair => "bce",
@@ -151,11 +153,33 @@ impl Rows {
         losses::find(name).map_err(failure)
     }
 
+    /// The texts of each column, of rows that are texts alone.
+    ///
+    /// # Errors
+    /// Rows with other columns than `wanted` (in words) of texts.
+    pub(crate) fn into_texts(self, columns: usize, wanted: &str) -> Result<Vec<Vec<String>>> {
+        if self.texts.len() == columns && self.found == Found::None {
+            return Ok(self.texts.into_iter().map(|(_, texts)| texts).collect());
+        }
+        let mut names: Vec<&str> = self.texts.iter().map(|(name, _)| name.as_str()).collect();
+        names.extend(self.label.as_deref());
+        Err(Failure::user(format!(
+            "{} have {}, but must have {wanted} and nothing else",
+            self.what,
+            names.join(", ")
+        )))
+    }
+
+    /// The texts of each column.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &[String]> {
+        self.texts.iter().map(|(_, texts)| &texts[..])
+    }
+
     /// Checks the rows against a loss.
     ///
     /// # Errors
     /// A mismatch, with the losses that would fit.
-    pub(super) fn check(&self, loss: &LossDef, is_pair: bool) -> Result<()> {
+    pub(crate) fn check(&self, loss: &LossDef, is_pair: bool) -> Result<()> {
         let shape = &loss.shape;
         let texts = self.texts.len();
         let takes_texts = (shape.texts_min..=shape.texts_max).contains(&texts);
@@ -193,7 +217,7 @@ impl Rows {
     }
 
     /// The rows as tokens.
-    pub(super) fn dataset(
+    pub(crate) fn dataset(
         &self,
         network: &Network,
         loss: &LossDef,
@@ -416,7 +440,8 @@ mod tests {
         assert!(message.contains("no column named positive"), "{message}");
         let message = refused(vec![("text", a), ("label", number.clone()), ("score", number)]);
         assert!(message.contains("could be the label"), "{message}");
-        assert!(Rows::read(&[], "the rows of --data", &|_| {}).is_err());
+        let none = Rows::read(&[], "the rows of --data", &|_| {}).expect_err("refused").message();
+        assert!(none.expect("words").contains("the query of --data gives no rows; loosen"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod contrastive;
 mod cosent;
 mod cosine;
+mod kl;
 mod matryoshka;
 mod mse;
 mod ranking;
@@ -163,6 +164,7 @@ pub static LOSSES: &[&LossDef] = &[
     &contrastive::ONLINE,
     &mse::MSE,
     &mse::MARGIN_MSE,
+    &kl::DISTIL_KL,
     &score::BCE,
     &score::SCORE_MSE,
 ];

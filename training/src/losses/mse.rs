@@ -1,7 +1,7 @@
 //! Losses of distillation: a text's vector must be the teacher's; or the difference of two scores
 //! must be the teacher's. Means of squared differences.
 
-use super::vectors::{dot, row, row_mut};
+use super::vectors::{add, dot, row, row_mut};
 use super::{Input, LabelKind, Labels, Loss, LossDef, RowShape};
 
 pub(super) static MSE: LossDef = LossDef {
@@ -82,8 +82,4 @@ impl Loss for MarginMse {
         }
         loss
     }
-}
-
-fn add(to: &mut [f32], from: &[f32], factor: f32) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to += factor * from);
 }

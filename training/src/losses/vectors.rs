@@ -96,6 +96,11 @@ pub(super) fn unit_rows_back(
     }
 }
 
+/// Adds a multiple of a row to another.
+pub(super) fn add(to: &mut [f32], from: &[f32], factor: f32) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += factor * from);
+}
+
 /// Row number `row` of some vectors.
 pub(super) fn row(values: &[f32], width: usize, row: usize) -> &[f32] {
     &values[row * width..(row + 1) * width]

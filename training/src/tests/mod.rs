@@ -4,6 +4,7 @@
 mod gradients;
 mod losses;
 mod runs;
+mod students;
 
 use std::path::{Path, PathBuf};
 

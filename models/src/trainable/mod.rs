@@ -2,7 +2,12 @@
 //!
 //! [`Trainable::open`] reads what running a model reads (see `load`), but gives the tensors by name
 //! instead of handing them to an engine; [`Trainable::save`] writes a directory that loads again,
-//! here and in Sentence-Transformers. What is done with the tensors is left to the caller.
+//! here and in Sentence-Transformers. `shape` makes a model with fewer layers of it, or one with
+//! another dense module; `vocabulary` a static model of its tokens. What is done with the tensors
+//! is left to the caller.
+
+mod shape;
+mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,9 +23,14 @@ pub use crate::inputs::Sequence;
 use crate::inputs::{Input, TextReader};
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::load::{Prepared, prepare};
+pub use vocabulary::{StaticFacts, Vocabulary};
+
 pub use crate::pool::{Dense, PoolingMode, Step, TorchActivation};
 use crate::weights::{SCALES_SUFFIX, Weights};
 use crate::{CancelToken, ModelError, ModelKind, ModelSpec, Result};
+
+/// What `config.json` calls the number of layers; the first is the usual name.
+const LAYER_COUNTS: [&str; 2] = ["num_hidden_layers", "n_layers"];
 
 /// A tensor of 32-bit floats.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +66,7 @@ pub struct Trainable {
     reader: TextReader,
     max_length: Option<usize>,
     body: Body,
+    changes: shape::Changes,
 }
 
 impl std::fmt::Debug for Trainable {
@@ -96,7 +107,8 @@ impl Trainable {
                 (kind, Body::Transformer(Box::new(anatomy)))
             }
         };
-        Ok(Self { name: found.name, kind, layout, reader, max_length, body })
+        let changes = shape::Changes::default();
+        Ok(Self { name: found.name, kind, layout, reader, max_length, body, changes })
     }
 
     /// A short name, for messages.
@@ -161,6 +173,7 @@ impl Trainable {
         let mut tensors = Tensors::new();
         for name in weights.names() {
             let Some(shape) = weights.shape(name).map(<[usize]>::to_vec) else { continue };
+            let Some(new_name) = self.changes.name_of(name) else { continue };
             let is_scale =
                 name.strip_suffix(SCALES_SUFFIX).is_some_and(|of| weights.is_quantised(of));
             if is_scale || name.ends_with("position_ids") {
@@ -172,7 +185,7 @@ impl Trainable {
                 }
                 _ => weights.floats(name, &shape)?,
             };
-            tensors.insert(name.to_string(), FloatTensor { shape, values });
+            tensors.insert(new_name, FloatTensor { shape, values });
         }
         Ok(tensors)
     }
@@ -222,6 +235,7 @@ impl Trainable {
         };
         let tensors: Vec<_> = tensors.iter().map(to_write).collect();
         directory::write(&self.layout, work, &tensors)?;
+        self.write_modules(work)?;
         for dense in dense {
             let mut tensors = vec![(
                 "linear.weight".to_string(),
@@ -235,11 +249,12 @@ impl Trainable {
                 &tensors,
             )?;
         }
-        self.declare_floats(work)
+        self.write_config(work)
     }
 
-    /// The weights are 32-bit floats now, whatever `config.json` said.
-    fn declare_floats(&self, work: &Path) -> Result<()> {
+    /// The weights are 32-bit floats now, whatever `config.json` said, and there may be fewer
+    /// layers.
+    fn write_config(&self, work: &Path) -> Result<()> {
         let Ok(place) = self.layout.config_path.strip_prefix(&self.layout.root) else {
             return Ok(());
         };
@@ -248,11 +263,16 @@ impl Trainable {
         let Some(keys) = config.as_object_mut() else { return Ok(()) };
         let named: Vec<&str> =
             ["dtype", "torch_dtype"].into_iter().filter(|key| keys.contains_key(*key)).collect();
-        if named.iter().all(|key| keys[*key] == "float32") {
+        let is_float = named.iter().all(|key| keys[*key] == "float32");
+        if is_float && !self.changes.drops_layers() {
             return Ok(());
         }
         for key in named {
             keys.insert(key.into(), "float32".into());
+        }
+        if self.changes.drops_layers() {
+            let key = LAYER_COUNTS.into_iter().find(|key| keys.contains_key(*key));
+            keys.insert(key.unwrap_or(LAYER_COUNTS[0]).into(), self.layers().into());
         }
         fs::write(&path, format!("{config:#}\n")).map_err(|error| ModelError::io(path, error))
     }
