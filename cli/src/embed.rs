@@ -3,8 +3,11 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::SystemTime;
 
-use sembla_jobs::embed::{EmbedJob, EmbedRequest, Embedded, Incremental, shown};
+use sembla_jobs::embed::{
+    EmbedJob, EmbedRequest, Embedded, Incremental, estimate, note_run, shown,
+};
 use sembla_jobs::numbers::count;
 use sembla_models::CancelToken;
 
@@ -24,10 +27,47 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
             "vectors are not written to standard output; name a file such as vectors.parquet with -o",
         ));
     }
-    let shown = shown(&args.output);
-    let Some(job) = EmbedJob::begin(request(args)?, &notice)? else {
+    let request = request(args)?;
+    if args.dry_run {
+        return dry_run(&request, args.json, interrupt);
+    }
+    let (began, shown) = (SystemTime::now(), shown(&args.output));
+    let ended = embed(args, request, &shown, interrupt);
+    let Some(folder) = &args.state else { return ended.map(drop) };
+    let noted = match &ended {
+        Ok(ended) => note_run(folder, began, &shown, Ok(ended.as_ref())),
+        Err(failure) => note_run(folder, began, &shown, Err(failure)),
+    };
+    // What the run itself has failed by is the one to tell.
+    ended.and(noted)
+}
+
+/// Says what a run would do.
+fn dry_run(request: &EmbedRequest, is_json: bool, interrupt: &Interrupt) -> Result<()> {
+    let guard = interrupt.guard(CancelToken::new());
+    let estimate = estimate(request, &notice, guard.token())?;
+    drop(guard);
+    eprintln!("{estimate}");
+    match is_json {
+        true => print_line(&estimate.json()),
+        false => Ok(()),
+    }
+}
+
+fn print_line(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::output(&error))
+}
+
+/// Runs the job. Gives how it ended; `None` where an earlier start had finished it.
+fn embed(
+    args: &EmbedArgs,
+    request: EmbedRequest,
+    shown: &str,
+    interrupt: &Interrupt,
+) -> Result<Option<Embedded>> {
+    let Some(job) = EmbedJob::begin(request, &notice)? else {
         eprintln!("{shown} is already complete");
-        return Ok(());
+        return Ok(None);
     };
     if job.resumed_rows() > 0 {
         let of = job.rows().map_or(String::new(), |rows| format!(" of {}", count(rows)));
@@ -38,12 +78,11 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
     let stages = Stages::new(guard.token());
     let ended = job.run(&stages, guard.token())?;
     drop((guard, stages));
-    match ended {
+    match &ended {
         Embedded::Written(summary) => {
             eprintln!("{summary}");
             if args.json {
-                writeln!(std::io::stdout(), "{}", summary.json())
-                    .map_err(|error| Failure::output(&error))?;
+                print_line(&summary.json())?;
             }
             if let Some(ids) = &summary.ids {
                 eprintln!("the columns beside the vectors, row for row: {}", ids.display());
@@ -54,7 +93,7 @@ pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
         }
         Embedded::NothingNew => eprintln!("{shown} already has every row of the input"),
     }
-    Ok(())
+    Ok(Some(ended))
 }
 
 /// What the arguments ask for.

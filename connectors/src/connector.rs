@@ -26,6 +26,7 @@ use sembla_runtime::{Assignment, Error, Result, Sink, Source};
 use crate::formats::Column;
 use crate::options::{GivenOptions, OptionDef, Options};
 use crate::replay::RowsFrom;
+use crate::stored::TableConnector;
 
 /// Where rows come from, where they go to, or both.
 pub trait Connector: Sync {
@@ -39,6 +40,11 @@ pub trait Connector: Sync {
 
     /// How it is written; `None` where it can't be.
     fn sink(&self) -> Option<&dyn SinkConnector> {
+        None
+    }
+
+    /// How its tables are read by queries; `None` where it has none.
+    fn table(&self) -> Option<&dyn TableConnector> {
         None
     }
 }
@@ -127,8 +133,13 @@ pub trait SinkConnector: fmt::Debug + Sync {
         false
     }
 
+    /// Whether the rows of a static query can be written to it, without a pipeline.
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
     /// The options that an address stands for, where it is one of this connector's: what `sembla
-    /// embed -o ADDRESS` writes to.
+    /// embed -o ADDRESS` and `COPY … TO 'ADDRESS'` write to.
     fn of_address(&self, _address: &str) -> Option<Result<Vec<(String, String)>>> {
         None
     }

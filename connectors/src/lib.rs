@@ -26,6 +26,7 @@ pub mod postgres;
 mod rejected;
 pub mod replay;
 pub mod store;
+mod stored;
 
 pub use connector::{
     Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector,
@@ -33,3 +34,4 @@ pub use connector::{
 };
 pub use list::{CONNECTORS, Side, all_options, connector, is_secret, names, sink_of_address};
 pub use sembla_options as options;
+pub use stored::{Comparison, Condition, StoredTable, TableConnector, Value, Wanted};

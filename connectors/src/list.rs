@@ -69,16 +69,20 @@ pub fn connector(name: &str, side: Side) -> Result<&'static dyn Connector> {
 
 /// The sink that an address stands for, with its options; `None` where it is no connector's.
 ///
+/// `more` are options that stand beside the address.
+///
 /// # Errors
 /// [`Error::Option`] for an address with options that can't be.
 pub fn sink_of_address(
     address: &str,
+    more: Vec<(String, String)>,
 ) -> Result<Option<(&'static dyn SinkConnector, GivenOptions)>> {
     for connector in CONNECTORS {
         let Some(sink) = connector.sink() else { continue };
         if let Some(options) = sink.of_address(address) {
             let owner = format!("a {} sink", connector.name());
-            return Ok(Some((sink, GivenOptions::new(&owner, sink.options(), options?)?)));
+            let all = options?.into_iter().chain(more).collect();
+            return Ok(Some((sink, GivenOptions::new(&owner, sink.options(), all)?)));
         }
     }
     Ok(None)

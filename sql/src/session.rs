@@ -11,7 +11,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use sembla_models::CancelToken;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, StoredTables};
 use crate::columns::VectorType;
 use crate::engine::{Connection, Engine, EngineOptions, Models};
 use crate::files::{ExternalFiles, FileReading, Files, Notices};
@@ -19,7 +19,7 @@ use crate::planning::{self, KeepOrder, Planner};
 use crate::query::{Listener, Progress, QueryScope};
 use crate::relations::SlotForEach;
 use crate::statements::prepared::{PreparedStatements, Step};
-use crate::statements::{indexes, insert, models, streams, train};
+use crate::statements::{indexes, insert, models, streams, to_sink, train};
 use crate::streams::StreamSettings;
 use crate::syntax::{self, Statement};
 use crate::{SqlError, files, functions, windows};
@@ -95,6 +95,7 @@ impl Engine {
         planning::register(&context, &models)?;
         windows::register(&context)?;
         files::register_images(&context);
+        files::register_job_runs(&context);
         let connection = Connection {
             context,
             models,
@@ -209,6 +210,9 @@ impl Session {
                 "'{name}' is an index; DELETE FROM {name} empties it"
             )));
         }
+        if let Some(copy) = to_sink::copy_of(&statement)? {
+            return copy.execute(query).await;
+        }
         let plan = planning::plan(query, statement).await?;
         let context = match changes_session(&plan) {
             true => &self.connection.context,
@@ -297,6 +301,9 @@ fn with_our_planning(context: SessionContext) -> SessionContext {
     let factories = builder.table_factories().get_or_insert_default();
     for word in ExternalFiles::stored_as() {
         factories.insert(word.to_string(), Arc::new(ExternalFiles));
+    }
+    for word in StoredTables::stored_as() {
+        factories.insert(word, Arc::new(StoredTables));
     }
     let state = builder
         .with_session_id(id)

@@ -11,6 +11,7 @@ mod examples;
 mod finding_errors;
 mod findings;
 mod inputs;
+mod jobs;
 mod manual;
 mod outputs;
 mod processor;

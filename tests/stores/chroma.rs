@@ -174,3 +174,25 @@ fn mistakes_are_one_line() {
     let line = refusal(&["-m", "potion", "-o", &format!("{other}&database=nope")]);
     assert!(line.contains("nope"), "{line}");
 }
+
+#[test]
+fn a_static_query_is_written_twice_with_the_same_result() {
+    let (server, place) = (Chroma::start(), Place::new());
+    let sink = format!(
+        "CREATE SINK batch WITH (connector = 'chroma', url = '{}', collection = 'batch', key = 'id', document = 'text');",
+        server.url()
+    );
+    let insert = "INSERT INTO batch SELECT column1 AS id, column2 AS text, embed(column2) AS embedding \
+                  FROM (VALUES (1, 'my card'), (2, 'rain'))";
+    let run = |text: &str| place.run(&["sql", text, "-m", "potion"]);
+    let first = run(&format!("{sink} {insert}"));
+    assert!(first.err.contains("2 rows written to sink 'batch'"), "{}", first.err);
+    first.ok();
+    let before = records(&server, "batch");
+    assert_eq!(before.len(), 2);
+    let address = server.url().replace("http://", "chroma://");
+    let copy = "SELECT column1 AS id, column2 AS text, embed(column2) AS embedding FROM (VALUES (1, 'my card'), (2, 'rain'))";
+    let options = "OPTIONS (collection 'batch', key 'id', document 'text')";
+    run(&format!("COPY ({copy}) TO '{address}' {options}")).ok();
+    assert_eq!(records(&server, "batch"), before);
+}

@@ -33,6 +33,7 @@ use crate::model_flags::ModelFlags;
     sembla embed docs.csv -o vectors.npy --column body --columns url\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text --only-new id\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text --incremental --key id\n  \
+    sembla embed tickets.parquet -o vectors.parquet --column text --incremental --key id --dry-run\n  \
     sembla embed manuals.parquet -o chunks.parquet --chunk markdown:256:32\n  \
     sembla embed docs.csv -o 'postgres://app@db/shop?table=docs&key=id&index=hnsw' --column body\n  \
     sembla embed docs.csv -o docs.parquet --column body --precision q8 --cache ~/.cache/sembla"
@@ -102,6 +103,15 @@ pub(crate) struct EmbedArgs {
     /// Write the figures of the run to standard output, as a JSON object in one line
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Count rows and changes, embed a sample, and say how many texts and tokens there are and how
+    /// long the run would take; nothing is written
+    #[arg(long, conflicts_with_all = ["restart", "only_new"])]
+    pub(crate) dry_run: bool,
+
+    /// Folder that gets a list of all runs, well ended or not, for SELECT * FROM job_runs('DIR')
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 
     /// Discard the parts of an unfinished run and start over
     #[arg(long)]

@@ -124,9 +124,12 @@ pub(crate) async fn embed(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()>
         || args.columns.is_some()
         || args.prompt.is_some()
         || args.only_new.is_some()
+        || args.state.is_some()
+        || args.dry_run
     {
         return Err(Failure::user(
-            "--column, --columns, --prompt and --only-new can't be used with images; the rows have path, width, height, format",
+            "--column, --columns, --prompt, --only-new, --state and --dry-run can't be used with images; the rows have path, width, \
+             height, format",
         ));
     }
     let resources = ResourceArgs { memory_limit: None, model: args.model.clone() };

@@ -52,6 +52,10 @@ impl SinkConnector for Chroma {
         true
     }
 
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
     fn of_address(&self, address: &str) -> Option<Result<Vec<(String, String)>>> {
         options_of_address(address)
     }

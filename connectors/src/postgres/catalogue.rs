@@ -27,8 +27,12 @@ pub(super) struct TableColumn {
     pub(super) pg: Option<PgType>,
     /// Its type as PostgreSQL shows it.
     pub(super) shown: String,
+    /// The modifier of its type, as of `numeric(10, 2)`; -1 where it has none.
+    pub(super) modifier: i64,
     /// Whether a row must have a value for it.
     pub(super) is_required: bool,
+    /// What somebody has said of it.
+    pub(super) comment: Option<String>,
 }
 
 /// The table of a name; `None` where there is none.
@@ -54,17 +58,21 @@ pub(super) async fn find(session: &mut Session, name: &TableName) -> WireResult<
 pub(super) async fn columns(session: &mut Session, table: &Found) -> WireResult<Vec<TableColumn>> {
     const SQL: &str = "SELECT a.attname, t.typname, a.atttypmod::text, \
                        pg_catalog.format_type(a.atttypid, a.atttypmod), \
-                       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+                       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', \
+                       pg_catalog.col_description(a.attrelid, a.attnum) \
                        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
                        WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let rows = session.query(SQL, &[Some(&table.id)]).await?;
     let columns = rows.iter().filter_map(|row| match row.as_slice() {
-        [Some(name), Some(type_name), Some(modifier), Some(shown), is_required] => {
+        [Some(name), Some(type_name), Some(modifier), Some(shown), is_required, comment] => {
+            let modifier = modifier.parse().unwrap_or(-1);
             Some(TableColumn {
                 name: name.clone(),
-                pg: PgType::named(type_name, modifier.parse().unwrap_or(-1)),
+                pg: PgType::named(type_name, modifier),
                 shown: shown.clone(),
+                modifier,
                 is_required: is_true(is_required.as_ref()),
+                comment: comment.clone(),
             })
         }
         _ => None,

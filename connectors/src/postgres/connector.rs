@@ -1,15 +1,21 @@
 //! PostgreSQL as a connector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::BoxFuture;
 use sembla_runtime::{Error, Result, Sink};
 
 use super::address::Address;
-use super::options::{LATE, SINK_OPTIONS, SinkSettings, options_of_address};
+use super::options::{
+    LATE, SINK_OPTIONS, SinkSettings, TABLE_OPTIONS, URL, options_of_address, read_table_options,
+};
 use super::sink::PostgresSink;
+use super::table::PostgresTable;
 use crate::connector::{Connector, SinkConnector, SinkRequest, problems_of};
 use crate::options::{OptionDef, Options};
+use crate::stored::{StoredTable, TableConnector};
 
 /// Tables of PostgreSQL, with pgvector for vectors.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +28,29 @@ impl Connector for Postgres {
 
     fn sink(&self) -> Option<&dyn SinkConnector> {
         Some(self)
+    }
+
+    fn table(&self) -> Option<&dyn TableConnector> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl TableConnector for Postgres {
+    fn options(&self) -> Vec<OptionDef> {
+        TABLE_OPTIONS.to_vec()
+    }
+
+    fn of_address(&self, address: &str) -> Result<Vec<(String, String)>> {
+        match address.starts_with("env:") {
+            true => Ok(vec![(URL.to_string(), address.to_string())]),
+            false => options_of_address(address, TABLE_OPTIONS),
+        }
+    }
+
+    async fn open(&self, options: &Options) -> Result<Arc<dyn StoredTable>> {
+        let (address, name) = read_table_options(options)?;
+        Ok(Arc::new(PostgresTable::open(address, name).await?))
     }
 }
 
@@ -57,7 +86,11 @@ impl SinkConnector for Postgres {
         SinkSettings::new(options).is_ok_and(|settings| !settings.rows.key.is_empty())
     }
 
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
     fn of_address(&self, address: &str) -> Option<Result<Vec<(String, String)>>> {
-        Address::is_one(address).then(|| options_of_address(address))
+        Address::is_one(address).then(|| options_of_address(address, SINK_OPTIONS))
     }
 }

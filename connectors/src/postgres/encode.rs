@@ -23,10 +23,10 @@ use super::types::{Kind, PgType, RowColumn};
 use crate::formats::json_lines;
 
 /// What every COPY in binary form begins with: a signature, no flags, no extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Days and microseconds from 1970 to 2000, where PostgreSQL counts from.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_US: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_DAYS: i32 = 10_957;
+pub(super) const EPOCH_US: i64 = 946_684_800_000_000;
 
 /// What came of writing one value: why it has no form, if it has none.
 type Put = std::result::Result<(), String>;

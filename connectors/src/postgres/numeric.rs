@@ -44,9 +44,64 @@ pub(super) fn put_numeric(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads a number as a whole number of units of `10^-scale`.
+///
+/// # Errors
+/// Bytes that are no number, NaN and infinities, and what 128 bits do not hold.
+pub(super) fn numeric(bytes: &[u8], scale: u8) -> Result<i128, String> {
+    const TORN: &str = "a number that is cut short";
+    let words: Vec<u16> = bytes
+        .chunks(2)
+        .map(|pair| pair.try_into().map(u16::from_be_bytes))
+        .collect::<Result<_, _>>()
+        .map_err(|_| TORN)?;
+    let [count, weight, sign, _, digits @ ..] = words.as_slice() else { return Err(TORN.into()) };
+    if usize::from(*count) != digits.len() {
+        return Err(TORN.into());
+    }
+    let is_negative = match sign {
+        0 => false,
+        0x4000 => true,
+        _ => return Err("NaN and infinities have no decimal form".into()),
+    };
+    let too_long = || "a number has more digits than its column".to_string();
+    let mut value: i128 = 0;
+    for digit in digits {
+        let next = value.checked_mul(10_000).and_then(|v| v.checked_add(i128::from(*digit)));
+        value = next.ok_or_else(too_long)?;
+    }
+    // The last group counts units of 10,000 to this power.
+    let weight = i32::from(weight.cast_signed());
+    let last = weight + 1 - i32::from(*count);
+    let shift = last * GROUP as i32 + i32::from(scale);
+    let power = 10_i128.checked_pow(shift.unsigned_abs()).ok_or_else(too_long)?;
+    let value = match shift >= 0 || value == 0 {
+        true => value.checked_mul(power).ok_or_else(too_long)?,
+        false => value / power,
+    };
+    Ok(if is_negative { -value } else { value })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let read = |text: &str, scale| {
+            let mut out = Vec::new();
+            put_numeric(text, &mut out).expect("a number");
+            numeric(&out, scale)
+        };
+        assert_eq!(read("-12345.678", 3), Ok(-12_345_678));
+        assert_eq!(read("0.00012", 5), Ok(12));
+        assert_eq!(read("10000000", 2), Ok(1_000_000_000));
+        assert_eq!(read("0.00", 2), Ok(0));
+        assert_eq!(read(&"9".repeat(38), 0), Ok(10_i128.pow(38) - 1));
+        assert!(read(&"9".repeat(40), 0).is_err());
+        assert!(numeric(&[0, 1, 0, 0, 0, 0, 0, 0], 0).is_err());
+        assert!(numeric(&[0, 0, 0, 0, 0xc0, 0, 0, 0], 0).is_err());
+    }
 
     /// The fields of the binary form: weight, sign, scale, digits.
     fn fields(text: &str) -> (i16, u16, u16, Vec<i16>) {

@@ -4,15 +4,17 @@ use sembla_runtime::{Error, Result};
 
 use super::address::Address;
 use super::names::TableName;
-use super::target::TargetSpec;
+use super::target::{CHUNK, TargetSpec};
 use super::types::VectorType;
 use crate::options::{Kind, OptionDef, Options};
 
-const URL: &str = "url";
+/// The option that is the address.
+pub(super) const URL: &str = "url";
 const PASSWORD: &str = "password";
 const TABLE: &str = "table";
 const KEY: &str = "key";
 const DELETE: &str = "delete";
+const CHUNKS_OF: &str = "chunks_of";
 const VECTOR_TYPE: &str = "vector_type";
 const INDEX: &str = "index";
 const PROGRESS: &str = "progress_table";
@@ -51,6 +53,12 @@ pub(super) const SINK_OPTIONS: &[OptionDef] = &[
         "boolean column that is not written: where it is true, the row with this key is deleted",
     ),
     OptionDef::new(
+        CHUNKS_OF,
+        Kind::Text,
+        "columns of the key, separated by commas, that identify the document whose chunks the rows are: chunks of it \
+         behind the last one that is written (by the column chunk_index of the key) are deleted",
+    ),
+    OptionDef::new(
         VECTOR_TYPE,
         Kind::Choice(&["vector", "halfvec", "bit"]),
         "type of vector columns in a table that is created: 32 bits, 16 bits or one bit a component",
@@ -76,6 +84,30 @@ pub(super) const SINK_OPTIONS: &[OptionDef] = &[
     ),
 ];
 
+/// The options of a table that is read.
+pub(super) const TABLE_OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        URL,
+        Kind::Text,
+        "address of the database: postgres://user:password@host:5432/database, with sslmode, sslrootcert and \
+         connect_timeout as libpq has them",
+    )
+    .required(),
+    OptionDef::new(PASSWORD, Kind::Text, "password, where url has none")
+        .secret()
+        .or_else("PGPASSWORD"),
+    OptionDef::new(TABLE, Kind::Text, "table or view to read, as name or schema.name").required(),
+];
+
+/// What the options of a table that is read say.
+///
+/// # Errors
+/// [`Error::Option`] for what can't be.
+pub(super) fn read_table_options(options: &Options) -> Result<(Address, TableName)> {
+    let address = Address::parse(options.text(URL)?, options.find_text(PASSWORD))?;
+    Ok((address, TableName::parse(TABLE, options.text(TABLE)?)?))
+}
+
 /// What the options of a sink say.
 #[derive(Clone, Debug)]
 pub(super) struct SinkSettings {
@@ -96,13 +128,8 @@ impl SinkSettings {
     /// [`Error::Option`] for what can't be.
     pub(super) fn new(options: &Options) -> Result<Self> {
         let address = Address::parse(options.text(URL)?, options.find_text(PASSWORD))?;
-        let key: Vec<String> = options
-            .find_text(KEY)
-            .map(|names| names.split(',').map(|name| name.trim().to_string()).collect())
-            .unwrap_or_default();
-        if key.iter().any(String::is_empty) {
-            return Err(Error::Option(format!("{KEY} has an empty name; write it as 'a, b'")));
-        }
+        let key = names(options, KEY)?;
+        let chunks_of = chunks_of(options, &key)?;
         let delete = options.find_text(DELETE).map(str::to_string);
         if delete.is_some() && key.is_empty() {
             return Err(Error::Option(format!("{DELETE} needs {KEY}, which says what to delete")));
@@ -125,7 +152,8 @@ impl SinkSettings {
             if side == name {
                 return Err(Error::Option(format!("{option} must be another table than {TABLE}")));
             }
-            let spec = TargetSpec { name: side, key: Vec::new(), delete: None, vectors };
+            let (key, chunks_of) = Default::default();
+            let spec = TargetSpec { name: side, key, delete: None, chunks_of, vectors };
             Ok(Some(spec))
         };
         let (rejected, late) = (side(REJECTED)?, side(LATE)?);
@@ -134,23 +162,50 @@ impl SinkSettings {
         {
             return Err(Error::Option(format!("{REJECTED} and {LATE} must be different tables")));
         }
-        let rows = TargetSpec { name, key, delete, vectors };
+        let rows = TargetSpec { name, key, delete, chunks_of, vectors };
         Ok(Self { address, rows, index, progress, rejected, late })
     }
 }
 
-/// The options that an address with those of a sink behind its `?` stands for:
+/// The names that an option lists.
+fn names(options: &Options, option: &str) -> Result<Vec<String>> {
+    let names = options.find_text(option).map(|names| names.split(','));
+    let names: Vec<String> = names.into_iter().flatten().map(|n| n.trim().to_string()).collect();
+    match names.iter().any(String::is_empty) {
+        true => Err(Error::Option(format!("{option} has an empty name; write it as 'a, b'"))),
+        false => Ok(names),
+    }
+}
+
+/// The columns that identify a document.
+fn chunks_of(options: &Options, key: &[String]) -> Result<Vec<String>> {
+    let documents = names(options, CHUNKS_OF)?;
+    let is_key = documents.iter().all(|name| key.contains(name) && name != CHUNK);
+    let has_all = key.len() == documents.len() + 1 && key.iter().any(|name| name == CHUNK);
+    match documents.is_empty() || is_key && has_all {
+        true => Ok(documents),
+        false => Err(Error::Option(format!(
+            "{CHUNKS_OF} = '{0}' needs {KEY} = '{0}, {CHUNK}'",
+            documents.join(", ")
+        ))),
+    }
+}
+
+/// The options that an address with some of these behind its `?` stands for:
 /// `postgres://user@host/database?table=docs&key=id`.
 ///
 /// # Errors
 /// [`Error::Option`] for an address that can't be.
-pub(super) fn options_of_address(address: &str) -> Result<Vec<(String, String)>> {
+pub(super) fn options_of_address(
+    address: &str,
+    options: &[OptionDef],
+) -> Result<Vec<(String, String)>> {
     let (_, given) = Address::parse_with_others(address, None)?;
-    let is_own = |key: &str| SINK_OPTIONS.iter().any(|option| option.key == key);
+    let is_own = |key: &str| options.iter().any(|option| option.key == key);
     if let Some((key, _)) =
         given.iter().find(|(key, _)| !is_own(key) || key == URL || key == PASSWORD)
     {
-        let known = SINK_OPTIONS.iter().map(|option| option.key);
+        let known = options.iter().map(|option| option.key);
         let known: Vec<_> = known.filter(|key| *key != URL && *key != PASSWORD).collect();
         return Err(Error::Option(format!(
             "the address has the setting '{}', which is none of {}",
@@ -182,20 +237,22 @@ mod tests {
         SinkSettings::new(&Options::read("a postgres sink", SINK_OPTIONS, &given)?)
     }
 
+    fn of_address(address: &str) -> Result<Vec<(String, String)>> {
+        options_of_address(address, SINK_OPTIONS)
+    }
+
     #[test]
     fn an_address_can_have_the_options_of_a_sink() {
-        let options =
-            options_of_address("postgres://me:p%40w@h/db?table=a%20b&sslmode=require&key=id")
-                .expect("options");
+        let options = of_address("postgres://me:p%40w@h/db?table=a%20b&sslmode=require&key=id")
+            .expect("options");
         let pairs: Vec<_> =
             options.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(
             pairs,
             [("url", "postgres://me:p%40w@h/db?sslmode=require"), ("table", "a b"), ("key", "id")]
         );
-        let error = options_of_address("postgres://me:hunter2@h/db?tabel=x")
-            .expect_err("unknown")
-            .to_string();
+        let error =
+            of_address("postgres://me:hunter2@h/db?tabel=x").expect_err("unknown").to_string();
         assert!(
             error.contains("'tabel', which is none of table, key") && !error.contains("hunter"),
             "{error}"
@@ -210,6 +267,8 @@ mod tests {
         };
         assert!(error(&[("delete", "gone")]).contains("delete needs key"));
         assert!(error(&[("key", "a,,b")]).contains("empty name"));
+        let chunks = [("key", "id"), ("chunks_of", "id")];
+        assert!(error(&chunks).contains("chunks_of = 'id' needs key = 'id, chunk_index'"));
         assert!(error(&[("late_table", "t")]).contains("another table than table"));
         let both = [("late_table", "x"), ("dead_letter_table", "x")];
         assert!(error(&both).contains("must be different tables"));

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field};
 use sembla_runtime::{Error, Result};
 
 use super::names::quoted;
+use super::provenance::comment_of;
 
 /// Components that pgvector stores in a `vector` and in a `halfvec`.
 const DIMENSION_MAX: usize = 16_000;
@@ -297,21 +298,6 @@ impl RowColumn {
         }
         Ok(Self { name: name.clone(), kind, pg, place, comment: comment_of(field) })
     }
-}
-
-/// What a field's metadata says of the model that made its vectors.
-fn comment_of(field: &Field) -> Option<String> {
-    let metadata = field.metadata();
-    let model = metadata.get("sembla.model")?;
-    let known = |key: &str, word: &str| {
-        metadata.get(key).map_or(String::new(), |value| format!(", {word} {value}"))
-    };
-    Some(format!(
-        "vectors of model {model}{}{}{}",
-        known("sembla.dimension", "dimension"),
-        known("sembla.precision", "precision"),
-        known("sembla.fingerprint", "fingerprint"),
-    ))
 }
 
 #[cfg(test)]

@@ -8,14 +8,17 @@
 
 mod chunks;
 mod embedder;
+mod estimate;
 mod export;
 mod figures;
 mod fresh;
 mod incremental;
+mod lock;
 mod manifest;
 mod output;
 mod pace;
 mod parts;
+mod runs;
 mod sample;
 mod schema;
 mod sink;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
+use sembla_runtime::failpoint;
 use sembla_sql::{ChunkSpec, Chunker, Progress};
 
 use crate::failure::{Failure, Result};
@@ -36,6 +40,7 @@ use crate::numbers::count;
 use crate::output::FileKind;
 use chunks::Chunking;
 use embedder::{Embedder, Pending};
+pub use estimate::{Estimate, estimate};
 use figures::Figures;
 pub use figures::{STAGE, Summary};
 use fresh::Known;
@@ -43,6 +48,7 @@ pub use incremental::{Changes, Cleanup, Incremental};
 use manifest::{Columns, Manifest};
 use output::{Output, OutputKind};
 use parts::{Layout, PartWriter};
+pub use runs::note_run;
 pub use sample::texts_of;
 use schema::{is_empty_object, schema};
 use sink::{SinkAddress, SinkPlace, SinkWriter};
@@ -252,6 +258,7 @@ impl EmbedJob {
             OutputKind::Rows(kind) => export::rows(&work, kind, cancel)?,
             OutputKind::Npy => export::npy(&work, &request.output_column, cancel)?,
         }
+        reached("embed.joined")?;
         work.publish(&output)?;
         let mut summary = figures.summary(&output.path);
         summary.changes = changes;
@@ -420,6 +427,11 @@ fn manifest(
     };
     let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
     Manifest::new(columns, model.info(), &files)
+}
+
+/// A place where a test can end the process.
+fn reached(name: &str) -> Result<()> {
+    failpoint::hit(name).map_err(|error| Failure::other(error.to_string()))
 }
 
 /// How a run that was cancelled can be resumed.

@@ -22,6 +22,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::manifest::Manifest;
+use super::reached;
 use super::work::Work;
 use crate::failure::{Failure, Result, one_line};
 use crate::whole_file::{finish, unfinished, write_whole_in_work};
@@ -166,6 +167,7 @@ impl<'a> PartWriter<'a> {
         let path = self.work.part(self.work.parts);
         let file = part.writer.into_inner().map_err(|error| self.failed(error))?;
         finish(&file, &path)?;
+        reached("embed.part")?;
         self.work.parts += 1;
         self.work.rows += part.rows;
         Ok(())

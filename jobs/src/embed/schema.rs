@@ -1,5 +1,5 @@
-//! The columns of the output: those of the input that are kept, those of chunks, the hash of the text
-//! where only changes are embedded, and the vectors.
+//! The columns of the output: those of the input that are kept, those of chunks, the hash of the
+//! text where only changes are embedded, and the vectors.
 
 use std::sync::Arc;
 

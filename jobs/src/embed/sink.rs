@@ -57,7 +57,8 @@ impl SinkAddress {
     /// An address with options that can't be, and requests that only files can meet.
     pub(super) fn of(request: &EmbedRequest) -> Result<Option<Self>> {
         let address = request.output.to_string_lossy();
-        let Some((connector, options)) = sink_of_address(&address).map_err(failed)? else {
+        let Some((connector, options)) = sink_of_address(&address, Vec::new()).map_err(failed)?
+        else {
             return Ok(None);
         };
         let shown = shown(&request.output);

@@ -18,9 +18,11 @@ use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use super::lock::{LOCK, lock};
 use super::manifest::Manifest;
 use super::output::{Output, OutputKind};
 use super::parts::damaged;
+use super::reached;
 use crate::failure::{Failure, Result};
 use crate::whole_file::{sync_parent, unfinished, write_whole_in_work};
 
@@ -142,8 +144,10 @@ impl Work {
             if let Some(ids) = output.ids().filter(|_| self.joined_ids().exists()) {
                 fs::rename(self.joined_ids(), &ids).map_err(|e| Failure::file(&ids, &e))?;
             }
+            reached("embed.publish.before")?;
             fs::rename(self.joined(), &output.path).map_err(fail)?;
         }
+        reached("embed.publish.after")?;
         sync_parent(&output.path)?;
         remove(&self.folder)
     }
@@ -177,7 +181,6 @@ impl Work {
 
 const MANIFEST: &str = "manifest.json";
 const PARTS: &str = "parts";
-const LOCK: &str = "lock";
 const JOINED: &str = "joined";
 const JOINED_IDS: &str = "joined.ids";
 /// The earlier output that a folder of parts replaces.
@@ -306,19 +309,6 @@ fn empty(folder: &Path) -> Result<()> {
         fs::remove_file(path).map_err(|error| Failure::file(path, &error))?;
     }
     Ok(())
-}
-
-/// Takes the folder for this process.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(|error| Failure::file(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Failure::user(format!("another process is working in {}", folder.display())))
-        }
-        Err(fs::TryLockError::Error(error)) => Err(Failure::file(&path, &error)),
-    }
 }
 
 /// The manifest of the folder; `None` when the run was killed before it wrote one.

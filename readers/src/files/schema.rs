@@ -19,6 +19,8 @@ const ITEM: &str = "item";
 /// What the keys of a column's metadata begin with that stay, if all files say the same: where
 /// vectors come from.
 const SAYS: &str = "sembla.";
+/// The key of the model's name.
+const MODEL: &str = "sembla.model";
 
 /// The columns of one file.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,12 @@ pub fn unite(files: &[FileColumns<'_>]) -> Result<Schema> {
                 columns.push((column, file.name));
                 continue;
             };
-            known.metadata_mut().retain(|key, value| field.metadata().get(key) == Some(value));
+            let says = known.metadata_mut();
+            says.retain(|key, value| field.metadata().get(key) == Some(value));
+            // Without a model the rest says nothing.
+            if !says.contains_key(MODEL) {
+                says.clear();
+            }
             let both = wider(known.data_type(), &found).ok_or_else(|| {
                 Error::Data(format!(
                     "files disagree on the column '{}': it is {} in '{first}', but {} in '{}'; read them separately, or cast one",

@@ -2,7 +2,8 @@
 //!
 //! A source is a table of the session too ([`table`]), so that a query names it like any other;
 //! what a query reads of it is in [`read`] (files) and [`bounded`] (what reads by itself). A sink
-//! is written by `INSERT INTO` only. Opening connections belongs to the connectors, running
+//! is written by `INSERT INTO` only. Tables of a store, such as PostgreSQL's, are in [`elsewhere`].
+//! Opening connections belongs to the connectors, running
 //! pipelines to the runtime.
 //!
 //! - *Invariant:* a definition is whole and consistent, its options too; [`statements`] rejects all
@@ -15,12 +16,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 mod bounded;
 pub(crate) mod columns;
+mod conditions;
+mod elsewhere;
 mod read;
 mod sink;
 mod source;
 pub(crate) mod source_files;
 mod table;
 
+pub(crate) use elsewhere::StoredTables;
 pub(crate) use sink::SinkDef;
 pub(crate) use source::{SourceColumn, SourceDef};
 pub(crate) use table::{SinkTable, StreamTable};

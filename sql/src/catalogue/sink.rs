@@ -127,7 +127,8 @@ impl SinkDef {
         )
     }
 
-    fn error(&self, error: Error) -> SqlError {
+    /// An error with the name of the sink.
+    pub(crate) fn error(&self, error: Error) -> SqlError {
         SqlError::of("sink", &self.name, error)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod calls;
 mod external;
 mod guarded;
 mod images;
+mod job_runs;
 mod notices;
 mod parquet;
 mod provider;
@@ -38,6 +39,8 @@ use crate::query::QueryScope;
 pub(crate) use calls::as_names;
 pub(crate) use external::ExternalFiles;
 pub(crate) use images::register as register_images;
+pub use job_runs::JOB_RUNS_FILE;
+pub(crate) use job_runs::register as register_job_runs;
 pub use notices::Notices;
 pub use provider::FilesTable;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
@@ -15,11 +15,9 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Query, TableFactor, Value, ValueWithSpan,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::comparable::comparable;
+use super::condition::condition;
 use super::inputs::{GivenColumns, Resolver, shown};
 use crate::SqlError;
 use crate::columns::by_name::is_vector;
@@ -28,9 +26,11 @@ use crate::engine::Models;
 use crate::engine::indexes::table::IndexTable;
 use crate::engine::indexes::{Index, stored_vectors};
 use crate::findings::declaration_of;
+use crate::functions::runs_model;
 use crate::relations::declaration::{Declaration, InputDef, Planning};
 use crate::relations::options::{OptionDef, OptionKind, OptionValues};
 use crate::relations::roles::InputTypes;
+use crate::relations::row_filter::RowFilter;
 use crate::relations::{FindingNode, Input, named};
 use crate::syntax::names::{name_of, nearest};
 
@@ -81,16 +81,6 @@ impl RelationPlanner for FindingPlanner {
 /// What DataFusion says.
 pub(crate) fn register(context: &SessionContext, models: &Arc<Models>) -> Result<()> {
     context.register_relation_planner(Arc::new(FindingPlanner { models: Arc::clone(models) }))
-}
-
-/// A text that is one expression.
-fn parse_condition(text: &str) -> std::result::Result<SqlExpr, SqlError> {
-    let parsed = Parser::new(&GenericDialect {}).try_with_sql(text).and_then(|mut parser| {
-        let expr = parser.parse_expr()?;
-        parser.expect_token(&Token::EOF)?;
-        Ok(expr)
-    });
-    parsed.map_err(|error| DataFusionError::SQL(Box::new(error), None).into())
 }
 
 /// What a finding is called with, sorted by what it is.
@@ -283,7 +273,13 @@ impl Call {
         let embed = context.context_provider().get_function_meta("embed");
         let embed = embed
             .ok_or_else(|| DataFusionError::Internal("the function embed is missing".into()))?;
-        let index = self.index(context)?;
+        let mut index = self.index(context)?;
+        let mut filter = None;
+        if let (Some(known), Some(condition)) = (&index, &self.filter) {
+            filter = self.index_filter(known, condition, context)?;
+            // What needs more than a row is asked of the rows as a table.
+            index = index.filter(|_| filter.is_some());
+        }
         let mut default_model = match index.as_ref().and_then(|index| index.model()) {
             Some(model) => model.to_string(),
             None => models.default_name(),
@@ -315,7 +311,9 @@ impl Call {
         let names =
             self.columns.iter().filter_map(|(option, given)| Some((*option, name_in(given)?)));
         let names: Vec<(&'static str, String)> = names.collect();
-        let planning = Planning { name, options, inputs: &types, names: &names, models, index };
+        let (inputs_types, names) = (types.as_slice(), names.as_slice());
+        let planning =
+            Planning { name, options, inputs: inputs_types, names, models, index, filter };
         let finding = (self.declaration.plan)(&planning).map_err(|error| self.with_name(error))?;
         FindingNode::new(self.declaration, finding, inputs, self.options)
     }
@@ -331,9 +329,27 @@ impl Call {
         if index.is_some() && !self.declaration.takes_index {
             return Ok(None);
         }
-        // What is asked of some of the rows is found by comparing those.
-        let of_some = self.filter.is_some() || self.names.iter().any(|name| name == "partition_by");
-        Ok(index.filter(|_| !of_some))
+        // Groups, and the documents of some of the rows, are found by comparing rows.
+        let given = |option: &str| self.names.iter().any(|name| name == option);
+        let by_rows = given("partition_by") || self.filter.is_some() && given("group_by");
+        Ok(index.filter(|_| !by_rows))
+    }
+
+    /// The filter on the rows of an index; the error of one that needs more than a row.
+    fn index_filter(
+        &self,
+        index: &Index,
+        filter: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<Arc<RowFilter>>> {
+        let input = self.declaration.inputs.first().map_or("", |input| input.name);
+        let schema = DFSchema::try_from_qualified_schema(input, &index.schema)?;
+        let condition = condition(self.declaration.name, filter, &schema, context)?;
+        // Models run once for all rows, where they can be stopped.
+        if condition.exists(|part| Ok(runs_model(part)))? {
+            return Ok(None);
+        }
+        Ok(RowFilter::new(condition, &Arc::new(schema)).ok().map(Arc::new))
     }
 
     /// The query of an input, its columns qualified by the input's name.
@@ -377,30 +393,14 @@ impl Call {
         }
     }
 
-    /// The rows of an input that meet a condition, which is an expression or the text of one.
+    /// The rows of an input that meet a condition.
     fn filtered(
         &self,
         plan: LogicalPlan,
         filter: &SqlExpr,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let condition = match filter {
-            SqlExpr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => {
-                parse_condition(text).map_err(|error| {
-                    self.mistake(format!(
-                        "filter must be a condition such as price > 10, got '{text}': {error}"
-                    ))
-                })?
-            }
-            expression => expression.clone(),
-        };
-        let condition = context.sql_to_expr(condition, plan.schema())?;
-        let data_type = condition.get_type(plan.schema())?;
-        if !matches!(data_type, DataType::Boolean | DataType::Null) {
-            return Err(self.mistake(format!(
-                "filter must be a condition such as price > 10, got {filter}, which is {data_type}"
-            )));
-        }
+        let condition = condition(self.declaration.name, filter, plan.schema(), context)?;
         LogicalPlanBuilder::from(plan).filter(condition)?.build()
     }
 

@@ -7,6 +7,7 @@ mod arguments;
 mod column_looks;
 mod column_names;
 mod comparable;
+mod condition;
 mod copy;
 mod findings;
 mod from_items;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::finding::Finding;
 use super::options::{OptionDef, OptionKind, OptionValue, OptionValues};
 use super::roles::InputTypes;
+use super::row_filter::RowFilter;
 use crate::SqlError;
 use crate::engine::Models;
 use crate::engine::indexes::Index;
@@ -96,6 +97,8 @@ pub(crate) struct Planning<'a> {
     pub(crate) models: &'a Models,
     /// The index that stands in the place of the first input, if one does.
     pub(crate) index: Option<&'a Arc<Index>>,
+    /// What its rows have to meet, if something.
+    pub(crate) filter: Option<Arc<RowFilter>>,
 }
 
 /// A finding: what it takes, and how it is made.

@@ -19,6 +19,7 @@ mod node;
 pub(crate) mod online;
 pub(crate) mod options;
 pub(crate) mod roles;
+pub(crate) mod row_filter;
 mod run;
 mod stream_node;
 pub(crate) mod table;

@@ -164,6 +164,9 @@ impl PartialEq for FindingNode {
         self.declaration.name == other.declaration.name
             && self.options == other.options
             && self.inputs == other.inputs
+            // An index and the filter on its rows are in the finding.
+            && (matches!(self.inputs.first(), Some(Some(_)))
+                || Arc::ptr_eq(&self.finding, &other.finding))
     }
 }
 

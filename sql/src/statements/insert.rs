@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::dataframe::DataFrame;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Insert, ObjectName, Query, Statement as SqlStatement, TableObject,
 };
 
-use super::Outcome;
+use super::{Outcome, counted, to_sink};
 use crate::SqlError;
 use crate::catalogue::SinkDef;
 use crate::engine::Connection;
 use crate::error::arrow_error;
 use crate::planning::{self, Known};
-use crate::streams::StreamPlan;
+use crate::streams::{StreamPlan, into_sink, reads_stream};
 use crate::syntax::folded;
 
 /// `[EXPLAIN] INSERT INTO sink [(columns)] query`.
@@ -68,17 +69,42 @@ impl Insertion {
         planning::place(&mut statement, &Known::of(connection))?;
         let state = connection.context.state();
         let plan = state.statement_to_plan(statement).await?;
+        if sink.kind.takes_batches() && !reads_stream(&plan)? {
+            let plan = into_sink(plan, &sink, &columns)?;
+            return Self::batch(connection, DataFrame::new(state, plan), &sink, is_explained).await;
+        }
         let model = connection.models.default_name();
         let plan = StreamPlan::new(state, plan, sink, &columns, &model).await?;
         if !is_explained {
             return Ok(Outcome::Stream(Box::new(plan)));
         }
-        let (parts, words): (Vec<String>, Vec<String>) = plan.explain().into_iter().unzip();
-        let columns: [(&str, ArrayRef); 2] = [
-            ("part", Arc::new(StringArray::from(parts))),
-            ("plan", Arc::new(StringArray::from(words))),
-        ];
-        let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
-        Ok(Outcome::Rows(connection.context.read_batch(rows)?))
+        explained(connection, plan.explain())
     }
+
+    /// Writes the rows of a static query, or tells what would be written.
+    async fn batch(
+        connection: &Connection,
+        rows: DataFrame,
+        sink: &SinkDef,
+        is_explained: bool,
+    ) -> Result<Outcome, SqlError> {
+        if is_explained {
+            let plan = rows.logical_plan().display_indent().to_string();
+            let lines = [("rows", plan), ("sink", sink.describe())];
+            return explained(connection, lines.map(|(part, words)| (part.into(), words)).into());
+        }
+        let rows = to_sink::write(rows, sink).await?;
+        Ok(Outcome::Done(format!("{} written to sink '{}'", counted(rows), sink.name)))
+    }
+}
+
+/// The lines of an EXPLAIN: a part of what is explained, and its words.
+fn explained(connection: &Connection, lines: Vec<(String, String)>) -> Result<Outcome, SqlError> {
+    let (parts, words): (Vec<String>, Vec<String>) = lines.into_iter().unzip();
+    let columns: [(&str, ArrayRef); 2] = [
+        ("part", Arc::new(StringArray::from(parts))),
+        ("plan", Arc::new(StringArray::from(words))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).map_err(|error| arrow_error(&error))?;
+    Ok(Outcome::Rows(connection.context.read_batch(rows)?))
 }

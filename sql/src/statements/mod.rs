@@ -9,7 +9,13 @@ pub(crate) mod insert;
 pub(crate) mod models;
 pub(crate) mod prepared;
 pub(crate) mod streams;
+pub(crate) mod to_sink;
 pub(crate) mod train;
+
+/// A number of rows for people.
+fn counted(rows: usize) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
+}
 
 /// What came of a statement.
 pub enum Outcome {

@@ -65,21 +65,27 @@ impl BoundPlan {
         let rows = collect(plan, Arc::new(context)).await?;
         rows.into_iter()
             .filter(|batch| batch.num_rows() > 0)
-            .map(|batch| self.as_declared(&batch))
+            .map(|batch| as_declared(&self.schema, &batch))
             .collect()
     }
+}
 
-    /// A batch under the logical schema, whose fields can differ in name and nullability.
-    fn as_declared(&self, batch: &RecordBatch) -> Result<RecordBatch, SqlError> {
-        let columns = self.schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-            match column.data_type() == field.data_type() {
-                true => Ok(Arc::clone(column)),
-                false => arrow::compute::cast(column, field.data_type()),
-            }
-        });
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|e| arrow_error(&e))?;
-        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| arrow_error(&error))
-    }
+/// A batch under the logical schema, whose fields can differ in name and nullability.
+///
+/// # Errors
+/// When arrow can't cast a column.
+pub(crate) fn as_declared(
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<RecordBatch, SqlError> {
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => arrow::compute::cast(column, field.data_type()),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|e| arrow_error(&e))?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| arrow_error(&error))
 }
 
 /// A state that plans for one partition, so that rows keep their order, and without filters that

@@ -271,7 +271,7 @@ impl StreamPlan {
 }
 
 /// The query with the sink's columns: by position, or by the names of the statement.
-fn into_sink(
+pub(crate) fn into_sink(
     plan: LogicalPlan,
     sink: &SinkDef,
     columns: &[String],

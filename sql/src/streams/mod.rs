@@ -29,5 +29,8 @@ mod stages;
 mod static_tables;
 mod traced;
 
+pub(crate) use bound::as_declared;
 pub use insert::StreamPlan;
+pub(crate) use insert::into_sink;
+pub(crate) use scans::reads_stream;
 pub(crate) use settings::StreamSettings;

@@ -16,7 +16,7 @@ use crate::catalogue::{SourceDef, StreamTable};
 ///
 /// # Errors
 /// What walking the plan says.
-pub(super) fn reads_stream(plan: &LogicalPlan) -> Result<bool, SqlError> {
+pub(crate) fn reads_stream(plan: &LogicalPlan) -> Result<bool, SqlError> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |=

@@ -161,3 +161,40 @@ fn a_server_that_is_away_for_a_while_is_waited_for() {
     let rows = server.sql(&database, "SELECT count(*), count(DISTINCT id) FROM docs");
     assert_eq!(rows, format!("{ROWS}|{ROWS}"));
 }
+
+#[test]
+fn a_document_that_became_shorter_leaves_no_chunks() {
+    let (server, place) = (Postgres::shared(), Place::new());
+    let database = server.database();
+    let output = format!(
+        "{}?table=chunks&key=id,chunk_index&chunks_of=id&progress_table=p",
+        server.url(&database)
+    );
+    let night = |sentences: [usize; 3]| {
+        let line = |(id, count): (usize, &usize)| {
+            format!("{id},{}\n", "A sentence about a card that was lost. ".repeat(*count))
+        };
+        let lines = sentences.iter().enumerate().map(line).collect::<String>();
+        place.write("in.csv", &format!("id,text\n{lines}"));
+        // Commits that end within a document.
+        embed(&place, &output, &["--chunk", "sentence:24:0"]).ok();
+        server.sql(
+            &database,
+            "SELECT id, count(*), max(chunk_index) + 1 FROM chunks GROUP BY id ORDER BY id",
+        )
+    };
+    let counts = |text: &str| -> Vec<[usize; 2]> {
+        let numbers = |line: &str| {
+            line.split('|').skip(1).map(|n| n.parse().expect("a number")).collect::<Vec<_>>()
+        };
+        text.lines().map(|line| numbers(line).try_into().expect("two")).collect()
+    };
+    let long = counts(&night([2000, 900, 40]));
+    assert!(long.iter().all(|[count, last]| count == last) && long[0][0] > 500, "{long:?}");
+    let short = counts(&night([700, 900, 2]));
+    assert!(short.iter().all(|[count, last]| count == last), "{short:?}");
+    assert!(
+        short[0][0] < long[0][0] && short[1] == long[1] && short[2][0] < long[2][0],
+        "{short:?}"
+    );
+}

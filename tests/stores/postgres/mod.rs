@@ -1,5 +1,6 @@
 //! Tables of a real PostgreSQL server.
 
+mod batch;
 mod embed;
 mod mistakes;
 mod streams;

@@ -27,7 +27,15 @@ fn a_kill_at_any_failpoint_changes_no_table() {
     let golden = digest(server, &database, "golden");
     assert!(golden.starts_with(&format!("{FEW}|{FEW}|")), "{golden}");
     let own = |name: &&&str| {
-        let others = ["kafka.", "files.", "chroma.", "state.", "pipeline.window", "pipeline.drain"];
+        let others = [
+            "embed.",
+            "kafka.",
+            "files.",
+            "chroma.",
+            "state.",
+            "pipeline.window",
+            "pipeline.drain",
+        ];
         !others.iter().any(|other| name.starts_with(other))
     };
     let mut reached = BTreeSet::new();

@@ -5,17 +5,24 @@
 //!   gone with the session, and nobody has seen it.
 //! - *Invariant:* of rows with one key that are staged together, the last one counts.
 
+mod statements;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use sembla_runtime::{Error, Result};
 
+use self::statements::{index_name, stale_chunks};
 use crate::postgres::address::Address;
 use crate::postgres::catalogue::{self, Found, TableColumn};
 use crate::postgres::encode::copy_of;
 use crate::postgres::failure::{explain, explain_commit};
 use crate::postgres::names::{TableName, literal, quoted, quoted_list};
+use crate::postgres::provenance::different;
 use crate::postgres::types::{PgType, RowColumn, VectorType};
 use crate::postgres::wire::{Session, WireError, WireResult};
+
+/// The column that numbers the chunks of a document.
+pub(in crate::postgres) const CHUNK: &str = "chunk_index";
 
 /// The column of the staged rows that numbers them.
 const NUMBER: &str = "sembla_number";
@@ -29,6 +36,9 @@ pub(in crate::postgres) struct TargetSpec {
     pub(in crate::postgres) key: Vec<String>,
     /// The boolean column that says that a row with this key goes away.
     pub(in crate::postgres) delete: Option<String>,
+    /// The columns of the key that identify a document, where the rows are chunks of some; chunks
+    /// behind the last one that is written go away.
+    pub(in crate::postgres) chunks_of: Vec<String>,
     /// How vectors are stored in a table that is made.
     pub(in crate::postgres) vectors: VectorType,
 }
@@ -348,6 +358,13 @@ impl Target {
                     column.pg
                 )));
             };
+            let comments = column.comment.as_deref().zip(own.comment.as_deref());
+            if let Some((new, old)) = comments.and_then(|(new, old)| different(new, old)) {
+                return Err(Error::Option(format!(
+                    "column '{name}' of table {table} has vectors of model '{old}', and the rows have those of '{new}'; \
+                     write to another table, or empty this one and drop its comment (COMMENT ON COLUMN … IS NULL)"
+                )));
+            }
             match own.pg.filter(|own| column.kind.fits(*own)) {
                 Some(fitting) => column.pg = fitting,
                 None => return Err(Error::Option(misfit(table, column, own))),
@@ -418,6 +435,7 @@ impl Target {
             ));
             stays = format!(" AND {gone} IS NOT TRUE");
         }
+        statements.extend(stale_chunks(&table, &staging, &self.spec.chunks_of));
         let changed = self.columns.iter().filter(|column| !self.spec.key.contains(&column.name));
         let changed: Vec<_> =
             changed.map(|column| format!("{0} = EXCLUDED.{0}", quoted(&column.name))).collect();
@@ -461,13 +479,6 @@ fn misfit(table: &TableName, column: &RowColumn, own: &TableColumn) -> String {
         "column '{name}' of table {table} is {}, and the rows have {}; {help}",
         own.shown, column.pg
     )
-}
-
-/// The name of an index, cut to what PostgreSQL keeps.
-fn index_name(table: &str, column: &str, method: &str) -> String {
-    const TABLE_BYTES: usize = 24;
-    let cut = |text: &str| text[..text.floor_char_boundary(TABLE_BYTES)].to_string();
-    format!("{}_{}_{method}", cut(table), cut(column))
 }
 
 fn unprepared() -> Error {

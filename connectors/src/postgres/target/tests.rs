@@ -11,6 +11,7 @@ fn target(key: &[&str], delete: Option<&str>) -> Result<Target> {
         name: TableName::parse("table", "docs").expect("a name"),
         key: key.iter().map(|key| key.to_string()).collect(),
         delete: delete.map(str::to_string),
+        chunks_of: Vec::new(),
         vectors: VectorType::Vector,
     };
     let item = Arc::new(Field::new("item", DataType::Float32, true));
@@ -25,7 +26,7 @@ fn target(key: &[&str], delete: Option<&str>) -> Result<Target> {
 fn there(name: &str, type_name: &str, modifier: i64) -> TableColumn {
     let pg = PgType::named(type_name, modifier);
     let shown = pg.map_or(type_name.into(), |pg| pg.to_string());
-    TableColumn { name: name.into(), pg, shown, is_required: false }
+    TableColumn { name: name.into(), pg, shown, modifier, is_required: false, comment: None }
 }
 
 #[test]

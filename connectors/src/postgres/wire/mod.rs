@@ -1,5 +1,5 @@
 //! A client of PostgreSQL's protocol (version 3): logging in, statements with parameters as text,
-//! and COPY of rows to the server, which is all that a sink needs of it.
+//! and COPY of rows to the server and back, which is all that sinks and tables need of it.
 //!
 //! - *Invariant:* a session whose answer was not read to its end takes no further statement, so an
 //!   answer never belongs to another question.
@@ -113,6 +113,29 @@ impl Session {
         }
         self.is_asking = false;
         Ok(())
+    }
+
+    /// Begins a `COPY … TO STDOUT`, whose bytes [`Self::copied`] gives.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(super) async fn copy_out(&mut self, sql: &str) -> Result<()> {
+        self.begin()?;
+        let mut frames = Frames::default();
+        frames.simple(sql)?;
+        self.send(frames.bytes()).await?;
+        match self.until(b'H').await? {
+            Some(_) => Ok(()),
+            None => Err(WireError::Protocol("no rows for a COPY".into())),
+        }
+    }
+
+    /// The next bytes of a COPY; `None` after the last ones.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(super) async fn copied(&mut self) -> Result<Option<bytes::Bytes>> {
+        self.until(b'd').await
     }
 
     /// Says good-bye; the server would notice by itself, but log it.

@@ -9,12 +9,14 @@ use sembla_operators::{UnitVectors, neighbours};
 
 use super::hits::{self, GROUP_BY};
 use super::indexed_documents::IndexedDocuments;
+use super::wanted_rows::WantedRows;
 use crate::SqlError;
 use crate::columns::provenance::different;
 use crate::engine::indexes::{Contents, Index};
 use crate::relations::declaration::Planning;
 use crate::relations::finding::{Emit, Finding, FindingHost, Found};
 use crate::relations::roles::{InputTypes, column};
+use crate::relations::row_filter::RowFilter;
 use crate::relations::table::Table;
 use crate::syntax::names::columns_hint;
 
@@ -27,6 +29,8 @@ struct Search {
     top_k: usize,
     expansion: usize,
     min_score: f32,
+    /// What rows have to meet, if something.
+    filter: Option<Arc<RowFilter>>,
     /// The column of the index with the document of a row, and how many chunks of each document
     /// are wanted.
     documents: Option<(usize, usize)>,
@@ -66,6 +70,7 @@ pub(crate) fn plan(
         top_k: options.count("top_k").unwrap_or(1),
         expansion: options.count("expansion").unwrap_or(SEARCH_EXPANSION),
         min_score: neighbours::check_threshold(options.number("threshold").unwrap_or(-1.0))?,
+        filter: planning.filter.clone(),
         documents: documents(planning, index)?,
     }))
 }
@@ -110,13 +115,11 @@ impl Finding for Search {
         if !(0..vectors.rows()).any(|row| vectors.has_direction(row)) {
             return Ok(());
         }
+        let wanted = WantedRows::of(&contents, self.filter.as_deref(), self.expansion, host)?;
         for (start, some) in hits::chunks(queries, QUERIES_TOGETHER) {
             let vectors = queries.vectors().select(&some);
-            let is_row = contents.is_row();
-            let is_row = is_row.as_ref().map(|is_row| is_row as &(dyn Fn(u64) -> bool + Sync));
-            let graph = &contents.vectors;
             let search = |vectors: &UnitVectors, k: usize| {
-                graph.search_among(vectors, k, self.expansion, is_row, host)
+                wanted.search(&contents, vectors, (k, self.expansion), host)
             };
             let found = match self.documents {
                 Some((column, chunks)) => {

@@ -10,3 +10,4 @@ pub(super) mod retrieve_rerank;
 pub(super) mod semantic_join;
 pub(super) mod semantic_search;
 pub(super) mod text_search;
+mod wanted_rows;

@@ -11,13 +11,13 @@ use datafusion::sql::sqlparser::ast::{
     Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Truncate, Update,
 };
 
-use super::{counted, files, pool, read, with_host};
+use super::{files, pool, read, with_host};
 use crate::SqlError;
 use crate::columns::VECTORS_COLUMN;
 use crate::columns::provenance::different;
 use crate::engine::Connection;
 use crate::engine::indexes::{Change, Changed, Index, READING_OPTIONS, provenance_of};
-use crate::statements::Outcome;
+use crate::statements::{Outcome, counted};
 use crate::syntax::folded;
 use crate::syntax::names::nearest;
 

@@ -26,7 +26,7 @@ use crate::engine::Connection;
 use crate::engine::indexes::{Changed, Index, Indexes, READING_OPTIONS, provenance_of};
 use crate::findings::search::index_rows;
 use crate::query::{QueryHost, blocking};
-use crate::statements::Outcome;
+use crate::statements::{Outcome, counted};
 use crate::syntax::CreateIndex;
 use crate::{SqlError, planning};
 
@@ -306,11 +306,6 @@ fn with_host<T>(connection: &Connection, work: impl FnOnce(&QueryHost) -> T) -> 
     let context = connection.context.task_ctx();
     let host = QueryHost::new("the index", &context, || false);
     blocking(|| work(&host))
-}
-
-/// A number of rows for people.
-fn counted(rows: usize) -> String {
-    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 fn unknown(name: &str) -> SqlError {
