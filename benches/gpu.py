@@ -155,14 +155,14 @@ def weights(model):
 
 def peer(model, device, runs, *files):
     try:
-        import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         print(f"sentence-transformers is not installed: {error}", file=sys.stderr)
         sys.exit(1)
     on_gpu = device != "cpu"
-    arguments = {"torch_dtype": torch.float16} if on_gpu else {}
-    encoder = SentenceTransformer(model, device=device.split(",")[0], model_kwargs=arguments)
+    encoder = SentenceTransformer(model, device=device.split(",")[0])
+    if on_gpu:
+        encoder.half()
     encoder.max_seq_length = 512
     for file in files:
         lines = pathlib.Path(file).read_text().splitlines()
