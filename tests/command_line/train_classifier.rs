@@ -215,6 +215,10 @@ fn a_statement_trains_a_model_that_the_next_one_uses() {
         fs::read(place.path(name).join("classifier/model.safetensors")).expect("a head")
     };
     assert_eq!(head("intents"), head("other"));
+    let again = create.replacen("MODEL", "MODEL IF NOT EXISTS", 1);
+    let run = place.run(&["sql", &format!("{again}; SELECT classify('a card', 'intents')")]);
+    let said = format!("{}{}", run.out, run.err);
+    assert!(run.code == 0 && said.contains("is in ./intents already"), "{said}");
     let message = place.run(&["sql", create]).fails(2);
     assert!(message.contains("intents exists; CREATE OR REPLACE MODEL replaces it"), "{message}");
     place.run(&["sql", &create.replacen("CREATE", "CREATE OR REPLACE", 1)]).ok();
@@ -256,4 +260,24 @@ fn a_statement_that_cannot_train_is_refused_in_one_line() {
     place.write("p.sql", &format!("CREATE MODEL m WITH (task = 'classify') AS {all};"));
     let run = place.run(&["run", "p.sql"]);
     assert!(run.code == 2 && run.err.contains("run it with sembla sql"), "{}", run.err);
+}
+
+#[test]
+fn images_are_classified_where_the_base_takes_them() {
+    let place = Place::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/fixtures");
+    let clip = fixtures.join("clip").display().to_string();
+    let from = format!(
+        "FROM read_images('{}/images/*.{{png,jpg}}') WHERE error IS NULL",
+        fixtures.display()
+    );
+    let data = format!("SELECT bytes AS image, format AS label {from}");
+    let run = place.run(&args(&clip, "mine", &["--data", &data]));
+    assert!(run.code == 0 && run.err.contains("mine: 2 labels from "), "{}", run.err);
+    let sql = format!(
+        "SELECT DISTINCT classify(bytes, './mine')['label'] IN ('PNG', 'JPEG') AS known {from}"
+    );
+    assert_eq!(place.run(&["sql", "--format", "csv", &sql]).ok(), "known\ntrue\n");
+    let message = place.run(&["sql", "SELECT classify('a text', './mine')"]).fails(2);
+    assert!(message.contains("was trained on images, not on texts"), "{message}");
 }

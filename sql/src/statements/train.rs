@@ -39,7 +39,13 @@ pub(crate) async fn create(
                 .into(),
         )
     })?;
-    let planned = blocking(|| trainer.plan(&name, &options, or_replace))?;
+    let planned = blocking(|| trainer.plan(&name, &options, or_replace || if_not_exists))?;
+    if if_not_exists && !or_replace && planned.target().is_dir() {
+        // An earlier session has made it.
+        register(connection, &name, planned.as_ref())?;
+        let target = planned.target();
+        return Ok(Outcome::Done(format!("model '{name}' is in {} already", target.display())));
+    }
     let query = DfStatement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     // Both are planned before one of them is read.
     let data = frame(connection, query).await?;
