@@ -48,6 +48,7 @@ fn tables(place: &Place) {
     let (mut sts, mut pairs) =
         ("sentence1,sentence2,score\n".to_string(), "text1,text2,label\n".to_string());
     let mut clustering = "text,label\n".to_string();
+    let mut classify = "text,label,split\n".to_string();
     let (mut rerank, mut bitext) =
         ("query,document,label\n".to_string(), "sentence1,sentence2\n".to_string());
     for (number, (label, texts)) in SUBJECTS.iter().enumerate() {
@@ -62,6 +63,8 @@ fn tables(place: &Place) {
             );
             pairs += &format!("{text},{next},1\n{text},{},0\n", others[place]);
             clustering += &format!("{text},{label}\n");
+            let split = if place % 2 == 0 { "train" } else { "test" };
+            classify += &format!("{text},{label},{split}\n");
             rerank += &format!("{label},{text},1\n{label},{},0\n", others[place]);
             bitext += &format!("{text},{text} today\n");
         }
@@ -70,6 +73,7 @@ fn tables(place: &Place) {
         ("sts.csv", sts),
         ("pairs.csv", pairs),
         ("clustering.csv", clustering),
+        ("classify.csv", classify),
         ("rerank.csv", rerank),
         ("bitext.csv", bitext),
     ] {
@@ -87,7 +91,7 @@ fn suite(place: &Place) {
     );
     place.write("qrels.csv", "query_id,corpus_id,score\n1,a,1\n2,b,2\n");
     let mut text = String::new();
-    for kind in ["sts", "pairs", "clustering", "rerank", "bitext"] {
+    for kind in ["sts", "pairs", "clustering", "classify", "rerank", "bitext"] {
         text +=
             &format!("[[task]]\nname = \"my {kind}\"\nkind = \"{kind}\"\ndata = \"{kind}.csv\"\n");
     }
@@ -118,6 +122,7 @@ fn a_suite_ranks_models_and_every_form_says_the_same() {
             "my sts",
             "my pairs",
             "my clustering",
+            "my classify",
             "my rerank",
             "my bitext",
             "retrieval",
@@ -134,11 +139,11 @@ fn a_suite_ranks_models_and_every_form_says_the_same() {
         column.as_primitive::<arrow::datatypes::Float64Type>().value(0)
     };
     // Subjects that share a word are easy to tell apart.
-    for name in ["my sts", "my pairs", "my rerank", "my bitext", "retrieval"] {
+    for name in ["my sts", "my pairs", "my classify", "my rerank", "my bitext", "retrieval"] {
         assert!((0.6..=1.0).contains(&score(name)), "{name} {}", score(name));
     }
-    let scores: f64 = names[2..8].iter().map(|name| score(name)).sum();
-    assert!((score("average") - scores / 6.0).abs() < 1e-12);
+    let scores: f64 = names[2..9].iter().map(|name| score(name)).sum();
+    assert!((score("average") - scores / 7.0).abs() < 1e-12);
     assert!(score("texts_per_second") > 0.0);
     let markdown = fs::read_to_string(place.path("r.md")).expect("a file");
     assert!(markdown.starts_with("| model | average | my sts<br>Spearman |"), "{markdown}");
@@ -197,6 +202,7 @@ fn what_cannot_be_measured_is_refused_in_one_line_before_any_model_runs() {
         ("sts=SELEC 1", "", "does not exist"),
         ("sts=SELECT 1; SELECT 2", "", "must be one query"),
         ("sts:a=sts.csv,pairs:a=pairs.csv", "", "two tasks have the name 'a'"),
+        ("classify=clustering.csv", "", "must be texts that a classifier was not shown"),
         ("sts:parameters=sts.csv", "", "a task can't be called 'parameters'"),
         ("sts=sts.csv", "r.txt", "does not end in .md, .html, .json"),
         ("sts=sts.csv", "sts.csv", "already exists; --overwrite replaces it"),

@@ -14,6 +14,7 @@ use super::{FormatFlag, SessionArgs};
     sts         sentence1, sentence2, score   Spearman's correlation of similarities with scores\n  \
     pairs       sentence1, sentence2, label   average precision; labels are 0 and 1\n  \
     clustering  text, label                   V-measure of mini-batch k-means\n  \
+    classify    text, label                   accuracy of a linear classifier shown 8 texts of each label; split may tell rows apart\n  \
     bitext      sentence1, sentence2          F1 of taking the nearest for the translation\n  \
     retrieval   query, document               nDCG@10; or a folder with queries, corpus and relevant (or qrels)\n  \
     rerank      query, document, label        mean average precision of each query's candidates\n\n\

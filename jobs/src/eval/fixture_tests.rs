@@ -7,6 +7,7 @@ use sembla_models::{Embeddings, Similarity};
 use sembla_operators::Unbounded;
 use serde_json::Value;
 
+use super::classes::tests::classes;
 use super::score;
 
 /// What sums in another order may change. Clusters are compared as such: one row that went the
@@ -71,6 +72,34 @@ fn clusters_are_scored_as_by_mteb() {
     let labels: Vec<String> = numbers(&case["labels"]).iter().map(f64::to_string).collect();
     let found = score::clustering(&vectors(&case["vectors"]), &labels, &Unbounded);
     near(found.expect("a score"), case, "v_measure");
+}
+
+#[test]
+fn classifiers_are_shown_the_same_rows_and_are_as_good_as_those_of_mteb() {
+    let fixture = fixture();
+    let case = &fixture["classification"];
+    let labels = |name: &str| -> Vec<u32> {
+        numbers(&case[name]).iter().map(|label| *label as u32).collect()
+    };
+    let classes = classes(&labels("train_labels"), &labels("test_labels"));
+    let rows = |rows: &Vec<usize>| -> Vec<usize> {
+        rows.iter().map(|row| classes.train.texts[*row].parse().expect("a row")).collect()
+    };
+    let drawn: Vec<Vec<usize>> = classes.drawn.iter().map(rows).collect();
+    let wanted: Vec<Vec<usize>> = cases(case, "drawn")
+        .iter()
+        .map(|rows| numbers(rows).iter().map(|row| *row as usize).collect())
+        .collect();
+    assert_eq!(drawn, wanted);
+    let all = vectors(&case["train"]);
+    let shown = classes.train.texts.iter().flat_map(|row| {
+        let row: usize = row.parse().expect("a row");
+        all.values[row * all.dimension..][..all.dimension].to_vec()
+    });
+    let train = Embeddings { dimension: all.dimension, values: shown.collect() };
+    let found = classes.score(&train, Some(&vectors(&case["test"])), &Unbounded);
+    // The solver ends where scikit-learn's does but for rounding, so no row changes sides.
+    near(found.expect("a score"), case, "accuracy");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub enum Kind {
     Pairs,
     /// Texts with labels that clusters should agree with.
     Clustering,
+    /// Texts with labels that a linear classifier learns from few of them.
+    Classify,
     /// Sentences and their translations.
     Bitext,
     /// Queries, documents, and which of those are relevant.
@@ -97,6 +99,9 @@ const FIRST: Role =
 const SECOND: Role =
     Role { shown: "sentence2", names: TEXTS[1], takes: Takes::Text, is_optional: false };
 
+/// The text of a row with a label.
+const TEXT: Role = role(&["text", "sentence", "sentences", "document"], Takes::Text);
+
 /// All kinds.
 pub const KINDS: &[KindDef] = &[
     KindDef {
@@ -118,13 +123,23 @@ pub const KINDS: &[KindDef] = &[
         name: "clustering",
         measure: "V-measure",
         about: "clusters of the vectors agree with labels",
-        forms: &[&[Part {
-            name: "data",
-            roles: &[
-                role(&["text", "sentence", "sentences", "document"], Takes::Text),
-                role(LABEL, Takes::Key),
+        forms: &[&[Part { name: "data", roles: &[TEXT, role(LABEL, Takes::Key)] }]],
+    },
+    KindDef {
+        kind: Kind::Classify,
+        name: "classify",
+        measure: "accuracy",
+        about: "a linear classifier that is shown eight texts of each label knows the others",
+        forms: &[
+            &[Part {
+                name: "data",
+                roles: &[TEXT, role(LABEL, Takes::Key), optional(&["split"], Takes::Key)],
+            }],
+            &[
+                Part { name: "train", roles: &[TEXT, role(LABEL, Takes::Key)] },
+                Part { name: "test", roles: &[TEXT, role(LABEL, Takes::Key)] },
             ],
-        }]],
+        ],
     },
     KindDef {
         kind: Kind::Bitext,

@@ -9,6 +9,7 @@ use sembla_operators::Host;
 use sembla_sql::Session;
 use serde::{Deserialize, Serialize};
 
+use super::classes::Classes;
 use super::kinds::Kind;
 use super::score;
 use super::suite::Task;
@@ -199,6 +200,13 @@ impl Subject<'_> {
             let queries = self.embed(&search.queries, Prompt::Query)?;
             let corpus = self.embed(&search.corpus, Prompt::Document)?;
             return score::retrieval(&queries, &corpus, by, &search.relevant, &host);
+        }
+        if task.kind == Kind::Classify {
+            let classes = Classes::of(tables)?;
+            observer.begin(&task.name, classes.texts() as u64);
+            let train = self.embed(&classes.train.texts, Prompt::Default)?;
+            let test = classes.test.as_ref().map(|test| self.embed(&test.texts, Prompt::Default));
+            return classes.score(&train, test.transpose()?.as_ref(), &host);
         }
         let Some(table) = tables.first_mut() else {
             return Err(Failure::other("internal error: a task without a table"));

@@ -2,14 +2,15 @@
 //! good, how fast and how large each is.
 //!
 //! [`suite`] reads what is to be measured, [`kinds`] declares the kinds of tasks and their tables,
-//! `tables` reads rows, [`mod@measure`] runs a model, `score` has the scores, [`ranking`] makes the
-//! table of them and `page` a page.
+//! `tables` reads rows, [`mod@measure`] runs a model, `score` and `classes` have the scores,
+//! [`ranking`] makes the table of them and `page` a page.
 //!
 //! - *Invariant:* scores are those of MTEB, on the same rows and vectors; the fixtures of this
 //!   crate's tests hold its figures.
 //! - *Absent:* starting processes, which is the binary's. [`Order`] and [`Answer`] are what it
 //!   passes to one and gets back.
 
+mod classes;
 #[cfg(test)]
 mod fixture_tests;
 pub mod kinds;

@@ -175,11 +175,11 @@ fn nearest(
 }
 
 /// What an operator says.
-fn operator(error: impl Into<sembla_operators::OperatorError>) -> Failure {
+pub(super) fn operator(error: impl Into<sembla_operators::OperatorError>) -> Failure {
     SqlError::from(error.into()).into()
 }
 
 /// A score that has no meaning on such rows.
-fn undefined(why: &str) -> Failure {
+pub(super) fn undefined(why: &str) -> Failure {
     Failure::user(format!("has no score: {why}"))
 }
