@@ -284,7 +284,15 @@ impl Part {
 
     /// Whether a table has all columns that this one needs.
     fn fits(&self, schema: &Schema) -> bool {
-        self.columns(schema, "").is_ok()
+        let mut taken = Vec::new();
+        self.roles.iter().all(|role| {
+            let place = role.find(schema, &taken);
+            taken.extend(place);
+            match place {
+                Some(place) => role.takes.fits(schema.field(place).data_type()),
+                None => role.is_optional,
+            }
+        })
     }
 
     fn missing(&self, schema: &Schema, what: &str) -> Failure {

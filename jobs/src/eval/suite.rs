@@ -74,11 +74,18 @@ impl Task {
 /// Unknown kinds, files that are not there, suites that can't be read, and names that are there
 /// twice.
 pub fn read(items: &[String]) -> Result<Vec<Task>> {
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<Task> = Vec::new();
+    // Tasks that nobody has given a name.
+    let mut unnamed = Vec::new();
     for item in items {
         for item in split(item) {
             match kind_of(item) {
-                Some((kind, name, source)) => tasks.push(inline(kind, name, source)?),
+                Some((kind, name, source)) => {
+                    if name.is_none() {
+                        unnamed.push(tasks.len());
+                    }
+                    tasks.push(inline(kind, name, source)?);
+                }
                 None => tasks.extend(folder(item)?),
             }
         }
@@ -87,12 +94,10 @@ pub fn read(items: &[String]) -> Result<Vec<Task>> {
         return Err(Failure::user("the suite has no task; see --help"));
     }
     if tasks.len() > TASKS_MAX {
-        return Err(Failure::user(format!(
-            "a run takes at most {TASKS_MAX} tasks, got {}",
-            tasks.len()
-        )));
+        let count = tasks.len();
+        return Err(Failure::user(format!("a run takes at most {TASKS_MAX} tasks, got {count}")));
     }
-    name_apart(&mut tasks);
+    name_apart(&mut tasks, &unnamed);
     for (index, task) in tasks.iter().enumerate() {
         if tasks[..index].iter().any(|other| other.name == task.name) {
             return Err(Failure::user(format!(
@@ -283,17 +288,15 @@ fn task(entry: TaskEntry, folder: &Path) -> Result<Task> {
     Ok(Task { name, kind, queries })
 }
 
-/// Gives tasks without a name of their own, which are called as their kind, numbers.
-fn name_apart(tasks: &mut [Task]) {
-    for index in 0..tasks.len() {
-        let own = tasks[index].kind.def().name;
-        let same = |task: &Task| task.name == own;
-        if !same(&tasks[index]) || tasks.iter().filter(|task| same(task)).count() == 1 {
-            continue;
-        }
-        let places: Vec<usize> = (0..tasks.len()).filter(|at| same(&tasks[*at])).collect();
-        for (number, place) in (1..).zip(places) {
-            tasks[place].name = format!("{own} {number}");
+/// Gives tasks without a name of their own, which are called as their file or kind, numbers where
+/// several would be called the same.
+fn name_apart(tasks: &mut [Task], unnamed: &[usize]) {
+    let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
+    for (index, place) in unnamed.iter().enumerate() {
+        let name = &names[*place];
+        if names.iter().filter(|other| *other == name).count() > 1 {
+            let before = unnamed[..index].iter().filter(|other| names[**other] == *name).count();
+            tasks[*place].name = format!("{name} {}", before + 1);
         }
     }
 }
@@ -366,6 +369,12 @@ mod tests {
         let same = read("sts=SELECT 1,sts=SELECT 2,pairs=SELECT 3").expect("tasks");
         let names: Vec<&str> = same.iter().map(|task| task.name.as_str()).collect();
         assert_eq!(names, ["sts 1", "sts 2", "pairs"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("x.csv").display().to_string();
+        std::fs::write(&file, "").expect("written");
+        let same = read(&format!("sts={file},bitext={file},pairs:y={file}")).expect("tasks");
+        let names: Vec<&str> = same.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, ["x 1", "x 2", "y"]);
         let message = refused(read("sts:a=SELECT 1,pairs:a=SELECT 2"));
         assert!(message.contains("two tasks have the name 'a'"), "{message}");
         assert!(refused(read("nothing")).contains("'nothing' is no suite"));
