@@ -13,7 +13,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(shell scripts/build-dir.sh)
 endif
 export SEMBLA ?= $(abspath $(TARGET))/release/sembla
 
-.PHONY: help tools build demo test torture fuzz bench package fmt lint doc docs runtime
+.PHONY: help tools build demo test torture fuzz bench rank package fmt lint doc docs runtime
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fuzz: runtime ## run one fuzz target (FUZZ=formats SECONDS=600; see fuzz/README.
 
 bench: build ## compare with sentence-transformers (a download of about 1 GB; BENCH_ROWS=2000 is quick)
 	@benches/run.sh $(BENCH_ROWS)
+
+rank: build ## rank models on the repository's texts, and on public data in a folder (MODELS=a,b DATA=folder ROWS=800 OUT=ranking)
+	@scripts/rank.sh "$(or $(MODELS),minilm,potion)" "$(DATA)" "$(ROWS)" "$(or $(OUT),ranking)"
 
 package: build ## make an archive and a wheel that run without a compiler, in .sembla/packages
 	@scripts/package.sh

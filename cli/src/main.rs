@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod distil;
 mod embed;
+mod eval;
 mod failure;
 mod finding_flags;
 mod findings;
@@ -134,6 +135,8 @@ fn run(command: Option<Command>) -> Result<()> {
         }
         Some(Command::Train(args)) => block_on(|| train::run(&args, &interrupt)),
         Some(Command::Distil(args)) => block_on(|| distil::run(&args, &interrupt)),
+        Some(Command::Eval(args)) => block_on(|| eval::run(&args, &interrupt)),
+        Some(Command::EvalModel) => block_on(|| eval::worker::run(&interrupt)),
         Some(Command::Models(command)) => block_on(|| models::run(&command, &interrupt)),
         Some(Command::Bench(BenchCommand::Embed(args))) => bench::run(&args, &interrupt),
         Some(Command::Bench(BenchCommand::Kernels)) => bench::kernels::run(&interrupt),

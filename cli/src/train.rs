@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use futures::StreamExt;
+use sembla_jobs::input::query_rows;
 use sembla_jobs::numbers::{count, per_second};
 use sembla_jobs::train::{
-    STAGE, TrainRequest, Watch, check, check_classify, classify, run as train, tuned_folder,
-    work_folder,
+    ROWS_MAX, STAGE, TrainRequest, Watch, check, check_classify, classify, run as train,
+    tuned_folder, work_folder,
 };
 use sembla_models::{CancelToken, ModelSpec};
-use sembla_sql::{Outcome, Progress, Session};
+use sembla_sql::{Progress, Session};
 use sembla_training::Event;
 use sembla_training::losses::LossOptions;
 
@@ -109,26 +109,8 @@ pub(crate) async fn rows(
     interrupt: &Interrupt,
 ) -> Result<Vec<RecordBatch>> {
     let cancel = session.cancel_token().child();
-    let work = async {
-        let mut statements = session.parse(query)?;
-        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
-            return Err(Failure::user("must be one query"));
-        };
-        let Outcome::Rows(rows) = session.execute_with(statement, &cancel).await? else {
-            return Err(Failure::user("must be a query that gives rows"));
-        };
-        if rows.schema().fields().is_empty() {
-            return Err(Failure::user("must be a query that gives rows"));
-        }
-        let mut stream = sembla_sql::planning::stream(rows).await?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-        Ok(batches)
-    };
-    let rows = interruptible(&cancel, interrupt, work).await;
-    rows.map_err(|failure| failure.context(flag))
+    let rows = interruptible(&cancel, interrupt, query_rows(session, query, &cancel, ROWS_MAX));
+    rows.await.map_err(|failure| failure.context(flag))
 }
 
 /// Shows what happens in a run.

@@ -2,6 +2,7 @@
 //! run pipelines and write results without the binary.
 //!
 //! - [`embed`]: files of texts become files of vectors; killed jobs resume.
+//! - [`eval`]: models are ranked by what they score on a suite of tasks.
 //! - [`pipelines`]: runs pipelines side by side, and serves their metrics, health and status.
 //! - [`train`]: rows of a query become a fine-tuned model.
 //! - [`distil`]: smaller students learn a model's vectors.
@@ -15,6 +16,7 @@
 
 pub mod distil;
 pub mod embed;
+pub mod eval;
 mod failure;
 pub mod input;
 pub mod numbers;

@@ -27,6 +27,7 @@ mod lanes;
 pub mod logistic;
 pub mod map;
 pub mod mining;
+pub mod negatives;
 pub mod neighbours;
 pub mod online;
 pub mod quantize;

@@ -48,6 +48,7 @@ pub use columns::by_name;
 pub use engine::{Engine, EngineOptions, ModelEntry, Models, PlannedTraining, Trainer};
 pub use error::SqlError;
 pub use files::{FilesTable, JOB_RUNS_FILE, Notices};
+pub use functions::alike;
 pub use query::Progress;
 pub use relations::OnlineSlots;
 pub use sembla_connectors::is_secret as is_secret_option;

@@ -6,6 +6,7 @@ mod distil;
 mod docs;
 mod embed;
 mod errors;
+mod eval;
 #[cfg(unix)]
 mod examples;
 mod finding_errors;

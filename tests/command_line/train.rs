@@ -117,6 +117,44 @@ fn a_killed_run_resumes_and_ends_with_the_same_weights() {
 }
 
 #[test]
+fn hard_negatives_are_trained_on_as_they_are() {
+    let (place, base) = (Place::new(), base());
+    let mut text = "question,answer\n".to_string();
+    for word in WORDS {
+        text += &format!(
+            "where is the {word},the {word} is here\nwho has the {word},a {word} of mine\n"
+        );
+    }
+    place.write("faq.csv", &text);
+    let mined = |more: &str| {
+        format!(
+            "SELECT * FROM hard_negatives((SELECT question AS text FROM 'faq.csv'), \
+             corpus => (SELECT answer AS text FROM 'faq.csv'), model => 'potion', k => 2{more})"
+        )
+    };
+    for (output, more, words) in [
+        ("triplets", "", "on 32 rows with mnrl"),
+        ("tuples", ", output => 'n-tuple'", "on 16 rows with mnrl"),
+        ("pairs", ", output => 'labeled-pair'", "on 48 rows with contrastive"),
+    ] {
+        let data = mined(more);
+        let run = place.run(&[
+            "train",
+            "--base",
+            &base,
+            "--data",
+            &data,
+            "-o",
+            output,
+            "--max-steps",
+            "2",
+        ]);
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(run.err.contains(words), "{}", run.err);
+    }
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused_in_one_line() {
     let (place, base) = (Place::new(), base());
     pairs(&place, 40);

@@ -4,6 +4,7 @@ mod engine;
 mod file_sources;
 mod findings;
 mod goldens;
+mod hard_negatives;
 mod indexes;
 mod online;
 mod order;

@@ -147,39 +147,7 @@ pub(crate) fn to_unit(values: &mut [f32], width: usize) {
     }
 }
 
-/// Spearman's rank correlation; equal values share the mean of their ranks. NaN where one side is
-/// constant.
-pub(crate) fn spearman(a: &[f64], b: &[f64]) -> f64 {
-    let (a, b) = (ranks(a), ranks(b));
-    let mean = (a.len() as f64 + 1.0) / 2.0;
-    let product = |x: &[f64], y: &[f64]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum()
-    };
-    product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
-}
-
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut first = 0;
-    for group in order.chunk_by(|a, b| values[*a] == values[*b]) {
-        let rank = first as f64 + (group.len() as f64 + 1.0) / 2.0;
-        group.iter().for_each(|place| ranks[*place] = rank);
-        first += group.len();
-    }
-    ranks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spearman_shares_ranks() {
-        // scipy.stats.spearmanr([1, 2, 2, 3, 5], [5, 6, 7, 8, 8]) is 0.9473684210526317.
-        let found = spearman(&[1.0, 2.0, 2.0, 3.0, 5.0], &[5.0, 6.0, 7.0, 8.0, 8.0]);
-        assert!((found - 0.947_368_421_052_631_7).abs() < 1e-12, "{found}");
-        assert!((spearman(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]) + 1.0).abs() < 1e-12);
-    }
+/// Spearman's rank correlation; NaN where it has no meaning, as where one side is constant.
+fn spearman(a: &[f64], b: &[f64]) -> f64 {
+    sembla_operators::evaluate::spearman(a, b).ok().flatten().unwrap_or(f64::NAN)
 }

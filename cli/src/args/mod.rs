@@ -5,6 +5,7 @@
 
 mod distil;
 mod embed;
+mod eval;
 mod findings;
 mod models;
 mod run;
@@ -17,6 +18,7 @@ use sembla_jobs::output::Format;
 
 pub(crate) use distil::DistilArgs;
 pub(crate) use embed::EmbedArgs;
+pub(crate) use eval::EvalArgs;
 pub(crate) use findings::{
     CarryArgs, ClusterArgs, DedupArgs, FindingArgs, InputArgs, MineArgs, OutputArgs, ReportArgs,
     RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
@@ -92,6 +94,11 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     /// Make smaller students of a model, which learn to give its vectors; resumes after a kill
     Distil(Box<DistilArgs>),
+    /// Rank models by what they score on your own tasks, by speed and by memory
+    Eval(Box<EvalArgs>),
+    /// Measure one model for `sembla eval`
+    #[command(hide = true)]
+    EvalModel,
     /// List, inspect, export, quantise and shrink models
     #[command(subcommand)]
     Models(ModelsCommand),

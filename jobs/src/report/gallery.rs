@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use sembla_models::images::{FILE_BYTES_MAX, decode, thumbnail};
 
 use super::page::escape;
+use super::plain;
 use crate::failure::{Failure, Result};
 use crate::whole_file::write_whole;
 
@@ -63,14 +64,11 @@ pub fn write(gallery: &Gallery, path: &Path) -> Result<()> {
 
 fn render(gallery: &Gallery) -> String {
     let title = escape(&gallery.title);
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"generator\" content=\"sembla {}\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{} images</p>\n</header>\n<main>\n",
-        env!("CARGO_PKG_VERSION"),
-        crate::numbers::count(gallery.images),
+    let mut html = plain::open(&gallery.title, POLICY, STYLE);
+    let _ = write!(
+        html,
+        "<header>\n<h1>{title}</h1>\n<p>{} images</p>\n</header>\n<main>\n",
+        crate::numbers::count(gallery.images)
     );
     let mut room = THUMBNAILS_MAX;
     let folder = common_folder(gallery.queries.iter().flat_map(|query| &query.hits));
@@ -96,11 +94,9 @@ fn render(gallery: &Gallery) -> String {
         }
         html.push_str("</ol>\n</section>\n");
     }
-    html.push_str("</main>\n<footer>\n<dl>\n");
-    for (name, value) in &gallery.facts {
-        let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
-    }
-    html.push_str("</dl>\n</footer>\n</body>\n</html>\n");
+    html.push_str("</main>\n<footer>\n");
+    plain::facts(&mut html, gallery.facts.iter().cloned());
+    html.push_str("</footer>\n</body>\n</html>\n");
     html
 }
 

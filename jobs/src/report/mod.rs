@@ -8,11 +8,13 @@
 //!   HTML, the chart library's own markup, or JSON in a script.
 //!
 //! This file has what a page says; `page` makes HTML of it, `map` the chart, `colours` the colours.
+//! Pages without a script share `plain`.
 
 mod colours;
 pub mod gallery;
 mod map;
 mod page;
+pub(crate) mod plain;
 
 use std::io::Write;
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use plotly::Plot;
 
 use super::colours::colour;
-use super::{Group, Page, map};
+use super::{Group, Page, map, plain};
 use crate::failure::{Failure, Result};
 use crate::numbers::count;
 use crate::printable;
@@ -39,14 +39,7 @@ pub(super) fn render(page: &Page) -> Result<String> {
     let library = chart_library()?;
     let chart = map::chart(page)?.replace('<', "\\u003c");
     let title = escape(&page.title);
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"generator\" content=\"sembla {}\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n",
-        env!("CARGO_PKG_VERSION")
-    );
+    let mut html = plain::open(&page.title, POLICY, STYLE);
     header(&mut html, page, &title);
     html += "<main>\n";
     map_section(&mut html, page);

@@ -23,7 +23,9 @@ use sembla_training::{
 use crate::failure::{Failure, Result, one_line};
 use crate::input::Notice;
 use crate::numbers::{count, per_second};
+pub use rows::ROWS_MAX;
 use rows::Rows;
+pub(crate) use rows::TEXTS;
 
 pub use classify::{Classified, ClassifyOptions, Watch, check_classify, classify, tuned_folder};
 pub use statement::{OPTIONS, Trainer};

@@ -9,6 +9,7 @@ use super::{TrainRequest, Trained};
 use crate::failure::{Failure, Result};
 use crate::numbers::{count, per_second};
 use crate::report::escape;
+use crate::report::plain::{self, PLAIN_POLICY, PLAIN_STYLE};
 use crate::whole_file::write_whole;
 
 /// Points of a curve; longer ones are averaged.
@@ -19,11 +20,6 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 /// Room for the axes.
 const MARGIN: f64 = 48.0;
-
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:780px;margin:2rem auto;padding:0 1rem;color:#1c1c1c}\
-h1{font-size:1.5rem}svg{width:100%;height:auto}text{font-size:12px;fill:#555}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.5rem}dt{color:#555}dd{margin:0}\
-@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}text,dt{fill:#aaa;color:#aaa}}";
 
 /// Writes the page.
 ///
@@ -42,14 +38,11 @@ pub(super) fn write(
 }
 
 fn render(request: &TrainRequest, trained: &Trained, parameters: usize) -> String {
-    let title = escape(&trained.output.display().to_string());
+    let title = trained.output.display().to_string();
     let history = &trained.summary.history;
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    );
+    let mut html = plain::open(&title, PLAIN_POLICY, PLAIN_STYLE);
+    // Writing to a string does not fail, here and below.
+    let _ = writeln!(html, "<h1>{}</h1>", escape(&title));
     let losses: Vec<(f64, f64)> = history
         .losses
         .iter()
@@ -79,12 +72,9 @@ fn render(request: &TrainRequest, trained: &Trained, parameters: usize) -> Strin
     if let Some((step, value)) = history.best {
         facts.push(("best", format!("{value:.4} after {} steps", count(step as u64))));
     }
-    html.push_str("<h2>How this was made</h2>\n<dl>\n");
-    for (name, value) in facts {
-        // Writing to a string does not fail, here and below.
-        let _ = writeln!(html, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
-    }
-    html.push_str("</dl>\n</body>\n</html>\n");
+    html.push_str("<h2>How this was made</h2>\n");
+    plain::facts(&mut html, facts);
+    html.push_str("</body>\n</html>\n");
     html
 }
 

@@ -15,10 +15,10 @@ use crate::input::Notice;
 use crate::numbers::count;
 
 /// Most rows that are held in memory for training.
-pub(super) const ROWS_MAX: usize = 50_000_000;
+pub const ROWS_MAX: usize = 50_000_000;
 
 /// Names of columns of texts, by their place in a row. Negatives are any that begin so.
-pub(super) const TEXTS: [&[&str]; 2] = [
+pub(crate) const TEXTS: [&[&str]; 2] = [
     &["anchor", "query", "question", "sentence1", "sentence_1", "text1", "text", "premise"],
     &[
         "positive",

@@ -32,6 +32,7 @@ static FINDINGS: &[&Declaration] = &[
     &pairs::paraphrase_mining::DECLARATION,
     &pairs::bitext_mining::DECLARATION,
     &pairs::bitext_mining::ONE_TO_ONE,
+    &pairs::hard_negatives::DECLARATION,
     &pairs::dedup::DECLARATION,
     &groups::communities::DECLARATION,
     &groups::clusters::DECLARATION,

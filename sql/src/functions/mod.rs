@@ -30,6 +30,7 @@ mod text_pairs;
 mod tokens;
 
 pub(crate) use kernel::runs_model;
+pub use text_pairs::alike;
 
 /// All scalar functions.
 static SCALARS: &[&ScalarDef] = &[

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Float32Array};
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use sembla_models::{Model, Prompt, Similarity};
-use sembla_operators::similarity as kernels;
+use sembla_operators::{DimensionMismatch, similarity as kernels};
 
 use super::declaration::{Declaration, Parameter, Takes};
 use super::images::{FILTER_FIRST, each_vector};
@@ -149,13 +149,21 @@ fn similarities(
 
 /// How alike two vectors of a model are.
 fn measured(call: &Call<'_>, model: &Model, a: &[f32], b: &[f32]) -> Result<f32, SqlError> {
-    let found = match model.info().similarity {
+    let found = alike(model.info().similarity, a, b);
+    Ok(found.map_err(|error| mismatch(call.name, error))? as f32)
+}
+
+/// How alike two vectors are by a model's similarity, more for more alike ones.
+///
+/// # Errors
+/// Vectors of different dimensions.
+pub fn alike(similarity: Similarity, a: &[f32], b: &[f32]) -> Result<f64, DimensionMismatch> {
+    match similarity {
         Similarity::Cosine => kernels::cosine(a, b).map(|found| found.unwrap_or(0.0)),
         Similarity::Dot => kernels::dot(a, b),
         Similarity::Euclidean => kernels::l2_distance(a, b).map(|found| -found),
         Similarity::Manhattan => kernels::manhattan_distance(a, b).map(|found| -found),
-    };
-    Ok(found.map_err(|error| mismatch(call.name, error))? as f32)
+    }
 }
 
 /// The similarities of rows where one side or both are images.
