@@ -64,6 +64,9 @@ pub(super) fn numeric(bytes: &[u8], scale: u8) -> Result<i128, String> {
         0x4000 => true,
         _ => return Err("NaN and infinities have no decimal form".into()),
     };
+    if digits.is_empty() {
+        return Ok(0);
+    }
     let too_long = || "a number has more digits than its column".to_string();
     let mut value: i128 = 0;
     for digit in digits {
@@ -75,7 +78,7 @@ pub(super) fn numeric(bytes: &[u8], scale: u8) -> Result<i128, String> {
     let last = weight + 1 - i32::from(*count);
     let shift = last * GROUP as i32 + i32::from(scale);
     let power = 10_i128.checked_pow(shift.unsigned_abs()).ok_or_else(too_long)?;
-    let value = match shift >= 0 || value == 0 {
+    let value = match shift >= 0 {
         true => value.checked_mul(power).ok_or_else(too_long)?,
         false => value / power,
     };
@@ -97,6 +100,8 @@ mod tests {
         assert_eq!(read("0.00012", 5), Ok(12));
         assert_eq!(read("10000000", 2), Ok(1_000_000_000));
         assert_eq!(read("0.00", 2), Ok(0));
+        assert_eq!(read("0", 38), Ok(0));
+        assert_eq!(read("0.5", 38), Ok(5 * 10_i128.pow(37)));
         assert_eq!(read(&"9".repeat(38), 0), Ok(10_i128.pow(38) - 1));
         assert!(read(&"9".repeat(40), 0).is_err());
         assert!(numeric(&[0, 1, 0, 0, 0, 0, 0, 0], 0).is_err());
