@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Stages;
 use crate::scan::split;
-use crate::statements::{Printing, SqlText, interruptible, open, print, read};
+use crate::statements::{Printing, SqlText, interruptible, open, print, read, waited_for};
 use crate::{stream, terminal};
 use sembla_jobs::output::Look;
 
@@ -78,6 +78,7 @@ pub(crate) async fn execute(
     let cancel = session.cancel_token().child();
     let stages = Arc::new(Stages::new(&cancel));
     session.set_progress(Arc::clone(&stages) as _);
+    let keeps_progress = statement.trains();
     let work = async {
         match session.execute_with(statement, &cancel).await? {
             Outcome::Done(words) => {
@@ -89,7 +90,10 @@ pub(crate) async fn execute(
         }
         Ok(None)
     };
-    let plan = interruptible(&cancel, interrupt, work).await;
+    let plan = match keeps_progress {
+        true => waited_for(&cancel, interrupt, work).await,
+        false => interruptible(&cancel, interrupt, work).await,
+    };
     session.set_progress(Arc::new(Silent));
     drop(stages);
     if let Some(plan) = plan? {

@@ -96,8 +96,30 @@ pub(crate) async fn outcome(
     interrupt: &Interrupt,
 ) -> Result<Outcome> {
     let cancel = session.cancel_token().child();
+    let keeps_progress = statement.trains();
     let work = async { Ok(session.execute_with(statement, &cancel).await?) };
-    interruptible(&cancel, interrupt, work).await
+    match keeps_progress {
+        true => waited_for(&cancel, interrupt, work).await,
+        false => interruptible(&cancel, interrupt, work).await,
+    }
+}
+
+/// Work that a token stops and that keeps its progress then: it is waited for, and ends by itself
+/// at its next step.
+///
+/// # Errors
+/// As [`interruptible`].
+pub(crate) async fn waited_for<T>(
+    cancel: &CancelToken,
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let guard = interrupt.guard(cancel.clone());
+    let result = work.await;
+    match guard.was_pressed() {
+        true => Err(Failure::Interrupted(None)),
+        false => result,
+    }
 }
 
 /// Work that a token stops, until Ctrl-C.

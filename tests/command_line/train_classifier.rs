@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::place::Place;
 
@@ -280,4 +282,32 @@ fn images_are_classified_where_the_base_takes_them() {
     assert_eq!(place.run(&["sql", "--format", "csv", &sql]).ok(), "known\ntrue\n");
     let message = place.run(&["sql", "SELECT classify('a text', './mine')"]).fails(2);
     assert!(message.contains("was trained on images, not on texts"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_statement_that_is_interrupted_keeps_its_progress() {
+    let place = Place::new();
+    write_texts(&place);
+    let create = format!(
+        "CREATE MODEL m WITH (base = '{}', task = 'classify', fine_tune_pairs = 50, epochs = 1000) \
+         AS SELECT text, label FROM 'train.csv'",
+        base()
+    );
+    let mut child = place.start(&["sql", &create]);
+    let begun = Instant::now();
+    let work = place.path("m.tuned.partial");
+    while !work.join("lock").exists() && begun.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Some steps are done by then; before the first there would be nothing to keep.
+    std::thread::sleep(Duration::from_secs(1));
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    assert_eq!(child.wait().expect("waited").code(), Some(130));
+    let kept = fs::read_dir(&work).expect("a folder").flatten();
+    let is_state =
+        |entry: &fs::DirEntry| entry.path().extension().is_some_and(|end| end == "state");
+    assert!(kept.into_iter().any(|entry| is_state(&entry)), "no checkpoint");
+    assert!(!place.path("m").exists());
 }

@@ -84,6 +84,13 @@ pub enum Statement {
     DataFusion(Box<DfStatement>),
 }
 
+impl Statement {
+    /// Whether it trains a model, which takes long and keeps its progress when it is stopped.
+    pub fn trains(&self) -> bool {
+        matches!(self, Self::CreateModel(create) if create.query.is_some())
+    }
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
