@@ -67,6 +67,9 @@ pub struct Status {
     pub checkpoint_at: Option<Instant>,
     /// How often it was restarted after a failure.
     pub restarts: u64,
+    /// How often it began at what is committed: at its start, after failures, and when partitions
+    /// were dealt anew. What is said of event time goes forward within an attempt.
+    pub attempts: u64,
 }
 
 impl Status {
@@ -233,13 +236,19 @@ impl Reporter {
         committed.tried = Some((epoch, counts));
     }
 
+    /// An attempt begins at what is committed.
+    pub(crate) fn begin(&self) {
+        self.status.send_modify(|status| {
+            status.attempts += 1;
+            status.watermark_us = None;
+        });
+    }
+
     /// An attempt failed, and another one follows.
     pub(crate) fn restart(&self, error: &Error) {
         self.meter.restarts.increment(1);
         self.status.send_modify(|status| {
             status.restarts += 1;
-            // The next attempt begins at what is committed.
-            status.watermark_us = None;
             status.phase = Phase::Waiting(error.to_string());
         });
     }

@@ -262,7 +262,7 @@ impl<'a> Builder<'a> {
     /// run.
     ///
     /// # Errors
-    /// [`ModelError::BadOption`](crate::ModelError::BadOption) for a weight that 16 bits can't hold.
+    /// [`ModelError::BadOption`](crate::ModelError::BadOption) for a weight that f16 can't hold.
     pub(crate) fn constant(
         &mut self,
         name: &str,

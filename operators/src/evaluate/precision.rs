@@ -42,7 +42,8 @@ pub fn average_precision(
         hits += found;
         sum += found as f64 / positives as f64 * (hits as f64 / seen as f64);
     }
-    Ok(Some(sum))
+    // Shares that add up to 1 may round to more.
+    Ok(Some(sum.min(1.0)))
 }
 
 /// The F1 of each true label, weighted by how often it is true: scikit-learn's `f1_score` with

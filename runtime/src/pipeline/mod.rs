@@ -141,6 +141,7 @@ async fn attempts(machine: &mut Machine, mut stop: StopSignal) -> Result<(End, O
             Stop::Drain => return Ok((End::Drained, None)),
             Stop::Now => return Ok((End::Stopped, None)),
         }
+        machine.reporter.begin();
         let commits = machine.reporter.commits();
         let mut hurry = stop.clone();
         let timeout = machine.options.stop_timeout;

@@ -204,8 +204,7 @@ impl Life {
                 ended = &mut running => return Fate::Ended(ended),
                 Ok(()) = seen.changed() => {
                     let now = seen.borrow_and_update().clone();
-                    // Where an attempt failed, the next one begins at what is committed.
-                    let now = (now.restarts, now.watermark_us);
+                    let now = (now.attempts, now.watermark_us);
                     assert!(now >= before, "the watermark went back");
                     before = now;
                 }
