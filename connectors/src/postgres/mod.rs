@@ -1,5 +1,5 @@
 //! Tables of PostgreSQL as sinks, with pgvector for vectors, exactly once; and as tables that
-//! queries read ([`table`]).
+//! queries read (`table`).
 //!
 //! A row is staged when it comes: a binary COPY into a temporary table that has the checks of the
 //! table, so that a row that can't be is found at once and becomes a dead letter. A commit is one

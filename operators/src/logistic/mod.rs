@@ -3,7 +3,7 @@
 //! What is minimised is what scikit-learn's `LogisticRegression` minimises: the sum of the log
 //! losses of all rows and half of `l2` (its `1 / C`) times the squares of the weights; the biases
 //! are free. Two classes have one row of weights, as there. The minimum is unique, so two solvers
-//! that come near enough agree. [`kernel`] has the passes over the rows; the solver is L-BFGS.
+//! that come near enough agree. `kernel` has the passes over the rows; the solver is L-BFGS.
 //!
 //! *Invariant:* the result depends on the rows and the options alone, never on threads.
 
