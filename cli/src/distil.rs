@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::notice;
 use crate::progress::Stages;
 use crate::statements::open;
-use crate::train::{Teller, rows, with_progress};
+use crate::train::{Teller, rows_if_asked, with_progress};
 
 /// The stage in which the teacher makes its vectors.
 const STAGE: &str = "the teacher's vectors";
@@ -29,14 +29,8 @@ pub(crate) async fn run(args: &DistilArgs, interrupt: &Interrupt) -> Result<()> 
     let request = request(args)?;
     check(&request)?;
     let session = open(&args.session)?;
-    let data = match &args.data {
-        Some(query) => Some(rows(&session, "--data", query, interrupt).await?),
-        None => None,
-    };
-    let eval = match &args.eval {
-        Some(query) => Some(rows(&session, "--eval", query, interrupt).await?),
-        None => None,
-    };
+    let data = rows_if_asked(&session, "--data", args.data.as_deref(), interrupt).await?;
+    let eval = rows_if_asked(&session, "--eval", args.eval.as_deref(), interrupt).await?;
     drop(session);
     let cancel = CancelToken::new();
     let guard = interrupt.guard(cancel.clone());

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Stages;
 use crate::scan::split;
-use crate::statements::{Printing, SqlText, interruptible, open, print, read, waited_for};
+use crate::statements::{Printing, SqlText, open, print, read, until_done};
 use crate::{stream, terminal};
 use sembla_jobs::output::Look;
 
@@ -90,10 +90,7 @@ pub(crate) async fn execute(
         }
         Ok(None)
     };
-    let plan = match keeps_progress {
-        true => waited_for(&cancel, interrupt, work).await,
-        false => interruptible(&cancel, interrupt, work).await,
-    };
+    let plan = until_done(&cancel, interrupt, keeps_progress, work).await;
     session.set_progress(Arc::new(Silent));
     drop(stages);
     if let Some(plan) = plan? {

@@ -98,22 +98,23 @@ pub(crate) async fn outcome(
     let cancel = session.cancel_token().child();
     let keeps_progress = statement.trains();
     let work = async { Ok(session.execute_with(statement, &cancel).await?) };
-    match keeps_progress {
-        true => waited_for(&cancel, interrupt, work).await,
-        false => interruptible(&cancel, interrupt, work).await,
-    }
+    until_done(&cancel, interrupt, keeps_progress, work).await
 }
 
-/// Work that a token stops and that keeps its progress then: it is waited for, and ends by itself
-/// at its next step.
+/// The work of a statement, until Ctrl-C. What keeps its progress then is waited for, and ends by
+/// itself at its next step.
 ///
 /// # Errors
 /// As [`interruptible`].
-pub(crate) async fn waited_for<T>(
+pub(crate) async fn until_done<T>(
     cancel: &CancelToken,
     interrupt: &Interrupt,
+    keeps_progress: bool,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    if !keeps_progress {
+        return interruptible(cancel, interrupt, work).await;
+    }
     let guard = interrupt.guard(cancel.clone());
     let result = work.await;
     match guard.was_pressed() {

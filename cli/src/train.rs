@@ -35,10 +35,7 @@ pub(crate) async fn run(args: &TrainArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let session = open(&args.session)?;
     let data = rows(&session, "--data", &args.data, interrupt).await?;
-    let eval = match &args.eval {
-        Some(query) => Some(rows(&session, "--eval", query, interrupt).await?),
-        None => None,
-    };
+    let eval = rows_if_asked(&session, "--eval", args.eval.as_deref(), interrupt).await?;
     drop(session);
     let cancel = CancelToken::new();
     let guard = interrupt.guard(cancel.clone());
@@ -111,6 +108,19 @@ pub(crate) async fn rows(
     let cancel = session.cancel_token().child();
     let rows = interruptible(&cancel, interrupt, query_rows(session, query, &cancel, ROWS_MAX));
     rows.await.map_err(|failure| failure.context(flag))
+}
+
+/// The rows of a query that may be left out.
+pub(crate) async fn rows_if_asked(
+    session: &Session,
+    flag: &str,
+    query: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<Option<Vec<RecordBatch>>> {
+    match query {
+        Some(query) => rows(session, flag, query, interrupt).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Shows what happens in a run.

@@ -38,6 +38,7 @@ pub mod similarity;
 mod test_rows;
 pub mod text_index;
 pub mod topics;
+mod trend;
 pub mod unit;
 
 pub use error::OperatorError;

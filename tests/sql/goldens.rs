@@ -29,7 +29,7 @@ fn golden(name: &str) -> Option<Value> {
     Some(serde_json::from_reader(GzDecoder::new(file)).expect("json"))
 }
 
-async fn run(session: &Session, sql: &str) -> Vec<RecordBatch> {
+pub(crate) async fn run(session: &Session, sql: &str) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
     for statement in session.parse(sql).expect(sql) {
         if let Outcome::Rows(frame) = session.execute(statement).await.expect(sql) {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use sembla_sql::{Outcome, Session, SessionOptions};
+use sembla_sql::{Session, SessionOptions};
 use serde_json::Value;
+
+use crate::goldens::run;
 
 /// Sums in another order.
 const TOLERANCE: f64 = 1e-6;
@@ -54,16 +56,6 @@ fn session(fixture: &Value) -> Session {
     let pairs = RecordBatch::try_from_iter([("query_id", side(0)), ("id", side(1))]);
     context.register_batch("p", pairs.expect("a table")).expect("a table");
     session
-}
-
-async fn run(session: &Session, sql: &str) -> Vec<RecordBatch> {
-    let mut batches = Vec::new();
-    for statement in session.parse(sql).expect(sql) {
-        if let Outcome::Rows(frame) = session.execute(statement).await.expect(sql) {
-            batches = frame.collect().await.expect(sql);
-        }
-    }
-    batches
 }
 
 /// The options of a case as this project calls them.

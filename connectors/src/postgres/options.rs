@@ -23,18 +23,23 @@ pub(super) const REJECTED: &str = "dead_letter_table";
 /// The option that gives a place to late rows.
 pub(super) const LATE: &str = "late_table";
 
-/// The options of a sink.
-pub(super) const SINK_OPTIONS: &[OptionDef] = &[
-    OptionDef::new(
-        URL,
-        Kind::Text,
-        "address of the database: postgres://user:password@host:5432/database, with sslmode, sslrootcert and \
-         connect_timeout as libpq has them",
-    )
-    .required(),
+/// What both take: where the database is.
+const URL_OPTION: OptionDef = OptionDef::new(
+    URL,
+    Kind::Text,
+    "address of the database: postgres://user:password@host:5432/database, with sslmode, sslrootcert and \
+     connect_timeout as libpq has them",
+)
+.required();
+const PASSWORD_OPTION: OptionDef =
     OptionDef::new(PASSWORD, Kind::Text, "password, where url has none")
         .secret()
-        .or_else("PGPASSWORD"),
+        .or_else("PGPASSWORD");
+
+/// The options of a sink.
+pub(super) const SINK_OPTIONS: &[OptionDef] = &[
+    URL_OPTION,
+    PASSWORD_OPTION,
     OptionDef::new(
         TABLE,
         Kind::Text,
@@ -86,16 +91,8 @@ pub(super) const SINK_OPTIONS: &[OptionDef] = &[
 
 /// The options of a table that is read.
 pub(super) const TABLE_OPTIONS: &[OptionDef] = &[
-    OptionDef::new(
-        URL,
-        Kind::Text,
-        "address of the database: postgres://user:password@host:5432/database, with sslmode, sslrootcert and \
-         connect_timeout as libpq has them",
-    )
-    .required(),
-    OptionDef::new(PASSWORD, Kind::Text, "password, where url has none")
-        .secret()
-        .or_else("PGPASSWORD"),
+    URL_OPTION,
+    PASSWORD_OPTION,
     OptionDef::new(TABLE, Kind::Text, "table or view to read, as name or schema.name").required(),
 ];
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use sembla_models::classifier::{LABEL_BYTES_MAX, LABELS_MAX};
 
-use super::rows::{ROWS_MAX, TEXTS, of_arrow, strings};
+use super::rows::{TEXTS, gathered, of_arrow, strings, tell_left_out};
 use crate::failure::{Failure, Result};
 use crate::input::Notice;
 use crate::numbers::count;
@@ -56,35 +56,16 @@ impl Labelled {
         what: &'static str,
         notice: Notice<'_>,
     ) -> Result<Self> {
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let Some(first) = batches.first().filter(|_| rows > 0) else {
-            return Err(Failure::user(format!(
-                "{what}: got none; check the query and its filters"
-            )));
-        };
-        if rows > ROWS_MAX {
-            return Err(Failure::user(format!(
-                "{what} are {}; at most {} fit: sample them or add LIMIT",
-                count(rows as u64),
-                count(ROWS_MAX as u64)
-            )));
-        }
-        let schema = first.schema();
-        let (input, label) = columns(&schema, what)?;
-        let all = concat_batches(&schema, batches).map_err(of_arrow)?;
-        let is_whole =
-            |row: &usize| all.column(input).is_valid(*row) && all.column(label).is_valid(*row);
-        let kept: Vec<usize> = (0..all.num_rows()).filter(is_whole).collect();
+        let (mut input, mut label) = (0, 0);
+        let (all, kept) = gathered(batches, what, |schema| {
+            (input, label) = columns(schema, what)?;
+            Ok(vec![input, label])
+        })?;
         if kept.is_empty() {
             return Err(Failure::user(format!("{what} all have a NULL; there is nothing left")));
         }
-        if kept.len() < rows {
-            notice(&format!(
-                "{} of {} rows have a NULL and are left out",
-                count((rows - kept.len()) as u64),
-                count(rows as u64)
-            ));
-        }
+        tell_left_out(all.num_rows(), kept.len(), notice);
+        let schema = all.schema();
         let is_image = schema.field(input).name().eq_ignore_ascii_case(IMAGE);
         let inputs = match is_image {
             true => Inputs::Images(images(&all, input, &kept, what)?),

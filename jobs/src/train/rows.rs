@@ -97,33 +97,14 @@ impl Rows {
         what: &'static str,
         notice: Notice<'_>,
     ) -> Result<Self> {
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let Some(first) = batches.first().filter(|_| rows > 0) else {
-            let query = what.trim_start_matches("the rows of ");
-            return Err(Failure::user(format!(
-                "the query of {query} gives no rows; loosen its WHERE, or check that its files have rows"
-            )));
-        };
-        if rows > ROWS_MAX {
-            return Err(Failure::user(format!(
-                "{what} are {}; at most {} fit: sample them or add LIMIT",
-                count(rows as u64),
-                count(ROWS_MAX as u64)
-            )));
-        }
-        let schema = first.schema();
-        let (texts, label) = roles(&schema, what)?;
-        let all = concat_batches(&schema, batches).map_err(of_arrow)?;
-        let used: Vec<usize> = texts.iter().copied().chain(label).collect();
-        let is_whole = |row: &usize| used.iter().all(|column| all.column(*column).is_valid(*row));
-        let kept: Vec<usize> = (0..all.num_rows()).filter(is_whole).collect();
-        if kept.len() < all.num_rows() {
-            notice(&format!(
-                "{} of {} rows have a NULL and are left out",
-                count((all.num_rows() - kept.len()) as u64),
-                count(all.num_rows() as u64)
-            ));
-        }
+        let mut label = None;
+        let mut texts = Vec::new();
+        let (all, kept) = gathered(batches, what, |schema| {
+            (texts, label) = roles(schema, what)?;
+            Ok(texts.iter().copied().chain(label).collect())
+        })?;
+        tell_left_out(all.num_rows(), kept.len(), notice);
+        let schema = all.schema();
         let name = |column: usize| schema.field(column).name().clone();
         let text = |column: &usize| Ok((name(*column), strings(&all, *column, &kept)?));
         let texts: Vec<(String, Vec<String>)> = texts.iter().map(text).collect::<Result<_>>()?;
@@ -225,6 +206,48 @@ impl Rows {
     ) -> Result<Dataset> {
         let texts: Vec<Vec<String>> = self.texts.iter().map(|(_, texts)| texts.clone()).collect();
         Dataset::read(network, loss, &texts, self.labels.clone(), cancel).map_err(failure)
+    }
+}
+
+/// Batches as one, and its rows that have no NULL in the columns that `used` names.
+///
+/// # Errors
+/// No row, too many, and what `used` says of the columns.
+pub(super) fn gathered(
+    batches: &[RecordBatch],
+    what: &str,
+    used: impl FnOnce(&SchemaRef) -> Result<Vec<usize>>,
+) -> Result<(RecordBatch, Vec<usize>)> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let Some(first) = batches.first().filter(|_| rows > 0) else {
+        let query = what.trim_start_matches("the rows of ");
+        return Err(Failure::user(format!(
+            "the query of {query} gives no rows; loosen its WHERE, or check that its files have rows"
+        )));
+    };
+    if rows > ROWS_MAX {
+        return Err(Failure::user(format!(
+            "{what} are {}; at most {} fit: sample them or add LIMIT",
+            count(rows as u64),
+            count(ROWS_MAX as u64)
+        )));
+    }
+    let schema = first.schema();
+    let used = used(&schema)?;
+    let all = concat_batches(&schema, batches).map_err(of_arrow)?;
+    let is_whole = |row: &usize| used.iter().all(|column| all.column(*column).is_valid(*row));
+    let kept = (0..rows).filter(is_whole).collect();
+    Ok((all, kept))
+}
+
+/// Tells of rows that are left out.
+pub(super) fn tell_left_out(rows: usize, kept: usize, notice: Notice<'_>) {
+    if kept < rows {
+        notice(&format!(
+            "{} of {} rows have a NULL and are left out",
+            count((rows - kept) as u64),
+            count(rows as u64)
+        ));
     }
 }
 

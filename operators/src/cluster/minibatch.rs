@@ -15,6 +15,7 @@ use super::seeding::{Random, plus_plus};
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::lanes;
+use crate::trend::Trend;
 use crate::unit::UnitVectors;
 
 /// Rows of a batch.
@@ -22,9 +23,6 @@ const BATCH_ROWS: usize = 1024;
 
 /// How many times it goes over all rows at most.
 const EPOCHS_MAX: usize = 100;
-
-/// It ends when the mean distance of so many batches in a row is no new best.
-const PATIENCE_BATCHES: usize = 10;
 
 /// Euclidean distance, in the order of sums of this crate.
 #[derive(Clone, Debug)]
@@ -140,29 +138,4 @@ fn matrix(rows: usize, columns: usize, values: Vec<f32>) -> Result<Array2<f32>> 
 
 fn centres_of(model: &KMeans<f32, Euclidean>, dimension: usize) -> Result<UnitVectors> {
     UnitVectors::new(dimension, model.centroids().iter().copied().collect())
-}
-
-/// Whether batches still get better: the exponentially weighted mean of their distances.
-#[derive(Default)]
-struct Trend {
-    mean: Option<f64>,
-    best: Option<f64>,
-    /// Batches since the best.
-    stale: usize,
-}
-
-impl Trend {
-    /// Takes in a batch of so large a share of all rows; says whether it is time to end.
-    fn stalls(&mut self, inertia: f64, share: f64) -> bool {
-        let weight = (2.0 * share).min(1.0);
-        let mean = self.mean.map_or(inertia, |mean| mean * (1.0 - weight) + inertia * weight);
-        self.mean = Some(mean);
-        if self.best.is_none_or(|best| mean < best) {
-            self.best = Some(mean);
-            self.stale = 0;
-        } else {
-            self.stale += 1;
-        }
-        self.stale >= PATIENCE_BATCHES
-    }
 }

@@ -12,12 +12,10 @@ use super::numpy::RandomState;
 use crate::error::{OperatorError, Result};
 use crate::host::{Host, Loan, check};
 use crate::lanes;
+use crate::trend::Trend;
 
 /// Passes over as many rows as there are, at most.
 const PASSES_MAX: usize = 100;
-
-/// It ends when the smoothed distance of so many batches in a row is no new best.
-const PATIENCE_BATCHES: usize = 10;
 
 /// Rows that the start is chosen of, in batches.
 const START_BATCHES: usize = 3;
@@ -198,6 +196,8 @@ fn moved(
     let mut counts = vec![0.0_f32; k];
     let mut since_reassigned = 0;
     let mut trend = Trend::default();
+    // scikit-learn takes it of one row more.
+    let share = batch as f64 / (rows.len() + 1) as f64;
     let steps = PASSES_MAX * rows.len() / batch;
     for step in 0..steps {
         host.progress("moving centres", step as u64, steps as u64);
@@ -215,7 +215,7 @@ fn moved(
         if reassign {
             reassigned(sample, &mut centres, &mut counts, random);
         }
-        if step > 0 && trend.stalls(inertia / batch as f64, batch, rows.len()) {
+        if step > 0 && trend.stalls(inertia / batch as f64, share) {
             break;
         }
     }
@@ -291,30 +291,6 @@ fn nearest(rows: Rows<'_>, centres: &[f32], host: &dyn Host) -> Result<(Vec<u32>
         .collect::<Result<_>>()?;
     let inertia = found.iter().flatten().map(|(_, distance)| distance).sum();
     Ok((found.into_iter().flatten().map(|(label, _)| label).collect(), inertia))
-}
-
-/// Whether batches still get better: the exponentially weighted mean of their distances.
-#[derive(Default)]
-struct Trend {
-    mean: Option<f64>,
-    best: Option<f64>,
-    /// Batches since the best.
-    stale: usize,
-}
-
-impl Trend {
-    fn stalls(&mut self, inertia: f64, batch: usize, rows: usize) -> bool {
-        let weight = (2.0 * batch as f64 / (rows + 1) as f64).min(1.0);
-        let mean = self.mean.map_or(inertia, |mean| mean * (1.0 - weight) + inertia * weight);
-        self.mean = Some(mean);
-        if self.best.is_none_or(|best| mean < best) {
-            self.best = Some(mean);
-            self.stale = 0;
-        } else {
-            self.stale += 1;
-        }
-        self.stale >= PATIENCE_BATCHES
-    }
 }
 
 #[cfg(test)]
