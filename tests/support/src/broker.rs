@@ -287,7 +287,8 @@ impl Broker {
 
     /// Waits until it answers and transactions have a coordinator.
     fn wait_until_ready(&self) {
-        let deadline = Instant::now() + TIMEOUT;
+        // After a hard kill a broker on a busy machine reads its logs again for more than a minute.
+        let deadline = Instant::now() + TIMEOUT * 4;
         let producer: ThreadedProducer<DefaultProducerContext> =
             self.client().set("transactional.id", "ready").create().expect("a producer");
         while let Err(error) = producer.init_transactions(Duration::from_secs(5)) {
