@@ -16,7 +16,8 @@ Peers' graphs are made once, with their own tools, below .sembla/bench-data/peer
 
 Each measurement is a process of its own; in each run all peers take turns, so that a machine that slows down slows all
 of them down. "encode" leaves out starting and loading, as "processor" does, which is the user and system time of all
-threads. `--isa avx2` shows what each does without AVX-512; ONNX Runtime can't be told, and chooses for itself.
+threads. `--isa avx2` shows what each does without AVX-512; ONNX Runtime can't be told, so a changed copy of it runs
+(onnxruntime_avx2.py). Graphs are made for the level of the first run: remove .sembla/bench-data/peers for another.
 Prints a Markdown table of medians.
 """
 import argparse
@@ -30,9 +31,13 @@ import subprocess
 import sys
 import time
 
+import onnxruntime_avx2
 from embed_vs_sentence_transformers import BATCH, ROOT, SEMBLA, WORK, make_texts, model_folder, read_texts, write_texts
 
 PEERS = WORK / "peers"
+# Copies of ONNX Runtime that know no AVX-512.
+NARROW = PEERS / "onnxruntime-avx2"
+RUNTIME = ROOT / ".sembla" / "onnxruntime" / "libonnxruntime.so"
 # What int8 graphs are calibrated with: real questions that are not measured.
 CALIBRATION_TEXTS = 300
 
@@ -184,7 +189,8 @@ def environment(isa, threads):
     more = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     if isa == "avx2":
         more |= {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
-                 "MKL_ENABLE_INSTRUCTIONS": "AVX2", "SEMBLA_CPU": "avx2"}
+                 "MKL_ENABLE_INSTRUCTIONS": "AVX2", "SEMBLA_CPU": "avx2",
+                 "ORT_DYLIB_PATH": str(onnxruntime_avx2.library(RUNTIME, NARROW)), "PYTHONPATH": str(NARROW)}
     return dict(os.environ, **more)
 
 
@@ -275,6 +281,8 @@ def main():
     write_texts(texts, make_texts(arguments.rows))
     names = [name.strip() for name in arguments.peers.split(",")]
     prepare(names, arguments)
+    if arguments.isa == "avx2":
+        onnxruntime_avx2.python_package(NARROW)
     results = {name: [] for name in names}
     for run in range(arguments.runs):
         # Nobody is always first, or always after the same one.

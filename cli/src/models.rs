@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sembla_jobs::distil::{Kept, pca, prune};
+use sembla_jobs::distil::{Kept, KeptTokens, Pruned, pca, prune};
 use sembla_jobs::numbers::count;
 use sembla_models::{
     CancelToken, Classifier, InputKind, Model, ModelInfo, ModelKind, builtin, quantize,
@@ -27,7 +27,7 @@ pub(crate) async fn run(command: &ModelsCommand, interrupt: &Interrupt) -> Resul
         ModelsCommand::Inspect(args) => inspect(args),
         ModelsCommand::Export(args) => export(args),
         ModelsCommand::Quantize(args) => quantize_model(args),
-        ModelsCommand::Prune(args) => prune_model(args),
+        ModelsCommand::Prune(args) => prune_model(args, interrupt).await,
         ModelsCommand::Pca(args) => shorten_model(args, interrupt).await,
     }
 }
@@ -131,13 +131,31 @@ fn quantize_model(args: &QuantizeArgs) -> Result<()> {
     Ok(())
 }
 
-fn prune_model(args: &PruneArgs) -> Result<()> {
-    let kept = match args.layers {
-        Some(layers) => Kept::Count(layers),
-        None => Kept::Layers(args.keep.clone()),
+async fn prune_model(args: &PruneArgs, interrupt: &Interrupt) -> Result<()> {
+    let layers = match args.layers {
+        Some(layers) => Some(Kept::Count(layers)),
+        None => (!args.keep.is_empty()).then(|| Kept::Layers(args.keep.clone())),
     };
-    let (before, after) = prune(&args.input, &args.output, &kept)?;
-    eprintln!("{}: {after} of {before} layers", args.output.display());
+    let data = match &args.data {
+        Some(query) => rows(&open(&args.session)?, "--data", query, interrupt).await?,
+        None => Vec::new(),
+    };
+    let tokens = args.vocabulary.map(|most| KeptTokens { most, data: &data });
+    let cancel = CancelToken::new();
+    let guard = interrupt.guard(cancel.clone());
+    let told = |words: &str| notice(words);
+    let pruned = prune(&args.input, &args.output, layers.as_ref(), tokens, &cancel, &told);
+    drop(guard);
+    let Pruned { layers, tokens } = pruned?;
+    let parts = [("layers", layers), ("tokens", tokens)].into_iter();
+    let fewer = parts.filter(|(_, (before, after))| before != after);
+    let words: Vec<String> = fewer
+        .map(|(what, (before, after))| {
+            format!("{} of {} {what}", count(after as u64), count(before as u64))
+        })
+        .collect();
+    let words = if words.is_empty() { "nothing went".into() } else { words.join(", ") };
+    eprintln!("{}: {words}", args.output.display());
     Ok(())
 }
 

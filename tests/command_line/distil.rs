@@ -249,3 +249,49 @@ fn models_lose_layers_and_components_without_training() {
     assert!(pca("out", "33").fails(2).contains("can be cut to 1 to 32, got 33"));
     assert!(!place.path("out").exists());
 }
+
+#[test]
+fn models_lose_tokens_and_give_the_same_vectors() {
+    let place = Place::new();
+    files(&place, 60);
+    let data = "SELECT text FROM 'texts.csv'";
+    let vectors = |model: &str| {
+        let sql = format!("SELECT embed(text, '{model}') AS v FROM 'texts.csv' LIMIT 9");
+        place.run(&["sql", "--format", "json", &sql]).ok()
+    };
+    for name in ["bert", "roberta", "mpnet", "xlm-roberta"] {
+        let (whole, output) = (tiny(name), format!("small-{name}"));
+        let args = ["models", "prune", &whole, &output, "--vocabulary", "30", "--data", data];
+        let run = place.run(&args);
+        assert!(run.code == 0 && run.err.contains(": 30 of 53 tokens"), "{}", run.err);
+        let small = format!("./{output}");
+        assert_eq!(vectors(&small), vectors(&whole), "{name}");
+        // Words that went are spelt with letters, if it knows those, and do no harm.
+        let sql =
+            format!("SELECT cos_sim(embed('river', '{small}'), embed('the', '{small}')) AS c");
+        place.run(&["sql", "--format", "json", &sql]).ok();
+    }
+    let whole = tiny("bert");
+    let both = ["--vocabulary", "30", "--data", data, "--layers", "1"];
+    let run = place.run(&[&["models", "prune", whole.as_str(), "both"][..], &both].concat());
+    assert!(run.err.contains("both: 1 of 2 layers, 30 of 53 tokens"), "{}", run.err);
+    let few = ["models", "prune", whole.as_str(), "out", "--vocabulary", "3", "--data", data];
+    let line = place.run(&few).fails(2);
+    assert!(line.contains("can't keep 3 tokens: 1"), "{line}");
+    assert!(!place.path("out").exists());
+    place.run(&["models", "prune", whole.as_str(), "out", "--vocabulary", "30"]).fails(2);
+    // A static model, in 8 bits before and in floats after.
+    let args = ["models", "prune", "potion", "words", "--vocabulary", "3000", "--data", data];
+    assert!(place.run(&args).err.contains("words: 3,000 of "), "of potion");
+    let components = |model: &str| {
+        let text: serde_json::Value = serde_json::from_str(&vectors(model)).expect("JSON");
+        let rows = text.as_array().expect("rows").iter();
+        rows.flat_map(|row| row["v"].as_array().expect("a vector").clone()).collect::<Vec<_>>()
+    };
+    let (before, after) = (components("potion"), components("./words"));
+    assert_eq!(before.len(), after.len());
+    for (before, after) in before.iter().zip(&after) {
+        let difference = before.as_f64().expect("a number") - after.as_f64().expect("a number");
+        assert!(difference.abs() < 1e-5, "{before} and {after}");
+    }
+}

@@ -18,8 +18,8 @@ pub(crate) enum ModelsCommand {
     Export(ExportArgs),
     /// Write an 8-bit copy of a model directory
     Quantize(QuantizeArgs),
-    /// Write a copy of a model directory with fewer layers
-    Prune(PruneArgs),
+    /// Write a copy of a model directory with fewer layers or tokens
+    Prune(Box<PruneArgs>),
     /// Write a copy of a model directory with shorter vectors (principal components)
     Pca(Box<PcaArgs>),
 }
@@ -66,13 +66,15 @@ pub(crate) struct QuantizeArgs {
 
 /// `sembla models prune`.
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("kept").required(true)), after_help = "Without training a model with fewer layers is \
-    faster and worse; sembla distil trains it to give the vectors of the whole one.\n\n\
+#[command(group(clap::ArgGroup::new("kept").required(true).multiple(true)), after_help = "Without training a model with \
+    fewer layers is faster and worse; sembla distil trains it to give the vectors of the whole one. With fewer \
+    tokens it is smaller, and as good for texts like those of --data.\n\n\
     Examples:\n  \
     sembla models prune intfloat/multilingual-e5-small small --layers 6\n  \
-    sembla models prune ./reranker ./fast --keep 0,1,2,3")]
+    sembla models prune ./reranker ./fast --keep 0,1,2,3\n  \
+    sembla models prune intfloat/multilingual-e5-small european --vocabulary 60000 --data \"SELECT text FROM 'texts.parquet'\"")]
 pub(crate) struct PruneArgs {
-    /// Model directory, bundled name or hub id of a transformer
+    /// Model directory, bundled name or hub id
     #[arg(value_name = "IN")]
     pub(crate) input: String,
 
@@ -81,12 +83,24 @@ pub(crate) struct PruneArgs {
     pub(crate) output: PathBuf,
 
     /// Keep N layers, evenly spaced
-    #[arg(long, value_name = "N", value_parser = positive, group = "kept")]
+    #[arg(long, value_name = "N", value_parser = positive, group = "kept", conflicts_with = "keep")]
     pub(crate) layers: Option<usize>,
 
     /// Keep these layers, numbered from 0
     #[arg(long, value_name = "A,B", value_delimiter = ',', group = "kept")]
     pub(crate) keep: Vec<usize>,
+
+    /// Keep N tokens at most: special ones, letters, and the most frequent ones of --data
+    #[arg(long, value_name = "N", value_parser = positive, group = "kept", requires = "data")]
+    pub(crate) vocabulary: Option<usize>,
+
+    /// Query whose texts decide which tokens stay: one column, text
+    #[arg(long, value_name = "QUERY", requires = "vocabulary")]
+    pub(crate) data: Option<String>,
+
+    /// The session of the query.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
 }
 
 /// `sembla models pca`.

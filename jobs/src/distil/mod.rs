@@ -21,7 +21,7 @@ use crate::input::Notice;
 use crate::numbers::count;
 use crate::train::check_output;
 use crate::train::rows::Rows;
-pub use shape::{Kept, pca, prune};
+pub use shape::{Kept, KeptTokens, Pruned, pca, prune};
 use students::{Plan, School};
 pub use table::{Distilled, Measured};
 use work::Work;

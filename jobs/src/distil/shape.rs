@@ -1,5 +1,5 @@
-//! Changes of a model that need no training: fewer layers, or shorter vectors by principal
-//! components. A directory in, a directory out.
+//! Changes of a model that need no training: fewer layers or tokens, or shorter vectors by
+//! principal components. A directory in, a directory out.
 
 use std::path::Path;
 
@@ -15,6 +15,9 @@ use crate::input::Notice;
 use crate::train::failure;
 use crate::train::rows::Rows;
 
+/// Texts that are cut into tokens between two looks at the cancel token.
+const TEXTS_AT_ONCE: usize = 4096;
+
 /// Which layers of a model are kept.
 #[derive(Clone, Debug)]
 pub enum Kept {
@@ -24,28 +27,77 @@ pub enum Kept {
     Layers(Vec<usize>),
 }
 
-/// Writes a copy of a model that keeps some of its layers, in 32-bit floats, and gives their
-/// number before and after.
+/// What a model had and what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Layers before and after.
+    pub layers: (usize, usize),
+    /// Tokens before and after.
+    pub tokens: (usize, usize),
+}
+
+/// Which tokens of a model are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptTokens<'a> {
+    /// So many at most.
+    pub most: usize,
+    /// Rows with the texts in which the kept ones are the most frequent.
+    pub data: &'a [RecordBatch],
+}
+
+/// Writes a copy of a model, in 32-bit floats, that keeps some of its layers and tokens.
 ///
 /// # Errors
-/// Layers that the model doesn't have, a model that can't be taken apart, and an output that
-/// exists or can't be written.
-pub fn prune(source: &str, output: &Path, kept: &Kept) -> Result<(usize, usize)> {
+/// Layers that the model doesn't have, too few tokens to spell words, rows that are no texts, a
+/// model that can't be taken apart, and an output that exists or can't be written;
+/// [`Failure::Interrupted`].
+pub fn prune(
+    source: &str,
+    output: &Path,
+    layers: Option<&Kept>,
+    tokens: Option<KeptTokens<'_>>,
+    cancel: &CancelToken,
+    notice: Notice<'_>,
+) -> Result<Pruned> {
     check_new(output)?;
     let spec = ModelSpec::new(source);
-    let mut model = Trainable::open(&spec)?;
-    let before = model.layers();
-    let model = match kept {
-        Kept::Count(count) => distil::with_layers(&spec, *count).map_err(failure)?,
-        Kept::Layers(layers) => {
+    let whole = Trainable::open(&spec)?;
+    let before = (whole.layers(), whole.token_count());
+    let mut model = match layers {
+        None => whole,
+        Some(Kept::Count(count)) => distil::with_layers(&spec, *count).map_err(failure)?,
+        Some(Kept::Layers(layers)) => {
+            let mut model = whole;
             model.keep_layers(layers)?;
             model
         }
     };
-    let after = model.layers();
+    if let Some(KeptTokens { most, data }) = tokens {
+        let rows = Rows::read(data, "the rows of --data", notice)?;
+        let columns = rows.into_texts(1, "one column, text")?;
+        let counts = counts_of(&model, &columns[0], cancel)?;
+        model.keep_tokens(&counts, most)?;
+    }
+    let after = (model.layers(), model.token_count());
     let network = Network::of(model).map_err(failure)?;
     network.save(output).map_err(failure)?;
-    Ok((before, after))
+    Ok(Pruned { layers: (before.0, after.0), tokens: (before.1, after.1) })
+}
+
+/// How often each token occurs in texts, by id.
+fn counts_of(model: &Trainable, texts: &[String], cancel: &CancelToken) -> Result<Vec<u64>> {
+    let mut counts = vec![0; model.token_count()];
+    for texts in texts.chunks(TEXTS_AT_ONCE) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for sequence in model.texts(&texts, "", cancel)? {
+            for id in sequence.ids {
+                if let Some(count) = counts.get_mut(id as usize) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+    Ok(counts)
 }
 
 /// Writes a copy of a model, in 32-bit floats, whose vectors have `dimensions` components: a dense

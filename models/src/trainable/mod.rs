@@ -3,10 +3,12 @@
 //! [`Trainable::open`] reads what running a model reads (see `load`), but gives the tensors by name
 //! instead of handing them to an engine; [`Trainable::save`] writes a directory that loads again,
 //! here and in Sentence-Transformers. `shape` makes a model with fewer layers of it, or one with
-//! another dense module; `vocabulary` a static model of its tokens. What is done with the tensors
-//! is left to the caller.
+//! another dense module; `tokens` one that knows fewer words; `vocabulary` a static model of its
+//! tokens. What is done with the tensors is left to the caller.
 
 mod shape;
+mod tokenizer;
+mod tokens;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -185,7 +187,8 @@ impl Trainable {
                 }
                 _ => weights.floats(name, &shape)?,
             };
-            tensors.insert(new_name, FloatTensor { shape, values });
+            let tensor = FloatTensor { shape, values };
+            tensors.insert(new_name, self.with_kept_tokens(name, tensor));
         }
         Ok(tensors)
     }
@@ -253,7 +256,7 @@ impl Trainable {
     }
 
     /// The weights are 32-bit floats now, whatever `config.json` said, and there may be fewer
-    /// layers.
+    /// layers, or tokens.
     fn write_config(&self, work: &Path) -> Result<()> {
         let Ok(place) = self.layout.config_path.strip_prefix(&self.layout.root) else {
             return Ok(());
@@ -264,8 +267,12 @@ impl Trainable {
         let named: Vec<&str> =
             ["dtype", "torch_dtype"].into_iter().filter(|key| keys.contains_key(*key)).collect();
         let is_float = named.iter().all(|key| keys[*key] == "float32");
-        if is_float && !self.changes.drops_layers() {
+        let tokens = self.changes.tokens.as_ref();
+        if is_float && !self.changes.drops_layers() && tokens.is_none() {
             return Ok(());
+        }
+        if let Some(tokens) = tokens {
+            tokens.write(work, keys)?;
         }
         for key in named {
             keys.insert(key.into(), "float32".into());

@@ -1,5 +1,5 @@
 //! A model with another shape than its directory has: fewer layers, or one more dense module after
-//! all others.
+//! all others. What fewer tokens mean is left to `tokens`.
 //!
 //! [`Trainable`] then gives and writes the tensors of the new shape alone. How the rest of the
 //! directory is written is left to it.
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::tokens::KeptTokens;
 use super::{Body, Trainable};
 use crate::pool::{Dense, Step, TorchActivation};
 use crate::{ModelError, ModelKind, Result};
@@ -24,6 +25,8 @@ pub(super) struct Changes {
     layers: Vec<(String, Option<String>)>,
     /// Dense modules after all others, and whether each is followed by a normalisation.
     added: Vec<(Dense, bool)>,
+    /// The tokens, where some go.
+    pub(super) tokens: Option<KeptTokens>,
 }
 
 impl Changes {
