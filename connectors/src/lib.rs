@@ -6,7 +6,7 @@
 //! - [`formats`]: bytes of a record to rows, and back.
 //! - [`files`]: data sets of Parquet or JSON lines as sinks, exactly once; files as sources.
 //! - [`kafka`]: topics as sources, and as sinks, exactly once.
-//! - [`chroma`]: collections of Chroma as sinks, at least once, each row under one id.
+//! - [`chroma`], [`qdrant`]: collections of vectors as sinks, at least once, each row under one id.
 //! - [`postgres`]: tables of PostgreSQL as sinks, with pgvector for vectors, exactly once.
 //! - [`replay`]: a static table as a stream.
 //! - [`store`]: folders, on this machine or in an object store.
@@ -14,15 +14,18 @@
 
 mod base64;
 pub mod chroma;
+mod collections;
 mod connector;
 pub mod files;
 pub mod formats;
 mod http;
 pub mod kafka;
+mod keys;
 mod list;
 mod max_ahead;
 mod missing;
 pub mod postgres;
+pub mod qdrant;
 mod rejected;
 pub mod replay;
 pub mod store;

@@ -8,6 +8,7 @@ use crate::files::Files;
 use crate::kafka::Kafka;
 use crate::options::{GivenOptions, OptionDef, nearest};
 use crate::postgres::Postgres;
+use crate::qdrant::Qdrant;
 
 /// All connectors, in the order in which messages name them.
 ///
@@ -18,7 +19,7 @@ use crate::postgres::Postgres;
 ///     assert!(connector.source().is_some() || connector.sink().is_some());
 /// }
 /// ```
-pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files, &Postgres, &Chroma];
+pub static CONNECTORS: &[&dyn Connector] = &[&Kafka, &Files, &Postgres, &Chroma, &Qdrant];
 
 /// Which end of a stream a connector is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

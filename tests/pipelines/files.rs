@@ -141,7 +141,7 @@ fn a_kill_at_any_failpoint_changes_no_data_set() {
     assert!(run(&place, &files_pipeline(&place, "golden", "max"), None));
     let golden = published(&place.path("golden"));
     assert!(golden.len() > 20 && golden.len() < ROWS, "{} rows", golden.len());
-    let others = ["embed.", "kafka.", "postgres.", "chroma."];
+    let others = ["embed.", "kafka.", "postgres.", "collection."];
     let is_ours = |name: &&&str| !others.iter().any(|other| name.starts_with(other));
     let own = |name: &&&str| is_ours(name) && **name != "pipeline.drain";
     for name in failpoint::ALL.iter().filter(own) {

@@ -25,7 +25,7 @@ fn a_kill_at_any_failpoint_changes_no_topic() {
     assert_eq!(bad.len(), POISON.len(), "{bad:?}");
     // A drain is the data sets' to test, and giving partitions back that of several instances.
     let apart = ["pipeline.drain", "kafka.rebalance"];
-    let others = ["embed.", "files.", "postgres.", "chroma."];
+    let others = ["embed.", "files.", "postgres.", "collection."];
     let is_others = |name: &str| others.iter().any(|other| name.starts_with(other));
     let own = |name: &&&str| !is_others(name) && !apart.contains(*name);
     for name in failpoint::ALL.iter().filter(own) {

@@ -97,7 +97,7 @@ fn kills_and_a_server_that_goes_away_change_no_collection() {
     assert_eq!(golden.len(), ROWS);
     for more_than in [0, ROWS / 4] {
         // It waits at a place that it reaches in any case, to be killed there.
-        let mut child = start_embed(&place, &server, "docs", "chroma.written:30=sleep(60000)");
+        let mut child = start_embed(&place, &server, "docs", "collection.written:30=sleep(60000)");
         wait_for(&server, "docs", more_than, &mut child);
         assert!(
             child.try_wait().expect("a child").is_none(),
@@ -106,7 +106,7 @@ fn kills_and_a_server_that_goes_away_change_no_collection() {
         );
         killed(&mut child);
     }
-    let mut child = start_embed(&place, &server, "docs", "chroma.written:10=sleep(3000)");
+    let mut child = start_embed(&place, &server, "docs", "collection.written:10=sleep(3000)");
     wait_for(&server, "docs", ROWS / 2, &mut child);
     assert!(child.try_wait().expect("a child").is_none(), "it ended before: {}", stderr(&place));
     server.kill_hard();
@@ -140,8 +140,9 @@ fn a_kill_at_any_failpoint_changes_no_collection() {
     assert!(run("golden", None), "{}", stderr(&place));
     let golden = records(&server, "golden");
     assert_eq!(golden.len(), 150);
-    for name in
-        failpoint::ALL.iter().filter(|name| name.starts_with("chroma.") || **name == "sink.write")
+    for name in failpoint::ALL
+        .iter()
+        .filter(|name| name.starts_with("collection.") || **name == "sink.write")
     {
         let collection = name.replace('.', "_");
         assert!(!run(&collection, Some(&format!("{name}:1"))), "{name} is not reached");
@@ -173,6 +174,80 @@ fn mistakes_are_one_line() {
     assert!(line.contains("no column 'url'; they have id, text, embedding"), "{line}");
     let line = refusal(&["-m", "potion", "-o", &format!("{other}&database=nope")]);
     assert!(line.contains("nope"), "{line}");
+    // A collection says which model made its vectors, also where their dimension is the same.
+    server.create("theirs", r#"{"sembla.model": "other", "sembla.space": "x"}"#);
+    let line = refusal(&["-m", "potion", "-o", &format!("{address}?collection=theirs&key=id")]);
+    assert!(
+        line.contains("has vectors of model 'other', and the rows have those of 'potion"),
+        "{line}"
+    );
+    assert!(line.contains("embed with 'other', or write to another collection"), "{line}");
+    server.create("nobodys", r#"{"about": "of somebody else"}"#);
+    let unknown = format!("{address}?collection=nobodys&key=id");
+    place.run(&["embed", "in.csv", "-m", "potion", "-o", &unknown]).ok();
+}
+
+#[test]
+fn a_document_that_got_shorter_leaves_no_chunks_behind() {
+    let (server, place) = (Chroma::start(), Place::new());
+    let address = server.url().replace("http://", "chroma://");
+    let output = format!("{address}?collection=chunks&key=id,chunk_index&chunks_of=id");
+    let night = |sizes: [usize; 3]| {
+        let words = |n: usize| (0..n).map(|n| format!("word{n}. ")).collect::<String>();
+        let lines = sizes.iter().enumerate().map(|(id, size)| format!("{id},{}\n", words(*size)));
+        place.write("in.csv", &format!("id,body\n{}", lines.collect::<String>()));
+        let run = place.run(&[
+            "embed",
+            "in.csv",
+            "-m",
+            "potion",
+            "--column",
+            "body",
+            "--chunk",
+            "tokens:16:0",
+            "-o",
+            &output,
+        ]);
+        run.ok();
+        let mut last = [-1_i64; 3];
+        let records = records(&server, "chunks");
+        for [document, metadata, _] in records.values() {
+            assert!(document.as_str().is_some_and(|text| text.contains("word")), "{document}");
+            let id = metadata["id"].as_u64().expect("an id") as usize;
+            last[id] = last[id].max(metadata["chunk_index"].as_i64().expect("a number"));
+        }
+        assert_eq!(records.len() as i64, last.iter().map(|last| last + 1).sum::<i64>());
+        last
+    };
+    let [a, b, c] = night([60, 40, 30]);
+    assert!(a > b && b > c && c > 1, "{a} {b} {c}");
+    // One document and two at once that are shorter, and one that is longer.
+    let [shorter, same, longer] = night([20, 40, 50]);
+    assert!(shorter < a && same == b && longer > c, "{shorter} {same} {longer}");
+    let [last, other, third] = night([20, 10, 10]);
+    assert!(last == shorter && other < b && third < c, "{last} {other} {third}");
+}
+
+#[test]
+fn a_row_that_can_not_be_a_record_is_found_and_the_others_are_kept() {
+    let (server, place) = (Chroma::start(), Place::new());
+    place.write("messages.jsonl", &messages(90));
+    let url = server.url();
+    let file = place.write(
+        "bad.sql",
+        &format!(
+            "CREATE SOURCE messages (id BIGINT, text VARCHAR, ts TIMESTAMP, WATERMARK FOR ts)
+               WITH (connector = 'files', path = 'messages.jsonl');
+             CREATE SINK docs WITH (connector = 'chroma', url = '{url}', collection = 'docs', key = 'id',
+               dead_letter_collection = 'bad');
+             INSERT INTO docs SELECT NULLIF(id, 33) AS id, text, embed(text) AS v FROM messages;"
+        ),
+    );
+    assert!(ended(&mut start(&place, &file, None)), "{}", stderr(&place));
+    assert_eq!(server.count("docs"), Some(89));
+    let letters = records(&server, "bad");
+    let reasons: Vec<_> = letters.values().map(|[document, ..]| document.clone()).collect();
+    assert_eq!(reasons, [Value::from("column 'id' of the key is NULL")]);
 }
 
 #[test]

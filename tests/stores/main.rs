@@ -14,6 +14,7 @@ mod chroma;
 #[path = "../place.rs"]
 mod place;
 mod postgres;
+mod qdrant;
 
 /// How long a run may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(180);

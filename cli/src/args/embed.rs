@@ -15,7 +15,7 @@ use crate::model_flags::ModelFlags;
     after_help = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
     .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value folders become \
     columns. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, a folder for Parquet \
-    files, a table of PostgreSQL with pgvector, or a collection of Chroma. NULL texts get NULL vectors. With --chunk, \
+    files, a table of PostgreSQL with pgvector, or a collection of Chroma or Qdrant. NULL texts get NULL vectors. With --chunk, \
     each chunk is a row, with chunk_index, chunk_start, chunk_end, token_count, heading_path and chunk in place of the \
     text. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, or those of --columns, go to \
     OUT.ids.csv beside it, row for row.\n\n\
@@ -26,7 +26,8 @@ use crate::model_flags::ModelFlags;
     postgres://user@host/database?table=docs&key=id, with the options of the connector and of \
     the connection (sslmode, …) behind the '?'. Rows with a key that is there already are replaced; without key=, all \
     are added. The password can be in PGPASSWORD.\n\n\
-    A collection of Chroma is chroma://host:8000?collection=docs&key=id.\n\n\
+    A collection of Chroma is chroma://host:8000?collection=docs&key=id, one of Qdrant \
+    qdrant://host:6333?collection=docs&key=id&api_key=env:QDRANT_KEY (chroma+https:// and qdrant+https:// with TLS).\n\n\
     Examples:\n  \
     sembla embed tickets.parquet -o vectors.parquet --column text\n  \
     sembla embed 'logs/*.jsonl.gz' -o vectors/ --column message --columns id,message -m potion\n  \

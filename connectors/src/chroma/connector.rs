@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use futures::future::BoxFuture;
 use sembla_runtime::{Error, Result, Sink};
 
-use super::options::{SINK_OPTIONS, Settings, options_of_address};
-use super::sink::ChromaSink;
+use super::options::{SCHEMES, Settings, sink_options};
+use super::store::ChromaStore;
+use crate::collections::{CollectionSink, options_of_address};
 use crate::connector::{Connector, SinkConnector, SinkRequest, problems_of};
 use crate::options::{OptionDef, Options};
 
@@ -26,7 +28,7 @@ impl Connector for Chroma {
 
 impl SinkConnector for Chroma {
     fn options(&self) -> Vec<OptionDef> {
-        SINK_OPTIONS.to_vec()
+        sink_options()
     }
 
     fn check(&self, options: &Options) -> Result<()> {
@@ -34,8 +36,7 @@ impl SinkConnector for Chroma {
     }
 
     fn open(&self, request: SinkRequest<'_>) -> Result<Box<dyn Sink>> {
-        let settings = Settings::new(request.options)?;
-        Ok(Box::new(ChromaSink::new(request.schema, settings)?))
+        Ok(Box::new(sink(request.schema, Settings::new(request.options)?)?))
     }
 
     fn problems(
@@ -43,8 +44,10 @@ impl SinkConnector for Chroma {
         request: SinkRequest<'_>,
         within: Duration,
     ) -> BoxFuture<'static, Vec<Error>> {
-        let sink = Settings::new(request.options)
-            .and_then(|settings| ChromaSink::new(request.schema, settings));
+        let sink = Settings::new(request.options).and_then(|mut settings| {
+            settings.base.retries = 0;
+            sink(request.schema, settings)
+        });
         problems_of(self.name(), within, async move { sink?.probe().await })
     }
 
@@ -57,6 +60,11 @@ impl SinkConnector for Chroma {
     }
 
     fn of_address(&self, address: &str) -> Option<Result<Vec<(String, String)>>> {
-        options_of_address(address)
+        options_of_address(SCHEMES, address)
     }
+}
+
+fn sink(schema: &SchemaRef, settings: Settings) -> Result<CollectionSink<ChromaStore>> {
+    let base = settings.base.clone();
+    CollectionSink::new(schema, base, ChromaStore::new(settings, schema)?)
 }

@@ -4,8 +4,9 @@ use sembla_runtime::{Error, Result};
 
 use super::address::Address;
 use super::names::TableName;
-use super::target::{CHUNK, TargetSpec};
+use super::target::TargetSpec;
 use super::types::VectorType;
+use crate::keys::{chunks_of, names};
 use crate::options::{Kind, OptionDef, Options};
 
 /// The option that is the address.
@@ -126,7 +127,7 @@ impl SinkSettings {
     pub(super) fn new(options: &Options) -> Result<Self> {
         let address = Address::parse(options.text(URL)?, options.find_text(PASSWORD))?;
         let key = names(options, KEY)?;
-        let chunks_of = chunks_of(options, &key)?;
+        let chunks_of = chunks_of(options, CHUNKS_OF, KEY, &key)?;
         let delete = options.find_text(DELETE).map(str::to_string);
         if delete.is_some() && key.is_empty() {
             return Err(Error::Option(format!("{DELETE} needs {KEY}, which says what to delete")));
@@ -161,30 +162,6 @@ impl SinkSettings {
         }
         let rows = TargetSpec { name, key, delete, chunks_of, vectors };
         Ok(Self { address, rows, index, progress, rejected, late })
-    }
-}
-
-/// The names that an option lists.
-fn names(options: &Options, option: &str) -> Result<Vec<String>> {
-    let names = options.find_text(option).map(|names| names.split(','));
-    let names: Vec<String> = names.into_iter().flatten().map(|n| n.trim().to_string()).collect();
-    match names.iter().any(String::is_empty) {
-        true => Err(Error::Option(format!("{option} has an empty name; write it as 'a, b'"))),
-        false => Ok(names),
-    }
-}
-
-/// The columns that identify a document.
-fn chunks_of(options: &Options, key: &[String]) -> Result<Vec<String>> {
-    let documents = names(options, CHUNKS_OF)?;
-    let is_key = documents.iter().all(|name| key.contains(name) && name != CHUNK);
-    let has_all = key.len() == documents.len() + 1 && key.iter().any(|name| name == CHUNK);
-    match documents.is_empty() || is_key && has_all {
-        true => Ok(documents),
-        false => Err(Error::Option(format!(
-            "{CHUNKS_OF} = '{0}' needs {KEY} = '{0}, {CHUNK}'",
-            documents.join(", ")
-        ))),
     }
 }
 

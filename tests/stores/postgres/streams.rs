@@ -31,7 +31,7 @@ fn a_kill_at_any_failpoint_changes_no_table() {
             "embed.",
             "kafka.",
             "files.",
-            "chroma.",
+            "collection.",
             "state.",
             "pipeline.window",
             "pipeline.drain",

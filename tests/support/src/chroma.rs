@@ -89,6 +89,13 @@ impl Chroma {
         self.ask("POST", &format!("{DATABASE}/collections/{id}/get"), &body).expect("records")
     }
 
+    /// Makes a collection as somebody else would, with metadata in JSON.
+    pub fn create(&self, name: &str, metadata: &str) {
+        let body = format!("{{\"name\": \"{name}\", \"metadata\": {metadata}}}");
+        let made = self.ask("POST", &format!("{DATABASE}/collections"), &body);
+        assert!(made.is_some_and(|answer| answer.contains("\"id\"")), "no collection {name}");
+    }
+
     fn try_get(&self, path: &str) -> Option<String> {
         self.ask("GET", path, "")
     }

@@ -1,5 +1,5 @@
 //! What tests of several crates share: a real Kafka broker with records to put there and get back,
-//! a real PostgreSQL server and a real Chroma server.
+//! a real PostgreSQL server, a real Chroma server, and a stand-in for Qdrant.
 //!
 //! - *Invariant:* a server listens on loopback only, keeps its data in a temporary folder, and ends
 //!   with the process that started it, however that ends.
@@ -9,10 +9,12 @@
 mod broker;
 mod chroma;
 mod postgres;
+mod qdrant;
 mod record;
 mod watch;
 
 pub use broker::{Broker, OpenTransaction};
 pub use chroma::Chroma;
 pub use postgres::Postgres;
+pub use qdrant::{Fault, Point, Qdrant};
 pub use record::Record;

@@ -21,9 +21,6 @@ use crate::postgres::provenance::different;
 use crate::postgres::types::{PgType, RowColumn, VectorType};
 use crate::postgres::wire::{Session, WireError, WireResult};
 
-/// The column that numbers the chunks of a document.
-pub(in crate::postgres) const CHUNK: &str = "chunk_index";
-
 /// The column of the staged rows that numbers them.
 const NUMBER: &str = "sembla_number";
 

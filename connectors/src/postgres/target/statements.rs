@@ -1,6 +1,6 @@
 //! Statements and names that follow from names alone.
 
-use super::CHUNK;
+use crate::keys::CHUNK;
 use crate::postgres::names::{quoted, quoted_list};
 
 /// The statement that deletes the chunks of documents behind the last one that is staged.
