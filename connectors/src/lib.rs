@@ -35,6 +35,8 @@ pub use connector::{
     Connector, Exchange, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector,
     SourceHandle, SourceHandles, SourceRequest,
 };
-pub use list::{CONNECTORS, Side, all_options, connector, is_secret, names, sink_of_address};
+pub use list::{
+    CONNECTORS, Side, all_options, connector, is_secret, names, sink_of_address, table_of_address,
+};
 pub use sembla_options as options;
 pub use stored::{Comparison, Condition, StoredTable, TableConnector, Value, Wanted};

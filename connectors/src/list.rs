@@ -9,6 +9,7 @@ use crate::kafka::Kafka;
 use crate::options::{GivenOptions, OptionDef, nearest};
 use crate::postgres::Postgres;
 use crate::qdrant::Qdrant;
+use crate::stored::TableConnector;
 
 /// All connectors, in the order in which messages name them.
 ///
@@ -85,6 +86,25 @@ pub fn sink_of_address(
             let all = options?.into_iter().chain(more).collect();
             return Ok(Some((sink, GivenOptions::new(&owner, sink.options(), all)?)));
         }
+    }
+    Ok(None)
+}
+
+/// The table of a store that an address stands for, with its options; `None` where it is no
+/// connector's.
+///
+/// # Errors
+/// [`Error::Option`] for an address with options that can't be.
+pub fn table_of_address(
+    address: &str,
+) -> Result<Option<(&'static dyn TableConnector, GivenOptions)>> {
+    for connector in CONNECTORS {
+        let Some(table) = connector.table().filter(|table| table.is_address(address)) else {
+            continue;
+        };
+        let owner = format!("a {} table", connector.name());
+        let options = GivenOptions::new(&owner, table.options(), table.of_address(address)?)?;
+        return Ok(Some((table, options)));
     }
     Ok(None)
 }

@@ -20,6 +20,9 @@ pub trait TableConnector: fmt::Debug + Sync {
     /// Its options.
     fn options(&self) -> Vec<OptionDef>;
 
+    /// Whether an address is one of its tables, wherever an address can stand.
+    fn is_address(&self, address: &str) -> bool;
+
     /// The options that an address stands for.
     ///
     /// # Errors

@@ -41,6 +41,10 @@ impl TableConnector for Postgres {
         TABLE_OPTIONS.to_vec()
     }
 
+    fn is_address(&self, address: &str) -> bool {
+        Address::is_one(address)
+    }
+
     fn of_address(&self, address: &str) -> Result<Vec<(String, String)>> {
         match address.starts_with("env:") {
             true => Ok(vec![(URL.to_string(), address.to_string())]),

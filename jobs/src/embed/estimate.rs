@@ -12,6 +12,7 @@ use super::embedder::Pending;
 use super::incremental::{self, Changes, hashes};
 use super::output::{Output, OutputKind};
 use super::sink::SinkAddress;
+use super::snapshot::Snapshot;
 use super::vectors::Texts;
 use super::{EmbedRequest, chunker, load, manifest, plan, prompt, rows_from, schema};
 use crate::failure::{Failure, Result};
@@ -69,6 +70,9 @@ pub fn estimate(
         None => Some(Output::new(&request.output, request.overwrite)?),
     };
     let is_bare = output.as_ref().is_some_and(|output| output.kind == OutputKind::Npy);
+    let mut request = request.clone();
+    let _snapshot = Snapshot::take_for_once(&mut request, notice)?;
+    let request = &request;
     let (plan, column) = plan(request, is_bare, notice)?;
     // What a cache has would make the model look faster than it is.
     let model = load(&ModelSpec { cache: None, ..request.model.clone() })?;

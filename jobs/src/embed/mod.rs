@@ -22,6 +22,7 @@ mod runs;
 mod sample;
 mod schema;
 mod sink;
+mod snapshot;
 mod stored;
 mod vectors;
 mod work;
@@ -52,6 +53,7 @@ pub use runs::note_run;
 pub use sample::texts_of;
 use schema::{is_empty_object, schema};
 use sink::{SinkAddress, SinkPlace, SinkWriter};
+use snapshot::Snapshot;
 use stored::Stored;
 pub use stored::shown;
 use work::{Begin, Work};
@@ -59,7 +61,8 @@ use work::{Begin, Work};
 /// What to embed, and where to.
 #[derive(Clone, Debug)]
 pub struct EmbedRequest {
-    /// Files, folders, globs or addresses to read, in this order.
+    /// Files, folders, globs or addresses to read, in this order; or tables of a store
+    /// (`postgres://…?table=articles`), each read as of one moment.
     pub inputs: Vec<String>,
     /// A `.parquet`, `.csv`, `.ndjson`, `.arrow` or `.npy` file, or a folder that gets Parquet
     /// files; or the address of one (`s3://`, `gs://`, `az://`, `https://`), or of the sink of a
@@ -105,6 +108,8 @@ pub struct EmbedJob {
     /// What cuts the texts, if they are cut.
     chunker: Option<Chunker>,
     place: Place,
+    /// The copies of tables that are read.
+    snapshot: Option<Snapshot>,
 }
 
 /// Where the rows go.
@@ -170,6 +175,7 @@ impl EmbedJob {
         if !output.folder().exists() {
             output.check()?;
         }
+        let mut snapshot = Snapshot::take(&mut request, notice)?;
         let (plan, column) = plan(&request, output.kind == OutputKind::Npy, notice)?;
         let model = load(&request.model)?;
         output.check_model(model.info())?;
@@ -183,9 +189,10 @@ impl EmbedJob {
             Begin::Work(work) => {
                 let run = incremental::Run { has_previous, ..Default::default() };
                 let place = Place::Files { output, work, run, stored };
-                Ok(Some(Self { request, plan, column, model, chunker, place }))
+                Ok(Some(Self { request, plan, column, model, chunker, place, snapshot }))
             }
             Begin::Finished => {
+                snapshot.iter_mut().for_each(|snapshot| snapshot.is_kept = false);
                 stored.as_ref().map_or(Ok(()), Stored::finish)?;
                 Ok(None)
             }
@@ -194,18 +201,22 @@ impl EmbedJob {
 
     /// The same for a sink, which knows by itself what is done.
     fn begin_sink(
-        request: EmbedRequest,
+        mut request: EmbedRequest,
         address: SinkAddress,
         notice: Notice<'_>,
     ) -> Result<Option<Self>> {
+        let mut snapshot = Snapshot::take(&mut request, notice)?;
         let (plan, column) = plan(&request, false, notice)?;
         let model = load(&request.model)?;
         let chunker = chunker(&request, &model)?;
         let manifest = manifest(&request, &plan, &column, &model, None);
         let schema = schema(&plan, &request, &model)?;
-        let Some(place) = address.open(&schema, &manifest, &request)? else { return Ok(None) };
+        let Some(place) = address.open(&schema, &manifest, &request)? else {
+            snapshot.iter_mut().for_each(|snapshot| snapshot.is_kept = false);
+            return Ok(None);
+        };
         let place = Place::Sink(Box::new(place));
-        Ok(Some(Self { request, plan, column, model, chunker, place }))
+        Ok(Some(Self { request, plan, column, model, chunker, place, snapshot }))
     }
 
     /// Rows that earlier starts of the same job have finished.
@@ -230,6 +241,14 @@ impl EmbedJob {
     /// [`Failure::Interrupted`] when `cancel` was set: finished parts are kept, and the same
     /// request resumes. Those of the disk, of unreadable rows and of the model.
     pub fn run(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
+        let mut snapshot = self.snapshot.take();
+        let ended = self.run_all(progress, cancel);
+        // The run that resumes this one reads the same rows.
+        snapshot.iter_mut().for_each(|snapshot| snapshot.is_kept = ended.is_err());
+        ended
+    }
+
+    fn run_all(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
         let total = self.rows();
         let mut figures = Figures::new(&self.model, progress, self.place.rows(), total);
         self.embed_all(&mut figures, cancel).map_err(|failure| match failure {
@@ -273,7 +292,7 @@ impl EmbedJob {
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, plan, column, model, chunker, place } = self;
+        let Self { request, plan, column, model, chunker, place, .. } = self;
         let (request, plan, model) = (&*request, &*plan, &*model);
         let done = place.rows();
         let (schema, mut rows) = match place {

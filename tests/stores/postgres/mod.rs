@@ -2,6 +2,7 @@
 
 mod batch;
 mod embed;
+mod input;
 mod mistakes;
 mod streams;
 mod tls;
