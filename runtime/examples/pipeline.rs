@@ -73,6 +73,7 @@ impl Source for Numbers {
             sequences,
             rejected: Vec::new(),
             next: END,
+            token: None,
             marks: Vec::new(),
         })))
     }

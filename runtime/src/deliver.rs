@@ -127,7 +127,7 @@ impl Deliver {
         is_complete: bool,
     ) -> Result<()> {
         let began = Instant::now();
-        let Commit { epoch, positions, state } = commit;
+        let Commit { epoch, positions, tokens, state } = commit;
         let state = match state {
             Some(snapshot) => Some(self.put(snapshot).await?),
             None => None,
@@ -137,6 +137,7 @@ impl Deliver {
             epoch,
             state: state.as_ref().map(|state| state.name.clone()),
             positions,
+            tokens,
             identities: self.identities.clone(),
             is_complete,
             doubt: None,

@@ -223,7 +223,7 @@ impl Flow {
     }
 
     async fn barrier(&mut self, barrier: Barrier) -> Result<()> {
-        let Barrier { number, positions, watermarks, rows_in, last } = barrier;
+        let Barrier { number, positions, tokens, watermarks, rows_in, last } = barrier;
         self.counted.rows_in = rows_in;
         let is_complete = matches!(last, Some(Last::Complete));
         let mut commit = None;
@@ -248,7 +248,7 @@ impl Flow {
             self.at.epoch = epoch;
             self.at.positions.clone_from(&positions);
             self.is_changed = false;
-            commit = Some(Commit { epoch, positions, state });
+            commit = Some(Commit { epoch, positions, tokens, state });
         }
         let checkpoint = Checkpoint { number, last, counted: self.counted, commit };
         self.send(Delivery::Barrier(Box::new(checkpoint)), Weight::default()).await;

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::positions::Positions;
 use crate::rows::RowsOut;
+use crate::sink::Tokens;
 use crate::state::Epoch;
 use crate::watermark::WatermarkState;
 use crate::window::Segment;
@@ -47,6 +48,7 @@ pub(crate) struct Barrier {
     /// Barriers of an attempt count from 1.
     pub(crate) number: u64,
     pub(crate) positions: Positions,
+    pub(crate) tokens: Tokens,
     pub(crate) watermarks: WatermarkState,
     /// Rows that have come in before it.
     pub(crate) rows_in: u64,
@@ -101,6 +103,7 @@ pub(crate) struct Checkpoint {
 pub(crate) struct Commit {
     pub(crate) epoch: u64,
     pub(crate) positions: Positions,
+    pub(crate) tokens: Tokens,
     /// The state of a pipeline with windows.
     pub(crate) state: Option<Snapshot>,
 }

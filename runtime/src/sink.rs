@@ -21,6 +21,10 @@ pub struct Progress {
     /// By source, by partition: where reading goes on.
     #[serde(with = "crate::positions")]
     pub positions: BTreeMap<String, BTreeMap<Partition, i64>>,
+    /// By source, by partition: what a source has to know beside the position, if that is not all;
+    /// see [`SourceBatch::token`](crate::SourceBatch::token).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: Tokens,
     /// What these partitions are, as [`Assignment::identities`] has it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identities: Identities,
@@ -31,6 +35,9 @@ pub struct Progress {
     #[serde(skip)]
     pub doubt: Option<String>,
 }
+
+/// By source, by partition: what stands beside a position.
+pub type Tokens = BTreeMap<String, BTreeMap<String, String>>;
 
 /// By source, by partition: what the partition is.
 pub type Identities = BTreeMap<String, BTreeMap<String, String>>;

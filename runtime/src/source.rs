@@ -70,6 +70,9 @@ pub struct SourceBatch {
     pub rejected: Vec<Rejected>,
     /// The position where reading goes on after this batch.
     pub next: i64,
+    /// What a source has to know beside that number to go on there; it is committed with it. See
+    /// [`Source::recall`].
+    pub token: Option<String>,
     /// How far event time has come where the rows were read first; from an exchange only. They
     /// follow the rows.
     pub marks: Vec<Mark>,
@@ -102,6 +105,10 @@ pub trait Source: Send {
     /// # Errors
     /// When the outside world fails.
     async fn assigned(&mut self) -> Result<Assignment>;
+
+    /// The tokens that were committed with the positions, by partition, before each `start`. Only a
+    /// source that gives some needs them.
+    fn recall(&mut self, _tokens: &BTreeMap<Partition, String>) {}
 
     /// Begins to read each partition at its position; one that is not in the map begins where the
     /// source's options say, or at its beginning when the map has others (it is new then).

@@ -14,7 +14,8 @@ use crate::model_flags::ModelFlags;
 #[command(
     after_help = "IN: .parquet, .csv, .tsv, .json, .jsonl and .ndjson files (all but .parquet also with .gz, \
     .bz2, .xz or .zst), folders of them, globs, or addresses (s3://, gs://, az://, https://). key=value folders become \
-    columns. IN may be a table of PostgreSQL too: postgres://user@host/database?table=articles, read as of one moment. OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, a folder for Parquet \
+    columns. IN may be a table of PostgreSQL too: postgres://user@host/database?table=articles, read as of one moment. \
+    OUT: a .parquet, .csv, .ndjson, .arrow or .npy file, a folder for Parquet \
     files, a table of PostgreSQL with pgvector, or a collection of Chroma or Qdrant. NULL texts get NULL vectors. With --chunk, \
     each chunk is a row, with chunk_index, chunk_start, chunk_end, token_count, heading_path and chunk in place of the \
     text. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, or those of --columns, go to \

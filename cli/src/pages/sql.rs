@@ -143,7 +143,8 @@ pub(super) fn connectors() -> String {
          and sinks do.\n\n"
     );
     for connector in reference::connectors() {
-        for (role, settings) in [("source", connector.source), ("sink", connector.sink)] {
+        let roles = [("source", connector.source), ("sink", connector.sink)];
+        for (role, settings) in roles.into_iter().filter(|(_, settings)| !settings.is_empty()) {
             text += &format!("## {}: {role}\n\n", connector.name);
             text += &table(
                 &["option", "default", "takes", "is"],

@@ -272,6 +272,7 @@ pub(super) fn read(
         sequences: Vec::new(),
         rejected: Vec::new(),
         next,
+        token: None,
         marks: Vec::new(),
         bytes: messages.iter().map(size_of).sum(),
     };

@@ -224,6 +224,7 @@ async fn decode(
         sequences: decoded.sequences,
         rejected: decoded.rejected,
         next,
+        token: None,
         marks: Vec::new(),
         bytes: messages.iter().map(size_of).sum(),
     })

@@ -9,11 +9,16 @@ use sembla_runtime::{Error, Result, Sink};
 
 use super::address::Address;
 use super::options::{
-    LATE, SINK_OPTIONS, SinkSettings, TABLE_OPTIONS, URL, options_of_address, read_table_options,
+    LATE, SINK_OPTIONS, SOURCE_OPTIONS, SinkSettings, TABLE_OPTIONS, URL, options_of_address,
+    read_table_options,
 };
 use super::sink::PostgresSink;
+use super::source::{PostgresSource, SourceSettings};
 use super::table::PostgresTable;
-use crate::connector::{Connector, SinkConnector, SinkRequest, problems_of};
+use crate::connector::{
+    Connector, OpenSource, ReadMode, SinkConnector, SinkRequest, SourceConnector, SourceHandle,
+    SourceRequest, problems_of,
+};
 use crate::options::{OptionDef, Options};
 use crate::stored::{StoredTable, TableConnector};
 
@@ -26,6 +31,10 @@ impl Connector for Postgres {
         "postgres"
     }
 
+    fn source(&self) -> Option<&dyn SourceConnector> {
+        Some(self)
+    }
+
     fn sink(&self) -> Option<&dyn SinkConnector> {
         Some(self)
     }
@@ -33,6 +42,35 @@ impl Connector for Postgres {
     fn table(&self) -> Option<&dyn TableConnector> {
         Some(self)
     }
+}
+
+impl SourceConnector for Postgres {
+    fn options(&self) -> Vec<OptionDef> {
+        SOURCE_OPTIONS.to_vec()
+    }
+
+    fn no_metadata(&self) -> Option<&'static str> {
+        Some("rows of a table don't have; leave METADATA out to read a column of the table")
+    }
+
+    fn open(&self, request: SourceRequest<'_>) -> Result<OpenSource> {
+        let source = Box::new(source(&request)?);
+        Ok(OpenSource { source, handle: SourceHandle::default() })
+    }
+
+    fn problems(
+        &self,
+        request: SourceRequest<'_>,
+        within: Duration,
+    ) -> BoxFuture<'static, Vec<Error>> {
+        let source = source(&request);
+        problems_of(self.name(), within, async move { source?.probe().await })
+    }
+}
+
+fn source(request: &SourceRequest<'_>) -> Result<PostgresSource> {
+    let settings = SourceSettings::new(request.options)?;
+    Ok(PostgresSource::new(settings, request.columns, request.mode == ReadMode::Bounded))
 }
 
 #[async_trait]

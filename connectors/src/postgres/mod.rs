@@ -33,6 +33,7 @@ mod options;
 mod progress;
 mod provenance;
 mod sink;
+mod source;
 mod table;
 mod target;
 mod types;

@@ -11,9 +11,12 @@ use crate::options::{Kind, OptionDef, Options};
 
 /// The option that is the address.
 pub(super) const URL: &str = "url";
-const PASSWORD: &str = "password";
-const TABLE: &str = "table";
-const KEY: &str = "key";
+pub(super) const PASSWORD: &str = "password";
+pub(super) const TABLE: &str = "table";
+pub(super) const KEY: &str = "key";
+pub(super) const UPDATED_AT: &str = "updated_at";
+pub(super) const POLL: &str = "poll";
+pub(super) const LAG: &str = "lag";
 const DELETE: &str = "delete";
 const CHUNKS_OF: &str = "chunks_of";
 const VECTOR_TYPE: &str = "vector_type";
@@ -88,6 +91,38 @@ pub(super) const SINK_OPTIONS: &[OptionDef] = &[
         Kind::Text,
         "table for late rows, with the columns of the window's input; open windows then hold all of these columns",
     ),
+];
+
+/// The options of a source.
+pub(super) const SOURCE_OPTIONS: &[OptionDef] = &[
+    URL_OPTION.decides(),
+    PASSWORD_OPTION,
+    OptionDef::new(TABLE, Kind::Text, "table or view to read, as name or schema.name")
+        .required()
+        .decides(),
+    OptionDef::new(
+        UPDATED_AT,
+        Kind::Text,
+        "column of the time of a row's last change, a timestamp; rows are read in its order",
+    )
+    .required()
+    .decides(),
+    OptionDef::new(
+        KEY,
+        Kind::Text,
+        "columns, separated by commas, with a unique index, which order rows of one time",
+    )
+    .required()
+    .decides(),
+    OptionDef::new(POLL, Kind::Duration, "how long to wait after a poll that found all there is")
+        .or("10 s"),
+    OptionDef::new(
+        LAG,
+        Kind::Duration,
+        "rows younger than this are left for later polls; must be longer than a transaction that writes the table stays \
+         open, or its rows are missed",
+    )
+    .or("5 s"),
 ];
 
 /// The options of a table that is read.

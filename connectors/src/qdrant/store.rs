@@ -20,7 +20,7 @@ use crate::keys::CHUNK;
 /// A server.
 pub(super) struct QdrantStore {
     settings: Settings,
-    /// The columns of payloads that deletions of chunks ask for, with Qdrant's names of their types.
+    /// The columns that deletions of chunks ask for, with Qdrant's names of their types.
     indexed: Vec<(String, &'static str)>,
     rest: Rest,
 }

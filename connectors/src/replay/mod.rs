@@ -301,6 +301,7 @@ impl ReplaySource {
                 sequences: good.iter().map(|place| numbers.value(*place)).collect(),
                 rejected,
                 next: self.next[partition],
+                token: None,
                 marks: Vec::new(),
             }));
         }

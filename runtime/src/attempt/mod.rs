@@ -25,7 +25,7 @@ use crate::message::Last;
 use crate::options::PipelineOptions;
 use crate::partitions::Partitions;
 use crate::positions::Positions;
-use crate::sink::Identities;
+use crate::sink::{Identities, Tokens};
 use crate::source::EventTime;
 use crate::state::{
     Epoch, Hold, Noted, NotedProgress, ProgressNote, Query, ReadNow, Store, lost_progress,
@@ -98,6 +98,7 @@ struct Start {
     /// The state that it named.
     state: Option<String>,
     positions: Positions,
+    tokens: Tokens,
     partitions: Partitions,
     watermarks: Watermarks,
     /// The watermark that the state was made at.
@@ -136,11 +137,7 @@ impl<'a> Attempt<'a> {
         let Some(start) = self.recover(&mut sink, &assignments).await? else {
             return Ok(Ended::AlreadyComplete);
         };
-        let nowhere = BTreeMap::new();
-        for source in &self.machine.sources {
-            let positions = start.positions.get(&source.name).unwrap_or(&nowhere);
-            source.source.lock().await.start(positions).await?;
-        }
+        tasks::start_sources(self.machine, &start.positions, &start.tokens).await?;
         self.machine.reporter.phase(Phase::Running);
         tracing::info!(epoch = start.epoch, "running");
         match tasks::run(self.machine, start, sink, &self.stop).await? {
@@ -261,10 +258,13 @@ impl<'a> Attempt<'a> {
         let watermark_us = state.as_ref().map_or(i64::MIN, |state| state.watermarks.combined_us);
         let windows = machine.open_windows(state.as_ref(), &partitions).await?;
         let mut positions = progress.as_ref().map(|p| p.positions.clone()).unwrap_or_default();
+        let mut tokens = progress.as_ref().map(|p| p.tokens.clone()).unwrap_or_default();
         for (source, assignment) in machine.sources.iter().zip(assignments) {
             if let (false, Some(at)) = (assignment.is_whole(), positions.get_mut(&source.name)) {
                 // The others' progress is theirs to commit.
                 at.retain(|partition, _| assignment.partitions.contains(partition));
+                let at = tokens.entry(source.name.clone()).or_default();
+                at.retain(|own, _| assignment.partitions.iter().any(|other| **other == **own));
             }
         }
         let (state, mut identities) = match progress {
@@ -285,6 +285,7 @@ impl<'a> Attempt<'a> {
             noted,
             read,
             positions,
+            tokens,
             partitions,
             watermarks,
             watermark_us,

@@ -1,5 +1,6 @@
 //! The tasks of an attempt: how they are tied together, and what happens when one of them ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use crate::ingest::{Ingest, IngestEdges, IngestSource, Intake, read};
 use crate::message::{Counted, Last};
 use crate::meters::{EdgeMeter, SourceMeter};
 use crate::partitions::Partitions;
+use crate::positions::Positions;
 use crate::queue::{Bounds, bounded};
 use crate::rejected::RejectedPlace;
 use crate::rows::RowPart;
+use crate::sink::Tokens;
 use crate::source::EventTime;
 use crate::status::Reporter;
 use crate::stop::StopSignal;
@@ -90,15 +93,34 @@ pub(super) async fn run(
     let edges = IngestEdges { input: from_readers, output: to_flow, done, tells_marks };
     let part = Arc::new(row_part(machine, start.partitions));
     let (reporter, sources) = (Arc::clone(&machine.reporter), ingest_sources(machine)?);
-    let ingest = Ingest::new(sources, part, edges, reporter, &machine.options).resume(
-        start.positions,
-        start.watermarks,
-        start.watermark_us,
-    );
+    let ingest = Ingest::new(sources, part, edges, reporter, &machine.options);
+    let places = (start.positions, start.tokens);
+    let ingest = ingest.resume(places, start.watermarks, start.watermark_us);
     tasks.spawn(ingest.run().instrument(span.clone()));
     tasks.spawn(flow.run().instrument(span.clone()));
     let delivery = tokio::spawn(deliver.run().instrument(span));
     supervise(tasks, delivery, cancel, machine).await
+}
+
+/// Lets all sources begin where the last commit has left them.
+///
+/// # Errors
+/// What they say.
+pub(super) async fn start_sources(
+    machine: &Machine,
+    positions: &Positions,
+    tokens: &Tokens,
+) -> Result<()> {
+    let nowhere = BTreeMap::new();
+    for source in &machine.sources {
+        let at = positions.get(&source.name).unwrap_or(&nowhere);
+        let own = tokens.get(&source.name).into_iter().flatten();
+        let own = own.map(|(partition, token)| (partition.as_str().into(), token.clone()));
+        let mut reader = source.source.lock().await;
+        reader.recall(&own.collect());
+        reader.start(at).await?;
+    }
+    Ok(())
 }
 
 fn row_part(machine: &Machine, partitions: Partitions) -> RowPart {

@@ -30,6 +30,7 @@ use crate::options::PipelineOptions;
 use crate::positions::Positions;
 use crate::queue::{Receiver, Sender, Weight};
 use crate::rows::RowPart;
+use crate::sink::Tokens;
 use crate::stage::HIDDEN_COLUMNS;
 use crate::status::{Phase, Reporter};
 use crate::watermark::{Ahead, Watermarks};
@@ -71,6 +72,7 @@ pub(crate) struct Ingest {
     edges: IngestEdges,
     reporter: Arc<Reporter>,
     positions: Positions,
+    tokens: Tokens,
     watermarks: Watermarks,
     /// The last watermark that was told.
     watermark_us: i64,
@@ -120,6 +122,7 @@ impl Ingest {
             edges,
             reporter,
             positions: Positions::new(),
+            tokens: Tokens::new(),
             watermarks: Watermarks::new(Vec::new()),
             watermark_us: i64::MIN,
             reported: ReportedMarks::default(),
@@ -137,11 +140,11 @@ impl Ingest {
     /// Where it goes on. `watermark_us` is what the flow knows.
     pub(crate) fn resume(
         self,
-        positions: Positions,
+        (positions, tokens): (Positions, Tokens),
         watermarks: Watermarks,
         watermark_us: i64,
     ) -> Self {
-        Self { positions, watermarks, watermark_us, ..self }
+        Self { positions, tokens, watermarks, watermark_us, ..self }
     }
 
     /// Runs until the last barrier is sent, or a neighbour is gone.
@@ -257,6 +260,10 @@ impl Ingest {
         let number = self.rows.partitions.number(source, &batch.partition)?;
         let (rows, bytes) = (batch.rows.num_rows(), batch.bytes);
         let next = (batch.partition.clone(), batch.next);
+        if let Some(token) = &batch.token {
+            let tokens = self.tokens.entry(known.name.clone()).or_default();
+            tokens.insert(batch.partition.to_string(), token.clone());
+        }
         let piece = known.intake.accept(batch, number)?;
         known.meter.rows.increment(rows as u64);
         known.meter.bytes.increment(bytes as u64);
@@ -378,6 +385,7 @@ impl Ingest {
         let barrier = Barrier {
             number: self.barriers,
             positions: self.positions.clone(),
+            tokens: self.tokens.clone(),
             watermarks: self.watermarks.snapshot(),
             rows_in: self.reporter.rows_in_so_far(),
             last,

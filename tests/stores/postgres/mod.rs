@@ -4,6 +4,7 @@ mod batch;
 mod embed;
 mod input;
 mod mistakes;
+mod polls;
 mod streams;
 mod tls;
 mod values;

@@ -42,7 +42,7 @@ pub(super) enum Form {
 
 /// A column that can be read.
 #[derive(Clone, Debug)]
-pub(super) struct ReadColumn {
+pub(in crate::postgres) struct ReadColumn {
     /// Its name and type, and where its vectors come from if its comment says so.
     pub(super) field: FieldRef,
     pub(super) form: Form,
@@ -54,7 +54,7 @@ pub(super) struct ReadColumn {
 
 impl ReadColumn {
     /// What a column of a table is read as.
-    pub(super) fn of(column: &TableColumn) -> Self {
+    pub(in crate::postgres) fn of(column: &TableColumn) -> Self {
         let (form, cast) = form_of(column);
         let data_type = form.data_type();
         let field = Field::new(&column.name, data_type, true);
@@ -72,8 +72,14 @@ impl ReadColumn {
         }
     }
 
+    /// The same as text.
+    pub(in crate::postgres) fn as_text(column: &TableColumn) -> Self {
+        let field = Arc::new(Field::new(&column.name, DataType::Utf8, true));
+        Self { field, form: Form::Text, is_text: false, cast: Some("text") }
+    }
+
     /// The column in the list of a SELECT.
-    pub(super) fn sql(&self) -> String {
+    pub(in crate::postgres) fn sql(&self) -> String {
         let name = quoted(self.field.name());
         self.cast.map_or_else(|| name.clone(), |cast| format!("{name}::{cast}"))
     }

@@ -31,7 +31,7 @@ const FLAGS_BYTES: usize = 8;
 type Read<T> = std::result::Result<T, String>;
 
 /// Makes batches of the bytes of a COPY.
-pub(super) struct Decoder {
+pub(in crate::postgres) struct Decoder {
     columns: Vec<ReadColumn>,
     schema: SchemaRef,
     builders: Vec<Builder>,
@@ -45,7 +45,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// A decoder of rows with these columns.
-    pub(super) fn new(columns: Vec<ReadColumn>) -> Self {
+    pub(in crate::postgres) fn new(columns: Vec<ReadColumn>) -> Self {
         let fields = columns.iter().map(|column| Arc::clone(&column.field));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let builders = columns.iter().map(|column| Builder::of(column.form)).collect();
@@ -58,7 +58,7 @@ impl Decoder {
     /// # Errors
     /// [`Error::Data`] for a value that has no form, [`Error::Transient`] for bytes that are none
     /// of a COPY.
-    pub(super) fn add(&mut self, piece: &[u8]) -> Result<Option<RecordBatch>> {
+    pub(in crate::postgres) fn add(&mut self, piece: &[u8]) -> Result<Option<RecordBatch>> {
         self.rest.extend_from_slice(piece);
         if !self.is_begun {
             if self.rest.len() < HEADER.len() {
@@ -85,7 +85,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A COPY that was cut short.
-    pub(super) fn finish(&mut self) -> Result<Option<RecordBatch>> {
+    pub(in crate::postgres) fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if !self.is_ended || !self.rest.is_empty() {
             return Err(torn("it ends within a row"));
         }

@@ -17,8 +17,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use sembla_runtime::{Error, Result};
 
-use self::columns::ReadColumn;
-use self::decode::Decoder;
+pub(super) use self::columns::ReadColumn;
+pub(super) use self::decode::Decoder;
 use crate::postgres::address::Address;
 use crate::postgres::catalogue;
 use crate::postgres::failure::explain;
@@ -149,7 +149,10 @@ impl Reading {
 }
 
 /// A session that only reads.
-async fn session(address: &Address) -> Result<Session> {
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn session(address: &Address) -> Result<Session> {
     let failed = |error: WireError| explain(address, "logging in", &error);
     let mut session = connect(&address.login()).await.map_err(failed)?;
     session.query(READ_ONLY, &[]).await.map_err(failed)?;

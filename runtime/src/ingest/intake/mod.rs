@@ -109,7 +109,7 @@ impl Intake {
     /// # Errors
     /// When the batch is not as the source's schema and trait say.
     pub(crate) fn accept(&self, batch: SourceBatch, number: i32) -> Result<Piece> {
-        let SourceBatch { partition, rows, sequences, mut rejected, next: _, marks, bytes } = batch;
+        let SourceBatch { partition, rows, sequences, mut rejected, marks, bytes, .. } = batch;
         if self.is_marked {
             return Ok(Piece { partition, rows, rejected, marks, bytes });
         }

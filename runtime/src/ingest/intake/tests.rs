@@ -22,6 +22,7 @@ fn batch(schema: &SchemaRef, times: ArrayRef) -> SourceBatch {
         sequences: (100..100 + count as i64).collect(),
         rejected: Vec::new(),
         next: 100 + count as i64,
+        token: None,
         marks: Vec::new(),
         bytes: 10 * count,
     }

@@ -139,6 +139,7 @@ fn batch(entry: Entry, next: i64) -> SourceBatch {
         sequences: Vec::new(),
         rejected: Vec::new(),
         next,
+        token: None,
         marks: Vec::new(),
         bytes: 10,
     };

@@ -25,6 +25,8 @@ pub(super) struct SimSource {
     others: Option<Vec<usize>>,
     /// By partition that is its own: where it is, and whether its end was told.
     at: BTreeMap<usize, (usize, bool)>,
+    /// What came back with the positions.
+    tokens: BTreeMap<Partition, String>,
     answer: Option<oneshot::Receiver<()>>,
 }
 
@@ -34,7 +36,7 @@ impl SimSource {
         let case = &life.world.case;
         let own = (number..case.partitions.len()).step_by(case.sources).collect();
         let others = case.is_whole.then(Vec::new);
-        Self { life: Arc::clone(life), own, others, at: BTreeMap::new(), answer: None }
+        Self::with(life, own, others)
     }
 
     /// The only source of the case, as that instance of several reads it.
@@ -42,7 +44,12 @@ impl SimSource {
         let all = 0..life.world.case.partitions.len();
         let (own, others) = all.partition(|partition| partition % instances == instance);
         let others = Some(others);
-        Self { life: Arc::clone(life), own, others, at: BTreeMap::new(), answer: None }
+        Self::with(life, own, others)
+    }
+
+    fn with(life: &Arc<Life>, own: Vec<usize>, others: Option<Vec<usize>>) -> Self {
+        let (at, tokens) = Default::default();
+        Self { life: Arc::clone(life), own, others, at, tokens, answer: None }
     }
 
     /// The partitions that are its own.
@@ -66,6 +73,7 @@ impl SimSource {
             sequences: (from as i64..until as i64).collect(),
             rejected: Vec::new(),
             next: until as i64,
+            token: Some(token(until as i64)),
             marks: Vec::new(),
             bytes: rows.len() * 10,
         };
@@ -76,6 +84,11 @@ impl SimSource {
         durable.rows_under_way_max = durable.rows_under_way_max.max(under_way);
         batch
     }
+}
+
+/// What is committed beside a position.
+fn token(position: i64) -> String {
+    format!("up to {position}")
 }
 
 pub(super) fn name(partition: usize) -> Partition {
@@ -119,8 +132,16 @@ impl Source for SimSource {
         Ok(Assignment { partitions, others, identities })
     }
 
+    fn recall(&mut self, tokens: &BTreeMap<Partition, String>) {
+        self.tokens.clone_from(tokens);
+    }
+
     async fn start(&mut self, positions: &BTreeMap<Partition, i64>) -> Result<()> {
         self.life.gate("source.start").await?;
+        for (partition, position) in positions.iter().filter(|(_, position)| **position > 0) {
+            // Each comes back with the token that it was committed with.
+            assert_eq!(self.tokens.get(partition), Some(&token(*position)), "{partition}");
+        }
         let at = |partition| positions.get(&name(partition)).copied().unwrap_or_default();
         let all = self.partitions().map(|partition| (partition, (at(partition) as usize, false)));
         self.at = all.collect();
