@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Makes the images and the tiny random models of texts and images in models/tests/fixtures, and what `transformers` says.
 
-    pip install transformers==5.5.4 torch==2.15.0 pillow
-    python scripts/make-image-fixtures.py [FOLDER]
+    pip install transformers==5.5.4 torch==2.15.0 onnx==1.23.2 pillow
+    python scripts/make-image-fixtures.py [FOLDER [KIND…]]
+
+KINDs are images, clip, siglip, dinov2 and onnx-clip; all where none is named.
 
 `images/` has one file of every kind that is decoded, and beside it what CLIP's and SigLIP's image processors (those on
 Pillow) make of it, as 32-bit floats in the order channel, row, column. The models are random, so that a wrong graph gives
@@ -23,6 +25,7 @@ import transformers
 from clip_tokenizer import END, START, clip_tokenizer
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -151,6 +154,9 @@ def features(output):
 
 def pixels(processor, folder, names):
     images = [Image.open(folder / name).convert("RGB") for name in names]
+    for image in images:
+        # Newer processors would look at which colour was transparent.
+        image.info.pop("transparency", None)
     return processor(images, return_tensors="pt")["pixel_values"]
 
 
@@ -252,15 +258,91 @@ def siglip(out, seed=41):
     finish(out / "siglip", words, processor, 16, "<pad>", {"texts": rows, "images": pictured, "logits": rounded(logits)})
 
 
-def main():
-    here = pathlib.Path(__file__).resolve().parent.parent
-    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "models" / "tests" / "fixtures"
+def dinov2(out, seed=51):
+    """DINOv2, whose pictures are smaller than those that its table of positions is for, as the public models are used."""
+    config = transformers.Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, mlp_ratio=2, image_size=48, patch_size=8)
+    processor = BitImageProcessorPil(size={"shortest_edge": SIDE + 6}, crop_size={"height": SIDE, "width": SIDE}, resample=3,
+                                     image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
+    shutil.rmtree(out / "dinov2", ignore_errors=True)
+    built = transformers.Dinov2Model(config)
+    randomise(built, seed)
+    built.to(torch.float16).save_pretrained(out / "dinov2")
+    model = transformers.Dinov2Model.from_pretrained(out / "dinov2", dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        seen = model(pixel_values=pixels(processor, out / "images", IMAGES)).pooler_output
+    rows = [{"image": name, "vector": rounded(vector)} for name, vector in zip(IMAGES, seen)]
+    finish(out / "dinov2", None, processor, 0, "", {"images": rows})
+
+
+class Tower(torch.nn.Module):
+    """A tower whose outputs are those of the public files: the vector, then what it was made of."""
+
+    def __init__(self, inner, vector):
+        super().__init__()
+        self.inner, self.vector = inner, vector
+
+    def forward(self, given):
+        output = self.inner(given)
+        return getattr(output, self.vector), output.last_hidden_state
+
+
+def onnx_clip(out, seed=61):
+    """CLIP as a graph for each tower, with no other weights."""
+    words = clip_words()
+    end = words.token_to_id(END)
+    text = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, vocab_size=words.get_vocab_size(),
+                max_position_embeddings=24, bos_token_id=words.token_to_id(START), eos_token_id=end, pad_token_id=end)
+    vision = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=SIDE, patch_size=8)
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
+    processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    folder = out / "onnx-clip"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "onnx").mkdir(parents=True)
+    config.save_pretrained(folder)
+    towers = {}
+    for name, kind in (("text", transformers.CLIPTextModelWithProjection), ("vision", transformers.CLIPVisionModelWithProjection)):
+        inner = getattr(config, f"{name}_config")
+        inner.projection_dim, inner._attn_implementation = 12, "eager"
+        towers[name] = kind(inner).eval()
+        randomise(towers[name], seed)
+    words.enable_truncation(24)
+    ids = torch.tensor([words.encode(TEXTS[0]).ids])
+    images = pixels(processor, out / "images", IMAGES)
+    for name, given, vector, put_in, axes in (
+        ("text", ids, "text_embeds", "input_ids", {0: "batch_size", 1: "sequence_length"}),
+        ("vision", images, "image_embeds", "pixel_values", {0: "batch_size"}),
+    ):
+        torch.onnx.export(
+            Tower(towers[name], vector), (given,), folder / "onnx" / f"{name}_model.onnx", input_names=[put_in],
+            output_names=[vector, "last_hidden_state"], opset_version=17, dynamo=False,
+            dynamic_axes={put_in: axes, vector: {0: "batch_size"}, "last_hidden_state": axes},
+        )
+    texts = []
+    with torch.no_grad():
+        for line in TEXTS:
+            ids = torch.tensor([words.encode(line).ids])
+            texts.append({"text": line, "vector": rounded(towers["text"](input_ids=ids).text_embeds[0])})
+        seen = towers["vision"](pixel_values=images).image_embeds
+    words.no_truncation()
+    rows = [{"image": name, "vector": rounded(vector)} for name, vector in zip(IMAGES, seen)]
+    finish(folder, words, processor, 24, END, {"texts": texts, "images": rows})
+
+
+def picture_files(out):
     pictures(out / "images")
     hashes = {path.name: phash(path) for path in sorted((out / "images").iterdir()) if path.name != "grey16.png"}
     expectations(out / "images")
     put(out / "images" / "hashes.json", hashes)
-    clip(out)
-    siglip(out)
+
+
+KINDS = {"images": picture_files, "clip": clip, "siglip": siglip, "dinov2": dinov2, "onnx-clip": onnx_clip}
+
+
+def main():
+    here = pathlib.Path(__file__).resolve().parent.parent
+    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "models" / "tests" / "fixtures"
+    for kind in sys.argv[2:] or KINDS:
+        KINDS[kind](out)
 
 
 main()

@@ -56,7 +56,7 @@ pub(crate) fn write(layout: &Layout, work: &Path, tensors: &[(String, Tensor)]) 
     copy_settings(&layout.root, work)?;
     let folder = match &layout.weights {
         WeightFile::Safetensors(folder) => folder.strip_prefix(&layout.root).unwrap_or(folder),
-        WeightFile::Onnx(_) => Path::new(""),
+        WeightFile::Onnx(_) | WeightFile::Towers { .. } => Path::new(""),
     };
     let path = work.join(folder).join("model.safetensors");
     write_tensors(&path, tensors)

@@ -134,6 +134,7 @@ fn cached(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
         return None;
     }
     let weights = ["model.safetensors", "model.safetensors.index.json", "onnx/model.onnx"];
+    let weights: Vec<&str> = weights.into_iter().chain(TOWERS).collect();
     let nested = || {
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         let mut first = entries.filter(|e| e.file_name().to_string_lossy().starts_with("0_"));
@@ -160,6 +161,9 @@ fn snapshot(repo: &Path) -> Option<PathBuf> {
     folders.next().is_none().then_some(only)
 }
 
+/// The graphs of a model of texts and images.
+const TOWERS: [&str; 2] = ["onnx/text_model.onnx", "onnx/vision_model.onnx"];
+
 /// Downloads what a model needs, and nothing else: configurations, the tokenizer, and one form of
 /// the weights.
 fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
@@ -167,13 +171,16 @@ fn download(api: &ApiRepo) -> std::result::Result<(), ApiError> {
         api.info()?.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
     files.sort_by_key(|file| file == "config.json");
     let has_safetensors = files.iter().any(|file| file.ends_with(".safetensors"));
+    let has_towers = files.iter().any(|file| TOWERS.contains(&file.as_str()));
     for file in &files {
         let depth = file.matches('/').count();
         let wanted = match file.rsplit('.').next() {
             Some("json") => depth <= 1 && !file.starts_with("onnx/"),
             Some("safetensors") => depth <= 1,
             Some("onnx") => {
-                !has_safetensors && matches!(file.as_str(), "onnx/model.onnx" | "model.onnx")
+                let whole = matches!(file.as_str(), "onnx/model.onnx" | "model.onnx");
+                let is_tower = TOWERS.contains(&file.as_str());
+                !has_safetensors && if has_towers { is_tower } else { whole }
             }
             Some("onnx_data") => !has_safetensors,
             _ => false,

@@ -100,7 +100,8 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
     };
     let dimension = if kind == ModelKind::CrossEncoder { 0 } else { head.dimension(facts.width) };
     let normalized = head.gives_unit_length();
-    let known = Known { kind, takes, dimension, normalized, max_length, contrast: None };
+    let known =
+        Known { kind, takes, dimension, normalized, max_length, is_whole: true, contrast: None };
     let info = describe(&found, &layout, spec, facts, known)?;
     let cache = cache(spec, &info)?;
     let finish = match info.kind {
@@ -118,7 +119,7 @@ pub(crate) fn load(spec: &ModelSpec, profile: Option<&Path>) -> Result<Loaded> {
 
 /// Loads a model of texts and images.
 fn load_towers(spec: &ModelSpec, found: &Located, layout: &Layout) -> Result<Loaded> {
-    let Parts { text, image, contrast, model_type, parameters } =
+    let Parts { text, image, are_whole, contrast, model_type, parameters } =
         towers::load(layout, spec, &found.name)?;
     let text_facts = text.as_ref().map(|text| (text.backend.facts(), &text.head));
     let image_facts = image.as_ref().map(|image| (image.engine.facts(), &image.head));
@@ -140,6 +141,7 @@ fn load_towers(spec: &ModelSpec, found: &Located, layout: &Layout) -> Result<Loa
         dimension: head.dimension(facts.width),
         normalized: head.gives_unit_length(),
         max_length: text.as_ref().map(|text| text.max_length),
+        is_whole: are_whole,
         contrast,
     };
     let info = describe(found, layout, spec, &facts, known)?;
@@ -173,6 +175,8 @@ struct Known {
     /// Whether vectors have the length 1.
     normalized: bool,
     max_length: Option<usize>,
+    /// Whether no other model's vectors lie in the same space.
+    is_whole: bool,
     contrast: Option<Contrast>,
 }
 
@@ -232,8 +236,7 @@ fn describe(
     facts: &Facts,
     known: Known,
 ) -> Result<ModelInfo> {
-    let Known { kind, takes, dimension, normalized, max_length, contrast } = known;
-    let is_whole = layout.kind != LayoutKind::Towers || takes == InputKind::TextOrImage;
+    let Known { kind, takes, dimension, normalized, max_length, is_whole, contrast } = known;
     let (fingerprint, space) = fingerprint(layout, spec, facts.precision, max_length)?;
     Ok(ModelInfo {
         name: found.name.clone(),

@@ -67,7 +67,7 @@ fn embed_texts(model: &Model, texts: &[&str]) -> Vec<Vec<f32>> {
 
 #[test]
 fn texts_have_the_vectors_of_transformers() {
-    for name in ["clip", "st-clip", "clip-text", "siglip"] {
+    for name in ["clip", "st-clip", "clip-text", "siglip", "onnx-clip"] {
         let expected = expected(name);
         let rows = expected["texts"].as_array().expect("texts");
         let texts: Vec<&str> = rows.iter().map(|row| row["text"].as_str().expect("text")).collect();
@@ -79,7 +79,7 @@ fn texts_have_the_vectors_of_transformers() {
 
 #[test]
 fn images_have_the_vectors_of_transformers() {
-    for name in ["clip", "st-clip", "clip-vision", "siglip"] {
+    for name in ["clip", "st-clip", "clip-vision", "siglip", "dinov2", "onnx-clip"] {
         let (files, want) = images(name);
         for (row, (got, want)) in embed_images(&load(name), &files).iter().zip(&want).enumerate() {
             assert_close(got, want, &format!("{name}, image {row}"));
@@ -111,6 +111,8 @@ fn what_a_model_takes_is_known_and_the_rest_is_refused() {
         ("clip-text", InputKind::Text),
         ("clip-vision", InputKind::Image),
         ("siglip", InputKind::TextOrImage),
+        ("onnx-clip", InputKind::TextOrImage),
+        ("dinov2", InputKind::Image),
         ("bert", InputKind::Text),
     ] {
         let model = load(name);
@@ -120,9 +122,60 @@ fn what_a_model_takes_is_known_and_the_rest_is_refused() {
         let images = model.embed_images(&[&bytes], &CancelToken::new());
         assert_eq!(images.is_ok(), takes.has_images(), "{name}");
     }
-    let error = load("clip-vision").embed(&["two"], Prompt::Default, &CancelToken::new());
-    let message = error.expect_err("no texts").to_string();
-    assert!(message.contains("takes images only"), "{message}");
+    for name in ["clip-vision", "dinov2"] {
+        let error = load(name).embed(&["two"], Prompt::Default, &CancelToken::new());
+        let message = error.expect_err("no texts").to_string();
+        assert!(message.contains("takes images only"), "{message}");
+    }
+    // Vectors of one tower may be compared with those of the other; DINOv2 has no other.
+    assert_eq!(load("clip-vision").info().space, None);
+    assert!(load("dinov2").info().space.is_some() && load("onnx-clip").info().space.is_some());
+}
+
+/// A copy of a fixture without some of its files.
+fn without(name: &str, files: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut folders = vec![(fixture(name), folder.path().to_path_buf())];
+    while let Some((from, to)) = folders.pop() {
+        std::fs::create_dir_all(&to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("files").flatten() {
+            let place = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push((entry.path(), place));
+            } else if !files.contains(&&*entry.file_name().to_string_lossy()) {
+                std::fs::copy(entry.path(), place).expect("copied");
+            }
+        }
+    }
+    folder
+}
+
+#[test]
+fn one_graph_is_a_tower_alone() {
+    let of =
+        |folder: &tempfile::TempDir| Model::load(&ModelSpec::new(folder.path().to_string_lossy()));
+    let images_only = without("onnx-clip", &["text_model.onnx", "tokenizer.json"]);
+    let model = of(&images_only).expect("an image tower");
+    assert_eq!((model.info().takes, &model.info().space), (InputKind::Image, &None));
+    let (files, want) = images("onnx-clip");
+    assert_close(&embed_images(&model, &files[..1])[0], &want[0], "alone");
+    let texts_only = without("onnx-clip", &["vision_model.onnx"]);
+    assert_eq!(of(&texts_only).expect("a text tower").info().takes, InputKind::Text);
+
+    let neither = without("onnx-clip", &["text_model.onnx", "vision_model.onnx"]);
+    let message = of(&neither).expect_err("no graph").to_string();
+    assert!(message.contains("neither model.safetensors nor onnx/text_model.onnx"), "{message}");
+    let turned = without("onnx-clip", &["vision_model.onnx"]);
+    let onnx = turned.path().join("onnx");
+    std::fs::copy(onnx.join("text_model.onnx"), onnx.join("vision_model.onnx")).expect("copied");
+    let message = of(&turned).expect_err("no image tower").to_string();
+    assert!(
+        message.contains("an image can't fill; an image tower takes pixel_values"),
+        "{message}"
+    );
+    let spec = ModelSpec { precision: Some(Precision::Q8), ..spec("onnx-clip") };
+    let message = Model::load(&spec).expect_err("no weights").to_string();
+    assert!(message.contains("precision q8 needs model.safetensors"), "{message}");
 }
 
 /// A vector depends on the image, the model and the precision, not on the images beside it.
@@ -132,7 +185,7 @@ fn a_batch_changes_no_bit() {
         ["rgb.png", "tall.png", "wide.png", "moving.gif", "rgba.png", "photo.jpg", "lzw.tiff"]
             .map(image)
             .into();
-    for name in ["clip", "siglip", "clip-vision"] {
+    for name in ["clip", "siglip", "clip-vision", "dinov2"] {
         for precision in [Precision::F32, Precision::Q8] {
             let model = Model::load(&ModelSpec { precision: Some(precision), ..spec(name) });
             let model = model.expect(name);
@@ -184,7 +237,7 @@ fn a_turned_photo_is_upright_unless_told_otherwise() {
 #[test]
 fn a_quantised_copy_loads_and_is_close() {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["clip", "siglip"] {
+    for name in ["clip", "siglip", "dinov2"] {
         let target = folder.path().join(name);
         let report = sembla_models::quantize(&fixture(name).to_string_lossy(), &target);
         let report = report.expect(name);

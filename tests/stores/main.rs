@@ -1,5 +1,5 @@
-//! Real vector stores as sinks, written by the real binary: what they hold after kills, restarts
-//! and mistakes.
+//! Real stores, written and read by the real binary: what vector stores hold after kills, restarts
+//! and mistakes, and pictures in S3.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -10,6 +10,7 @@ use sembla_testing::Postgres;
 use crate::place::Place;
 
 mod chroma;
+mod images;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../place.rs"]
 mod place;

@@ -2,75 +2,24 @@
 //! tests; and a data set in S3.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use sembla_runtime::{Output, Progress, Sink};
+use sembla_testing::Moto;
 
 use super::*;
 use crate::files::{FilesSink, sink_options};
 
-/// A server of S3 on the loopback address.
-struct Moto {
-    child: Child,
-    endpoint: String,
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        // A server that has ended already is fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Moto {
-    /// Starts it with a bucket `bucket`; `None`, with a line, where `scripts/fetch-moto.sh` has not
-    /// run.
-    async fn start() -> Option<Self> {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let program = root.join(".sembla/moto/bin/moto_server");
-        if !program.exists() {
-            eprintln!("skipped: no moto; scripts/fetch-moto.sh fetches it");
-            return None;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        let child = Command::new(program)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("moto");
-        let moto = Self { child, endpoint: format!("http://127.0.0.1:{port}") };
-        let bucket = format!("{}/bucket", moto.endpoint);
-        for _ in 0..600 {
-            if ureq::put(&bucket).send_empty().is_ok() {
-                return Some(moto);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("moto does not answer");
-    }
-
-    fn given(&self) -> Vec<(String, String)> {
-        [
-            ("endpoint", self.endpoint.as_str()),
-            ("region", "us-east-1"),
-            ("access_key_id", "test-key-id"),
-            ("secret_access_key", "test-secret"),
-        ]
-        .map(|(key, value)| (key.to_string(), value.to_string()))
-        .to_vec()
-    }
-
-    fn options(&self) -> Options {
-        Options::read("a store", STORE_OPTIONS, &self.given()).expect("options")
-    }
+/// The options that lead to a server.
+fn given(server: &Moto) -> Vec<(String, String)> {
+    [
+        ("endpoint", server.endpoint().as_str()),
+        ("region", "us-east-1"),
+        ("access_key_id", "test-key-id"),
+        ("secret_access_key", "test-secret"),
+    ]
+    .map(|(key, value)| (key.to_string(), value.to_string()))
+    .to_vec()
 }
 
 /// What every folder must do.
@@ -129,8 +78,8 @@ async fn on_this_machine() {
 
 #[tokio::test]
 async fn in_s3() {
-    let Some(moto) = Moto::start().await else { return };
-    let options = moto.options();
+    let server = Moto::start();
+    let options = Options::read("a store", STORE_OPTIONS, &given(&server)).expect("options");
     for location in ["s3://bucket/some/prefix/", "s3://bucket"] {
         let folder = open_folder(location, &options).expect("a folder");
         if location == "s3://bucket" {
@@ -149,8 +98,8 @@ async fn in_s3() {
 
 #[tokio::test]
 async fn a_data_set_in_s3() {
-    let Some(moto) = Moto::start().await else { return };
-    let mut given = moto.given();
+    let server = Moto::start();
+    let mut given = given(&server);
     for (key, value) in [
         ("path", "s3://bucket/out"),
         ("format", "json"),

@@ -146,6 +146,21 @@ pub(crate) fn load_text_tower(
     Ok(Box::new(Engine::load_tower(transformer, weights, layout, spec, reader, name)?))
 }
 
+/// Loads the backend of a text tower that is an ONNX graph; `rows` is how many tokens it knows.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_text_graph(
+    path: &Path,
+    rows: usize,
+    layout: &Layout,
+    spec: &ModelSpec,
+    reader: &TextReader,
+    name: &str,
+) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(Engine::load_tower_graph(path, rows, layout, spec, reader, name)?))
+}
+
 /// Copies one sequence's result to its place.
 fn place(result: &[f32], target: &mut [f32]) -> Result<()> {
     if result.len() != target.len() {

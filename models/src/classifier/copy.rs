@@ -1,7 +1,7 @@
 //! A model directory with a classifier: a copy of the model that it was fitted to, and the head.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Classifier;
 use crate::directory::{self, replace, sibling};
@@ -42,14 +42,20 @@ fn copy(layout: &Layout, work: &Path) -> Result<()> {
                 name.ends_with(".safetensors") || name == "model.safetensors.index.json"
             })?;
         }
-        WeightFile::Onnx(path) => {
-            let folder = path.parent().unwrap_or(&layout.root);
-            let own = path.file_name().unwrap_or_default().to_string_lossy();
-            // Tensors may lie in files beside the graph: model.onnx_data, model.onnx.data.
-            each_beside(folder, &inside(folder), |name| name.starts_with(own.as_ref()))?;
+        WeightFile::Onnx(path) => copy_graph(layout, path, inside)?,
+        WeightFile::Towers { text, image } => {
+            text.iter().chain(image).try_for_each(|path| copy_graph(layout, path, inside))?;
         }
     }
     Ok(())
+}
+
+/// Copies an ONNX file and what lies beside it for it.
+fn copy_graph(layout: &Layout, path: &Path, inside: impl Fn(&Path) -> PathBuf) -> Result<()> {
+    let folder = path.parent().unwrap_or(&layout.root);
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    // Tensors may lie in files beside the graph: model.onnx_data, model.onnx.data.
+    each_beside(folder, &inside(folder), |name| name.starts_with(own.as_ref()))
 }
 
 /// Copies the files of a folder whose names are wanted.

@@ -3,20 +3,18 @@
 //!
 //! These are the models of OpenAI, and those of OpenCLIP in the form of Hugging Face.
 
-use super::towers::{self, ImageTower, Projection, TextTower, TowerFamily};
+use super::towers::{self, ImageTower, Projection, TextFamily, TextTower, TowerFamily, Words};
 use super::{Architecture, Transformer};
 use crate::Result;
 use crate::config::{Keys, Size, Spelling, TransformerConfig};
 use crate::graph::encoder;
-use crate::graph::{AttentionKind, Builder, Norm};
+use crate::graph::{AttentionKind, Builder};
 use crate::images::Defaults;
 use crate::inputs::Extent;
 
 pub(super) static FAMILY: TowerFamily = TowerFamily {
-    both: "clip",
-    text: "clip_text_model",
+    texts: Some(TextFamily { both: "clip", alone: "clip_text_model", read: read_text }),
     image: "clip_vision_model",
-    read_text,
     read_image,
 };
 
@@ -45,14 +43,8 @@ const DEFAULTS: Defaults = Defaults {
     deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
 };
 
-/// The name in the weights that the text tower is found by.
-const TEXT_ANCHOR: &str = "embeddings.token_embedding.weight";
-
 /// The name in the weights that the image tower is found by.
 const IMAGE_ANCHOR: &str = "embeddings.patch_embedding.weight";
-
-#[derive(Debug)]
-struct Text;
 
 #[derive(Debug)]
 struct Image;
@@ -68,7 +60,7 @@ fn read_text(keys: &Keys<'_>, outer: &Keys<'_>) -> Result<TextTower> {
     let end = keys.number("eos_token_id", 49407, 1 << 24)?;
     let end = u32::try_from(end).ok().filter(|_| end != OLD_END);
     let projection = projection("text_projection", keys, outer, config.hidden)?;
-    let transformer = Transformer::new(config, Text);
+    let transformer = Transformer::new(config, Words { causal: true });
     Ok(TextTower { transformer, extent: Extent::UpTo(end), projection })
 }
 
@@ -77,22 +69,7 @@ fn read_image(keys: &Keys<'_>, outer: &Keys<'_>) -> Result<ImageTower> {
     let projection = Some(projection("visual_projection", keys, outer, config.hidden)?);
     let transformer = Transformer::new(config, Image);
     let defaults = Defaults { side, ..DEFAULTS };
-    Ok(ImageTower { transformer, side, patch, leading: 1, projection, defaults })
-}
-
-impl Architecture for Text {
-    fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b.weights, TEXT_ANCHOR)?;
-        let x = towers::words(b, &prefix)?;
-        let kind = AttentionKind { causal: true, ..AttentionKind::default() };
-        let x = towers::layers(b, x, &prefix, &kind)?;
-        let (name, width) = (format!("{prefix}final_layer_norm"), b.config.hidden);
-        b.norm(&x, &Norm { name: &name, width, shift: true })
-    }
-
-    fn head(&self, b: &mut Builder<'_>, _x: &str) -> Result<String> {
-        Err(towers::no_such_head(b))
-    }
+    Ok(ImageTower { transformer, side, patch, leading: 1, projection, defaults, resizes: false })
 }
 
 impl Architecture for Image {
@@ -101,8 +78,7 @@ impl Architecture for Image {
         let first = format!("{prefix}embeddings.class_embedding");
         let x = towers::patches(b, &prefix, false, Some(&first))?;
         // The name is misspelt in the weights.
-        let (name, width) = (format!("{prefix}pre_layrnorm"), b.config.hidden);
-        let x = b.norm(&x, &Norm { name: &name, width, shift: true })?;
+        let x = towers::norm(b, &x, &format!("{prefix}pre_layrnorm"))?;
         towers::layers(b, x, &prefix, &AttentionKind::default())
     }
 
@@ -110,7 +86,6 @@ impl Architecture for Image {
     fn head(&self, b: &mut Builder<'_>, x: &str) -> Result<String> {
         let prefix = encoder::prefix(b.weights, IMAGE_ANCHOR)?;
         let first = b.first_tokens(x)?;
-        let (name, width) = (format!("{prefix}post_layernorm"), b.config.hidden);
-        b.norm(&first, &Norm { name: &name, width, shift: true })
+        towers::norm(b, &first, &format!("{prefix}post_layernorm"))
     }
 }

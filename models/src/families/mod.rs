@@ -7,6 +7,7 @@
 
 mod bert;
 mod clip;
+mod dinov2;
 mod distilbert;
 mod modernbert;
 mod mpnet;

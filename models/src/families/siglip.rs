@@ -3,21 +3,19 @@
 //!
 //! What a tower says of a pair goes through a sigmoid, so scores of labels don't compete.
 
-use super::towers::{self, ImageTower, Projection, TextTower, TowerFamily};
+use super::towers::{self, ImageTower, Projection, TextFamily, TextTower, TowerFamily, Words};
 use super::{Architecture, Transformer};
 use crate::Result;
 use crate::config::{Keys, Spelling, TransformerConfig};
 use crate::graph::encoder;
-use crate::graph::{AttentionKind, Builder, Norm};
+use crate::graph::{AttentionKind, Builder};
 use crate::images::Defaults;
 use crate::inputs::Extent;
 use crate::onnx::writer::{int, ints};
 
 pub(super) static FAMILY: TowerFamily = TowerFamily {
-    both: "siglip",
-    text: "siglip_text_model",
+    texts: Some(TextFamily { both: "siglip", alone: "siglip_text_model", read: read_text }),
     image: "siglip_vision_model",
-    read_text,
     read_image,
 };
 
@@ -33,14 +31,8 @@ const TEXT: Spelling = Spelling {
 const DEFAULTS: Defaults =
     Defaults { crops: false, side: 224, mean: [0.5; 3], deviation: [0.5; 3] };
 
-/// The name in the weights that the text tower is found by.
-const TEXT_ANCHOR: &str = "embeddings.token_embedding.weight";
-
 /// The name in the weights that the image tower is found by.
 const IMAGE_ANCHOR: &str = "embeddings.patch_embedding.weight";
-
-#[derive(Debug)]
-struct Text;
 
 #[derive(Debug)]
 struct Image;
@@ -57,7 +49,11 @@ fn read_text(keys: &Keys<'_>, _outer: &Keys<'_>) -> Result<TextTower> {
     };
     let padding = u32::try_from(padding).unwrap_or(1);
     let extent = Extent::Filled { length: config.positions, padding };
-    Ok(TextTower { transformer: Transformer::new(config, Text), extent, projection })
+    Ok(TextTower {
+        transformer: Transformer::new(config, Words { causal: false }),
+        extent,
+        projection,
+    })
 }
 
 fn read_image(keys: &Keys<'_>, _outer: &Keys<'_>) -> Result<ImageTower> {
@@ -67,21 +63,15 @@ fn read_image(keys: &Keys<'_>, _outer: &Keys<'_>) -> Result<ImageTower> {
     }
     let transformer = Transformer::new(config, Image);
     let defaults = Defaults { side, ..DEFAULTS };
-    Ok(ImageTower { transformer, side, patch, leading: 0, projection: None, defaults })
-}
-
-impl Architecture for Text {
-    fn body(&self, b: &mut Builder<'_>) -> Result<String> {
-        let prefix = encoder::prefix(b.weights, TEXT_ANCHOR)?;
-        let x = towers::words(b, &prefix)?;
-        let x = towers::layers(b, x, &prefix, &AttentionKind::default())?;
-        let (name, width) = (format!("{prefix}final_layer_norm"), b.config.hidden);
-        b.norm(&x, &Norm { name: &name, width, shift: true })
-    }
-
-    fn head(&self, b: &mut Builder<'_>, _x: &str) -> Result<String> {
-        Err(towers::no_such_head(b))
-    }
+    Ok(ImageTower {
+        transformer,
+        side,
+        patch,
+        leading: 0,
+        projection: None,
+        defaults,
+        resizes: false,
+    })
 }
 
 impl Architecture for Image {
@@ -89,8 +79,7 @@ impl Architecture for Image {
         let prefix = encoder::prefix(b.weights, IMAGE_ANCHOR)?;
         let x = towers::patches(b, &prefix, true, None)?;
         let x = towers::layers(b, x, &prefix, &AttentionKind::default())?;
-        let (name, width) = (format!("{prefix}post_layernorm"), b.config.hidden);
-        b.norm(&x, &Norm { name: &name, width, shift: true })
+        towers::norm(b, &x, &format!("{prefix}post_layernorm"))
     }
 
     /// The answer of each picture's patches to the learned question, and a feed-forward block.
@@ -103,8 +92,7 @@ impl Architecture for Image {
         let mixed = b.op("Concat", &[&mixed, &mixed], vec![int("axis", 0)]);
         let out = format!("{head}attention.out_proj");
         let mixed = b.float_linear(&mixed, &[(&out, hidden)], hidden, true, None)?;
-        let name = format!("{head}layernorm");
-        let input = b.norm(&mixed, &Norm { name: &name, width: hidden, shift: true })?;
+        let input = towers::norm(b, &mixed, &format!("{head}layernorm"))?;
         let (up, down) = (format!("{head}mlp.fc1"), format!("{head}mlp.fc2"));
         let activation = Some(b.config.activation);
         let wide = b.float_linear(&input, &[(&up, intermediate)], hidden, true, activation)?;

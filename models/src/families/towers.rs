@@ -1,4 +1,5 @@
-//! Models of two towers, one for texts and one for images, whose vectors lie in one space.
+//! Models that take images: two towers, one for texts and one for images, whose vectors lie in one
+//! space, or one for images alone.
 //!
 //! Each tower is a [`Transformer`]; what only towers have is here: which tokens a text's vector is
 //! made of, how an image is cut into patches, and the projection into the common space. A directory
@@ -9,34 +10,53 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Transformer, clip, siglip};
+use super::{Architecture, Transformer, clip, dinov2, siglip};
 use crate::config::{Keys, Size, TransformerConfig};
-use crate::graph::encoder::{LayerNames, layer_normalised_first};
-use crate::graph::{AttentionKind, Builder};
+use crate::graph::encoder::{self, LayerNames, layer_normalised_first};
+use crate::graph::{AttentionKind, Builder, Norm};
 use crate::images::Defaults;
 use crate::inputs::Extent;
 use crate::pool::{Dense, TorchActivation};
 use crate::weights::Weights;
 use crate::{ModelError, Result};
 
-/// Every family of two towers.
-pub(super) static FAMILIES: &[&TowerFamily] = &[&clip::FAMILY, &siglip::FAMILY];
+/// Every family that takes images.
+pub(super) static FAMILIES: &[&TowerFamily] = &[&clip::FAMILY, &siglip::FAMILY, &dinov2::FAMILY];
 
 /// Pixels on the side of a picture that a graph is built for.
 const SIDE_MAX: usize = 4096;
 
-/// A family of two towers.
+/// Patches of a picture that a graph is built for.
+const PATCHES_MAX: usize = 1 << 14;
+
+/// The name in the weights that a text tower is found by.
+const TEXT_ANCHOR: &str = "embeddings.token_embedding.weight";
+
+/// A family of towers.
 pub(super) struct TowerFamily {
+    /// What takes texts, where it does.
+    pub(super) texts: Option<TextFamily>,
+    /// The `model_type` of the image tower alone.
+    pub(super) image: &'static str,
+    /// Checks the configuration of the image tower; the second is that of the whole directory.
+    pub(super) read_image: fn(&Keys<'_>, &Keys<'_>) -> Result<ImageTower>,
+}
+
+/// The part of a family that takes texts.
+pub(super) struct TextFamily {
     /// The `model_type` of a directory with both towers.
     pub(super) both: &'static str,
     /// The `model_type` of the text tower alone.
-    pub(super) text: &'static str,
-    /// The `model_type` of the image tower alone.
-    pub(super) image: &'static str,
+    pub(super) alone: &'static str,
     /// Checks the configuration of the text tower; the second is that of the whole directory.
-    pub(super) read_text: fn(&Keys<'_>, &Keys<'_>) -> Result<TextTower>,
-    /// Checks the configuration of the image tower.
-    pub(super) read_image: fn(&Keys<'_>, &Keys<'_>) -> Result<ImageTower>,
+    pub(super) read: fn(&Keys<'_>, &Keys<'_>) -> Result<TextTower>,
+}
+
+impl TowerFamily {
+    fn model_types(&self) -> impl Iterator<Item = &'static str> {
+        let texts = self.texts.iter().flat_map(|texts| [texts.both, texts.alone]);
+        texts.chain([self.image])
+    }
 }
 
 /// The layer that brings a tower's vector into the common space.
@@ -95,6 +115,35 @@ pub(crate) struct ImageTower {
     pub(crate) projection: Option<Projection>,
     /// How pictures are made ready where no file says so.
     pub(crate) defaults: Defaults,
+    /// Whether it takes pictures of another size, for which its positions are interpolated.
+    pub(crate) resizes: bool,
+}
+
+impl ImageTower {
+    /// The tower for pictures of that size, if it takes them.
+    ///
+    /// # Errors
+    /// What is wrong with the size, in words that go after a path.
+    pub(crate) fn seeing(mut self, (width, height): (u64, u64)) -> Result<Self, String> {
+        let side = self.side as u64;
+        if (width, height) == (side, side) {
+            return Ok(self);
+        }
+        if !self.resizes || width != height {
+            return Err(format!(
+                "gives pictures of {width} x {height}; the model sees {side} x {side}"
+            ));
+        }
+        self.side = usize::try_from(width).unwrap_or(SIDE_MAX);
+        let patches = (self.side / self.patch).pow(2);
+        if patches == 0 || patches > PATCHES_MAX {
+            return Err(format!(
+                "gives pictures of {patches} patches ({width} x {height} pixels); they must have 1 to {PATCHES_MAX}"
+            ));
+        }
+        self.transformer.config.positions = patches + self.leading;
+        Ok(self)
+    }
 }
 
 /// The towers of a directory: at least one.
@@ -102,6 +151,8 @@ pub(crate) struct ImageTower {
 pub(crate) struct Towers {
     pub(crate) text: Option<TextTower>,
     pub(crate) image: Option<ImageTower>,
+    /// Whether they are all that the model has: no other tower's vectors lie in the same space.
+    pub(crate) are_whole: bool,
 }
 
 impl Towers {
@@ -124,23 +175,27 @@ impl Towers {
     pub(crate) fn parse(value: &Value, path: &Path) -> Result<Self> {
         let outer = Keys { value, path };
         let found = outer.text("model_type")?.unwrap_or_default();
-        let family = FAMILIES
-            .iter()
-            .find(|family| [family.both, family.text, family.image].contains(&found));
+        let family = FAMILIES.iter().find(|family| family.model_types().any(|own| own == found));
         let family = family.ok_or_else(|| super::unknown_type(&outer, found))?;
-        if found == family.text {
-            return Ok(Self { text: Some((family.read_text)(&outer, &outer)?), image: None });
-        }
-        if found == family.image {
-            return Ok(Self { text: None, image: Some((family.read_image)(&outer, &outer)?) });
+        let texts = match &family.texts {
+            Some(texts) if found != family.image => texts,
+            texts => {
+                let image = Some((family.read_image)(&outer, &outer)?);
+                return Ok(Self { text: None, image, are_whole: texts.is_none() });
+            }
+        };
+        if found == texts.alone {
+            let text = Some((texts.read)(&outer, &outer)?);
+            return Ok(Self { text, image: None, are_whole: false });
         }
         let empty = Value::Object(serde_json::Map::new());
         let part = |key: &str| value.get(key).filter(|part| part.is_object()).unwrap_or(&empty);
         let text = Keys { value: part("text_config"), path };
         let image = Keys { value: part("vision_config"), path };
         Ok(Self {
-            text: Some((family.read_text)(&text, &outer)?),
+            text: Some((texts.read)(&text, &outer)?),
             image: Some((family.read_image)(&image, &outer)?),
+            are_whole: true,
         })
     }
 
@@ -161,7 +216,7 @@ impl Towers {
 
 /// Every `model_type` of a tower.
 pub(super) fn model_types() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().flat_map(|family| [family.both, family.text, family.image])
+    FAMILIES.iter().flat_map(|family| family.model_types())
 }
 
 /// Pixels on the side of a picture and of a patch, and the configuration of a tower that reads
@@ -182,7 +237,13 @@ pub(super) fn read_image(
         return Err(keys.bad(format!("patch_size {patch} is above image_size {side}")));
     }
     let mut config = TransformerConfig::read(keys, spelling)?;
-    config.positions = (side / patch).pow(2) + leading;
+    let patches = (side / patch).pow(2);
+    if patches > PATCHES_MAX {
+        return Err(keys.bad(format!(
+            "image_size {side} and patch_size {patch} make {patches} patches of a picture; at most {PATCHES_MAX} are supported"
+        )));
+    }
+    config.positions = patches + leading;
     config.patch_width = Some(channels * patch * patch);
     Ok((side, patch, config))
 }
@@ -196,9 +257,6 @@ pub(super) fn patches(
     first: Option<&str>,
 ) -> Result<String> {
     let (hidden, positions) = (b.config.hidden, b.config.positions);
-    let width = b.config.patch_width.unwrap_or_default();
-    let kernels = format!("{prefix}embeddings.patch_embedding");
-    let x = b.linear("patches", &[(&kernels, hidden)], width, has_bias, None)?;
     let name = format!("{prefix}embeddings.position_embedding.weight");
     let mut table = b.values(&name, &[positions, hidden])?;
     if let Some(first) = first {
@@ -206,7 +264,22 @@ pub(super) fn patches(
         let vector = b.values(first, &[hidden])?;
         table.iter_mut().zip(vector).for_each(|(value, add)| *value += add);
     }
-    let table = b.constant(&name, &[positions, hidden], table.into_iter())?;
+    let kernels = format!("{prefix}embeddings.patch_embedding");
+    placed(b, &kernels, has_bias, (&name, table))
+}
+
+/// The vectors of all patches, made by the layer `kernels`, with those of a table added that has
+/// one for each place of a picture.
+pub(super) fn placed(
+    b: &mut Builder<'_>,
+    kernels: &str,
+    has_bias: bool,
+    (name, table): (&str, Vec<f32>),
+) -> Result<String> {
+    let (hidden, positions) = (b.config.hidden, b.config.positions);
+    let width = b.config.patch_width.unwrap_or_default();
+    let x = b.linear("patches", &[(kernels, hidden)], width, has_bias, None)?;
+    let table = b.constant(name, &[positions, hidden], table.into_iter())?;
     let by_picture = b.ints(&[-1, positions as i64, hidden as i64])?;
     let x = b.op("Reshape", &[&x, &by_picture], Vec::new());
     let x = b.op("Add", &[&x, &table], Vec::new());
@@ -214,13 +287,43 @@ pub(super) fn patches(
     Ok(b.op("Reshape", &[&x, &flat], Vec::new()))
 }
 
+/// The transformer of a text tower, from the words to the norm behind the last layer.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// Whether a token sees only those before it.
+    pub(super) causal: bool,
+}
+
+impl Architecture for Words {
+    fn body(&self, b: &mut Builder<'_>) -> Result<String> {
+        let prefix = encoder::prefix(b.weights, TEXT_ANCHOR)?;
+        let x = words(b, &prefix)?;
+        let kind = AttentionKind { causal: self.causal, ..AttentionKind::default() };
+        let x = layers(b, x, &prefix, &kind)?;
+        norm(b, &x, &format!("{prefix}final_layer_norm"))
+    }
+
+    fn head(&self, b: &mut Builder<'_>, _x: &str) -> Result<String> {
+        Err(ModelError::Unsupported(format!(
+            "a model of type '{}' scores no pairs",
+            b.config.model_type
+        )))
+    }
+}
+
+/// The norm of that name over whole rows.
+pub(super) fn norm(b: &mut Builder<'_>, x: &str, name: &str) -> Result<String> {
+    let width = b.config.hidden;
+    b.norm(x, &Norm { name, width, shift: true })
+}
+
 /// The vectors of a text's words with their positions.
-pub(super) fn words(b: &mut Builder<'_>, prefix: &str) -> Result<String> {
+fn words(b: &mut Builder<'_>, prefix: &str) -> Result<String> {
     let (hidden, positions) = (b.config.hidden, b.config.positions);
     let x = b.words(&format!("{prefix}embeddings.token_embedding.weight"), hidden)?;
     let name = format!("{prefix}embeddings.position_embedding.weight");
     let table = b.tensor(&name, &[positions, hidden])?;
-    let places = crate::graph::encoder::positions(b)?;
+    let places = encoder::positions(b)?;
     let places = b.op("Gather", &[&table, &places], Vec::new());
     Ok(b.op("Add", &[&x, &places], Vec::new()))
 }
@@ -244,12 +347,7 @@ pub(super) fn layers(
             down: format!("{layer}mlp.fc2"),
             output_norm: format!("{layer}layer_norm2"),
         };
-        x = layer_normalised_first(b, &x, &names, kind)?;
+        x = layer_normalised_first(b, &x, &names, None, kind)?;
     }
     Ok(x)
-}
-
-/// The error of a task that a tower doesn't have.
-pub(super) fn no_such_head(b: &Builder<'_>) -> ModelError {
-    ModelError::Unsupported(format!("a model of type '{}' scores no pairs", b.config.model_type))
 }

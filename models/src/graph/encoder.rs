@@ -50,11 +50,12 @@ pub(crate) fn layer(
 }
 
 /// One layer that normalises before each of its halves: attention and feed-forward, each added to
-/// its input.
+/// its input. `scales` name the vectors that what the halves give is multiplied by first.
 pub(crate) fn layer_normalised_first(
     b: &mut Builder<'_>,
     x: &str,
     names: &LayerNames,
+    scales: Option<[&str; 2]>,
     kind: &AttentionKind,
 ) -> Result<String> {
     let (hidden, intermediate) = (b.config.hidden, b.config.intermediate);
@@ -62,12 +63,20 @@ pub(crate) fn layer_normalised_first(
     let input = b.norm(x, &norm(&names.attention_norm))?;
     let parts = [(&*names.query, hidden), (&*names.key, hidden), (&*names.value, hidden)];
     let mixed = self_attention(b, &input, &parts, kind)?;
-    let mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
+    let mut mixed = b.linear(&mixed, &[(&names.attention_output, hidden)], hidden, true, None)?;
+    if let Some([scale, _]) = scales {
+        let scale = b.tensor(scale, &[hidden])?;
+        mixed = b.op("Mul", &[&mixed, &scale], Vec::new());
+    }
     let x = b.op("Add", &[x, &mixed], Vec::new());
     let input = b.norm(&x, &norm(&names.output_norm))?;
     let activation = Some(b.config.activation);
     let wide = b.linear(&input, &[(&names.up, intermediate)], hidden, true, activation)?;
-    let narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
+    let mut narrow = b.linear(&wide, &[(&names.down, hidden)], intermediate, true, None)?;
+    if let Some([_, scale]) = scales {
+        let scale = b.tensor(scale, &[hidden])?;
+        narrow = b.op("Mul", &[&narrow, &scale], Vec::new());
+    }
     Ok(b.op("Add", &[&x, &narrow], Vec::new()))
 }
 

@@ -50,6 +50,13 @@ pub(crate) enum WeightFile {
     Safetensors(PathBuf),
     /// An ONNX graph.
     Onnx(PathBuf),
+    /// An ONNX graph for each tower that is there.
+    Towers {
+        /// Of texts.
+        text: Option<PathBuf>,
+        /// Of images.
+        image: Option<PathBuf>,
+    },
 }
 
 /// A model directory, understood but not loaded.
@@ -102,13 +109,18 @@ impl Layout {
         let settings = settings.unwrap_or(Value::Null);
         multi_vector::refuse(source, &folder, modules.as_ref(), &config, &settings)?;
         let kind = kind(modules.as_ref(), &config, &settings, &folder);
+        let weights = find_weights(&folder, kind)?;
+        let takes_texts = match &weights {
+            WeightFile::Towers { text, .. } => text.is_some(),
+            _ => kind != LayoutKind::Towers || Towers::take_texts(&config),
+        };
         let mut layout = Self {
             root: source.to_path_buf(),
             kind,
-            weights: find_weights(&folder)?,
-            tokenizer: match kind {
-                LayoutKind::Towers if !Towers::take_texts(&config) => PathBuf::new(),
-                _ => find_tokenizer(source, &folder)?,
+            weights,
+            tokenizer: match takes_texts {
+                true => find_tokenizer(source, &folder)?,
+                false => PathBuf::new(),
             },
             padding_token: None,
             preprocessor: match kind {
@@ -146,6 +158,7 @@ impl Layout {
         let mut folders = vec![self.root.clone()];
         match &self.weights {
             WeightFile::Onnx(path) => files.push(path.clone()),
+            WeightFile::Towers { text, image } => files.extend(text.iter().chain(image).cloned()),
             WeightFile::Safetensors(folder) => folders.push(folder.clone()),
         }
         if self.root.is_dir() {
@@ -395,11 +408,25 @@ fn kind(modules: Option<&Value>, config: &Value, settings: &Value, folder: &Path
     }
 }
 
-fn find_weights(folder: &Path) -> Result<WeightFile> {
+fn find_weights(folder: &Path, kind: LayoutKind) -> Result<WeightFile> {
     if folder.join("model.safetensors").exists()
         || folder.join("model.safetensors.index.json").exists()
     {
         return Ok(WeightFile::Safetensors(folder.to_path_buf()));
+    }
+    if kind == LayoutKind::Towers {
+        let graph = |name: &str| {
+            let places = [folder.join("onnx").join(name), folder.join(name)];
+            places.into_iter().find(|path| path.is_file())
+        };
+        let (text, image) = (graph("text_model.onnx"), graph("vision_model.onnx"));
+        if text.is_none() && image.is_none() {
+            return Err(ModelError::file(
+                folder,
+                "has neither model.safetensors nor onnx/text_model.onnx and onnx/vision_model.onnx",
+            ));
+        }
+        return Ok(WeightFile::Towers { text, image });
     }
     let graphs = ["onnx/model.onnx", "model.onnx", "onnx/model_O1.onnx", "onnx/model_O2.onnx"];
     let found = graphs.iter().map(|name| folder.join(name)).find(|path| path.is_file());

@@ -18,8 +18,32 @@ use super::writer::MODEL_BYTES_MAX;
 use crate::error::one_line;
 use crate::{ModelError, Result};
 
-/// The inputs that text can fill.
-const TEXT_INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
+/// What a graph is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// Token ids and what goes with them.
+    Texts,
+    /// Pictures.
+    Images,
+}
+
+impl Given {
+    /// The names of inputs that it can fill.
+    fn inputs(self) -> &'static [&'static str] {
+        match self {
+            Self::Texts => &["input_ids", "attention_mask", "token_type_ids", "position_ids"],
+            Self::Images => &["pixel_values"],
+        }
+    }
+
+    /// The type of all inputs.
+    fn element(self) -> i32 {
+        match self {
+            Self::Texts => data_type::INT64,
+            Self::Images => data_type::FLOAT,
+        }
+    }
+}
 
 /// A checked model, complete in itself.
 #[derive(Clone, Debug)]
@@ -43,7 +67,7 @@ pub(crate) struct CheckedModel {
 /// # Errors
 /// [`ModelError::BadModelFile`] with one line that names the reference or the input that is
 /// rejected, or says why the file is not a model.
-pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
+pub(crate) fn check(path: &Path, given: Given) -> Result<CheckedModel> {
     let size = std::fs::metadata(path).map_err(|error| ModelError::io(path, error))?.len();
     if size > MODEL_BYTES_MAX as u64 {
         return Err(ModelError::file(
@@ -64,7 +88,7 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     let Some(graph) = &model.graph else {
         return Err(ModelError::file(path, "is truncated or not an ONNX model (it has no graph)"));
     };
-    let inputs = inputs(graph).map_err(bad)?;
+    let inputs = inputs(graph, given).map_err(bad)?;
     let outputs = graph.output.iter().map(|value| (name(value), last_dimension(value))).collect();
     let opsets = model
         .opset_import
@@ -87,25 +111,31 @@ pub(crate) fn check(path: &Path) -> Result<CheckedModel> {
     Ok(CheckedModel { bytes, inputs, outputs, opsets })
 }
 
-/// The inputs that no initializer fills. Text must be able to fill them.
-fn inputs(graph: &GraphProto) -> Result<Vec<String>, String> {
+/// The inputs that no initializer fills. What is given must be able to fill them.
+fn inputs(graph: &GraphProto, given: Given) -> Result<Vec<String>, String> {
     let dense = graph.initializer.iter().map(|tensor| tensor.name());
     let sparse = graph.sparse_initializer.iter().flat_map(|tensor| &tensor.values);
     let filled: HashSet<&str> = dense.chain(sparse.map(|tensor| tensor.name())).collect();
     let mut names = Vec::new();
     for value in graph.input.iter().filter(|value| !filled.contains(value.name())) {
         let name = value.name();
-        if !TEXT_INPUTS.contains(&name) {
+        if !given.inputs().contains(&name) {
+            let (what, model) = match given {
+                Given::Texts => ("text", "a text model"),
+                Given::Images => ("an image", "an image tower"),
+            };
             return Err(format!(
-                "has an input '{name}' that text can't fill; a text model takes {}",
-                TEXT_INPUTS.join(", ")
+                "has an input '{name}' that {what} can't fill; {model} takes {}",
+                given.inputs().join(", ")
             ));
         }
         let element = tensor_type(value).and_then(|tensor| tensor.elem_type);
-        if element != Some(data_type::INT64) {
-            return Err(format!(
-                "has an input '{name}' that is not a tensor of 64-bit whole numbers; export it with such ids"
-            ));
+        if element != Some(given.element()) {
+            let wanted = match given {
+                Given::Texts => "64-bit whole numbers; export it with such ids",
+                Given::Images => "32-bit floats; export it in f32",
+            };
+            return Err(format!("has an input '{name}' that is not a tensor of {wanted}"));
         }
         names.push(name.to_string());
     }

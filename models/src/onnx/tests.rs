@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::check::{CheckedModel, check};
+use super::check::{CheckedModel, Given, check};
 use super::proto::*;
 use super::writer::{Dim, ModelWriter, int};
 use crate::{ModelError, Result};
@@ -88,7 +88,7 @@ fn save(folder: &Path, model: &ModelProto) -> PathBuf {
 }
 
 fn checked(folder: &Path, model: &ModelProto) -> Result<CheckedModel> {
-    check(&save(folder, model))
+    check(&save(folder, model), Given::Texts)
 }
 
 /// A folder with `weights.bin`, 32 bytes: the floats 0 to 7.
@@ -137,7 +137,7 @@ fn a_model_without_references_keeps_its_bytes() {
     bytes.extend([0xf2, 0x3f, 1, b'!']);
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, &bytes).expect("a file");
-    assert_eq!(check(&path).expect("allowed").bytes, bytes);
+    assert_eq!(check(&path, Given::Texts).expect("allowed").bytes, bytes);
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn deeper_nesting_than_the_stack_is_an_error() {
     model.extend(bytes);
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model).expect("a file");
-    assert!(check(&path).is_err());
+    assert!(check(&path, Given::Texts).is_err());
 }
 
 #[test]
@@ -374,17 +374,19 @@ fn torn_files_are_errors_and_never_panics() {
     let path = folder.path().join("model.onnx");
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).expect("a file");
-        if let Ok(model) = check(&path) {
+        if let Ok(model) = check(&path, Given::Texts) {
             assert!(ModelProto::decode(&*model.bytes).is_ok());
         }
         let mut flipped = whole.clone();
         flipped[length] ^= 0x55;
         std::fs::write(&path, &flipped).expect("a file");
-        let _no_panic = check(&path);
+        let _no_panic = check(&path, Given::Texts);
     }
     std::fs::write(&path, b"").expect("a file");
-    assert!(check(&path).expect_err("empty").to_string().contains("not an ONNX model"));
-    assert!(matches!(check(&folder.path().join("none")), Err(ModelError::Io { .. })));
+    assert!(
+        check(&path, Given::Texts).expect_err("empty").to_string().contains("not an ONNX model")
+    );
+    assert!(matches!(check(&folder.path().join("none"), Given::Texts), Err(ModelError::Io { .. })));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What tests of several crates share: a real Kafka broker with records to put there and get back,
-//! a real PostgreSQL server, a real Chroma server, and a stand-in for Qdrant.
+//! a real PostgreSQL server, a real Chroma server, a stand-in for Qdrant, and a server that speaks
+//! S3.
 //!
 //! - *Invariant:* a server listens on loopback only, keeps its data in a temporary folder, and ends
 //!   with the process that started it, however that ends.
@@ -8,6 +9,7 @@
 
 mod broker;
 mod chroma;
+mod moto;
 mod postgres;
 mod qdrant;
 mod record;
@@ -15,6 +17,7 @@ mod watch;
 
 pub use broker::{Broker, OpenTransaction};
 pub use chroma::Chroma;
+pub use moto::Moto;
 pub use postgres::Postgres;
 pub use qdrant::{Fault, Point, Qdrant};
 pub use record::Record;

@@ -90,12 +90,18 @@ impl Batch {
         self.lengths.push(sequence.ids.len());
     }
 
-    /// Runs the batch.
+    /// Runs the batch. Of all outputs the first of `wanted` that the graph has counts, else its
+    /// first.
     ///
     /// # Errors
     /// [`ModelError::Inference`] for ONNX Runtime's failures and for an input that no text can
     /// fill.
-    pub(super) fn run(&self, session: &mut Session, model: &str) -> Result<BatchOutput> {
+    pub(super) fn run(
+        &self,
+        session: &mut Session,
+        wanted: &[&str],
+        model: &str,
+    ) -> Result<BatchOutput> {
         let fail = |message: String| ModelError::Inference { model: model.into(), message };
         let explain = |error: ort::Error| fail(one_line(&error.to_string()));
         if self.ids.is_empty() {
@@ -124,7 +130,8 @@ impl Batch {
             let tensor = TensorRef::from_array_view((shape, data.as_slice())).map_err(explain)?;
             inputs.push((Cow::Owned(input.name().to_string()), tensor.into()));
         }
-        let name = output_name(session).ok_or_else(|| fail("the graph has no output".into()))?;
+        let name = output_name(session, wanted);
+        let name = name.ok_or_else(|| fail("the graph has no output".into()))?;
         let outputs = session.run(inputs).map_err(explain)?;
         let output = outputs.get(&name).ok_or_else(|| fail(format!("no output '{name}'")))?;
         let (shape, values) = output.try_extract_tensor::<f32>().map_err(explain)?;
@@ -162,11 +169,19 @@ impl BatchOutput {
     }
 }
 
-/// The output that holds what a text needs, of all that a graph gives.
-fn output_name(session: &Session) -> Option<String> {
-    const PREFERRED: [&str; 5] =
-        ["last_hidden_state", "token_embeddings", "logits", "sentence_embedding", "text_embeds"];
+/// The outputs that may hold what a text needs; the first that is there counts.
+pub(super) const OF_TEXTS: &[&str] =
+    &["last_hidden_state", "token_embeddings", "logits", "sentence_embedding", "text_embeds"];
+
+/// The same of a text tower.
+pub(super) const OF_TEXT_TOWERS: &[&str] = &["text_embeds", "pooler_output"];
+
+/// The same of an image tower.
+pub(super) const OF_IMAGE_TOWERS: &[&str] = &["image_embeds", "pooler_output"];
+
+/// The first of the `wanted` outputs that a graph has, else its first.
+pub(super) fn output_name(session: &Session, wanted: &[&str]) -> Option<String> {
     let names: Vec<&str> = session.outputs().iter().map(|output| output.name()).collect();
-    let preferred = PREFERRED.iter().find(|name| names.contains(name)).copied();
-    preferred.or(names.first().copied()).map(str::to_string)
+    let found = wanted.iter().find(|name| names.contains(name)).copied();
+    found.or(names.first().copied()).map(str::to_string)
 }

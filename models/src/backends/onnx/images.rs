@@ -3,12 +3,14 @@
 //! batch of patches is held by each.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Mutex;
 
 use ort::session::Session;
 use ort::value::TensorRef;
 
-use super::open::{After, built};
+use super::batch::{OF_IMAGE_TOWERS, output_name};
+use super::open::{After, LoadedGraph, built, graph};
 use super::sessions::Sessions;
 use super::{Job, on_all};
 use crate::backends::{Facts, place};
@@ -16,6 +18,8 @@ use crate::error::one_line;
 use crate::families::towers::ImageTower;
 use crate::graph::Task;
 use crate::images::{self, ImageError, Preprocessing};
+use crate::layout::Layout;
+use crate::onnx::check::Given;
 use crate::weights::Weights;
 use crate::{CancelToken, ModelError, ModelSpec, Result};
 
@@ -30,17 +34,32 @@ pub(crate) struct ImageEngine {
     preprocessing: Preprocessing,
     /// Whether images are turned as their EXIF orientation says.
     upright: bool,
-    /// Pixels on the side of a patch.
-    patch: usize,
-    /// Rows of zeros before the patches of an image.
-    leading: usize,
-    /// Rows of an image, those of zeros included.
+    feed: ImageFeed,
+    /// Tokens that an image is for the model.
     tokens: usize,
-    /// Components of a row.
-    patch_width: usize,
     /// Name of the model, for messages.
     model: String,
     images_per_batch: usize,
+}
+
+/// What a graph takes of an image: rows of `3 · side²` values.
+#[derive(Clone, Copy, Debug)]
+struct ImageFeed {
+    /// Whether a row is one patch of many, rather than the whole picture.
+    of_patches: bool,
+    /// Pixels on the side of what is in a row.
+    side: usize,
+    /// Rows of zeros before those of an image.
+    leading: usize,
+    /// Rows of an image, those of zeros included.
+    rows: usize,
+}
+
+impl ImageFeed {
+    /// Components of a row.
+    fn width(&self) -> usize {
+        3 * self.side * self.side
+    }
 }
 
 /// What becomes of the vector of one image. It is called on many threads.
@@ -69,17 +88,69 @@ impl ImageEngine {
     ) -> Result<Self> {
         let ImageTower { transformer, patch, leading, .. } = tower;
         let tokens = transformer.config.positions;
-        let patch_width = transformer.config.patch_width.unwrap_or_default();
+        let feed = ImageFeed { of_patches: true, side: patch, leading, rows: tokens };
         let loaded = built(transformer, weights, Task::Pool, After::default(), spec)?;
+        Self::of(loaded, feed, tokens, preprocessing, spec, name)
+    }
+
+    /// Reads an ONNX graph of such a tower, which takes whole pictures, and opens the first session.
+    ///
+    /// # Errors
+    /// A file that is no such graph, or takes pictures of another size; otherwise as
+    /// [`ImageEngine::load`].
+    pub(crate) fn load_graph(
+        tower: &ImageTower,
+        preprocessing: Preprocessing,
+        path: &Path,
+        layout: &Layout,
+        spec: &ModelSpec,
+        name: &str,
+    ) -> Result<Self> {
+        let feed = ImageFeed { of_patches: false, side: tower.side, leading: 0, rows: 1 };
+        let tokens = tower.transformer.config.positions;
+        let loaded = graph(layout, path, spec, Given::Images, OF_IMAGE_TOWERS)?;
+        let mut engine = Self::of(loaded, feed, tokens, preprocessing, spec, name)?;
+        let blank = vec![0.0; feed.width()];
+        let mut session = engine.sessions.take(&CancelToken::new())?;
+        let shape =
+            session.inputs().first().and_then(|input| input.dtype().tensor_shape().cloned());
+        let takes_one = shape.is_some_and(|shape| shape.first() == Some(&1));
+        let (shape, _) = engine.output(&mut session, &blank, 1)?;
+        drop(session);
+        let width = match shape[..] {
+            [1, width] => width,
+            _ => 0,
+        };
+        if width == 0 {
+            return Err(ModelError::file(
+                path,
+                format!(
+                    "gives {shape:?} numbers for one picture; it needs an output image_embeds or pooler_output of [pictures, components]"
+                ),
+            ));
+        }
+        engine.facts.width = width;
+        if takes_one {
+            engine.images_per_batch = 1;
+        }
+        Ok(engine)
+    }
+
+    fn of(
+        loaded: LoadedGraph,
+        feed: ImageFeed,
+        tokens: usize,
+        preprocessing: Preprocessing,
+        spec: &ModelSpec,
+        name: &str,
+    ) -> Result<Self> {
         Ok(Self {
             sessions: Sessions::open(loaded.source, spec, name, None)?,
             facts: loaded.facts,
             preprocessing,
             upright: spec.exif_orientation,
-            patch,
-            leading,
+            feed,
             tokens,
-            patch_width,
             model: name.to_string(),
             images_per_batch: (spec.batch_tokens.unwrap_or(BATCH_TOKENS) / tokens.max(1)).max(1),
         })
@@ -148,13 +219,14 @@ impl ImageEngine {
         each: &EachImage<'_>,
     ) -> Result<Vec<(usize, ImageError)>> {
         let (first, count) = (range.start, range.len());
-        let mut patches = Vec::with_capacity(count * self.tokens * self.patch_width);
+        let feed = &self.feed;
+        let mut patches = Vec::with_capacity(count * feed.rows * feed.width());
         let (mut sound, mut problems) = (Vec::new(), Vec::new());
         for row in range {
             match images::decode(images[row], self.upright) {
                 Ok(pixels) => {
-                    patches.resize(patches.len() + self.leading * self.patch_width, 0.0);
-                    self.preprocessing.patches(&pixels, self.patch, &mut patches);
+                    patches.resize(patches.len() + feed.leading * feed.width(), 0.0);
+                    self.preprocessing.patches(&pixels, feed.side, &mut patches);
                     sound.push(row);
                 }
                 Err(problem) => problems.push((row, problem)),
@@ -174,22 +246,48 @@ impl ImageEngine {
 
     /// The vectors of `count` images, `count × width`.
     fn infer(&self, session: &mut Session, patches: &[f32], count: usize) -> Result<Vec<f32>> {
+        let (_, values) = self.output(session, patches, count)?;
+        if values.len() != count * self.facts.width {
+            return Err(ModelError::Inference {
+                model: self.model.clone(),
+                message: format!(
+                    "the image tower gave {} numbers for {count} pictures of {} components",
+                    values.len(),
+                    self.facts.width
+                ),
+            });
+        }
+        Ok(values)
+    }
+
+    /// What the graph gives for `count` images, with its shape.
+    fn output(
+        &self,
+        session: &mut Session,
+        rows: &[f32],
+        count: usize,
+    ) -> Result<(Vec<usize>, Vec<f32>)> {
         let fail = |message: String| ModelError::Inference { model: self.model.clone(), message };
         let explain = |error: ort::Error| fail(one_line(&error.to_string()));
-        let rows = count * self.tokens;
-        let offsets: Vec<i64> = (0..=count).map(|image| (image * self.tokens) as i64).collect();
-        let shape = vec![rows as i64, self.patch_width as i64];
-        let inputs = ort::inputs![
-            "patches" => TensorRef::from_array_view((shape, patches)).map_err(explain)?,
-            "offsets" => TensorRef::from_array_view((vec![offsets.len() as i64], offsets.as_slice()))
-                .map_err(explain)?,
-        ];
+        let ImageFeed { side, rows: of_image, .. } = self.feed;
+        let offsets: Vec<i64> = (0..=count).map(|image| (image * of_image) as i64).collect();
+        let inputs = if self.feed.of_patches {
+            let shape = vec![(count * of_image) as i64, self.feed.width() as i64];
+            ort::inputs![
+                "patches" => TensorRef::from_array_view((shape, rows)).map_err(explain)?,
+                "offsets" => TensorRef::from_array_view((vec![offsets.len() as i64], offsets.as_slice()))
+                    .map_err(explain)?,
+            ]
+        } else {
+            let shape = vec![count as i64, 3, side as i64, side as i64];
+            ort::inputs!["pixel_values" => TensorRef::from_array_view((shape, rows)).map_err(explain)?]
+        };
+        let name = output_name(session, OF_IMAGE_TOWERS);
+        let name = name.ok_or_else(|| fail("the graph has no output".into()))?;
         let outputs = session.run(inputs).map_err(explain)?;
-        let output = outputs.get("pooler_output").ok_or_else(|| fail("no pooler_output".into()))?;
-        let (_, values) = output.try_extract_tensor::<f32>().map_err(explain)?;
-        if values.len() != count * self.facts.width {
-            return Err(ModelError::Bug("the image tower gave another number of vectors".into()));
-        }
-        Ok(values.to_vec())
+        let output = outputs.get(&name).ok_or_else(|| fail(format!("no output '{name}'")))?;
+        let (shape, values) = output.try_extract_tensor::<f32>().map_err(explain)?;
+        let shape = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+        Ok((shape, values.to_vec()))
     }
 }

@@ -32,6 +32,7 @@ use crate::families::Transformer;
 use crate::graph::Task;
 use crate::inputs::{Input, Sequence, TextReader};
 use crate::layout::{Layout, WeightFile};
+use crate::onnx::check::Given;
 use crate::weights::Weights;
 use crate::{CancelToken, ModelError, ModelSpec, Result};
 
@@ -41,6 +42,8 @@ pub(super) struct Engine {
     feed: Feed,
     facts: Facts,
     batch_tokens: usize,
+    /// The outputs that may hold what is wanted; the first that is there counts.
+    outputs: &'static [&'static str],
     /// Name of the model, for messages.
     model: String,
 }
@@ -58,7 +61,7 @@ pub(super) fn length_limit(layout: &Layout) -> Result<Option<usize>> {
             let transformer = Transformer::parse(&layout.config, &layout.config_path)?;
             Ok(Some(transformer.config.max_tokens()))
         }
-        WeightFile::Onnx(_) => {
+        WeightFile::Onnx(_) | WeightFile::Towers { .. } => {
             let positions = layout.config.get("max_position_embeddings");
             Ok(positions.and_then(|n| n.as_u64()).and_then(|n| usize::try_from(n).ok()))
         }
@@ -133,6 +136,28 @@ impl Engine {
         Self::of(built, spec, reader, name, None)
     }
 
+    /// Opens the first session of a text tower that is an ONNX graph; `rows` is how many tokens it
+    /// knows.
+    ///
+    /// # Errors
+    /// A graph that gives no vector for a text, and those of [`Engine::load`].
+    pub(super) fn load_tower_graph(
+        path: &Path,
+        rows: usize,
+        layout: &Layout,
+        spec: &ModelSpec,
+        reader: &TextReader,
+        name: &str,
+    ) -> Result<Self> {
+        open::check_vocabulary(rows, reader, layout)?;
+        let graph = open::graph(layout, path, spec, Given::Texts, batch::OF_TEXT_TOWERS)?;
+        let engine = Self::of(graph, spec, reader, name, None)?;
+        match engine.facts.pooled {
+            true => Ok(engine),
+            false => Err(ModelError::file(path, "has no output text_embeds or pooler_output")),
+        }
+    }
+
     /// Opens the first session of a graph.
     fn of(
         loaded: LoadedGraph,
@@ -153,6 +178,7 @@ impl Engine {
             feed: loaded.feed,
             facts: loaded.facts,
             batch_tokens,
+            outputs: loaded.outputs,
             model: name.to_string(),
         };
         if engine.facts.width == 0 {
@@ -167,7 +193,7 @@ impl Engine {
         let sequences = reader.read(&[Input::Text("probe")], "", &cancel)?;
         let batch = Batch::padded(&sequences, &[0]);
         let mut session = self.sessions.take(&cancel)?;
-        let output = batch.run(&mut session, &self.model)?;
+        let output = batch.run(&mut session, self.outputs, &self.model)?;
         self.facts.pooled = output.shape.len() == 2;
         self.facts.width = match output.shape[..] {
             [1, width] if width > 0 => width,
@@ -219,9 +245,9 @@ impl Engine {
     ) -> Result<BatchOutput> {
         match &self.feed {
             Feed::Packed(config) => {
-                Batch::packed(sequences, rows, config).run(session, &self.model)
+                Batch::packed(sequences, rows, config).run(session, self.outputs, &self.model)
             }
-            Feed::Padded => Batch::padded(sequences, rows).run(session, &self.model),
+            Feed::Padded => Batch::padded(sequences, rows).run(session, self.outputs, &self.model),
             Feed::Fused(feed) => {
                 let batch =
                     FusedBatch::new(sequences, rows, feed.form.layout, &feed.config, &feed.modes);

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::batch::OF_TEXTS;
 use super::plan::{self, Feed, FusedFeed, Wanted};
 use super::sessions::GraphSource;
 use crate::backends::Facts;
@@ -11,7 +12,7 @@ use crate::families::Transformer;
 use crate::graph::{Form, Fused, GraphPooling, Task};
 use crate::inputs::TextReader;
 use crate::layout::{Layout, LayoutKind, WeightFile};
-use crate::onnx::check;
+use crate::onnx::check::{self, Given};
 use crate::ops::{PackedLinear, QuantisedTable, Shared};
 use crate::pool::{PoolingMode, Step};
 use crate::weights::Weights;
@@ -23,6 +24,8 @@ pub(super) struct LoadedGraph {
     pub(super) feed: Feed,
     /// `width` is 0 where only running tells.
     pub(super) facts: Facts,
+    /// The outputs that may hold what is wanted; the first that is there counts.
+    pub(super) outputs: &'static [&'static str],
 }
 
 /// Gets the graph of a layout.
@@ -30,6 +33,7 @@ pub(super) fn load(layout: &Layout, spec: &ModelSpec, reader: &TextReader) -> Re
     match &layout.weights {
         WeightFile::Safetensors(folder) => from_weights(layout, folder, spec, reader),
         WeightFile::Onnx(path) => from_onnx(layout, path, spec, reader),
+        WeightFile::Towers { .. } => Err(ModelError::Bug("towers are loaded one by one".into())),
     }
 }
 
@@ -111,7 +115,8 @@ pub(super) fn built(
             Feed::Fused(Box::new(FusedFeed { form, config, modes }))
         }
     };
-    Ok(LoadedGraph { source: GraphSource { bytes: built.bytes, shared }, feed, facts })
+    let source = GraphSource { bytes: built.bytes, shared };
+    Ok(LoadedGraph { source, feed, facts, outputs: OF_TEXTS })
 }
 
 fn from_onnx(
@@ -120,16 +125,30 @@ fn from_onnx(
     spec: &ModelSpec,
     reader: &TextReader,
 ) -> Result<LoadedGraph> {
+    if let Some(rows) = layout.config.get("vocab_size").and_then(serde_json::Value::as_u64) {
+        check_vocabulary(usize::try_from(rows).unwrap_or(usize::MAX), reader, layout)?;
+    }
+    graph(layout, path, spec, Given::Texts, OF_TEXTS)
+}
+
+/// Reads an ONNX file that is given texts or images.
+///
+/// # Errors
+/// A file that is no such graph, and a precision that it does not have.
+pub(super) fn graph(
+    layout: &Layout,
+    path: &Path,
+    spec: &ModelSpec,
+    given: Given,
+    outputs: &'static [&'static str],
+) -> Result<LoadedGraph> {
     if let Some(precision @ (Precision::Q8 | Precision::F16)) = spec.precision {
         return Err(ModelError::BadOption(format!(
             "precision {precision} needs model.safetensors, which {} does not have; leave precision out to run its ONNX graph",
             layout.root.display()
         )));
     }
-    if let Some(rows) = layout.config.get("vocab_size").and_then(serde_json::Value::as_u64) {
-        check_vocabulary(usize::try_from(rows).unwrap_or(usize::MAX), reader, layout)?;
-    }
-    let checked = check::check(path)?;
+    let checked = check::check(path, given)?;
     let architecture = layout.config.get("model_type").and_then(serde_json::Value::as_str);
     let facts = Facts {
         width: 0,
@@ -141,7 +160,7 @@ fn from_onnx(
         parameters: 0,
     };
     let source = GraphSource { bytes: checked.bytes, shared: None };
-    Ok(LoadedGraph { source, feed: Feed::Padded, facts })
+    Ok(LoadedGraph { source, feed: Feed::Padded, facts, outputs })
 }
 
 /// Whether any weight is stored in 8 bits.

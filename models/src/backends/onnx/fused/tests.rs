@@ -330,7 +330,10 @@ fn every_activation_is_that_of_the_padded_form() {
         let fused = (plain(Layout::Padded), Task::Embed, &[][..]);
         for (text, got) in texts.iter().zip(run(&transformer, &weights, fused, &texts)) {
             let alone = Batch::padded(std::slice::from_ref(text), &[0]);
-            let want = alone.run(&mut session, "test").expect("the graph runs").values;
+            let want = alone
+                .run(&mut session, super::super::batch::OF_TEXTS, "test")
+                .expect("the graph runs")
+                .values;
             assert_close(&format!("{activation:?}"), &got, &want, 1e-5);
         }
     }
