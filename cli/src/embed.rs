@@ -1,5 +1,5 @@
-//! `sembla embed`: a text column of many files becomes a column of vectors. The work is
-//! [`sembla_jobs::embed`]'s; here it gets its arguments, its progress and its signals.
+//! `sembla embed`: a text column of many files, or the files of images, become a column of vectors.
+//! The work is [`sembla_jobs::embed`]'s; here it gets its arguments, its progress and its signals.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use sembla_jobs::embed::{
     EmbedJob, EmbedRequest, Embedded, Incremental, estimate, note_run, shown,
 };
+use sembla_jobs::input::are_images;
 use sembla_jobs::numbers::count;
+use sembla_jobs::printable::printable;
 use sembla_models::CancelToken;
 
 use crate::args::EmbedArgs;
@@ -22,12 +24,13 @@ use crate::progress::Stages;
 /// # Errors
 /// When the input, the model or the output are not as they should be, or on Ctrl-C.
 pub(crate) fn run(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
+    let of_images = are_images(&args.inputs)?;
     if args.output == Path::new("-") {
         return Err(Failure::user(
             "vectors are not written to standard output; name a file such as vectors.parquet with -o",
         ));
     }
-    let request = request(args)?;
+    let request = request(args, of_images)?;
     if args.dry_run {
         return dry_run(&request, args.json, interrupt);
     }
@@ -65,6 +68,7 @@ fn embed(
     shown: &str,
     interrupt: &Interrupt,
 ) -> Result<Option<Embedded>> {
+    let of_images = request.of_images;
     let Some(job) = EmbedJob::begin(request, &notice)? else {
         eprintln!("{shown} is already complete");
         return Ok(None);
@@ -73,13 +77,20 @@ fn embed(
         let of = job.rows().map_or(String::new(), |rows| format!(" of {}", count(rows)));
         eprintln!("resuming after {}{of} rows", count(job.resumed_rows()));
     }
-    let column = job.text_column().to_string();
+    let column = (!of_images).then(|| job.text_column().to_string());
     let guard = interrupt.guard(CancelToken::new());
     let stages = Stages::new(guard.token());
     let ended = job.run(&stages, guard.token())?;
     drop((guard, stages));
     match &ended {
         Embedded::Written(summary) => {
+            for (path, problem) in &summary.unusable {
+                notice(&format!("no vector: '{}' {problem}", printable(path)));
+            }
+            let more = summary.nulls.saturating_sub(summary.unusable.len() as u64);
+            if summary.of_images && more > 0 {
+                notice(&format!("{} more images have no vector", count(more)));
+            }
             eprintln!("{summary}");
             if args.json {
                 print_line(&summary.json())?;
@@ -87,7 +98,7 @@ fn embed(
             if let Some(ids) = &summary.ids {
                 eprintln!("the columns beside the vectors, row for row: {}", ids.display());
             }
-            if args.column.is_none() {
+            if let Some(column) = column.filter(|_| args.column.is_none()) {
                 eprintln!("text: {column}");
             }
         }
@@ -97,7 +108,7 @@ fn embed(
 }
 
 /// What the arguments ask for.
-fn request(args: &EmbedArgs) -> Result<EmbedRequest> {
+fn request(args: &EmbedArgs, of_images: bool) -> Result<EmbedRequest> {
     Ok(EmbedRequest {
         inputs: args.inputs.clone(),
         output: args.output.clone(),
@@ -107,6 +118,7 @@ fn request(args: &EmbedArgs) -> Result<EmbedRequest> {
         prompt: args.prompt.clone(),
         overwrite: args.overwrite,
         only_new: args.only_new.clone(),
+        of_images,
         chunk: args.chunk.clone(),
         incremental: {
             let key = args.key.clone().filter(|_| args.incremental);

@@ -108,9 +108,6 @@ fn trace(verbose: u8) {
 fn run(command: Option<Command>) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     match command {
-        Some(Command::Embed(args)) if sembla_jobs::input::are_images(&args.inputs)? => {
-            block_on(|| findings::images::embed(&args, &interrupt))
-        }
         Some(Command::Embed(args)) => embed::run(&args, &interrupt),
         Some(Command::Search(mut args)) => {
             all_columns(&args.finding.input.inputs, &mut args.carry.columns, &notice)?;

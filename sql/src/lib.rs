@@ -47,7 +47,7 @@ pub use chunker::{ChunkSpec, Chunker};
 pub use columns::by_name;
 pub use engine::{Engine, EngineOptions, ModelEntry, Models, PlannedTraining, Trainer};
 pub use error::SqlError;
-pub use files::{FilesTable, JOB_RUNS_FILE, Notices};
+pub use files::{FilesTable, JOB_RUNS_FILE, Notices, image_rows};
 pub use functions::alike;
 pub use query::Progress;
 pub use relations::OnlineSlots;

@@ -11,6 +11,7 @@ mod eval;
 mod examples;
 mod finding_errors;
 mod findings;
+mod images;
 mod inputs;
 mod jobs;
 mod manual;

@@ -20,8 +20,9 @@ use crate::model_flags::ModelFlags;
     each chunk is a row, with chunk_index, chunk_start, chunk_end, token_count, heading_path and chunk in place of the \
     text. A .npy file holds only the vectors, as float32 (NaN for NULL); the column id, or those of --columns, go to \
     OUT.ids.csv beside it, row for row.\n\n\
-    IN may be images too (JPEG, PNG, WebP, GIF, BMP, TIFF), with a model that takes them: the rows are path, vector, width, \
-    height and format; OUT is one file, and --cache makes a second run quick.\n\n\
+    IN may be images too (JPEG, PNG, WebP, GIF, BMP, TIFF), with a model that takes them: the rows are path, width, height, \
+    format, error and the vector, which is NULL where error says why. --incremental --key path embeds only what is new or \
+    changed.\n\n\
     Finished parts are kept in OUT.partial until the end. If the run is killed, run the same command again: it \
     resumes and gives the same rows. A table has the rows and the progress in one transaction: \
     postgres://user@host/database?table=docs&key=id, with the options of the connector and of \

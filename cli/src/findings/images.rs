@@ -1,20 +1,18 @@
 //! Commands over folders of images: the images become rows whose ids are their paths, with a vector
-//! each, and every finding runs over those. And `sembla embed` over images.
+//! each, and every finding runs over those.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{filter_record_batch, is_not_null};
 use datafusion::error::DataFusionError;
 use sembla_jobs::input::InputTable;
-use sembla_jobs::output::ResultFile;
 use sembla_jobs::printable::printable;
 use sembla_models::images::decode;
 
 use super::INPUT;
-use super::job::{Destination, Job, counted};
+use super::job::Job;
 use super::statement::literal;
-use crate::args::{EmbedArgs, FindingArgs, InputArgs, ResourceArgs};
+use crate::args::{FindingArgs, InputArgs};
 use crate::failure::{Failure, Result};
-use crate::interrupt::Interrupt;
 use crate::notice;
 
 /// Images that are left out and named one by one.
@@ -112,52 +110,4 @@ fn problem(path: &str) -> String {
     let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"));
     let decoded = bytes.and_then(|bytes| decode(&bytes, true).map_err(|error| error.to_string()));
     decoded.err().unwrap_or_else(|| "could not be read at first".to_string())
-}
-
-/// `sembla embed` over images: a file of paths, sizes and vectors.
-///
-/// # Errors
-/// Options that are for tables, a model that takes no images, an output that can't be written, and
-/// what reading says.
-pub(crate) async fn embed(args: &EmbedArgs, interrupt: &Interrupt) -> Result<()> {
-    if args.column.is_some()
-        || args.columns.is_some()
-        || args.prompt.is_some()
-        || args.only_new.is_some()
-        || args.state.is_some()
-        || args.dry_run
-    {
-        return Err(Failure::user(
-            "--column, --columns, --prompt, --only-new, --state and --dry-run can't be used with images; the rows have path, width, \
-             height, format",
-        ));
-    }
-    let resources = ResourceArgs { memory_limit: None, model: args.model.clone() };
-    let job = Job::begin(&resources, interrupt)?;
-    let file = ResultFile::new(&args.output, args.overwrite)?;
-    job.load_model(&resources)?;
-    let name = args.output_column.replace('"', "\"\"");
-    let read: Vec<String> = args
-        .inputs
-        .iter()
-        .map(|input| format!("SELECT * FROM read_images({})", literal(input)))
-        .collect();
-    let sql = format!(
-        "SELECT path, embed_image(bytes, NULL, 'null') AS \"{name}\", error, width, height, format FROM ({})",
-        read.join(" UNION ALL ")
-    );
-    let (mut unusable, mut rows) = (Unusable::default(), 0);
-    job.guarded(async {
-        job.write(job.rows(&sql).await?, &Destination::to(file), |batch| {
-            let kept = unusable.left_out(&batch)?;
-            let kept = kept.project(&[0, 1, 3, 4, 5]).map_err(DataFusionError::from)?;
-            rows += kept.num_rows() as u64;
-            Ok(kept)
-        })
-        .await
-    })
-    .await?;
-    unusable.report();
-    job.report(&format!("{}: {}", args.output.display(), counted(rows, "image")), rows);
-    Ok(())
 }

@@ -28,8 +28,10 @@ pub(super) type Pending<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Sen
 pub(super) struct Embedder<'a> {
     /// The columns that are kept.
     pub(super) kept: Vec<usize>,
-    /// The column of the text.
+    /// The column of the text, or of the bytes of images.
     pub(super) text: usize,
+    /// Whether the contents are images.
+    pub(super) of_images: bool,
     pub(super) model: &'a Model,
     /// The columns of the output.
     pub(super) schema: &'a SchemaRef,
@@ -98,6 +100,9 @@ impl Embedder<'_> {
 
     /// The rows of the output for those of a batch.
     fn embedded(&self, batch: &RecordBatch, figures: &mut Figures<'_>) -> Result<RecordBatch> {
+        if self.of_images {
+            return self.pictures(batch, figures);
+        }
         let (vectors, nulls) = self.embed(batch)?;
         figures.add(batch.num_rows(), nulls);
         let mut columns: Vec<ArrayRef> =

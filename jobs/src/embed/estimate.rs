@@ -13,8 +13,9 @@ use super::incremental::{self, Changes, hashes};
 use super::output::{Output, OutputKind};
 use super::sink::SinkAddress;
 use super::snapshot::Snapshot;
+use super::source::Source;
 use super::vectors::Texts;
-use super::{EmbedRequest, chunker, load, manifest, plan, prompt, rows_from, schema};
+use super::{EmbedRequest, check_kept, content_of, load, manifest, prompt, rows_from, schema};
 use crate::failure::{Failure, Result};
 use crate::input::{Notice, Plan, Rows};
 use crate::numbers::count;
@@ -73,15 +74,17 @@ pub fn estimate(
     let mut request = request.clone();
     let _snapshot = Snapshot::take_for_once(&mut request, notice)?;
     let request = &request;
-    let (plan, column) = plan(request, is_bare, notice)?;
+    let mut source = Source::of(request, is_bare, notice)?;
+    check_kept(request, &source)?;
     // What a cache has would make the model look faster than it is.
-    let model = load(&ModelSpec { cache: None, ..request.model.clone() })?;
-    let sample = sample(request, &plan, &column, &model, output.as_ref(), cancel)?;
+    let model = load(&ModelSpec { cache: None, ..request.model.clone() }, request.of_images)?;
+    source.cut(request, &model)?;
+    let sample = sample(request, &source, &model, output.as_ref(), cancel)?;
     let (tokens, truncated) = sample.tokens(&model)?;
     let per_text = sample.time(request, &model, cancel)?;
     let of_all = |part: u64| scaled(part, sample.all, sample.texts.len());
     Ok(Estimate {
-        rows: plan.rows,
+        rows: sample.rows,
         texts: sample.all,
         changes: sample.changes,
         sampled: sample.texts.len() as u64,
@@ -101,6 +104,8 @@ fn scaled(part: u64, all: u64, sampled: usize) -> u64 {
 #[derive(Default)]
 struct Sample {
     texts: Vec<String>,
+    /// Rows of the input.
+    rows: u64,
     /// How many texts there are in all.
     all: u64,
     changes: Option<Changes>,
@@ -110,29 +115,31 @@ struct Sample {
 
 fn sample(
     request: &EmbedRequest,
-    plan: &Plan,
-    column: &str,
+    source: &Source,
     model: &Model,
     output: Option<&Output>,
     cancel: &CancelToken,
 ) -> Result<Sample> {
-    let chunker = chunker(request, model)?;
+    let Source::Texts(texts) = source else {
+        return Err(Failure::user("--dry-run can't be used with images; it samples texts"));
+    };
+    let (plan, chunker) = (&texts.plan, texts.chunker.clone());
     let mut kept = plan.kept.clone();
-    let mut text = plan.column(column)?;
+    let mut text = content_of(source)?;
     let mut columns = plan.schema.clone();
     let (mut rows, read): (Pending<'_>, u64) = match request.incremental {
-        Some(_) => (rows_from(request, plan, 0), plan.rows),
+        Some(_) => (rows_from(request, source, 0), plan.rows),
         None => places(plan)?,
     };
     if let Some(chunker) = chunker {
         let cut = Chunking::new(chunker, cancel.clone(), &plan.schema, text, &kept);
         rows = Box::new(cut.of(rows, 0));
-        let full = schema::schema(plan, request, model)?;
+        let full = schema::schema(source, request, model)?;
         text = plan.kept.len() + super::chunks::fields().len() - 1;
         kept = (0..=text).collect();
         columns = std::sync::Arc::new(full.project(&kept).map_err(internal)?);
     }
-    let mut sample = Sample::default();
+    let mut sample = Sample { rows: plan.rows, ..Sample::default() };
     let (Some(how), Some(output)) = (&request.incremental, output) else {
         for batch in rows {
             cancel.check()?;
@@ -146,11 +153,11 @@ fn sample(
     let has_previous = incremental::has_previous(request, output)?;
     let run = incremental::Run { has_previous, ..Default::default() };
     if has_previous {
-        output.check_same(&manifest(request, plan, column, model, output.run()))?;
+        output.check_same(&manifest(request, source, model, output.run()))?;
     }
     let hash = columns.fields().len();
     let from = (&*output.path, request.output_column.as_str(), model.info().dimension);
-    let (rows, previous) = run.rows(rows, how, from, (text, &kept), columns, 0)?;
+    let (rows, previous) = run.rows(rows, how, (from, None), (text, &kept), columns, 0)?;
     for batch in rows {
         cancel.check()?;
         let batch = batch?;

@@ -26,7 +26,13 @@ pub(super) struct Figures<'a> {
     resumed: u64,
     /// Rows that will be written, where that is known.
     total: Option<u64>,
+    of_images: bool,
+    /// The first images that can't be used, and why.
+    unusable: Vec<(String, String)>,
 }
+
+/// Images that can't be used and are named one by one.
+const NAMED_MAX: usize = 10;
 
 impl<'a> Figures<'a> {
     /// Begins with `resumed` of `total` rows done; `None` where that is not known.
@@ -38,7 +44,20 @@ impl<'a> Figures<'a> {
     ) -> Self {
         progress.update(STAGE, resumed, total);
         let (model, begun) = (model.clone(), Instant::now());
-        Self { progress, model, begun, rows: 0, nulls: 0, resumed, total }
+        let (rows, nulls, of_images, unusable) = (0, 0, false, Vec::new());
+        Self { progress, model, begun, rows, nulls, resumed, total, of_images, unusable }
+    }
+
+    /// The same of images, if it is one of them.
+    pub(super) fn of_images(self, of_images: bool) -> Self {
+        Self { of_images, ..self }
+    }
+
+    /// Remembers an image that can't be used, as long as there are few.
+    pub(super) fn unusable(&mut self, path: &str, problem: &str) {
+        if self.unusable.len() < NAMED_MAX {
+            self.unusable.push((path.to_string(), problem.to_string()));
+        }
     }
 
     /// Counts a batch that is embedded.
@@ -57,6 +76,8 @@ impl<'a> Figures<'a> {
             resumed: self.resumed,
             nulls: self.nulls,
             time: self.begun.elapsed(),
+            of_images: self.of_images,
+            unusable: self.unusable.clone(),
             changes: None,
             stats: self.model.stats(),
             model: self.model.info().clone(),
@@ -75,8 +96,12 @@ pub struct Summary {
     pub rows: u64,
     /// Rows that earlier starts of the run had finished.
     pub resumed: u64,
-    /// Rows of this run whose text is NULL.
+    /// Rows of this run whose text is NULL, or whose image can't be used.
     pub nulls: u64,
+    /// Whether the rows are images.
+    pub of_images: bool,
+    /// The first images that can't be used, with what is wrong with each.
+    pub unusable: Vec<(String, String)>,
     /// How long it took, without loading the model.
     pub time: Duration,
     /// What was found changed, in a run that embeds only that.
@@ -115,12 +140,14 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
-        write!(f, "{} rows", count(self.rows + self.resumed))?;
+        let rows = if self.of_images { "images" } else { "rows" };
+        write!(f, "{} {rows}", count(self.rows + self.resumed))?;
         if self.resumed > 0 {
             write!(f, " ({} of them from before)", count(self.resumed))?;
         }
         if self.nulls > 0 {
-            write!(f, ", {} NULL", count(self.nulls))?;
+            let what = if self.of_images { "without a vector" } else { "NULL" };
+            write!(f, ", {} {what}", count(self.nulls))?;
         }
         if let Some(changes) = &self.changes {
             let Changes { new, changed, unchanged, gone } = *changes;
@@ -129,12 +156,12 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            " to {} with {} ({}, {} components); {} in {seconds:.1} s: {} rows/s, {} tokens/s",
+            " to {} with {} ({}, {} components); {} in {seconds:.1} s: {} {rows}/s, {} tokens/s",
             self.output.display(),
             self.model.name,
             self.model.precision,
             self.model.dimension,
-            figures(&self.stats),
+            figures(&self.stats, self.of_images),
             rate(self.rows, seconds),
             rate(self.stats.tokens, seconds)
         )
@@ -142,7 +169,10 @@ impl fmt::Display for Summary {
 }
 
 /// The counts of a model in words.
-fn figures(stats: &ModelStats) -> String {
+fn figures(stats: &ModelStats, of_images: bool) -> String {
+    if of_images {
+        return format!("{} cache hits", count(stats.cache_hits));
+    }
     format!(
         "{} texts, {} tokens, {} truncated, {} cache hits",
         count(stats.texts),

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use sembla_models::ModelInfo;
 use serde::{Deserialize, Serialize};
@@ -39,12 +40,38 @@ pub(crate) struct Manifest {
 
 /// An input file as it was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Input {
+pub(crate) struct Input {
     path: PathBuf,
     bytes: u64,
     modified_ns: u64,
     /// Of its contents, see [`contents_of`].
     contents: String,
+}
+
+impl Input {
+    /// A file of a table.
+    pub(crate) fn of(file: &DataFile) -> Self {
+        Self {
+            path: fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name)),
+            bytes: file.bytes,
+            modified_ns: file.modified_ns,
+            contents: contents_of(Path::new(&file.name)),
+        }
+    }
+
+    /// A picture, which is one of many: its size and time have to do, of one at an address its name.
+    pub(crate) fn of_image(name: &str) -> Self {
+        let metadata = fs::metadata(name).ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified_ns = modified.map_or(0, |time| time.as_nanos());
+        Self {
+            path: fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name)),
+            bytes: metadata.map_or(0, |metadata| metadata.len()),
+            modified_ns: u64::try_from(modified_ns).unwrap_or_default(),
+            contents: String::new(),
+        }
+    }
 }
 
 /// The columns of a request.
@@ -67,16 +94,7 @@ pub(crate) struct Columns<'a> {
 
 impl Manifest {
     /// The manifest of a run that starts now.
-    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: &[DataFile]) -> Self {
-        let inputs = inputs
-            .iter()
-            .map(|file| Input {
-                path: fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name)),
-                bytes: file.bytes,
-                modified_ns: file.modified_ns,
-                contents: contents_of(Path::new(&file.name)),
-            })
-            .collect();
+    pub(crate) fn new(columns: Columns<'_>, model: &ModelInfo, inputs: Vec<Input>) -> Self {
         Self {
             version: VERSION,
             run: run_id(),

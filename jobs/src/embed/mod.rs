@@ -1,4 +1,5 @@
-//! A text column of many files becomes a column of vectors in Parquet, or in another format.
+//! A text column of many files, or the files of images, become a column of vectors in Parquet, or
+//! in another format.
 //!
 //! The rows can also go to the sink of a connector, such as a table of PostgreSQL (see `sink.rs`).
 //!
@@ -18,11 +19,13 @@ mod manifest;
 mod output;
 mod pace;
 mod parts;
+mod pictures;
 mod runs;
 mod sample;
 mod schema;
 mod sink;
 mod snapshot;
+mod source;
 mod stored;
 mod vectors;
 mod work;
@@ -33,10 +36,10 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use sembla_models::{CancelToken, Model, ModelKind, ModelSpec, Prompt};
 use sembla_runtime::failpoint;
-use sembla_sql::{ChunkSpec, Chunker, Progress};
+use sembla_sql::{ChunkSpec, Progress};
 
 use crate::failure::{Failure, Result};
-use crate::input::{Notice, Plan, Rows, Wanted, resolve, text_column};
+use crate::input::Notice;
 use crate::numbers::count;
 use crate::output::FileKind;
 use chunks::Chunking;
@@ -51,9 +54,10 @@ use output::{Output, OutputKind};
 use parts::{Layout, PartWriter};
 pub use runs::note_run;
 pub use sample::texts_of;
-use schema::{is_empty_object, schema};
+use schema::schema;
 use sink::{SinkAddress, SinkPlace, SinkWriter};
 use snapshot::Snapshot;
+use source::Source;
 use stored::Stored;
 pub use stored::shown;
 use work::{Begin, Work};
@@ -85,6 +89,8 @@ pub struct EmbedRequest {
     pub overwrite: bool,
     /// Only rows whose value of this column the output does not have yet, which are added to it.
     pub only_new: Option<String>,
+    /// Whether the inputs are images rather than tables.
+    pub of_images: bool,
     /// How rows are told apart, where only those that changed are embedded.
     pub incremental: Option<Incremental>,
     /// Whether the parts of an unfinished run are thrown away.
@@ -101,12 +107,8 @@ pub struct EmbedRequest {
 /// and the work folder is locked for this process.
 pub struct EmbedJob {
     request: EmbedRequest,
-    plan: Plan,
-    /// The column of texts.
-    column: String,
+    source: Source,
     model: Model,
-    /// What cuts the texts, if they are cut.
-    chunker: Option<Chunker>,
     place: Place,
     /// The copies of tables that are read.
     snapshot: Option<Snapshot>,
@@ -161,6 +163,11 @@ impl EmbedJob {
                     "--incremental needs a .parquet file as output, got a sink",
                 ));
             }
+            if request.of_images {
+                return Err(Failure::user(
+                    "images need a file or a folder as output, got a sink; embed them into a .parquet file first",
+                ));
+            }
             return Self::begin_sink(request, address, notice);
         }
         let stored = Stored::of(&request.output)?;
@@ -176,12 +183,13 @@ impl EmbedJob {
             output.check()?;
         }
         let mut snapshot = Snapshot::take(&mut request, notice)?;
-        let (plan, column) = plan(&request, output.kind == OutputKind::Npy, notice)?;
-        let model = load(&request.model)?;
+        let mut source = Source::of(&request, output.kind == OutputKind::Npy, notice)?;
+        check_kept(&request, &source)?;
+        let model = load(&request.model, request.of_images)?;
         output.check_model(model.info())?;
-        let chunker = chunker(&request, &model)?;
+        source.cut(&request, &model)?;
         let from = output.run().filter(|_| has_previous);
-        let manifest = manifest(&request, &plan, &column, &model, from);
+        let manifest = manifest(&request, &source, &model, from);
         if has_previous {
             output.check_same(&manifest)?;
         }
@@ -189,7 +197,7 @@ impl EmbedJob {
             Begin::Work(work) => {
                 let run = incremental::Run { has_previous, ..Default::default() };
                 let place = Place::Files { output, work, run, stored };
-                Ok(Some(Self { request, plan, column, model, chunker, place, snapshot }))
+                Ok(Some(Self { request, source, model, place, snapshot }))
             }
             Begin::Finished => {
                 snapshot.iter_mut().for_each(|snapshot| snapshot.is_kept = false);
@@ -206,17 +214,18 @@ impl EmbedJob {
         notice: Notice<'_>,
     ) -> Result<Option<Self>> {
         let mut snapshot = Snapshot::take(&mut request, notice)?;
-        let (plan, column) = plan(&request, false, notice)?;
-        let model = load(&request.model)?;
-        let chunker = chunker(&request, &model)?;
-        let manifest = manifest(&request, &plan, &column, &model, None);
-        let schema = schema(&plan, &request, &model)?;
+        let mut source = Source::of(&request, false, notice)?;
+        check_kept(&request, &source)?;
+        let model = load(&request.model, false)?;
+        source.cut(&request, &model)?;
+        let manifest = manifest(&request, &source, &model, None);
+        let schema = schema(&source, &request, &model)?;
         let Some(place) = address.open(&schema, &manifest, &request)? else {
             snapshot.iter_mut().for_each(|snapshot| snapshot.is_kept = false);
             return Ok(None);
         };
         let place = Place::Sink(Box::new(place));
-        Ok(Some(Self { request, plan, column, model, chunker, place, snapshot }))
+        Ok(Some(Self { request, source, model, place, snapshot }))
     }
 
     /// Rows that earlier starts of the same job have finished.
@@ -226,12 +235,12 @@ impl EmbedJob {
 
     /// The column of texts.
     pub fn text_column(&self) -> &str {
-        &self.column
+        self.source.column()
     }
 
     /// Rows that will be written; `None` where texts are cut, which shows how many there are.
     pub fn rows(&self) -> Option<u64> {
-        self.chunker.is_none().then_some(self.plan.rows)
+        self.source.rows()
     }
 
     /// Embeds, writes, and publishes the output by one rename. One thread reads, this one runs the
@@ -250,7 +259,9 @@ impl EmbedJob {
 
     fn run_all(mut self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Embedded> {
         let total = self.rows();
-        let mut figures = Figures::new(&self.model, progress, self.place.rows(), total);
+        let of_images = self.request.of_images;
+        let mut figures =
+            Figures::new(&self.model, progress, self.place.rows(), total).of_images(of_images);
         self.embed_all(&mut figures, cancel).map_err(|failure| match failure {
             Failure::Interrupted(_) => interrupted(self.place.rows(), total),
             other => other,
@@ -292,45 +303,48 @@ impl EmbedJob {
 
     /// Embeds the rows that are not done yet.
     fn embed_all(&mut self, figures: &mut Figures<'_>, cancel: &CancelToken) -> Result<()> {
-        let Self { request, plan, column, model, chunker, place, .. } = self;
-        let (request, plan, model) = (&*request, &*plan, &*model);
+        let Self { request, source, model, place, .. } = self;
+        let (request, source, model) = (&*request, &*source, &*model);
         let done = place.rows();
         let (schema, mut rows) = match place {
             Place::Files { output, work, .. } => {
-                let rows = rows(request, plan, work, output)?;
-                (schema(plan, request, model)?, rows)
+                let rows = rows(request, source, work, output)?;
+                (schema(source, request, model)?, rows)
             }
-            Place::Sink(place) => (Arc::clone(&place.schema), rows_from(request, plan, done)),
+            Place::Sink(place) => (Arc::clone(&place.schema), rows_from(request, source, done)),
         };
-        let (mut kept, mut text) = (plan.kept.clone(), plan.column(column)?);
-        if let Some(chunker) = chunker {
-            let cut = Chunking::new(chunker.clone(), cancel.clone(), &plan.schema, text, &kept);
+        let (mut kept, mut text) = (source.kept(), content_of(source)?);
+        if let Some(chunker) = source.chunker() {
+            let cut = Chunking::new(chunker.clone(), cancel.clone(), source.schema(), text, &kept);
             let skip = if request.incremental.is_some() { 0 } else { done };
             rows = Box::new(cut.of(rows, skip));
             // From here on, rows have what is kept and the columns of chunks, the text last.
-            let others = plan.kept.len() + chunks::fields().len();
+            let others = kept.len() + chunks::fields().len();
             kept = (0..others).collect();
             text = others - 1;
         }
         let (mut hash, mut previous) = (None, None);
         if let (Some(how), Place::Files { output, run, .. }) = (&request.incremental, &*place) {
-            let columns = match chunker {
+            let columns = match source.chunker() {
                 Some(_) => {
                     let fields = schema.fields().iter().take(kept.len()).cloned();
                     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
                 }
-                None => Arc::clone(&plan.schema),
+                None => Arc::clone(source.schema()),
             };
             let own = columns.fields().len();
             let from = (&*output.path, request.output_column.as_str(), model.info().dimension);
-            (rows, previous) = run.rows(rows, how, from, (text, &kept), columns, done)?;
+            let errors = request.of_images.then_some(source::ERROR);
+            (rows, previous) = run.rows(rows, how, (from, errors), (text, &kept), columns, done)?;
             kept.push(own);
             hash = Some(own);
         }
         let prompt = prompt(request);
         let previous = previous.as_deref();
         let schema = &schema;
-        let embedder = Embedder { kept, text, model, schema, prompt, cancel, hash, previous };
+        let of_images = request.of_images;
+        let embedder =
+            Embedder { kept, text, of_images, model, schema, prompt, cancel, hash, previous };
         match place {
             Place::Files { work, .. } => {
                 let (column, part_rows) = (&request.output_column, request.part_rows);
@@ -350,15 +364,20 @@ impl EmbedJob {
     }
 }
 
-/// Loads a model that makes vectors.
-fn load(spec: &ModelSpec) -> Result<Model> {
+/// Loads a model that makes vectors of texts or of images.
+fn load(spec: &ModelSpec, of_images: bool) -> Result<Model> {
     let model = Model::load(spec)?;
     match model.info().kind {
         ModelKind::CrossEncoder => Err(Failure::user(format!(
             "model '{}' is a cross-encoder, which scores pairs and makes no vectors",
             model.info().name
         ))),
-        _ if !model.info().takes.has_texts() => Err(Failure::user(format!(
+        _ if of_images && !model.info().takes.has_images() => Err(Failure::user(format!(
+            "model '{}' takes {}, no images; name a CLIP, SigLIP or DINOv2 model with -m",
+            model.info().name,
+            model.info().takes
+        ))),
+        _ if !of_images && !model.info().takes.has_texts() => Err(Failure::user(format!(
             "model '{}' takes images only; name a folder of images as the input",
             model.info().name
         ))),
@@ -366,67 +385,30 @@ fn load(spec: &ModelSpec) -> Result<Model> {
     }
 }
 
-/// What cuts the texts, if they are to be cut.
-fn chunker(request: &EmbedRequest, model: &Model) -> Result<Option<Chunker>> {
-    let Some(chunk) = &request.chunk else { return Ok(None) };
-    let subjects = || Ok(Model::load(&ModelSpec::new("potion"))?);
-    Ok(Some(Chunker::new(model, prompt(request), chunk, subjects)?))
+/// The place of the column of contents.
+fn content_of(source: &Source) -> Result<usize> {
+    let name = source.column();
+    let missing = |_| Failure::other(format!("internal error: column '{name}' is not read"));
+    source.schema().index_of(name).map_err(missing)
 }
 
-/// What is read, and the column of texts. With `is_bare`, which is for a bare array of vectors, the
-/// ids alone are kept beside them, unless columns are named.
-fn plan(request: &EmbedRequest, is_bare: bool, notice: Notice<'_>) -> Result<(Plan, String)> {
-    let table = Plan::table(resolve(&request.inputs, &[&request.output])?, notice)?;
-    let has = |name: &str| table.schema.index_of(name).is_ok();
-    let ids: Vec<String> = [ID].into_iter().filter(|id| has(id)).map(str::to_string).collect();
-    let text = text_column(&table, request.column.as_deref())?;
-    let whole = table.schema.fields().iter().map(|field| field.name().clone());
-    // Each chunk with the whole text beside it would be the text many times.
-    let others: Vec<String> = whole.filter(|name| *name != text).collect();
-    let columns = match &request.columns {
-        None if is_bare => Some(ids.as_slice()),
-        None if request.chunk.is_some() => Some(others.as_slice()),
-        Some(names) if names.iter().any(|name| name == "*") => None,
-        columns => columns.as_deref(),
-    };
-    let wanted = Wanted { text: Some(&text), columns, output_column: Some(&request.output_column) };
-    let plan = Plan::of(table, &wanted)?;
-    let is_kept =
-        |name: &str| plan.kept.iter().any(|column| plan.schema.field(*column).name() == name);
-    if let Some(field) = chunks::fields().iter().find(|field| is_kept(field.name()))
-        && request.chunk.is_some()
-    {
-        return Err(Failure::user(format!(
-            "the input has a column '{0}', and so have chunks; leave it out with --columns",
-            field.name()
-        )));
-    }
+/// Checks the columns that options name against those that are kept.
+fn check_kept(request: &EmbedRequest, source: &Source) -> Result<()> {
+    let (kept, schema) = (source.kept(), source.schema());
+    let is_kept = |name: &str| kept.iter().any(|column| schema.field(*column).name() == name);
     incremental::check(request, is_kept)?;
-    if let Some(key) = &request.only_new
-        && !plan.kept.iter().any(|column| plan.schema.field(*column).name() == key)
-    {
-        return Err(Failure::user(format!(
+    match &request.only_new {
+        Some(key) if !is_kept(key) => Err(Failure::user(format!(
             "--only-new {key}: the output would have no column '{key}'; add it to --columns"
-        )));
-    }
-    let kept = plan.kept.iter().map(|column| plan.schema.field(*column));
-    match kept.into_iter().find(|field| is_empty_object(field.data_type())) {
-        Some(field) => Err(Failure::user(format!(
-            "column '{}' holds objects without fields, which no output format can store; leave it out with --columns",
-            field.name()
         ))),
-        None => Ok((plan, text)),
+        _ => Ok(()),
     }
 }
-
-/// The column of ids, where an input has one.
-const ID: &str = "id";
 
 /// What this run is asked to do.
 fn manifest(
     request: &EmbedRequest,
-    plan: &Plan,
-    column: &str,
+    source: &Source,
     model: &Model,
     from: Option<String>,
 ) -> Manifest {
@@ -434,9 +416,9 @@ fn manifest(
         let from = from.unwrap_or_default();
         format!("by {}, cleanup {}, from '{from}'", how.key, how.cleanup)
     });
-    let kept = plan.kept.iter().map(|column| plan.schema.field(*column).name().clone());
+    let kept = source.kept().into_iter().map(|column| source.schema().field(column).name().clone());
     let columns = Columns {
-        text: column,
+        text: source.column(),
         output: &request.output_column,
         kept: kept.collect(),
         prompt: request.prompt.as_deref(),
@@ -444,8 +426,7 @@ fn manifest(
         chunk: request.chunk.as_ref().map(ToString::to_string),
         incremental,
     };
-    let files: Vec<_> = plan.table.files.iter().map(|file| file.file.clone()).collect();
-    Manifest::new(columns, model.info(), &files)
+    Manifest::new(columns, model.info(), source.inputs())
 }
 
 /// A place where a test can end the process.
@@ -478,23 +459,23 @@ fn prompt(request: &EmbedRequest) -> Prompt<'_> {
 /// in the output nor in finished parts.
 fn rows<'a>(
     request: &'a EmbedRequest,
-    plan: &'a Plan,
+    source: &'a Source,
     work: &Work,
     output: &Output,
 ) -> Result<Pending<'a>> {
     let Some(key) = request.only_new.as_ref().filter(|_| request.chunk.is_none()) else {
-        return Ok(rows_from(request, plan, work.rows));
+        return Ok(rows_from(request, source, work.rows));
     };
     let files = output.earlier_files().into_iter().chain(work.part_paths());
     let mut known = Known::read(key, files)?;
-    let all = Rows::new(plan, 0, request.batch_rows);
+    let all = source.from(0, request.batch_rows);
     Ok(Box::new(all.map(move |batch| known.fresh(&batch?))))
 }
 
 /// The rows behind those that are done, of which there are `done` in the output.
-fn rows_from<'a>(request: &EmbedRequest, plan: &'a Plan, done: u64) -> Pending<'a> {
+fn rows_from<'a>(request: &EmbedRequest, source: &'a Source, done: u64) -> Pending<'a> {
     // Which rows the written chunks are of is seen when they are cut again, which is quick.
     let is_all = request.chunk.is_some() || request.incremental.is_some();
     let from = if is_all { 0 } else { done };
-    Box::new(Rows::new(plan, from, request.batch_rows))
+    source.from(from, request.batch_rows)
 }

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use sembla_models::Model;
 
+use super::source::Source;
 use super::{EmbedRequest, chunks, incremental, prompt, vectors};
 use crate::failure::Result;
-use crate::input::Plan;
 
 /// The columns of the output; that of the vectors says where they come from.
 ///
 /// # Errors
 /// A prompt that the model lacks, and more components than Arrow can hold.
-pub(super) fn schema(plan: &Plan, request: &EmbedRequest, model: &Model) -> Result<SchemaRef> {
-    let kept = plan.kept.iter().map(|column| Arc::new(plan.schema.field(*column).clone()));
+pub(super) fn schema(source: &Source, request: &EmbedRequest, model: &Model) -> Result<SchemaRef> {
+    let kept = source.kept();
+    let kept = kept.into_iter().map(|column| Arc::new(source.schema().field(column).clone()));
     let chunks = if request.chunk.is_some() { chunks::fields() } else { Vec::new() };
     let hash = request.incremental.as_ref().map(|_| incremental::field());
     let vector_type = vectors::vector_type(model.info().dimension)?;
-    let provenance = model.provenance(prompt(request))?.into_iter();
+    let provenance = match request.of_images {
+        true => model.info().provenance(),
+        false => model.provenance(prompt(request))?,
+    };
+    let provenance = provenance.into_iter();
     let provenance = provenance.map(|(key, value)| (key.to_string(), value)).collect();
     let vectors = Field::new(&request.output_column, vector_type, true);
     let fields =

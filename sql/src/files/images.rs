@@ -146,7 +146,16 @@ impl Row {
     }
 }
 
-/// The rows of the files from `first` on that fit into a batch, and the number of the file after.
+/// The rows of image files from the one with the number `first` on that fit into a batch, as
+/// `read_images` gives them, and the number of the file after those. Reads block.
+///
+/// # Errors
+/// None of a file: one that can't be used is a row whose `error` says why.
+pub fn image_rows(files: &[Arc<dyn Open>], first: usize) -> Result<(RecordBatch, usize)> {
+    batch(files, first, schema())
+}
+
+/// The same with the schema at hand.
 fn batch(files: &[Arc<dyn Open>], first: usize, schema: SchemaRef) -> Result<(RecordBatch, usize)> {
     let (mut rows, mut held) = (Vec::new(), 0);
     for file in files.iter().skip(first).take(BATCH_ROWS_MAX) {

@@ -38,6 +38,7 @@ use crate::error::missing_table;
 use crate::query::QueryScope;
 pub(crate) use calls::as_names;
 pub(crate) use external::ExternalFiles;
+pub use images::image_rows;
 pub(crate) use images::register as register_images;
 pub use job_runs::JOB_RUNS_FILE;
 pub(crate) use job_runs::register as register_job_runs;

@@ -132,7 +132,7 @@ pub(super) struct Run {
 
 impl Run {
     /// The rows with the hashes of their texts behind the other columns, but for the first `done`,
-    /// and where vectors are taken over from.
+    /// and where vectors are taken over from. `errors` is the column that says why a row has none.
     ///
     /// # Errors
     /// An earlier output that can't be read.
@@ -140,13 +140,16 @@ impl Run {
         &self,
         rows: Pending<'a>,
         incremental: &Incremental,
-        (output, vectors, dimension): (&Path, &str, usize),
+        ((output, vectors, dimension), errors): ((&Path, &str, usize), Option<&str>),
         (text, kept): (usize, &[usize]),
         schema: SchemaRef,
         done: u64,
     ) -> Result<(Pending<'a>, Option<Arc<Previous>>)> {
         let previous = match self.has_previous {
-            true => Some(Arc::new(Previous::read(output, &incremental.key, vectors, dimension)?)),
+            true => {
+                let columns = (incremental.key.as_str(), vectors, errors);
+                Some(Arc::new(Previous::read(output, columns, dimension)?))
+            }
             false => None,
         };
         let noting = Noting {
@@ -190,6 +193,15 @@ fn from_hex(text: &str) -> Option<Hash> {
         *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
     }
     Some(hash)
+}
+
+/// The hashes of texts, or of the bytes of images; `None` for NULL.
+fn contents(column: &ArrayRef) -> Result<Vec<Option<Hash>>> {
+    if let Some(images) = column.as_binary_opt::<i32>() {
+        return Ok(images.iter().map(|bytes| bytes.map(|bytes| hash(&[bytes]))).collect());
+    }
+    let texts = Texts::new(column)?;
+    Ok(texts.all().map(|text| text.map(|text| hash(&[text.as_bytes()]))).collect())
 }
 
 /// The hashes of a column that this module has written.
@@ -297,11 +309,10 @@ impl<I: Iterator<Item = Result<RecordBatch>>> Noted<I> {
     }
 
     fn note(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let texts = Texts::new(batch.column(self.noting.text))?;
+        let contents = contents(batch.column(self.noting.text))?;
         let keys = keys(batch, &self.noting.incremental.key)?;
         let mut column = Vec::with_capacity(keys.len());
-        for (row, (key, text)) in keys.iter().zip(texts.all()).enumerate() {
-            let content = text.map(|text| hash(&[text.as_bytes()]));
+        for (row, (key, content)) in keys.iter().zip(contents).enumerate() {
             if self.seen.insert(*key, content).is_some() {
                 let shown = &self.noting.incremental.key;
                 let values = batch.column_by_name(shown).map(|column| column.slice(row, 1));

@@ -34,19 +34,20 @@ pub(in crate::embed) struct Previous {
     contents: HashMap<Hash, Option<Hash>>,
     /// Of each text a row that has its vector.
     rows: HashMap<Hash, u32>,
+    /// Why an image has no vector.
+    problems: HashMap<Hash, String>,
     /// The first row of each group of rows, and how many there are in all.
     groups: Vec<usize>,
 }
 
 impl Previous {
-    /// Reads keys and hashes of a Parquet file.
+    /// Reads keys and hashes of a Parquet file, and from the column `errors` why rows have no vector.
     ///
     /// # Errors
     /// A file that can't be read or is no output of such a run.
     pub(in crate::embed) fn read(
         path: &Path,
-        key: &str,
-        vectors: &str,
+        (key, vectors, errors): (&str, &str, Option<&str>),
         dimension: usize,
     ) -> Result<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
@@ -75,23 +76,34 @@ impl Previous {
             dimension,
             contents: HashMap::new(),
             rows: HashMap::new(),
+            problems: HashMap::new(),
             groups,
         };
-        previous.note(key)?;
+        previous.note(key, errors)?;
         Ok(previous)
     }
 
-    fn note(&mut self, key: &str) -> Result<()> {
+    fn note(&mut self, key: &str, errors: Option<&str>) -> Result<()> {
         let mut row = 0;
-        for batch in self.columns(&[key, HASH, "chunk_index"])? {
+        let columns: Vec<&str> = [key, HASH, "chunk_index"].into_iter().chain(errors).collect();
+        for batch in self.columns(&columns)? {
             let batch = batch?;
+            let errors = errors.and_then(|name| batch.column_by_name(name));
+            let errors = errors.and_then(|column| column.as_string_opt::<i32>());
             let column = batch.column_by_name(HASH).cloned();
             let contents = column.as_ref().map(hashes).unwrap_or_default();
-            for (key, content) in keys(&batch, key)?.into_iter().zip(contents) {
+            for (at, (key, content)) in keys(&batch, key)?.into_iter().zip(contents).enumerate() {
                 // Earlier versions of a row come behind it.
                 self.contents.entry(key).or_insert(content);
-                if let Some(content) = content {
-                    self.rows.entry(content).or_insert(row);
+                let problem = errors.filter(|errors| errors.is_valid(at));
+                match (content, problem) {
+                    (Some(content), Some(problem)) => {
+                        self.problems.insert(content, problem.value(at).to_string());
+                    }
+                    (Some(content), None) => {
+                        self.rows.entry(content).or_insert(row);
+                    }
+                    (None, _) => {}
                 }
                 row += 1;
             }
@@ -128,6 +140,11 @@ impl Previous {
     /// The row that has the vector of a text.
     pub(in crate::embed) fn row(&self, content: &Hash) -> Option<u32> {
         self.rows.get(content).copied()
+    }
+
+    /// Why an image has no vector.
+    pub(in crate::embed) fn problem(&self, content: &Hash) -> Option<&str> {
+        self.problems.get(content).map(String::as_str)
     }
 
     /// The vectors of rows, which ascend.
