@@ -132,7 +132,8 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
 #[test]
 fn ctrl_c_stops_within_a_second() {
     let place = Place::new();
-    // Links to one file are work for minutes, so that no machine has finished when the signal comes.
+    // Links to one file are work for minutes, so that no machine has finished when the signal
+    // comes.
     fs::create_dir(place.path("in")).expect("a folder");
     write_parquet(&place.path("in/0.parquet"), &rows(400_000));
     for n in 1..60 {

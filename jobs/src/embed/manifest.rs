@@ -59,7 +59,8 @@ impl Input {
         }
     }
 
-    /// A picture, which is one of many: its size and time have to do, of one at an address its name.
+    /// A picture, which is one of many: its size and time have to do, of one at an address its
+    /// name.
     pub(crate) fn of_image(name: &str) -> Self {
         let metadata = fs::metadata(name).ok();
         let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());

@@ -118,10 +118,7 @@ impl Layout {
             root: source.to_path_buf(),
             kind,
             weights,
-            tokenizer: match takes_texts {
-                true => find_tokenizer(source, &folder)?,
-                false => PathBuf::new(),
-            },
+            tokenizer: if takes_texts { find_tokenizer(source, &folder)? } else { PathBuf::new() },
             padding_token: None,
             preprocessor: match kind {
                 LayoutKind::Towers => preprocessor(&folder)?,

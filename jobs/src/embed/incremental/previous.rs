@@ -41,7 +41,8 @@ pub(in crate::embed) struct Previous {
 }
 
 impl Previous {
-    /// Reads keys and hashes of a Parquet file, and from the column `errors` why rows have no vector.
+    /// Reads keys and hashes of a Parquet file, and from the column `errors` why rows have no
+    /// vector.
     ///
     /// # Errors
     /// A file that can't be read or is no output of such a run.

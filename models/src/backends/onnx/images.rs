@@ -93,7 +93,8 @@ impl ImageEngine {
         Self::of(loaded, feed, tokens, preprocessing, spec, name)
     }
 
-    /// Reads an ONNX graph of such a tower, which takes whole pictures, and opens the first session.
+    /// Reads an ONNX graph of such a tower, which takes whole pictures, and opens the first
+    /// session.
     ///
     /// # Errors
     /// A file that is no such graph, or takes pictures of another size; otherwise as
