@@ -92,8 +92,8 @@ impl TorchActivation {
 }
 
 /// GELU in its tanh-free form, `x·Φ(x)`, with Φ from a rational approximation of erf (Abramowitz
-/// and Stegun 7.1.26 in f64, absolute error below 1.5e-7). The one of `processor` differs in the last
-/// bits, so with it the vectors of models with such a layer would change.
+/// and Stegun 7.1.26 in f64, absolute error below 1.5e-7). The one of `processor` differs in the
+/// last bits, so with it the vectors of models with such a layer would change.
 fn gelu(x: f32) -> f32 {
     let z = f64::from(x) / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z.abs());
