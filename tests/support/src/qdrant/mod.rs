@@ -130,6 +130,11 @@ impl Qdrant {
         self.state().troubles.push(Trouble { method, path_end, after, times, fault });
     }
 
+    /// Faults that have not happened yet.
+    pub fn troubles_left(&self) -> usize {
+        self.state().troubles.iter().map(|trouble| trouble.times).sum()
+    }
+
     /// Makes a collection as somebody else would.
     pub fn create(&self, name: &str, config: Value) {
         let stored = Stored { config, ..Stored::default() };
