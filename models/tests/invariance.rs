@@ -1,7 +1,10 @@
 //! An embedding is a value: it depends on the text, the model and the precision, never on its
 //! batch, the order of the rows or the number of workers.
 
-use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
+mod support;
+
+use sembla_models::{CancelToken, Model, Prompt};
+use support::load;
 
 /// Texts of one to a few hundred tokens, the same in every run.
 fn texts() -> Vec<String> {
@@ -19,14 +22,6 @@ fn texts() -> Vec<String> {
             (0..count).map(|_| words[next() % words.len()]).collect::<Vec<_>>().join(" ")
         })
         .collect()
-}
-
-fn load(source: &str, options: &[(&str, &str)]) -> Model {
-    let mut spec = ModelSpec::new(source);
-    for (key, value) in options {
-        spec.set(key, value).expect("option");
-    }
-    Model::load(&spec).expect("load")
 }
 
 fn embed(model: &Model, texts: &[&str]) -> Vec<Vec<u32>> {

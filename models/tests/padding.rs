@@ -1,8 +1,11 @@
 //! Padded batches run other operators, ONNX Runtime's own, and give the same vectors.
 
+mod support;
+
 use std::path::Path;
 
-use sembla_models::{CancelToken, Model, ModelSpec, Prompt};
+use sembla_models::{CancelToken, Model, Prompt};
+use support::load;
 
 /// Texts of one to a few hundred tokens, and an empty one.
 fn texts() -> Vec<String> {
@@ -13,14 +16,6 @@ fn texts() -> Vec<String> {
             (0..count).map(|at| words[(row + at * at) % words.len()]).collect::<Vec<_>>().join(" ")
         })
         .collect()
-}
-
-fn load(source: &str, options: &[(&str, &str)]) -> Model {
-    let mut spec = ModelSpec::new(source);
-    for (key, value) in options {
-        spec.set(key, value).expect("option");
-    }
-    Model::load(&spec).expect("load")
 }
 
 /// The largest difference of a component between unpadded and padded batches.

@@ -14,7 +14,7 @@ mod mpnet;
 mod roberta;
 mod siglip;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod towers;
 
 use std::fmt::Debug;

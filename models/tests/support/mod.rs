@@ -1,12 +1,22 @@
-//! What the tests against the results of other libraries share: where those lie, and how they are
-//! read.
+//! What tests of the public interface share: models with options, and where results of other
+//! libraries lie and how they are read.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sembla_models::{Model, ModelSpec};
 use serde_json::Value;
+
+/// The model of that name or directory, with options as a user writes them.
+pub(crate) fn load(source: &str, options: &[(&str, &str)]) -> Model {
+    let mut spec = ModelSpec::new(source);
+    for (key, value) in options {
+        spec.set(key, value).expect("option");
+    }
+    Model::load(&spec).expect("load")
+}
 
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);

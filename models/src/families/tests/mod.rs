@@ -24,11 +24,11 @@ const CLASSIFIERS: &[&str] = &[
     "modernbert-mean-classifier",
 ];
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-fn open(folder: &Path) -> (Transformer, Weights) {
+pub(crate) fn open(folder: &Path) -> (Transformer, Weights) {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
     let value = serde_json::from_str(&text).expect("JSON");
@@ -36,19 +36,19 @@ fn open(folder: &Path) -> (Transformer, Weights) {
     (transformer, Weights::open(folder).expect("model.safetensors"))
 }
 
-fn expected(folder: &Path) -> Value {
+pub(crate) fn expected(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("expected.json")).expect("expected.json");
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn floats(value: &Value) -> Vec<f32> {
+pub(crate) fn floats(value: &Value) -> Vec<f32> {
     match value {
         Value::Array(items) => items.iter().flat_map(floats).collect(),
         number => vec![number.as_f64().expect("a number") as f32],
     }
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
     value.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
 }
 
@@ -98,7 +98,7 @@ fn run_padded(
 }
 
 /// The largest difference, with both sides in the message when it is too large.
-fn assert_close(what: &str, got: &[f32], want: &[f32], limit: f32) {
+pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f32], limit: f32) {
     assert_eq!(got.len(), want.len(), "{what}: number of values");
     for (place, (got, want)) in got.iter().zip(want).enumerate() {
         assert!((got - want).abs() <= limit, "{what}: value {place} is {got}, not {want}");

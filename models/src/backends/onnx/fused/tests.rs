@@ -17,6 +17,9 @@ use serde_json::Value;
 use super::*;
 use crate::backends::onnx::batch::Batch;
 use crate::families::Transformer;
+use crate::families::tests::{
+    assert_close, expected as results, fixture, floats, ids, open as open_in,
+};
 use crate::graph::{Form, Fused, GraphPooling, Layout, Task};
 use crate::inputs::Sequence;
 use crate::onnx::proto::{ModelProto, OperatorSetIdProto, data_type};
@@ -42,34 +45,14 @@ fn plain(layout: Layout) -> Fused {
 
 /// A fixture: its model and its folder.
 fn open(name: &str) -> (Transformer, Weights, PathBuf) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let folder = fixture(name);
     let (transformer, weights) = open_in(&folder);
     (transformer, weights, folder)
 }
 
-fn open_in(folder: &Path) -> (Transformer, Weights) {
-    let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).expect("config.json");
-    let value = serde_json::from_str(&text).expect("JSON");
-    let transformer = Transformer::parse(&value, &path).expect("a configuration");
-    (transformer, Weights::open(folder).expect("model.safetensors"))
-}
-
-fn floats(value: &Value) -> Vec<f32> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(floats).collect(),
-        number => vec![number.as_f64().expect("a number") as f32],
-    }
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
-}
-
 /// The texts or pairs of a fixture, and what the library gives for each.
 fn expected(folder: &Path, of: &str, wanted: &str) -> (Vec<Sequence>, Vec<Vec<f32>>) {
-    let text = std::fs::read_to_string(folder.join("expected.json")).expect("expected.json");
-    let expected: Value = serde_json::from_str(&text).expect("JSON");
+    let expected = results(folder);
     let rows = expected[of].as_array().expect(of);
     let sequence = |row: &Value| Sequence {
         ids: ids(&row["ids"]),
@@ -80,14 +63,6 @@ fn expected(folder: &Path, of: &str, wanted: &str) -> (Vec<Sequence>, Vec<Vec<f3
     rows.iter().map(|row| (sequence(row), floats(&row[wanted]))).unzip()
 }
 
-fn assert_close(what: &str, got: &[f32], want: &[f32], limit: f32) {
-    assert_eq!(got.len(), want.len(), "{what}: number of values");
-    for (place, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= limit, "{what}: value {place} is {got}, not {want}");
-    }
-}
-
-/// A session with a graph whose packed attention is the one that stands in.
 fn session(bytes: &[u8]) -> Session {
     let mut model = ModelProto::decode(bytes).expect("a model");
     for node in &mut model.graph.as_mut().expect("a graph").node {
