@@ -1,6 +1,6 @@
 //! A Kafka broker of one node, started by `scripts/kafka.sh`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -17,7 +17,10 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-use crate::Record;
+use crate::{Record, ports};
+
+/// Ports in a row that a broker listens on.
+const PORTS: u16 = 4;
 
 /// How long a test waits for a broker.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -46,7 +49,7 @@ impl Broker {
         for _ in 0..3 {
             let folder = tempfile::Builder::new().prefix("sembla-kafka").tempdir();
             let folder = folder.expect("a folder");
-            let broker = Self { folder, port: free_port(), is_for_load };
+            let broker = Self { folder, port: ports::free(PORTS), is_for_load };
             if broker.script("start") {
                 broker.wait_until_ready();
                 return broker;
@@ -287,8 +290,7 @@ impl Broker {
 
     /// Waits until it answers and transactions have a coordinator.
     fn wait_until_ready(&self) {
-        // After a hard kill a broker on a busy machine reads its logs again for more than a minute.
-        let deadline = Instant::now() + TIMEOUT * 4;
+        let deadline = Instant::now() + TIMEOUT;
         let producer: ThreadedProducer<DefaultProducerContext> =
             self.client().set("transactional.id", "ready").create().expect("a producer");
         while let Err(error) = producer.init_transactions(Duration::from_secs(5)) {
@@ -323,17 +325,5 @@ impl OpenTransaction {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.script("kill");
-    }
-}
-
-/// A port that is free, as are the next three, which the broker takes as well.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < u16::MAX - 3 && (1..=3).all(|more| is_free(port + more)) {
-            return port;
-        }
     }
 }

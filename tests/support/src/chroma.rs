@@ -1,7 +1,7 @@
 //! A Chroma server, of `scripts/fetch-chroma.sh`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::watch::watch;
+use crate::{ports, watch::watch};
 
 /// How long a test waits for a server.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -28,9 +28,7 @@ impl Chroma {
         let fetched = Command::new(root.join("scripts/fetch-chroma.sh")).status();
         assert!(fetched.expect("scripts/fetch-chroma.sh").success(), "no Chroma");
         let folder = tempfile::Builder::new().prefix("sembla-chroma").tempdir();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = ports::free(1);
         let server = Self { folder: folder.expect("a folder"), port, process: Mutex::new(None) };
         server.restart();
         watch(server.folder.path(), "pid");

@@ -10,6 +10,7 @@
 mod broker;
 mod chroma;
 mod moto;
+mod ports;
 mod postgres;
 mod qdrant;
 mod record;

@@ -1,6 +1,6 @@
 //! A PostgreSQL server with pgvector, of `scripts/fetch-postgres.sh`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::watch::watch;
+use crate::{ports, watch::watch};
 
 /// How long a test waits for a server.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -43,7 +43,7 @@ impl Postgres {
         let fetched = Command::new(root().join("scripts/fetch-postgres.sh")).status();
         assert!(fetched.expect("scripts/fetch-postgres.sh").success(), "no PostgreSQL");
         let folder = tempfile::Builder::new().prefix("sembla-postgres").tempdir();
-        let server = Self { folder: folder.expect("a folder"), port: free_port() };
+        let server = Self { folder: folder.expect("a folder"), port: ports::free(1) };
         let password = server.path("password");
         std::fs::write(&password, Self::PASSWORD).expect("written");
         server.give_away();
@@ -218,9 +218,4 @@ fn is_root(folder: &Path) -> bool {
     let owner = std::fs::metadata(folder).expect("a folder").uid();
     owner == 0
         || (owner == NOBODY && Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
