@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use sembla_jobs::architecture;
 use sembla_jobs::distil::{Kept, KeptTokens, Pruned, pca, prune};
 use sembla_jobs::numbers::count;
 use sembla_models::{
@@ -9,7 +10,9 @@ use sembla_models::{
 };
 use sembla_sql::Progress;
 
-use crate::args::{ExportArgs, InspectArgs, ModelsCommand, PcaArgs, PruneArgs, QuantizeArgs};
+use crate::args::{
+    ExportArgs, InspectArgs, ModelsCommand, NewArgs, PcaArgs, PruneArgs, QuantizeArgs,
+};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::notice;
@@ -27,6 +30,7 @@ pub(crate) async fn run(command: &ModelsCommand, interrupt: &Interrupt) -> Resul
         ModelsCommand::Inspect(args) => inspect(args),
         ModelsCommand::Export(args) => export(args),
         ModelsCommand::Quantize(args) => quantize_model(args),
+        ModelsCommand::New(args) => new_model(args),
         ModelsCommand::Prune(args) => prune_model(args, interrupt).await,
         ModelsCommand::Pca(args) => shorten_model(args, interrupt).await,
     }
@@ -127,6 +131,18 @@ fn quantize_model(args: &QuantizeArgs) -> Result<()> {
         report.tensors,
         count(report.bytes_before),
         count(report.bytes_after)
+    );
+    Ok(())
+}
+
+fn new_model(args: &NewArgs) -> Result<()> {
+    let made = architecture::new_model(&args.description, &args.output)?;
+    eprintln!(
+        "{}: {} layers, {} components, {} parameters",
+        args.output.display(),
+        made.layers,
+        made.dimension,
+        count(made.parameters as u64)
     );
     Ok(())
 }

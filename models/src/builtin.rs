@@ -30,10 +30,23 @@ pub const BUILTINS: &[Builtin] = &[
         folder: "potion-base-4M-int8",
         about: "potion-base-4M, static, 8 bits: 128 components, English, very fast, MIT",
     },
+    Builtin {
+        name: "multilingual",
+        folder: "multilingual-small-q8",
+        about: "a student of multilingual-e5-small, 8 bits: 384 components, English, German, Spanish, French and others, MIT",
+    },
+    SMALL_RERANKER,
 ];
 
-/// The cross-encoder that re-ranks where no other is named. It is too large to be bundled:
-/// `scripts/fetch-reranker.sh` fetches it.
+/// The cross-encoder that re-ranks where no other is named and [`RERANKER`] was not fetched.
+pub const SMALL_RERANKER: Builtin = Builtin {
+    name: "reranker-small",
+    folder: "reranker-small-q8",
+    about: "a student of ms-marco-MiniLM-L-12-v2, a cross-encoder in 8 bits: English, Apache-2.0",
+};
+
+/// A better cross-encoder, which re-ranks where no other is named once it is there. It is too large
+/// to be bundled: `scripts/fetch-reranker.sh` fetches it.
 pub const RERANKER: Builtin = Builtin {
     name: "reranker",
     folder: "reranker",

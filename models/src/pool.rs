@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use crate::{ModelError, Result};
+
 /// How token vectors become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolingMode {
@@ -23,6 +25,30 @@ pub enum PoolingMode {
 }
 
 impl PoolingMode {
+    /// Every mode with its name and its older key in Sentence-Transformers' configuration, in the
+    /// order in which modes are concatenated there.
+    pub(crate) const ALL: [(&str, &str, Self); 6] = [
+        ("cls", "pooling_mode_cls_token", Self::Cls),
+        ("max", "pooling_mode_max_tokens", Self::Max),
+        ("mean", "pooling_mode_mean_tokens", Self::Mean),
+        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", Self::MeanSqrtLen),
+        ("weightedmean", "pooling_mode_weightedmean_tokens", Self::WeightedMean),
+        ("lasttoken", "pooling_mode_lasttoken", Self::LastToken),
+    ];
+
+    /// The mode of that name, such as `mean` or `cls`.
+    ///
+    /// # Errors
+    /// [`ModelError::BadOption`] that lists all.
+    pub fn named(name: &str) -> Result<Self> {
+        let short = |known: &str| name == "mean_sqrt_len" && known.starts_with("mean_sqrt");
+        let found = Self::ALL.iter().find(|(known, _, _)| *known == name || short(known));
+        found.map(|(_, _, mode)| *mode).ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.iter().map(|(name, _, _)| *name).collect();
+            ModelError::BadOption(format!("pooling must be of {}, got '{name}'", all.join(", ")))
+        })
+    }
+
     /// What each of a text's token vectors is multiplied by before they are added up, without the
     /// first `skip`; `None` where the result is no such sum.
     pub(crate) fn weights(self, tokens: usize, skip: usize) -> Option<Vec<f32>> {
@@ -75,6 +101,38 @@ impl TorchActivation {
             "Sigmoid" => Self::Sigmoid,
             "SiLU" => Self::Silu,
             _ => return None,
+        })
+    }
+
+    /// Its class in PyTorch.
+    pub(crate) fn torch_class(self) -> &'static str {
+        match self {
+            Self::Identity => "torch.nn.modules.linear.Identity",
+            Self::Tanh => "torch.nn.modules.activation.Tanh",
+            Self::Relu => "torch.nn.modules.activation.ReLU",
+            Self::Gelu => "torch.nn.modules.activation.GELU",
+            Self::Sigmoid => "torch.nn.modules.activation.Sigmoid",
+            Self::Silu => "torch.nn.modules.activation.SiLU",
+        }
+    }
+
+    /// The activation of that name, such as `tanh`.
+    ///
+    /// # Errors
+    /// [`ModelError::BadOption`] that lists all.
+    pub fn named(name: &str) -> Result<Self> {
+        Ok(match name {
+            "identity" => Self::Identity,
+            "tanh" => Self::Tanh,
+            "relu" => Self::Relu,
+            "gelu" => Self::Gelu,
+            "sigmoid" => Self::Sigmoid,
+            "silu" => Self::Silu,
+            other => {
+                return Err(ModelError::BadOption(format!(
+                    "activation must be identity, tanh, relu, gelu, sigmoid or silu, got '{other}'"
+                )));
+            }
         })
     }
 

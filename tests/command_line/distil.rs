@@ -295,3 +295,46 @@ fn models_lose_tokens_and_give_the_same_vectors() {
         assert!(difference.abs() < 1e-5, "{before} and {after}");
     }
 }
+
+#[test]
+fn models_are_made_from_modules() {
+    let (place, base) = (Place::new(), tiny("bert"));
+    files(&place, 60);
+    let made = |name: &str, text: &str| {
+        place.write(&format!("{name}.toml"), &text.replace("BASE", &base));
+        place.run(&["models", "new", &format!("{name}.toml"), name])
+    };
+    let components = |model: &str| {
+        let sql = format!("SELECT array_length(embed('the cat', './{model}')) AS n");
+        place.run(&["sql", "--format", "csv", &sql]).ok()
+    };
+    let copied = "base = 'BASE'\npooling = ['cls', 'mean']\nnormalize = true\n\
+         [transformer]\nlayers = 1\n\
+         [[dense]]\noutputs = 20\nactivation = 'tanh'\n[[dense]]\noutputs = 7\nbias = false\n";
+    let run = made("copied", copied);
+    assert!(run.code == 0 && run.err.contains("copied: 1 layers, 7 components"), "{}", run.err);
+    assert!(components("copied").contains('7'));
+    let random =
+        "base = 'BASE'\n[transformer]\nweights = 'random'\nlayers = 1\nwidth = 48\nheads = 3\n";
+    made("random", random).ok();
+    made("same", random).ok();
+    made("other", &format!("seed = 7\n{random}")).ok();
+    assert!(components("random").contains("48"));
+    let weights = |name: &str| weights(place.path(name));
+    assert_eq!(weights("random"), weights("same"));
+    assert_ne!(weights("random"), weights("other"));
+    // What was made can be trained.
+    let data = "SELECT text AS anchor, translation AS positive FROM 'texts.csv'";
+    for base in ["./copied", "./random"] {
+        let args = ["train", "--base", base, "--data", data, "--batch", "8", "-o", "trained"];
+        place.run(&[&args[..], &["--overwrite"]].concat()).ok();
+    }
+    assert_eq!(made("copied", copied).fails(2), "copied already exists; name a new folder");
+    let line = made(
+        "bad",
+        "base = 'BASE'\n[transformer]\nweights = 'random'\nlayers = 1\nwidth = 50\nheads = 3\n",
+    );
+    assert!(line.fails(2).contains("width must be a multiple of heads"));
+    assert!(made("worse", "base = 'BASE'\nlayers = 3\n").fails(2).starts_with("worse.toml: "));
+    assert!(!place.path("bad").exists() && !place.path("worse").exists());
+}

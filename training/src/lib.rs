@@ -7,12 +7,13 @@
 //!   packed batches: the tokens of all texts one after another, none of them padding.
 //! - [`losses`]: what a model is trained for, one file each, on one list.
 //! - [`trainer`]: a run: steps, evaluations, checkpoints.
-//! - [`distil`]: smaller students of a model; [`static_student`]: a table of its tokens' vectors;
-//!   [`pca`]: vectors of fewer components.
+//! - [`architecture`]: new models from modules; [`distil`]: smaller students of a model;
+//!   [`static_student`]: a table of its tokens' vectors; [`pca`]: vectors of fewer components.
 //! - *Invariant:* the same data, options and seed give the same bits, on any number of threads.
 //! - *Absent:* SQL, tables and files of rows; arguments and terminals.
 
 mod adam;
+pub mod architecture;
 mod attention;
 mod batch;
 mod checkpoint;

@@ -1,4 +1,5 @@
-//! Numbers that look random and follow from a seed: shuffles, and which values dropout keeps.
+//! Numbers that look random and follow from a seed: shuffles, new weights, and which values dropout
+//! keeps.
 //!
 //! Dropout needs no state: what is kept is a function of the seed, the step, the place in the
 //! network and the value's index, so that the way back finds the same values without storing them,
@@ -36,11 +37,14 @@ impl Random {
         order
     }
 
+    /// A number between 0 and 1, neither of them.
+    pub(crate) fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
     /// A number of the standard normal distribution.
-    #[cfg(test)]
     pub(crate) fn normal(&mut self) -> f32 {
-        let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let (radius, angle) = (unit(self.next()), unit(self.next()));
+        let (radius, angle) = (self.unit(), self.unit());
         ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use findings::{
     RerankArgs, ResourceArgs, SearchArgs, TopicsArgs,
 };
 pub(crate) use models::{
-    BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, PcaArgs, PruneArgs,
+    BenchArgs, BenchCommand, ExportArgs, InspectArgs, ModelsCommand, NewArgs, PcaArgs, PruneArgs,
     QuantizeArgs,
 };
 pub(crate) use run::RunArgs;

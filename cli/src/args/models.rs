@@ -16,12 +16,42 @@ pub(crate) enum ModelsCommand {
     Inspect(InspectArgs),
     /// Write the ONNX graph that Sembla runs to a file
     Export(ExportArgs),
+    /// Make a model from modules: layers, pooling, dense layers; copied or random weights
+    New(NewArgs),
     /// Write an 8-bit copy of a model directory
     Quantize(QuantizeArgs),
     /// Write a copy of a model directory with fewer layers or tokens
     Prune(Box<PruneArgs>),
     /// Write a copy of a model directory with shorter vectors (principal components)
     Pca(Box<PcaArgs>),
+}
+
+/// `sembla models new`.
+#[derive(Debug, Args)]
+#[command(after_help = "FILE is TOML:\n  \
+    base = \"minilm\"            # its tokenizer, and its weights where they are copied\n  \
+    pooling = [\"cls\", \"mean\"]  # also max, mean_sqrt_len_tokens, weightedmean, lasttoken [default: mean]\n  \
+    normalize = true           # vectors of length 1 [default: false]\n  \
+    seed = 42                  # what random weights follow from\n\n  \
+    [transformer]\n  \
+    weights = \"copied\"         # or \"random\", with width, heads, feed_forward, max_length\n  \
+    layers = 3                 # evenly spaced ones of the base [default: all]\n\n  \
+    [[dense]]                  # dense layers with random weights, first to last\n  \
+    outputs = 128\n  \
+    activation = \"tanh\"        # or identity, relu, gelu, sigmoid, silu [default: identity]\n  \
+    bias = true\n\n\
+    Random weights know nothing: train the model, with sembla train or as the student of sembla distil.\n\n\
+    Examples:\n  \
+    sembla models new small.toml small\n  \
+    sembla train --base ./small --data \"SELECT anchor, positive FROM 'pairs.parquet'\" -o mymodel")]
+pub(crate) struct NewArgs {
+    /// Description of the model
+    #[arg(value_name = "FILE")]
+    pub(crate) description: PathBuf,
+
+    /// The new directory
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
 }
 
 /// `sembla models inspect`.

@@ -2,8 +2,8 @@
 //!
 //! The teacher's vectors are made once; each student is a run of training (`students.rs`), and at
 //! the end teacher and students are measured in one run (`table.rs`); `shape.rs` changes a model
-//! without training. What is not finished lies in
-//! a folder beside the output: a killed run resumes. The training itself is `sembla-training`'s.
+//! without training. What is not finished lies in a folder beside the output: a killed run resumes.
+//! The training itself is `sembla-training`'s.
 
 mod shape;
 mod students;
@@ -21,12 +21,13 @@ use crate::input::Notice;
 use crate::numbers::count;
 use crate::train::check_output;
 use crate::train::rows::Rows;
+pub(crate) use shape::check_new;
 pub use shape::{Kept, KeptTokens, Pruned, pca, prune};
 use students::{Plan, School};
 pub use table::{Distilled, Measured};
 use work::Work;
 
-/// Texts whose vectors the teacher makes between two reports of progress.
+/// Texts that are worked on between two reports of progress, or looks at the cancel token.
 const TEXTS_AT_ONCE: usize = 4096;
 
 /// Most numbers in all of the teacher's vectors, which are held in memory.

@@ -9,14 +9,11 @@ use sembla_models::{CancelToken, InputKind, Model, ModelSpec};
 use sembla_training::pca::Pca;
 use sembla_training::{Network, distil};
 
-use super::{embed, in_floats};
+use super::{TEXTS_AT_ONCE, embed, in_floats};
 use crate::failure::{Failure, Result};
 use crate::input::Notice;
 use crate::train::failure;
 use crate::train::rows::Rows;
-
-/// Texts that are cut into tokens between two looks at the cancel token.
-const TEXTS_AT_ONCE: usize = 4096;
 
 /// Which layers of a model are kept.
 #[derive(Clone, Debug)]
@@ -137,7 +134,7 @@ pub fn pca(
 }
 
 /// Refuses an output that is there already.
-pub(super) fn check_new(output: &Path) -> Result<()> {
+pub(crate) fn check_new(output: &Path) -> Result<()> {
     match output.exists() {
         true => {
             Err(Failure::user(format!("{} already exists; name a new folder", output.display())))

@@ -11,21 +11,13 @@ use crate::{ModelError, Result};
 
 /// Pooling modes in the order in which Sentence-Transformers concatenates them.
 pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMode>> {
-    const MODES: [(&str, &str, PoolingMode); 6] = [
-        ("cls", "pooling_mode_cls_token", PoolingMode::Cls),
-        ("max", "pooling_mode_max_tokens", PoolingMode::Max),
-        ("mean", "pooling_mode_mean_tokens", PoolingMode::Mean),
-        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
-        ("weightedmean", "pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
-        ("lasttoken", "pooling_mode_lasttoken", PoolingMode::LastToken),
-    ];
     let named: Vec<&str> = match config.get("pooling_mode") {
         Some(Value::String(name)) => name.split(['+', ',']).map(str::trim).collect(),
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
     if named.is_empty() {
-        let found: Vec<_> = MODES
+        let found: Vec<_> = PoolingMode::ALL
             .iter()
             .filter(|(_, key, _)| flag(config, key))
             .map(|(_, _, mode)| *mode)
@@ -36,20 +28,10 @@ pub(super) fn pooling_modes(config: &Value, path: &Path) -> Result<Vec<PoolingMo
             Ok(found)
         };
     }
-    named
-        .into_iter()
-        .map(|name| {
-            let known = MODES.iter().find(|(short, _, _)| {
-                *short == name || (name == "mean_sqrt_len" && short.starts_with("mean_sqrt"))
-            });
-            known.map(|(_, _, mode)| *mode).ok_or_else(|| {
-                ModelError::file(
-                    path,
-                    format!("names the pooling mode '{name}', which is not supported"),
-                )
-            })
-        })
-        .collect()
+    let unsupported = |name: &str| {
+        ModelError::file(path, format!("names the pooling mode '{name}', which is not supported"))
+    };
+    named.into_iter().map(|name| PoolingMode::named(name).map_err(|_| unsupported(name))).collect()
 }
 
 /// A dense layer's folder.

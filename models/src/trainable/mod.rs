@@ -4,8 +4,9 @@
 //! instead of handing them to an engine; [`Trainable::save`] writes a directory that loads again,
 //! here and in Sentence-Transformers. `shape` makes a model with fewer layers of it, or one with
 //! another dense module; `tokens` one that knows fewer words; `vocabulary` a static model of its
-//! tokens. What is done with the tensors is left to the caller.
+//! tokens; `assemble` a model of new modules. What is done with the tensors is left to the caller.
 
+mod assemble;
 mod shape;
 mod tokenizer;
 mod tokens;
@@ -25,6 +26,7 @@ pub use crate::inputs::Sequence;
 use crate::inputs::{Input, TextReader};
 use crate::layout::{Layout, LayoutKind, WeightFile};
 use crate::load::{Prepared, prepare};
+pub use assemble::{Modules, NewTransformer};
 pub use vocabulary::{StaticFacts, Vocabulary};
 
 pub use crate::pool::{Dense, PoolingMode, Step, TorchActivation};
@@ -240,17 +242,7 @@ impl Trainable {
         directory::write(&self.layout, work, &tensors)?;
         self.write_modules(work)?;
         for dense in dense {
-            let mut tensors = vec![(
-                "linear.weight".to_string(),
-                floats(&dense.weight, vec![dense.outputs, dense.inputs]),
-            )];
-            if !dense.bias.is_empty() {
-                tensors.push(("linear.bias".into(), floats(&dense.bias, vec![dense.outputs])));
-            }
-            directory::write_tensors(
-                &work.join(&dense.folder).join("model.safetensors"),
-                &tensors,
-            )?;
+            write_dense(work, dense)?;
         }
         self.write_config(work)
     }
@@ -261,26 +253,39 @@ impl Trainable {
         let Ok(place) = self.layout.config_path.strip_prefix(&self.layout.root) else {
             return Ok(());
         };
-        let path = work.join(place);
-        let mut config = self.layout.config.clone();
-        let Some(keys) = config.as_object_mut() else { return Ok(()) };
-        let named: Vec<&str> =
-            ["dtype", "torch_dtype"].into_iter().filter(|key| keys.contains_key(*key)).collect();
-        let is_float = named.iter().all(|key| keys[*key] == "float32");
-        let tokens = self.changes.tokens.as_ref();
-        if is_float && !self.changes.drops_layers() && tokens.is_none() {
-            return Ok(());
-        }
-        if let Some(tokens) = tokens {
+        let mut config = self.config();
+        if let (Some(tokens), Some(keys)) = (&self.changes.tokens, config.as_object_mut()) {
             tokens.write(work, keys)?;
         }
-        for key in named {
-            keys.insert(key.into(), "float32".into());
+        match config == self.layout.config {
+            true => Ok(()),
+            false => shape::write_json(&work.join(place), &config),
+        }
+    }
+
+    /// `config.json` for weights in 32-bit floats, and for the layers that are kept.
+    fn config(&self) -> serde_json::Value {
+        let mut config = self.layout.config.clone();
+        let Some(keys) = config.as_object_mut() else { return config };
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(value) = keys.get_mut(key) {
+                *value = "float32".into();
+            }
         }
         if self.changes.drops_layers() {
             let key = LAYER_COUNTS.into_iter().find(|key| keys.contains_key(*key));
             keys.insert(key.unwrap_or(LAYER_COUNTS[0]).into(), self.layers().into());
         }
-        fs::write(&path, format!("{config:#}\n")).map_err(|error| ModelError::io(path, error))
+        config
     }
+}
+
+/// Writes the weights of a dense module into its folder.
+fn write_dense(work: &Path, dense: &Dense) -> Result<()> {
+    let weight = floats(&dense.weight, vec![dense.outputs, dense.inputs]);
+    let mut tensors = vec![("linear.weight".to_string(), weight)];
+    if !dense.bias.is_empty() {
+        tensors.push(("linear.bias".into(), floats(&dense.bias, vec![dense.outputs])));
+    }
+    directory::write_tensors(&work.join(&dense.folder).join("model.safetensors"), &tensors)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::tokens::KeptTokens;
 use super::{Body, Trainable};
-use crate::pool::{Dense, Step, TorchActivation};
+use crate::pool::{Dense, PoolingMode, Step, TorchActivation};
 use crate::{ModelError, ModelKind, Result};
 
 /// The module types of Sentence-Transformers, as every version since 2 reads them.
@@ -167,41 +167,51 @@ impl Trainable {
         if self.changes.added.is_empty() {
             return Ok(());
         }
-        let write = |place: &Path, value: &Value| {
-            let path = work.join(place);
-            let folder = path.parent().unwrap_or(work);
-            fs::create_dir_all(folder)
-                .and_then(|()| fs::write(&path, format!("{value:#}\n")))
-                .map_err(|error| ModelError::io(path, error))
-        };
+        let write = |place: &Path, value: &Value| write_json(&work.join(place), value);
         let list = Path::new("modules.json");
         if !self.layout.root.join(list).is_file() {
             // Without a list of modules, a transformer's vector is the mean of its tokens'.
             let Body::Transformer(anatomy) = &self.body else { return Ok(()) };
-            let pooling = json!({
-                "word_embedding_dimension": anatomy.hidden,
-                "pooling_mode_cls_token": false,
-                "pooling_mode_mean_tokens": true,
-                "pooling_mode_max_tokens": false,
-            });
+            let pooling = pooling_config(anatomy.hidden, &[PoolingMode::Mean]);
             write(Path::new("1_Pooling/config.json"), &pooling)?;
         }
         write(list, &Value::Array(self.modules()?))?;
         for (dense, _) in &self.changes.added {
-            let config = json!({
-                "in_features": dense.inputs,
-                "out_features": dense.outputs,
-                "bias": false,
-                "activation_function": "torch.nn.modules.linear.Identity",
-            });
-            write(&dense.folder.join("config.json"), &config)?;
+            write(&dense.folder.join("config.json"), &dense_config(dense))?;
         }
         Ok(())
     }
 }
 
+/// Writes a file of JSON, and its folder.
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, format!("{value:#}\n")))
+        .map_err(|error| ModelError::io(path, error))
+}
+
+/// The configuration of a dense module.
+pub(super) fn dense_config(dense: &Dense) -> Value {
+    json!({
+        "in_features": dense.inputs,
+        "out_features": dense.outputs,
+        "bias": !dense.bias.is_empty(),
+        "activation_function": dense.activation.torch_class(),
+    })
+}
+
+/// The configuration of a pooling module over token vectors of width `hidden`.
+pub(super) fn pooling_config(hidden: usize, modes: &[PoolingMode]) -> Value {
+    let mut config = json!({"word_embedding_dimension": hidden});
+    for (_, key, mode) in PoolingMode::ALL {
+        config[key] = json!(modes.contains(&mode));
+    }
+    config
+}
+
 /// An entry of the list of modules.
-fn module(number: usize, folder: &str, class: &str) -> Value {
+pub(super) fn module(number: usize, folder: &str, class: &str) -> Value {
     json!({
         "idx": number,
         "name": number.to_string(),

@@ -1,6 +1,6 @@
 //! The models and prompts that functions and findings name, looked up when a query is planned.
 
-use sembla_models::builtin::RERANKER;
+use sembla_models::builtin::{Builtin, RERANKER, SMALL_RERANKER};
 use sembla_models::{Model, ModelKind, Prompt};
 
 use super::Models;
@@ -59,7 +59,8 @@ impl Models {
     }
 
     /// A model that gives one score for a pair of texts; `argument` is what names it. Where none is
-    /// named and the session's default is the usual one, it is the re-ranker, if that was fetched.
+    /// named and the session's default is the usual one, it is the re-ranker that was fetched, else
+    /// the small one that comes with Sembla.
     ///
     /// # Errors
     /// When it embeds or gives several scores, and those of [`Models::model`].
@@ -70,8 +71,10 @@ impl Models {
         name: Option<&str>,
     ) -> Result<Model, SqlError> {
         let usual = name.is_none() && self.has_usual_default();
-        let name = match usual && RERANKER.path().is_some() {
-            true => Some(RERANKER.name),
+        let is_there = |builtin: &&Builtin| builtin.path().is_some();
+        let rerankers = [RERANKER, SMALL_RERANKER];
+        let name = match usual {
+            true => rerankers.iter().find(is_there).map(|builtin| builtin.name),
             false => name,
         };
         let model = self.model(name)?;

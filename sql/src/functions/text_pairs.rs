@@ -78,7 +78,7 @@ pub(super) static RERANK: ScalarDef = ScalarDef {
                 name: "model",
                 takes: Takes::Literal,
                 about: "Literal: a cross-encoder with one score, by name, directory or hub id. NULL is the session's default model \
-                        if that was set, else the model reranker, which scripts/fetch-reranker.sh fetches.",
+                        if that was set, else reranker, which scripts/fetch-reranker.sh fetches, or the bundled reranker-small.",
             },
         ],
         required: 2,
