@@ -23,8 +23,8 @@ pub(crate) fn each_at(level: Level, a: &[u8], others: &[i8], out: &mut [i32]) {
         // SAFETY: a level is one that the processor has.
         InstructionSet::Avx512Vnni => unsafe { vnni::each(a, others, out) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above; both have AVX2.
-        InstructionSet::Avx512 | InstructionSet::Avx2 => unsafe { avx2::each(a, others, out) },
+        // SAFETY: as above; all from AVX2 on have it.
+        set if set >= InstructionSet::Avx2 => unsafe { avx2::each(a, others, out) },
         _ => each_plain(a, others, out),
     }
 }

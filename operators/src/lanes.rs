@@ -235,7 +235,7 @@ fn fold_at(level: Level, lanes: &Lanes) -> f64 {
             return unsafe { fold_avx512(lanes) };
         }
         // SAFETY: as above, with AVX2.
-        InstructionSet::Avx2 => return unsafe { fold_avx2(lanes) },
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => return unsafe { fold_avx2(lanes) },
         InstructionSet::Plain => {}
     }
     let _ = level;

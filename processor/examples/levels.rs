@@ -24,9 +24,9 @@ fn main() -> Result<(), LevelError> {
 fn dot(level: Level, a: &[i8], b: &[i8]) -> i32 {
     match level.instructions() {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 | InstructionSet::Avx512 | InstructionSet::Avx512Vnni => {
-            // SAFETY: a level exists only if this processor has its instructions, and each of these
-            // includes AVX2.
+        set if set >= InstructionSet::Avx2 => {
+            // SAFETY: a level exists only if this processor has its instructions, and all from
+            // AVX2 on include it.
             unsafe { dot_avx2(a, b) }
         }
         _ => dot_plain(a, b),

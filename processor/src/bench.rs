@@ -81,7 +81,15 @@ pub fn peak(peak: Peak, level: Level) -> Option<Kernel> {
                 (16, || unsafe { floats_avx512() })
             }
             // SAFETY: as above.
-            (Peak::Floats, InstructionSet::Avx2) => (8, || unsafe { floats_avx2() }),
+            (Peak::Floats, InstructionSet::Avx2 | InstructionSet::AvxVnni) => {
+                (8, || unsafe { floats_avx2() })
+            }
+            // SAFETY: as above.
+            (Peak::Bytes, InstructionSet::AvxVnni) if crate::has_avx_vnni() => {
+                (32, || unsafe { bytes_avx_vnni() })
+            }
+            // SAFETY: as above.
+            (Peak::Bytes, InstructionSet::AvxVnni) => (32, || unsafe { bytes_vnni_256() }),
             // SAFETY: as above.
             (Peak::Bytes, InstructionSet::Avx512Vnni) => (64, || unsafe { bytes_vnni() }),
             // SAFETY: as above; 512 bits of 16-bit numbers are no faster than these everywhere.
@@ -143,6 +151,32 @@ fn words_avx2() {
     for _ in 0..STEPS {
         for chain in &mut chains {
             *chain = _mm256_add_epi32(_mm256_madd_epi16(*chain, a), b);
+        }
+    }
+    black_box(chains);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+fn bytes_avx_vnni() {
+    let (a, b) = (_mm256_set1_epi8(black_box(3)), _mm256_set1_epi8(black_box(5)));
+    let mut chains = [_mm256_setzero_si256(); CHAINS];
+    for _ in 0..STEPS {
+        for chain in &mut chains {
+            *chain = _mm256_dpbusd_avx_epi32(*chain, a, b);
+        }
+    }
+    black_box(chains);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512vnni,avx512vl")]
+fn bytes_vnni_256() {
+    let (a, b) = (_mm256_set1_epi8(black_box(3)), _mm256_set1_epi8(black_box(5)));
+    let mut chains = [_mm256_setzero_si256(); CHAINS];
+    for _ in 0..STEPS {
+        for chain in &mut chains {
+            *chain = _mm256_dpbusd_epi32(*chain, a, b);
         }
     }
     black_box(chains);

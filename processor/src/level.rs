@@ -15,7 +15,7 @@ pub fn run(level: Level, body: impl FnOnce()) {
         InstructionSet::Avx512Vnni | InstructionSet::Avx512 => unsafe { with_avx512(body) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        InstructionSet::Avx2 => unsafe { with_avx2(body) },
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe { with_avx2(body) },
         _ => with_plain(body),
     }
 }

@@ -16,17 +16,62 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// The environment variable that lowers the level.
 pub const VARIABLE: &str = "SEMBLA_CPU";
 
-/// Sets of instructions, each a superset of those before it.
+/// Sets of instructions, slower ones first. Each includes AVX2 from there on; the last has all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstructionSet {
     /// What every processor of the architecture has.
     Plain,
     /// AVX2 and FMA: 256 bits.
     Avx2,
+    /// AVX2 with VNNI, the products of bytes, in 256 bits: processors without AVX-512 have it as
+    /// AVX-VNNI, those with AVX-512 VNNI and VL as a form of that.
+    AvxVnni,
     /// AVX-512 F and BW: 512 bits.
     Avx512,
     /// AVX-512 with VNNI, the products of bytes.
     Avx512Vnni,
+}
+
+/// All sets, in their order.
+const ALL: [InstructionSet; 5] = [
+    InstructionSet::Plain,
+    InstructionSet::Avx2,
+    InstructionSet::AvxVnni,
+    InstructionSet::Avx512,
+    InstructionSet::Avx512Vnni,
+];
+
+impl InstructionSet {
+    /// Whether this processor has it.
+    #[cfg(target_arch = "x86_64")]
+    fn is_here(self) -> bool {
+        use std::arch::is_x86_feature_detected as has;
+        let avx2 = has!("avx2") && has!("fma");
+        let avx512 = avx2 && has!("avx512f") && has!("avx512bw");
+        match self {
+            Self::Plain => true,
+            Self::Avx2 => avx2,
+            Self::AvxVnni => {
+                avx2 && (has_avx_vnni() || (avx512 && has!("avx512vnni") && has!("avx512vl")))
+            }
+            Self::Avx512 => avx512,
+            Self::Avx512Vnni => avx512 && has!("avx512vnni"),
+        }
+    }
+
+    /// Whether this processor has it.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_here(self) -> bool {
+        self == Self::Plain
+    }
+}
+
+/// Whether [`InstructionSet::AvxVnni`] is AVX-VNNI on this processor; else it is the form of
+/// AVX-512 VL, which is another encoding of the same instructions.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn has_avx_vnni() -> bool {
+    std::arch::is_x86_feature_detected!("avxvnni")
 }
 
 /// A set of instructions that this processor has.
@@ -47,10 +92,12 @@ pub struct Level(InstructionSet);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
     /// The word is not the name of a level.
-    #[error("{VARIABLE} must be plain, avx2 or avx512, got {0}")]
+    #[error("{VARIABLE} must be plain, avx2, avxvnni or avx512, got {0}")]
     Unknown(String),
     /// The processor does not have it.
-    #[error("{VARIABLE}={wanted}: this processor supports at most {best}; use that, or unset it")]
+    #[error(
+        "{VARIABLE}={wanted}: this processor does not have it; its best is {best}: use that, or unset it"
+    )]
     Missing {
         /// The level that was asked for.
         wanted: String,
@@ -70,30 +117,12 @@ impl Level {
 
     /// The best that this processor has.
     pub fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx2") && has!("fma") {
-                let wide = has!("avx512f") && has!("avx512bw");
-                return Self(match wide {
-                    true if has!("avx512vnni") => InstructionSet::Avx512Vnni,
-                    true => InstructionSet::Avx512,
-                    false => InstructionSet::Avx2,
-                });
-            }
-        }
-        Self::PLAIN
+        Self::available().pop().unwrap_or(Self::PLAIN)
     }
 
     /// All levels of this processor, from plain to the best.
     pub fn available() -> Vec<Self> {
-        let all = [
-            InstructionSet::Plain,
-            InstructionSet::Avx2,
-            InstructionSet::Avx512,
-            InstructionSet::Avx512Vnni,
-        ];
-        all.into_iter().map(Self).filter(|level| *level <= Self::best()).collect()
+        ALL.into_iter().filter(|set| set.is_here()).map(Self).collect()
     }
 
     /// The level that kernels run at: what [`VARIABLE`] says, else the best. Read once.
@@ -103,6 +132,7 @@ impl Level {
     pub fn active() -> Self {
         match ACTIVE.load(Ordering::Relaxed) {
             AVX2 => Self(InstructionSet::Avx2),
+            AVX_VNNI => Self(InstructionSet::AvxVnni),
             AVX512 => Self(InstructionSet::Avx512),
             AVX512_VNNI => Self(InstructionSet::Avx512Vnni),
             PLAIN => Self::PLAIN,
@@ -117,6 +147,7 @@ const PLAIN: u8 = 1;
 const AVX2: u8 = 2;
 const AVX512: u8 = 3;
 const AVX512_VNNI: u8 = 4;
+const AVX_VNNI: u8 = 5;
 
 #[cold]
 fn decide() -> Level {
@@ -124,6 +155,7 @@ fn decide() -> Level {
     let number = match level.instructions() {
         InstructionSet::Plain => PLAIN,
         InstructionSet::Avx2 => AVX2,
+        InstructionSet::AvxVnni => AVX_VNNI,
         InstructionSet::Avx512 => AVX512,
         InstructionSet::Avx512Vnni => AVX512_VNNI,
     };
@@ -138,26 +170,25 @@ fn decide() -> Level {
 /// [`LevelError`].
 pub fn check() -> Result<Level, LevelError> {
     match std::env::var_os(VARIABLE) {
-        Some(value) => wanted(&value.to_string_lossy(), Level::best()),
+        Some(value) => wanted(&value.to_string_lossy(), &Level::available()),
         None => Ok(Level::best()),
     }
 }
 
-/// The level of a word, where the best is known.
-fn wanted(word: &str, best: Level) -> Result<Level, LevelError> {
-    let kind = match word.trim().to_ascii_lowercase().as_str() {
+/// The level of a word, of those that there are.
+fn wanted(word: &str, available: &[Level]) -> Result<Level, LevelError> {
+    let best = available.last().copied().unwrap_or(Level::PLAIN);
+    let sets: &[InstructionSet] = match word.trim().to_ascii_lowercase().as_str() {
         "" => return Ok(best),
-        "plain" => InstructionSet::Plain,
-        "avx2" => InstructionSet::Avx2,
+        "plain" => &[InstructionSet::Plain],
+        "avx2" => &[InstructionSet::Avx2],
+        "avxvnni" => &[InstructionSet::AvxVnni],
         // VNNI is used with it wherever the processor has both.
-        "avx512" => best.instructions().max(InstructionSet::Avx512),
+        "avx512" => &[InstructionSet::Avx512Vnni, InstructionSet::Avx512],
         _ => return Err(LevelError::Unknown(word.to_string())),
     };
-    let level = Level(kind);
-    if level > best {
-        return Err(LevelError::Missing { wanted: word.trim().to_string(), best });
-    }
-    Ok(level)
+    let found = sets.iter().copied().map(Level).find(|level| available.contains(level));
+    found.ok_or_else(|| LevelError::Missing { wanted: word.trim().to_string(), best })
 }
 
 impl fmt::Display for Level {
@@ -165,6 +196,7 @@ impl fmt::Display for Level {
         f.write_str(match self.0 {
             InstructionSet::Plain => "plain",
             InstructionSet::Avx2 => "avx2",
+            InstructionSet::AvxVnni => "avxvnni",
             InstructionSet::Avx512 => "avx512",
             InstructionSet::Avx512Vnni => "avx512 (VNNI)",
         })
@@ -181,38 +213,29 @@ impl fmt::Debug for Level {
 mod tests {
     use super::*;
 
-    const ALL: [InstructionSet; 4] = [
-        InstructionSet::Plain,
-        InstructionSet::Avx2,
-        InstructionSet::Avx512,
-        InstructionSet::Avx512Vnni,
-    ];
-
     #[test]
     fn a_word_gives_its_level_or_says_why_not() {
-        for best in ALL.map(Level) {
-            assert_eq!(wanted(" ", best), Ok(best));
-            assert_eq!(wanted("Plain", best), Ok(Level::PLAIN));
-            for (word, least) in
-                [("avx2", InstructionSet::Avx2), ("AVX512", InstructionSet::Avx512)]
-            {
-                let level = wanted(word, best);
-                if best.instructions() >= least {
-                    let level = level.expect(word);
-                    assert!(level <= best && level.instructions() >= least, "{word} on {best}");
-                } else {
-                    let word = word.to_string();
-                    assert_eq!(level, Err(LevelError::Missing { wanted: word, best }));
+        use InstructionSet::*;
+        let older = [Plain, Avx2, Avx512].map(Level);
+        let client = [Plain, Avx2, AvxVnni].map(Level);
+        let server = ALL.map(Level);
+        for available in [&older[..1], &older[..2], &older, &client, &server] {
+            let best = *available.last().expect("a level");
+            assert_eq!(wanted(" ", available), Ok(best));
+            assert_eq!(wanted("Plain", available), Ok(Level::PLAIN));
+            for (word, set) in [("avx2", Avx2), ("AvxVnni", AvxVnni), ("AVX512", Avx512)] {
+                let missing = LevelError::Missing { wanted: word.to_string(), best };
+                match available.contains(&Level(set)) {
+                    true => assert!(wanted(word, available).expect(word).instructions() >= set),
+                    false => assert_eq!(wanted(word, available), Err(missing), "{word} on {best}"),
                 }
             }
-            let error = wanted("sse9", best).expect_err("no level");
-            assert_eq!(error.to_string(), "SEMBLA_CPU must be plain, avx2 or avx512, got sse9");
         }
-        assert_eq!(
-            wanted("avx512", Level(InstructionSet::Avx512Vnni)),
-            Ok(Level(InstructionSet::Avx512Vnni))
-        );
-        assert_eq!(wanted("avx2", Level(InstructionSet::Avx512)), Ok(Level(InstructionSet::Avx2)));
+        let error = wanted("sse9", &server).expect_err("no level").to_string();
+        assert_eq!(error, "SEMBLA_CPU must be plain, avx2, avxvnni or avx512, got sse9");
+        assert_eq!(wanted("avx512", &server), Ok(Level(Avx512Vnni)));
+        assert_eq!(wanted("avx512", &older), Ok(Level(Avx512)));
+        assert_eq!(wanted("avx2", &server), Ok(Level(Avx2)));
     }
 
     #[test]

@@ -17,13 +17,13 @@ pub(super) const ROWS: usize = 6;
 pub(super) const BYTE_ROWS: usize = 4;
 
 /// Columns of a register.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// Registers of columns that are computed together.
-const WIDE: usize = 2;
+pub(super) const WIDE: usize = 2;
 
 /// Parts of a panel.
-const PARTS: usize = PANEL / (WIDE * LANES);
+pub(super) const PARTS: usize = PANEL / (WIDE * LANES);
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn floats(rows: &[f32], columns: &[f32], limits: Limits<'_>, out: &mut Survivors<'_>) {
@@ -112,14 +112,14 @@ pub(super) fn bytes(
 
 /// Four codes as they lie in memory.
 #[inline(always)]
-fn word(codes: [i8; 4]) -> i32 {
+pub(super) fn word(codes: [i8; 4]) -> i32 {
     i32::from_ne_bytes([codes[0] as u8, codes[1] as u8, codes[2] as u8, codes[3] as u8])
 }
 
 /// Scales the products of a tile, and puts down those that pass.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn survive<const R: usize>(
+pub(super) fn survive<const R: usize>(
     products: &mut [[f32; PANEL]; R],
     limits: Limits<'_>,
     out: &mut Survivors<'_>,

@@ -10,6 +10,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod plain;
 
 use sembla_processor::{InstructionSet, Level};
@@ -95,6 +97,8 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => Some(ByteTiles(Way::Vnni)),
             #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni => Some(ByteTiles(Way::AvxVnni)),
+            #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => Some(ByteTiles(Way::Avx2)),
             _ => None,
         }
@@ -106,7 +110,7 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 | InstructionSet::Avx512Vnni => TILE_ROWS_MAX,
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::ROWS,
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => avx2::ROWS,
             _ => plain::ROWS,
         }
     }
@@ -129,7 +133,9 @@ impl Machine {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is one that the processor has.
-            InstructionSet::Avx2 => unsafe { avx2::floats(rows, columns, limits, out) },
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe {
+                avx2::floats(rows, columns, limits, out);
+            },
             _ => plain::floats(rows, columns, limits, out),
         }
     }
@@ -144,6 +150,9 @@ enum Way {
     /// One instruction multiplies and adds four bytes a lane, exactly.
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    /// The same in 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// Products of bytes are added up in 16 bits first, which codes of 7 bits don't overflow.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -159,6 +168,8 @@ impl ByteTiles {
             #[cfg(target_arch = "x86_64")]
             Way::Vnni => TILE_ROWS_MAX,
             #[cfg(target_arch = "x86_64")]
+            Way::AvxVnni => avxvnni::ROWS,
+            #[cfg(target_arch = "x86_64")]
             Way::Avx2 => avx2::BYTE_ROWS,
         }
     }
@@ -167,7 +178,7 @@ impl ByteTiles {
     pub(super) fn code_max(self) -> u8 {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Way::Vnni => 127,
+            Way::Vnni | Way::AvxVnni => 127,
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => 63,
         }
@@ -194,6 +205,15 @@ impl ByteTiles {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `byte_tiles` gives this way only at a level that has AVX-512 and VNNI.
             Way::Vnni => unsafe { avx512::bytes(rows, columns, starts, limits, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `byte_tiles` gives this way only at a level that has it in one of the two
+            // encodings.
+            Way::AvxVnni => unsafe {
+                match sembla_processor::has_avx_vnni() {
+                    true => avxvnni::vex::bytes(rows, columns, starts, limits, out),
+                    false => avxvnni::evex::bytes(rows, columns, starts, limits, out),
+                }
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `byte_tiles` gives this way only at a level that has AVX2.
             Way::Avx2 => unsafe { avx2::bytes(rows, columns, starts, limits, out) },

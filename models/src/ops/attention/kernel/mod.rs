@@ -100,7 +100,9 @@ pub(super) fn run(
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has.
-        InstructionSet::Avx2 => unsafe { run_avx2(shape, qkv, bias, out, scratch) },
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe {
+            run_avx2(shape, qkv, bias, out, scratch)
+        },
         _ => run_plain(shape, qkv, bias, out, scratch),
     }
 }

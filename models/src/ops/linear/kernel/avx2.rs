@@ -96,7 +96,7 @@ pub(super) fn run(
 /// One block, with the bits of the plain code.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
+pub(super) fn quantise_block(source: &[f32], target: &mut [u8]) -> [f32; 2] {
     let (chunks, rest) = source.as_chunks::<32>();
     let (mut low, mut high) = (_mm256_setzero_ps(), _mm256_setzero_ps());
     for values in chunks.as_flattened().as_chunks::<8>().0 {

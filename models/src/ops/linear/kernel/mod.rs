@@ -1,10 +1,12 @@
-//! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. AVX-512
-//! with VNNI where the processor has it, else AVX2, else plain code; all give the same bits.
+//! The arithmetic of `QLinear`: quantises rows, multiplies tiles, applies the function. VNNI in 512
+//! or 256 bits where the processor has it, else AVX2, else plain code; all give the same bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 
 use sembla_processor::{InstructionSet, Level};
 
@@ -46,6 +48,14 @@ pub(super) fn run(
         // SAFETY: a level is one that the processor has.
         InstructionSet::Avx512Vnni => unsafe {
             avx512::run(linear, x, out, function, &mut scratch.rows)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level is one that the processor has, in one of the two encodings.
+        InstructionSet::AvxVnni => unsafe {
+            match sembla_processor::has_avx_vnni() {
+                true => avxvnni::vex::run(linear, x, out, function, &mut scratch.rows),
+                false => avxvnni::evex::run(linear, x, out, function, &mut scratch.rows),
+            }
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is one that the processor has, and these include AVX2 and FMA.
