@@ -1,4 +1,5 @@
-//! `rerank` without a model: the fetched re-ranker where there is one, else the way to get it.
+//! `rerank` without a model: the fetched re-ranker where there is one, else the one that comes along,
+//! else the way to get one.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +29,7 @@ fn sql(place: &Place, sql: &str) -> Run {
 }
 
 #[test]
-fn the_fetched_model_reranks_where_none_is_named() {
+fn the_best_model_that_is_there_reranks_where_none_is_named() {
     let place = Place::new();
     install(&place, "bert", "all-MiniLM-L6-v2-q8");
     let message = sql(&place, "SELECT rerank('a', 'b')").fails(2);
@@ -39,6 +40,9 @@ fn the_fetched_model_reranks_where_none_is_named() {
     );
     let message = sql(&place, "SELECT rerank('a', 'b', 'reranker')").fails(2);
     assert!(message.contains("scripts/fetch-reranker.sh fetches it"), "{message}");
+    install(&place, "bert-classifier", "reranker-small-q8");
+    let small = "SELECT rerank('a', 'b') = rerank('a', 'b', 'reranker-small') AS same";
+    assert_eq!(sql(&place, small).ok(), "same\ntrue\n");
     install(&place, "roberta-classifier", "reranker");
     let same = "SELECT rerank('a', 'b') = rerank('a', 'b', 'reranker') AS same";
     assert_eq!(sql(&place, same).ok(), "same\ntrue\n");

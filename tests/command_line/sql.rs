@@ -161,7 +161,10 @@ fn help_and_version_go_to_standard_output() {
 fn the_models_that_come_along_are_listed_and_described() {
     let place = Place::new();
     let list = place.run(&["models", "list"]).ok();
-    assert!(list.contains("minilm") && list.contains("potion"), "{list}");
+    for name in ["minilm", "potion", "multilingual", "reranker-small"] {
+        assert!(list.contains(name), "{name}: {list}");
+    }
+    assert!(!list.contains("not found"), "{list}");
     let about = place.run(&["models", "inspect", "potion"]).ok();
     assert!(about.contains("components    128") && about.contains("static"), "{about}");
 }

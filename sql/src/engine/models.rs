@@ -226,7 +226,7 @@ mod tests {
         let Err(error) = Models::new().get(Some("minlm")) else { panic!("it is not known") };
         assert_eq!(
             error.to_string(),
-            "model 'minlm' is not known; known models: minilm, potion; CREATE MODEL adds one"
+            "model 'minlm' is not known; known models: minilm, multilingual, potion, reranker-small; CREATE MODEL adds one"
         );
     }
 
