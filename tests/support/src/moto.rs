@@ -1,14 +1,14 @@
 //! A server that speaks S3, of `scripts/fetch-moto.sh`. It keeps what it is given in memory.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::watch::watch;
+use crate::{ports, watch::watch};
 
 /// How long a test waits for the server.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -31,9 +31,7 @@ impl Moto {
         let fetched = Command::new(root.join("scripts/fetch-moto.sh")).status();
         assert!(fetched.expect("scripts/fetch-moto.sh").success(), "no moto");
         let folder = tempfile::Builder::new().prefix("sembla-moto").tempdir().expect("a folder");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = ports::free(1);
         let program = root.join(".sembla/moto/bin/moto_server").canonicalize().expect("moto");
         // By its path in the folder this process is told from others.
         let own = folder.path().join("moto_server");
