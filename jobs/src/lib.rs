@@ -5,7 +5,8 @@
 //! - [`eval`]: models are ranked by what they score on a suite of tasks.
 //! - [`pipelines`]: runs pipelines side by side, and serves their metrics, health and status.
 //! - [`train`]: rows of a query become a fine-tuned model.
-//! - [`distil`]: smaller students learn a model's vectors; [`architecture`]: new models from modules.
+//! - [`distil`]: smaller students learn a model's vectors.
+//! - [`architecture`]: new models from modules.
 //! - [`input`]: files as tables whose columns have known roles.
 //! - [`output`]: writes rows as a table, CSV, JSON, Arrow or Parquet; a file appears whole or not
 //!   at all.

@@ -1,5 +1,5 @@
-//! `rerank` without a model: the fetched re-ranker where there is one, else the one that comes along,
-//! else the way to get one.
+//! `rerank` without a model: the fetched re-ranker where there is one, else the one that comes
+//! along, else the way to get one.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn the_best_model_that_is_there_reranks_where_none_is_named() {
     );
     let message = sql(&place, "SELECT rerank('a', 'b', 'reranker')").fails(2);
     assert!(message.contains("scripts/fetch-reranker.sh fetches it"), "{message}");
-    install(&place, "bert-classifier", "reranker-small-q8");
+    install(&place, "mpnet-classifier", "reranker-small-q8");
     let small = "SELECT rerank('a', 'b') = rerank('a', 'b', 'reranker-small') AS same";
     assert_eq!(sql(&place, small).ok(), "same\ntrue\n");
     install(&place, "roberta-classifier", "reranker");

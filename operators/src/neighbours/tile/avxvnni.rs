@@ -1,8 +1,8 @@
 //! Tiles in 8 bits with `vpdpbusd` in registers of 256 bits, half a panel at a time. Tiles in f32
 //! are AVX2's.
 //!
-//! The instruction has two encodings: AVX-VNNI's, which processors without AVX-512 have, and that of
-//! AVX-512 VL, with which the code runs, and is tested, on the others.
+//! The instruction has two encodings: AVX-VNNI's, which processors without AVX-512 have, and that
+//! of AVX-512 VL, with which the code runs, and is tested, on the others.
 
 /// Rows of a tile: with two registers of columns each, twelve registers of sums.
 pub(super) const ROWS: usize = 6;

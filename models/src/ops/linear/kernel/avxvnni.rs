@@ -1,8 +1,8 @@
 //! Tiles with `vpdpbusd` in 256 bits: four products of bytes per lane and instruction, summed
 //! exactly, on processors that have no AVX-512.
 //!
-//! The instruction has two encodings. AVX-VNNI's is what such processors have; AVX-512 VL's is there
-//! so that the code runs, and is tested, on the others.
+//! The instruction has two encodings. AVX-VNNI's is what such processors have; AVX-512 VL's is
+//! there so that the code runs, and is tested, on the others.
 
 /// The same code for one of the encodings.
 macro_rules! encoding {
