@@ -1,6 +1,6 @@
 //! Collections of Chroma as sinks, over its HTTP interface (version 2).
 //!
-//! What a sink does is in [`collections`](crate::collections); here is how Chroma's calls look.
+//! What a sink does is in `collections`; here is how Chroma's calls look.
 
 mod connector;
 mod options;

@@ -1,6 +1,6 @@
 //! Collections of Qdrant as sinks, over its REST interface.
 //!
-//! What a sink does is in [`collections`](crate::collections); here is how Qdrant's calls look.
+//! What a sink does is in `collections`; here is how Qdrant's calls look.
 //!
 //! - *Invariant:* a change waits until it is applied (`wait=true`), so progress that is written
 //!   behind rows is never ahead of them.
