@@ -139,24 +139,19 @@ impl Folder for LocalFolder {
     }
 }
 
-/// Whether the folder, or what has to be made of the way to it, can be written. Nothing of the try
-/// stays.
+/// Whether the folder can be written, or else the nearest one above it that is there. No folder is
+/// made for the try: others may be making the same ones, and would lose them when it is removed.
 ///
 /// # Errors
 /// That of the try.
 pub(super) async fn check_writable(root: PathBuf) -> Result<()> {
     let work = move || {
-        let missing: Vec<&Path> = root
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-            .collect();
-        let probe = root.join(format!(".sembla-{}", std::process::id()));
-        let written = fs::create_dir_all(&root).and_then(|()| File::create(&probe));
-        // What can't be removed could not be written either, or is in use by now.
+        let is_there = |path: &&Path| !path.as_os_str().is_empty() && path.exists();
+        let nearest = root.ancestors().find(is_there).unwrap_or(Path::new("."));
+        let probe = nearest.join(format!(".sembla-{}", std::process::id()));
+        let written = File::create(&probe);
+        // What can't be removed could not be written either.
         let _ = fs::remove_file(&probe);
-        for made in missing {
-            let _ = fs::remove_dir(made);
-        }
         written.map(|_| ()).map_err(|error| failed(&root, &error))
     };
     tokio::task::spawn_blocking(work)
