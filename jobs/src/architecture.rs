@@ -23,12 +23,10 @@ use sembla_models::trainable::{NewTransformer, PoolingMode, TorchActivation};
 use sembla_training::architecture::{self, Architecture, Made, NewDense, Source};
 use serde::Deserialize;
 
+use crate::description;
 use crate::distil::check_new;
-use crate::failure::{Failure, Result, one_line};
+use crate::failure::{Failure, Result};
 use crate::train::failure;
-
-/// Most bytes of such a file.
-const BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,27 +81,21 @@ fn usual_seed() -> u64 {
     42
 }
 
-/// Makes the model that the file `description` describes, in the new folder `output`.
+/// Makes the model that `file` describes, in the new folder `output`.
 ///
 /// # Errors
 /// A file that can't be read or says what no model can have, a base that can't be taken apart, and
 /// an output that exists or can't be written.
-pub fn new_model(description: &Path, output: &Path) -> Result<Made> {
-    let size =
-        std::fs::metadata(description).map_err(|error| Failure::file(description, &error))?;
-    if size.len() > BYTES_MAX {
-        return Err(Failure::user(format!("{}: larger than 1 MiB", description.display())));
-    }
-    let text =
-        std::fs::read_to_string(description).map_err(|error| Failure::file(description, &error))?;
-    let wish = read(&text).map_err(|failure| failure.context(description.display()))?;
+pub fn new_model(file: &Path, output: &Path) -> Result<Made> {
+    let text = description::text(file)?;
+    let wish = read(&text).map_err(|failure| failure.context(file.display()))?;
     check_new(output)?;
     architecture::make(&wish, output).map_err(failure)
 }
 
 /// What a description says.
 fn read(text: &str) -> Result<Architecture> {
-    let file: File = basic_toml::from_str(text).map_err(|error| Failure::user(one_line(error)))?;
+    let file: File = description::parse(text)?;
     let dense = |entry: &DenseEntry| -> Result<NewDense> {
         let activation = TorchActivation::named(&entry.activation)?;
         Ok(NewDense { outputs: entry.outputs, activation, bias: entry.bias })

@@ -16,6 +16,7 @@
 //! - *Absent:* arguments, terminals, signals and exit codes, which are the binary's.
 
 pub mod architecture;
+mod description;
 pub mod distil;
 pub mod embed;
 pub mod eval;

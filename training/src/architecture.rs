@@ -84,12 +84,13 @@ pub fn make(wish: &Architecture, target: &Path) -> Result<Made> {
     if wish.pooling.is_empty() {
         return Err(TrainError::Option("pooling names no mode; mean is usual".into()));
     }
+    let base = Trainable::open(&wish.base)?;
     let mut random = Random::new(wish.seed);
     let (base, other, tensors, hidden) = match &wish.transformer {
         Source::Copied(layers) => {
             let base = match layers {
-                Some(layers) => distil::with_layers(&wish.base, *layers)?,
-                None => Trainable::open(&wish.base)?,
+                Some(layers) => distil::spread(base, *layers)?,
+                None => base,
             };
             let hidden = match base.body() {
                 Body::Transformer(anatomy) => anatomy.hidden,
@@ -99,7 +100,6 @@ pub fn make(wish: &Architecture, target: &Path) -> Result<Made> {
             (base, None, tensors, hidden)
         }
         Source::Random(new) => {
-            let base = Trainable::open(&wish.base)?;
             check(new, base.token_count())?;
             let tensors = random_tensors(new, base.token_count(), &mut random);
             (base, Some(new), tensors, new.hidden)

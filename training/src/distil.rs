@@ -40,7 +40,14 @@ pub fn spaced(all: usize, count: usize) -> Vec<usize> {
 /// # Errors
 /// Those of the directory, and a count that the model doesn't have.
 pub fn with_layers(spec: &ModelSpec, count: usize) -> Result<Trainable> {
-    let mut model = Trainable::open(spec)?;
+    spread(Trainable::open(spec)?, count)
+}
+
+/// Keeps `count` layers of an open model, evenly [`spaced`].
+///
+/// # Errors
+/// A count that the model doesn't have.
+pub fn spread(mut model: Trainable, count: usize) -> Result<Trainable> {
     let all = model.layers();
     if count == 0 || count > all {
         return Err(TrainError::Option(match all {

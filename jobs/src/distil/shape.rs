@@ -57,12 +57,11 @@ pub fn prune(
     notice: Notice<'_>,
 ) -> Result<Pruned> {
     check_new(output)?;
-    let spec = ModelSpec::new(source);
-    let whole = Trainable::open(&spec)?;
+    let whole = Trainable::open(&ModelSpec::new(source))?;
     let before = (whole.layers(), whole.token_count());
     let mut model = match layers {
         None => whole,
-        Some(Kept::Count(count)) => distil::with_layers(&spec, *count).map_err(failure)?,
+        Some(Kept::Count(count)) => distil::spread(whole, *count).map_err(failure)?,
         Some(Kept::Layers(layers)) => {
             let mut model = whole;
             model.keep_layers(layers)?;

@@ -21,16 +21,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{Kind, Part, names};
-use crate::failure::{Failure, Result, one_line};
+use crate::description;
+use crate::failure::{Failure, Result};
 
 /// The file that makes a folder a suite.
 pub const SUITE_FILE: &str = "suite.toml";
 
 /// Most tasks of a run.
 const TASKS_MAX: usize = 500;
-
-/// Most bytes of a `suite.toml`.
-const SUITE_BYTES_MAX: u64 = 1 << 20;
 
 /// What stands for the suite's folder in its queries.
 const FOLDER: &str = "{suite}";
@@ -230,11 +228,7 @@ fn folder(item: &str) -> Result<Vec<Task>> {
             ),
         }));
     }
-    let size = std::fs::metadata(&path).map_err(|error| Failure::file(&path, &error))?.len();
-    if size > SUITE_BYTES_MAX {
-        return Err(Failure::user(format!("{}: larger than 1 MiB", path.display())));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| Failure::file(&path, &error))?;
+    let text = description::text(&path)?;
     tasks(&text, folder).map_err(|failure| failure.context(path.display()))
 }
 
@@ -255,8 +249,7 @@ struct TaskEntry {
 }
 
 fn tasks(text: &str, folder: &Path) -> Result<Vec<Task>> {
-    let file: SuiteFile =
-        basic_toml::from_str(text).map_err(|error| Failure::user(one_line(error)))?;
+    let file: SuiteFile = description::parse(text)?;
     file.task.into_iter().map(|entry| task(entry, folder)).collect()
 }
 
